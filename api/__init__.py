@@ -1,0 +1,1 @@
+"""HTTP: checks the request, asks a use case, answers."""

@@ -1,0 +1,1 @@
+"""Redis and RQ: queues, jobs, progress, request budget, scheduler, worker entry."""
