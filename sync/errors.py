@@ -1,0 +1,119 @@
+"""Every error BillStack raises on purpose; `api/errors.py` turns them into answers.
+
+BillStackError
+├── ConfigError            a setting is missing or malformed; the process stops
+├── SchemaError            the database is of another version than this program
+├── BadRequest             400
+├── Unauthorized           401
+├── Forbidden              403
+├── NotFound               404, also for what the caller may not see
+├── Conflict               409
+├── TooLarge               413
+├── TooManyRequests        429, with the seconds to wait
+├── StripeError            Stripe answered no, or did not answer: 502 when a person waits for it
+│   ├── StripeUnavailable  may pass: network, 5xx, 409, broken JSON under a 200
+│   │   └── StripeRateLimited  429, with the reason Stripe gave
+│   └── StripeRejected     will not pass by itself: 400, 401, 402, 403, 404
+│       └── CursorLost     the object that `starting_after` named is gone
+└── LeaseLost              another worker holds the lease, or the backfill was canceled
+"""
+
+from typing import Any
+
+
+class BillStackError(Exception):
+    """`message` is one sentence a person can act on; `code` is snake_case; `details` is public JSON."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, code: str | None = None, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.details = details
+
+
+class ConfigError(BillStackError):
+    code = "config_error"
+
+
+class SchemaError(BillStackError):
+    code = "schema_error"
+
+
+class BadRequest(BillStackError):
+    code = "bad_request"
+
+
+class Unauthorized(BillStackError):
+    code = "unauthorized"
+
+
+class Forbidden(BillStackError):
+    code = "forbidden"
+
+
+class NotFound(BillStackError):
+    code = "not_found"
+
+
+class Conflict(BillStackError):
+    code = "conflict"
+
+
+class TooLarge(BillStackError):
+    code = "too_large"
+
+
+class TooManyRequests(BillStackError):
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StripeError(BillStackError):
+    """What Stripe said, in its own words where it used any."""
+
+    code = "stripe_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        stripe_code: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        details = {"status": status, "stripeCode": stripe_code, "stripeMessage": message, "requestId": request_id}
+        super().__init__(message, code=code, details={key: value for key, value in details.items() if value})
+        self.status = status
+        self.stripe_code = stripe_code
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class StripeUnavailable(StripeError):
+    code = "stripe_unavailable"
+
+
+class StripeRateLimited(StripeUnavailable):
+    """`reason` is the Stripe-Rate-Limited-Reason header (https://docs.stripe.com/rate-limits), or None."""
+
+    code = "stripe_rate_limited"
+    reason: str | None = None
+
+
+class StripeRejected(StripeError):
+    code = "stripe_rejected"
+
+
+class CursorLost(StripeRejected):
+    code = "cursor_lost"
+
+
+class LeaseLost(BillStackError):
+    code = "lease_lost"

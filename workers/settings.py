@@ -1,0 +1,97 @@
+"""The environment, read once at the edge, checked together, and frozen (contract section 5)."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sync.errors import ConfigError
+
+_SECRET_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process needs to know. Rates are requests a second; `None` means the default for the account's mode."""
+
+    database_url: str
+    redis_url: str
+    secret_keys: tuple[bytes, ...]  # the first one writes, all of them read
+    public_url: str
+    stripe_api_base: str = "https://api.stripe.com"
+    stripe_account_rps: float | None = None
+    stripe_endpoint_rps: float = 20.0
+    log_level: str = "INFO"
+    port: int = 8000
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Raises ConfigError with one line that names every missing or malformed variable and what it should be."""
+        reader = _Reader(env)
+        settings = cls(
+            database_url=reader.url("DATABASE_URL", ("postgresql", "postgres")),
+            redis_url=reader.url("REDIS_URL", ("redis", "rediss", "unix")),
+            secret_keys=reader.secret_keys("BILLSTACK_SECRET_KEY"),
+            public_url=reader.url("BILLSTACK_PUBLIC_URL", ("http", "https")).rstrip("/"),
+            stripe_api_base=reader.url("STRIPE_API_BASE", ("http", "https"), cls.stripe_api_base).rstrip("/"),
+            stripe_account_rps=reader.rate("STRIPE_ACCOUNT_RPS", None),
+            stripe_endpoint_rps=reader.rate("STRIPE_ENDPOINT_RPS", cls.stripe_endpoint_rps) or cls.stripe_endpoint_rps,
+            log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), cls.log_level),
+            port=reader.port("PORT", cls.port),
+        )
+        if reader.problems:
+            raise ConfigError("; ".join(reader.problems))
+        return settings
+
+
+class _Reader:
+    """Reads variables one by one and gathers what is wrong, so that one start shows all of it."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.problems: list[str] = []
+
+    def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+        value = self._env.get(name) or default or ""
+        if urlsplit(value).scheme not in schemes:
+            self._complain(name, f"a URL that starts with {' or '.join(scheme + '://' for scheme in schemes)}")
+        return value
+
+    def secret_keys(self, name: str) -> tuple[bytes, ...]:
+        try:
+            keys = tuple(base64.b64decode(part.strip(), validate=True) for part in self._env.get(name, "").split(","))
+        except (binascii.Error, ValueError):
+            keys = ()
+        if not keys or any(len(key) != _SECRET_KEY_BYTES for key in keys):
+            self._complain(name, "32 random bytes in base64 (openssl rand -base64 32), several separated by commas")
+        return keys
+
+    def rate(self, name: str, default: float | None) -> float | None:
+        text = self._env.get(name)
+        if not text:
+            return default
+        try:
+            rate = float(text)
+        except ValueError:
+            rate = 0.0
+        if not 0.1 <= rate <= 100_000:
+            self._complain(name, "requests a second, a number from 0.1 to 100000")
+        return rate
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        value = (self._env.get(name) or default).upper()
+        if value not in allowed:
+            self._complain(name, f"one of {', '.join(allowed)}")
+        return value
+
+    def port(self, name: str, default: int) -> int:
+        text = self._env.get(name) or str(default)
+        if not text.isdecimal() or not 0 < int(text) < 65_536:
+            self._complain(name, "a port from 1 to 65535")
+            return default
+        return int(text)
+
+    def _complain(self, name: str, expected: str) -> None:
+        problem = "is malformed" if self._env.get(name) else "is not set"
+        self.problems.append(f"{name} {problem}: it should be {expected}")
