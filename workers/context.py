@@ -1,0 +1,46 @@
+"""What a process works with, built once from its settings: the Postgres pool, Redis, and the box that opens secrets."""
+
+from dataclasses import dataclass
+
+import redis
+from psycopg_pool import ConnectionPool
+
+from sync.secrets import SecretBox
+from workers.settings import Settings
+
+# Waiting longer would pile up requests behind a Postgres that is away; the caller answers 503 and is asked again.
+_POOL_WAIT_S = 5.0
+_REDIS_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One per process. `redis` does not decode: RQ stores bytes."""
+
+    settings: Settings
+    pool: ConnectionPool
+    redis: redis.Redis
+    box: SecretBox
+
+    def close(self) -> None:
+        self.pool.close()
+        self.redis.close()
+
+
+def open_context(settings: Settings, *, pool_size: int = 4) -> Context:
+    """Opens nothing yet: Postgres and Redis may be away when a process starts, and come back."""
+    pool = ConnectionPool(
+        settings.database_url,
+        min_size=0,
+        max_size=pool_size,
+        timeout=_POOL_WAIT_S,
+        kwargs={"autocommit": True, "application_name": "billstack"},
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+    client = redis.Redis.from_url(
+        settings.redis_url,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        health_check_interval=30,
+    )
+    return Context(settings, pool, client, SecretBox(settings.secret_keys))
