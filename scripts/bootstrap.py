@@ -1,0 +1,187 @@
+"""Makes .venv from requirements.lock with whatever this machine has: uv, venv and pip, or pip alone.
+
+Runs before anything is installed, so it imports the standard library only. `scripts/setup` starts it.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# What a user's pip configuration may say here: where packages come from. The rest of it (user = true, target,
+# no-binary, constraint...) is meant for other installs and would break this one.
+PIP_NETWORK_OPTIONS = frozenset(
+    "index-url extra-index-url find-links no-index proxy cert client-cert trusted-host timeout default-timeout retries"
+    " cache-dir no-cache-dir keyring-provider use-feature use-deprecated".split()
+)
+PIP_INSTALL = ("install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input")
+OUTPUT_LINES_SHOWN = 15
+
+
+class SetupError(Exception):
+    """The set-up cannot be done here; the text says what helps."""
+
+
+class RouteFailed(Exception):
+    """One way of installing did not work; the next one is tried."""
+
+
+class Bootstrap:
+    """One checkout's .venv, and how it is made."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+        self.venv = root / ".venv"
+        self.lock = root / "requirements.lock"
+        self.python = self.venv / "bin" / "python"
+        self._stamp = self.venv / ".billstack-setup"
+        self._environ = {key: value for key, value in environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+    def run(self) -> None:
+        """Installs unless the stamp says that exactly this is installed already.
+
+        Raises:
+            SetupError: nothing on this machine can install packages, or the install failed.
+        """
+        if self._is_current():
+            return
+        with one_at_a_time(self.lock):
+            if self._is_current():  # another setup did it while we waited
+                return
+            started = time.monotonic()
+            self._install()
+            self._stamp.write_text(self._fingerprint())
+            say(f"ready in {time.monotonic() - started:.1f} s")
+
+    def _is_current(self) -> bool:
+        try:
+            return self._stamp.read_text() == self._fingerprint()
+        except OSError:
+            return False
+
+    def _fingerprint(self) -> str:
+        """What .venv was made from: its place (scripts in it name it), its interpreter, the lock file."""
+        interpreter = self.python.resolve(strict=True)
+        lock = hashlib.sha256(self.lock.read_bytes()).hexdigest()
+        return f"{self.venv}\n{interpreter} {interpreter.stat().st_size} {interpreter.stat().st_mtime_ns}\n{lock}\n"
+
+    def _install(self) -> None:
+        routes: list[tuple[str, Callable[[], None]]] = []
+        if uv := shutil.which("uv", path=self._environ.get("PATH")):
+            routes.append(("uv", lambda: self._install_with_uv(uv)))
+        if has_modules("venv", "ensurepip"):
+            routes.append(("venv and pip", self._install_with_venv))
+        if has_modules("venv", "pip"):
+            routes.append(("the system's pip", self._install_with_system_pip))
+        if not routes:
+            raise SetupError(no_installer_message())
+        for name, install in routes:
+            say(f"installing the locked dependencies into .venv with {name}, up to half a minute")
+            try:
+                return install()
+            except RouteFailed as failure:
+                say(f"{name} could not install the dependencies:\n{failure}")
+        raise SetupError("the dependencies were not installed; the reason stands above")
+
+    def _install_with_uv(self, uv: str) -> None:
+        environ = self._environ | {"UV_PYTHON_DOWNLOADS": "never"}
+        run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(self.venv)], environ)
+        sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--only-binary", ":all:"]
+        run([*sync, "--python", str(self.python), str(self.lock)], environ)
+
+    def _install_with_venv(self) -> None:
+        run([sys.executable, "-m", "venv", "--clear", str(self.venv)], self._environ)
+        pip = [str(self.python), "-I", "-m", "pip"]
+        run([*pip, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
+
+    def _install_with_system_pip(self) -> None:
+        """For Debian with python3-pip and without python3-venv."""
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)], self._environ)
+        pip = [sys.executable, "-m", "pip"]
+        into_venv = [*pip, "--python", str(self.python)]
+        run([*into_venv, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
+
+
+def run(command: list[str], environ: Mapping[str, str]) -> str:
+    """Returns what the command printed.
+
+    Raises:
+        RouteFailed: with the end of what it printed.
+    """
+    done = subprocess.run(
+        command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RouteFailed("\n".join(done.stdout.strip().splitlines()[-OUTPUT_LINES_SHOWN:]))
+    return done.stdout
+
+
+def pip_environment(pip: list[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for pip: the user's own configuration, less what is not about reaching an index.
+
+    Configuration files are read through pip itself and then switched off, since pip merges several of them and
+    an option in one cannot be unset from outside.
+    """
+    options: dict[str, str] = {}
+    for line in run([*pip, "config", "list"], environ).splitlines():
+        name, separator, value = line.partition("=")
+        section, _, option = name.rpartition(".")
+        option = option.lower().replace("_", "-")
+        if separator and section in ("global", "install", ":env:") and option in PIP_NETWORK_OPTIONS:
+            options["PIP_" + option.upper().replace("-", "_")] = " ".join(shlex.split(value)[0].split())
+    plain = {key: value for key, value in environ.items() if not key.startswith("PIP_")}
+    return plain | options | {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+@contextmanager
+def one_at_a_time(lock_file: Path) -> Iterator[None]:
+    """Holds an flock on the file; it is only read, so it needs no file of its own."""
+    with lock_file.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another setup runs in this checkout; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def has_modules(*names: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in names)
+
+
+def no_installer_message() -> str:
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        f"this Python {version} has neither venv with pip nor pip, and uv is not on PATH. This line helps:\n"
+        f"    {sudo}apt install python{version}-venv"
+    )
+
+
+def say(text: str) -> None:
+    """Progress goes to stderr: stdout belongs to the command that asked for the set-up."""
+    print(f"setup: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    try:
+        Bootstrap(ROOT, os.environ).run()
+    except SetupError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
