@@ -1,0 +1,226 @@
+"""The object types that have lists: one row a type says where it lives and what its list can be filtered by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scripts.sandbox.shapes import Json
+
+Facet = str | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A list parameter that compares one facet. `meanings` are words that stand for several values (None: for any)."""
+
+    facet: str
+    allowed: tuple[str, ...] = ()
+    meanings: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    default: frozenset[str] | None = None
+
+    def accepted(self, value: str) -> frozenset[str] | None:
+        return self.meanings[value] if value in self.meanings else frozenset((value,))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One type. `facets` reads filterable values out of an object; those in `indexed` have a timeline of their own."""
+
+    name: str
+    plural: str
+    id_prefix: str
+    id_length: int
+    permission: str
+    facets: Mapping[str, Callable[[Json], Facet]] = field(default_factory=dict)
+    indexed: tuple[str, ...] = ()
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    unsupported: tuple[str, ...] = ()  # Stripe has these filters, the sandbox does not and says so
+    children: str | None = None
+    event_prefix: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"/v1/{self.plural}"
+
+    @property
+    def words(self) -> str:
+        return self.name.replace("_", " ")
+
+    def facets_of(self, obj: Json) -> tuple[Facet, ...]:
+        return tuple(read(obj) for read in self.facets.values())
+
+
+def _flag(name: str) -> Callable[[Json], Facet]:
+    return lambda obj: "true" if obj[name] else "false"
+
+
+def _text(name: str) -> Callable[[Json], Facet]:
+    return lambda obj: obj[name]
+
+
+def _subscription_of_invoice(invoice: Json) -> Facet:
+    parent: dict[str, Any] = invoice["parent"] or {}
+    details = parent.get("subscription_details") or {}
+    return details.get("subscription")
+
+
+def _prices_of_subscription(subscription: Json) -> Facet:
+    return tuple(item["price"]["id"] for item in subscription["items"]["data"])
+
+
+SUBSCRIPTION_STATUSES = (
+    "active",
+    "canceled",
+    "incomplete",
+    "incomplete_expired",
+    "past_due",
+    "paused",
+    "trialing",
+    "unpaid",
+)
+INVOICE_STATUSES = ("draft", "open", "paid", "uncollectible", "void")
+_COLLECTION = ("charge_automatically", "send_invoice")
+
+CUSTOMER = Kind(
+    "customer",
+    "customers",
+    "cus_",
+    14,
+    "customer",
+    facets={"email": _text("email")},
+    indexed=("email",),
+    filters={"email": Filter("email")},
+    unsupported=("test_clock",),
+    event_prefix="customer",
+)
+PRODUCT = Kind(
+    "product",
+    "products",
+    "prod_",
+    14,
+    "product",
+    facets={
+        "active": _flag("active"),
+        "id": _text("id"),
+        "type": _text("type"),
+        "url": _text("url"),
+        "shippable": _flag("shippable"),
+    },
+    filters={
+        "active": Filter("active", ("true", "false")),
+        "type": Filter("type", ("good", "service")),
+        "url": Filter("url"),
+        "shippable": Filter("shippable", ("true", "false")),
+        "ids": Filter("id"),
+    },
+    event_prefix="product",
+)
+PRICE = Kind(
+    "price",
+    "prices",
+    "price_1",
+    22,
+    "plan",  # the dashboard says prices, the permission is still named after plans
+    facets={
+        "active": _flag("active"),
+        "product": _text("product"),
+        "type": _text("type"),
+        "currency": _text("currency"),
+        "lookup_key": _text("lookup_key"),
+    },
+    indexed=("product",),
+    filters={
+        # "Returns a list of your active prices, excluding inline prices" (stripe-facts.md, section 2).
+        "active": Filter("active", ("true", "false"), default=frozenset(("true",))),
+        "product": Filter("product"),
+        "type": Filter("type", ("one_time", "recurring")),
+        "currency": Filter("currency"),
+        "lookup_keys": Filter("lookup_key"),
+    },
+    unsupported=("recurring",),
+    event_prefix="price",
+)
+SUBSCRIPTION = Kind(
+    "subscription",
+    "subscriptions",
+    "sub_1",
+    22,
+    "subscription",
+    facets={
+        "customer": _text("customer"),
+        "status": _text("status"),
+        "price": _prices_of_subscription,
+        "collection_method": _text("collection_method"),
+    },
+    indexed=("customer",),
+    filters={
+        "customer": Filter("customer"),
+        # Canceled ones are listed only when asked for (stripe-facts.md, section 2).
+        "status": Filter(
+            "status",
+            (*SUBSCRIPTION_STATUSES, "all", "ended"),
+            {"all": None, "ended": frozenset(("canceled", "incomplete_expired"))},
+            default=frozenset(SUBSCRIPTION_STATUSES) - {"canceled"},
+        ),
+        "price": Filter("price"),
+        "plan": Filter("price"),
+        "collection_method": Filter("collection_method", _COLLECTION),
+    },
+    unsupported=("automatic_tax", "current_period_end", "current_period_start", "customer_account", "test_clock"),
+    children="items",
+    event_prefix="customer.subscription",
+)
+INVOICE = Kind(
+    "invoice",
+    "invoices",
+    "in_1",
+    22,
+    "invoice",
+    facets={
+        "customer": _text("customer"),
+        "subscription": _subscription_of_invoice,
+        "status": _text("status"),
+        "collection_method": _text("collection_method"),
+    },
+    indexed=("customer", "subscription"),
+    filters={
+        "customer": Filter("customer"),
+        "subscription": Filter("subscription"),
+        "status": Filter("status", INVOICE_STATUSES),
+        "collection_method": Filter("collection_method", _COLLECTION),
+    },
+    unsupported=("customer_account", "due_date"),
+    children="lines",
+    event_prefix="invoice",
+)
+CHARGE = Kind(
+    "charge",
+    "charges",
+    "ch_3",
+    22,
+    "charge",
+    facets={
+        "customer": _text("customer"),
+        "payment_intent": _text("payment_intent"),
+        "transfer_group": _text("transfer_group"),
+    },
+    indexed=("customer", "payment_intent"),
+    filters={
+        "customer": Filter("customer"),
+        "payment_intent": Filter("payment_intent"),
+        "transfer_group": Filter("transfer_group"),
+    },
+    event_prefix="charge",
+)
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (CUSTOMER, PRODUCT, PRICE, SUBSCRIPTION, INVOICE, CHARGE)}
+
+# What one account holds at scale 1.
+DEFAULT_COUNTS: Mapping[str, int] = {
+    "customer": 1250,
+    "product": 15,
+    "price": 42,
+    "subscription": 890,
+    "invoice": 3200,
+    "charge": 4100,
+}

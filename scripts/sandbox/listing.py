@@ -1,0 +1,172 @@
+"""Lists with Stripe's semantics: filters and their defaults, cursors, `has_more`; a page is a join of bytes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.sandbox.answers import Answer, Refused, no_such
+from scripts.sandbox.forms import Params, whole_number
+from scripts.sandbox.kinds import Filter, Kind
+from scripts.sandbox.shelf import Shelf
+from scripts.sandbox.timeline import Accepts, Record, Timeline
+
+MAX_LIMIT = 100
+_PAGING = frozenset(("limit", "starting_after", "ending_before", "expand"))
+_BOUNDS = frozenset(("gt", "gte", "lt", "lte"))
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    limit: int
+    starting_after: str | None
+    ending_before: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a list's filters ask for: a timeline, its part in time, and what remains to be looked at one by one."""
+
+    timeline: Timeline
+    first_second: int | None
+    last_second: int | None
+    accepts: Accepts | None
+
+    def holds(self, record: Record) -> bool:
+        """Whether the filters still match, `created` left aside: a bound moved under a cursor is no error at Stripe,
+        it silently loses rows (stripe-facts.md, section 1.4)."""
+        return self.timeline.has(record) and (self.accepts is None or self.accepts(record))
+
+
+def refuse_unknown(params: Params, known: frozenset[str]) -> None:
+    for name in params:
+        if name not in known:
+            raise Refused(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
+
+
+def paging(params: Params) -> Paging:
+    limit = whole_number(params.get("limit", 10), "limit")
+    if limit < 1:
+        raise Refused("This value must be greater than or equal to 1.", param="limit")
+    if limit > MAX_LIMIT:
+        raise Refused(f"This value must be less than or equal to {MAX_LIMIT}.", param="limit")
+    after, before = params.get("starting_after"), params.get("ending_before")
+    if after is not None and before is not None:
+        raise Refused("You can only specify one of these parameters: starting_after, ending_before.")
+    return Paging(limit, after, before)
+
+
+def created_range(value: Any) -> tuple[int | None, int | None]:
+    """First and last second of a `created` filter, which is exact or made of gt, gte, lt and lte."""
+    if value is None:
+        return None, None
+    if not isinstance(value, dict):
+        exact = whole_number(value, "created")
+        return exact, exact
+    for name in value:
+        if name not in _BOUNDS:
+            raise Refused(
+                f"Received unknown parameter: created[{name}]", code="parameter_unknown", param=f"created[{name}]"
+            )
+    bounds = {name: whole_number(bound, f"created[{name}]") for name, bound in value.items()}
+    firsts = [bounds["gte"]] if "gte" in bounds else []
+    lasts = [bounds["lte"]] if "lte" in bounds else []
+    firsts += [bounds["gt"] + 1] if "gt" in bounds else []
+    lasts += [bounds["lt"] - 1] if "lt" in bounds else []
+    return max(firsts, default=None), min(lasts, default=None)
+
+
+def list_objects(shelf: Shelf, params: Params) -> Answer:
+    """The page of a type's list endpoint."""
+    return page(shelf, select(shelf, params), paging(params), shelf.kind.path)
+
+
+def select(shelf: Shelf, params: Params) -> Selection:
+    kind = shelf.kind
+    _refuse_unsupported(kind, params)
+    refuse_unknown(params, _PAGING | {"created"} | frozenset(kind.filters))
+    first, last = created_range(params.get("created"))
+    timeline = shelf.timeline
+    wanted: list[tuple[int, frozenset[str]]] = []
+    for name, rule in kind.filters.items():
+        values = _accepted(name, rule, params)
+        if values is None:
+            continue
+        if rule.facet in kind.indexed and len(values) == 1 and timeline is shelf.timeline:
+            timeline = shelf.indexed(rule.facet, next(iter(values)))
+        else:
+            wanted.append((shelf.facet_at(rule.facet), values))
+    return Selection(timeline, first, last, _accepting(wanted))
+
+
+def _refuse_unsupported(kind: Kind, params: Mapping[str, Any]) -> None:
+    for name in params:
+        if name in kind.unsupported:
+            raise Refused(f"The sandbox does not implement the filter {name}; Stripe does.", param=name)
+
+
+def _accepted(name: str, rule: Filter, params: Params) -> frozenset[str] | None:
+    value = params.get(name)
+    if value is None:
+        return rule.default
+    if isinstance(value, list):
+        return frozenset(value)
+    if not isinstance(value, str):
+        raise Refused(f"Invalid string: {value}", param=name)
+    if rule.allowed and value not in rule.allowed:
+        raise Refused(f"Invalid {name}: must be one of {', '.join(rule.allowed)}", param=name)
+    return rule.accepted(value)
+
+
+def _accepting(wanted: list[tuple[int, frozenset[str]]]) -> Accepts | None:
+    if not wanted:
+        return None
+    if len(wanted) == 1:
+        at, values = wanted[0]
+        return lambda record: _matches(record, at, values)
+    return lambda record: all(_matches(record, at, values) for at, values in wanted)
+
+
+def _matches(record: Record, at: int, values: frozenset[str]) -> bool:
+    value = record.facets[at]
+    if isinstance(value, tuple):
+        return not values.isdisjoint(value)
+    return value in values
+
+
+def page(shelf: Shelf, selection: Selection, paging: Paging, url: str) -> Answer:
+    """Cursors are exclusive, and `has_more` speaks of the filter in the direction of travel."""
+    timeline = selection.timeline
+    low, high = timeline.between(selection.first_second, selection.last_second)
+    if paging.ending_before is not None:
+        cursor = _cursor(shelf, selection, paging.ending_before, "ending_before")
+        low = max(low, timeline.position(cursor.key) + 1)
+        found = timeline.oldest_first(low, high, paging.limit + 1, selection.accepts)
+        return join(found[: paging.limit][::-1], len(found) > paging.limit, url)
+    if paging.starting_after is not None:
+        cursor = _cursor(shelf, selection, paging.starting_after, "starting_after")
+        high = min(high, timeline.position(cursor.key))
+    found = timeline.newest_first(low, high, paging.limit + 1, selection.accepts)
+    return join(found[: paging.limit], len(found) > paging.limit, url)
+
+
+def _cursor(shelf: Shelf, selection: Selection, id: str, param: str) -> Record:
+    """A cursor that is unknown, deleted or no longer matched by the filter is gone (stripe-facts.md, section 1.3)."""
+    record = shelf.get(id)
+    if record is None or not selection.holds(record):
+        raise no_such(shelf.kind.words, id, param=param, status=400)
+    return record
+
+
+def join(records: list[Record], has_more: bool, url: str) -> Answer:
+    return join_bodies([record.body for record in records], has_more, url)
+
+
+def join_bodies(bodies: list[bytes], has_more: bool, url: str) -> Answer:
+    """One copy of the bytes: the frame is glued to the first and last object before the join."""
+    head = b'{"object":"list","data":['
+    tail = b'],"has_more":%s,"url":"%s"}' % (b"true" if has_more else b"false", url.encode())
+    if not bodies:
+        return Answer(200, head + tail)
+    bodies[0] = head + bodies[0]
+    bodies[-1] = bodies[-1] + tail
+    return Answer(200, b",".join(bodies))

@@ -1,0 +1,316 @@
+"""Fills an account with a made-up business: consistent relations, odd texts, large amounts, long nested lists."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scripts.sandbox import billing_shapes as billing
+from scripts.sandbox import shapes
+from scripts.sandbox.dice import Dice
+from scripts.sandbox.kinds import CHARGE, CUSTOMER, DEFAULT_COUNTS, INVOICE, KINDS, PRICE, PRODUCT, SUBSCRIPTION
+from scripts.sandbox.profiles import PROFILES, Profile
+from scripts.sandbox.shapes import Json
+from scripts.sandbox.shelf import Shelf
+
+_MONTH = 30 * 86_400
+
+_GIVEN = (
+    "Ada",
+    "Grace",
+    "José",
+    "Zoë",
+    "Łukasz",
+    "Nguyễn",
+    "美咲",
+    "Алексей",
+    "יעל",
+    "فاطمة",
+    "Søren",
+    "Ana",
+    "O'Neil",
+)
+_FAMILY = (
+    "Lovelace",
+    "García",
+    "Müller",
+    "山田",
+    "Ωmega",
+    "לוי",
+    "الزهراء",
+    "Smith-Jones",
+    "Nowak",
+    "🚀 Labs",
+    "Ng",
+    "Đặng",
+)
+_CITIES = (("Berlin", "DE"), ("São Paulo", "BR"), ("東京", "JP"), ("Kraków", "PL"), ("Austin", "US"), ("تل أبيب", "IL"))
+_PRODUCTS = (
+    "Starter",
+    "Team",
+    "Pro ✨",
+    "Enterprise",
+    "Data Add-on",
+    "Café Plan",
+    "プレミアム",
+    "תוכנית עסקית",
+    "Support 24/7",
+)
+_BRANDS = ("visa", "mastercard", "amex", "discover")
+
+# Zero decimals (jpy, vnd), three (kwd), and so many of them (idr, vnd) that sums pass 2^31.
+_MONEY: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("usd", (900, 1900, 4900, 9900, 29900, 120000)),
+    ("usd", (500, 1500, 2500, 99900)),
+    ("usd", (1000, 2000, 3000)),
+    ("usd", (700, 7700)),
+    ("eur", (800, 1900, 9900)),
+    ("gbp", (700, 1700)),
+    ("jpy", (980, 12000, 2_400_000_000)),
+    ("kwd", (1250, 45_500)),
+    ("idr", (15_000_000, 4_900_000_000)),
+    ("vnd", (250_000, 3_000_000_000)),
+)
+_SUBSCRIPTION_STATUSES = (
+    ("active",) * 62
+    + ("canceled",) * 10
+    + ("trialing",) * 7
+    + ("past_due",) * 6
+    + ("unpaid",) * 4
+    + ("paused",) * 4
+    + ("incomplete",) * 3
+    + ("incomplete_expired",) * 4
+)
+_INVOICE_STATUSES = ("paid",) * 78 + ("open",) * 8 + ("void",) * 5 + ("uncollectible",) * 4 + ("draft",) * 5
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to make: the same recipe gives the same account, to the byte."""
+
+    seed: int = 1
+    scale: float = 1.0
+    profile: str = "default"
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def count(self, type: str) -> int:
+        """How many of a type: as told, or the default times the scale, within what the profile allows."""
+        if type in self.counts:
+            return self.counts[type]
+        count = round(DEFAULT_COUNTS[type] * self.scale)
+        most = PROFILES[self.profile].most
+        return count if most is None else min(count, most)
+
+
+class Seeder:
+    """Makes one account's objects, type after type, each from those made before."""
+
+    def __init__(self, shelves: Mapping[str, Shelf], recipe: Recipe, *, livemode: bool, now: int) -> None:
+        self._shelves = shelves
+        self._recipe = recipe
+        self._livemode = livemode
+        self._now = now
+        self._profile: Profile = PROFILES[recipe.profile]
+        self._dice = Dice(f"{recipe.seed}:{livemode}")
+        self._customers: list[Json] = []
+        self._products: list[Json] = []
+        self._prices: dict[str, list[Json]] = {}
+        self._subscriptions: list[tuple[Json, list[Json]]] = []
+
+    def fill(self) -> None:
+        self._make_products()
+        self._make_prices()
+        self._make_customers()
+        self._make_subscriptions()
+        self._make_invoices()
+        self._make_charges()
+
+    def _times(self, type: str) -> list[int]:
+        return self._profile.times(self._dice, self._recipe.count(type), self._now)
+
+    def _id(self, type: str) -> str:
+        kind = KINDS[type]
+        return kind.id_prefix + self._dice.token(kind.id_length)
+
+    def _metadata(self) -> dict[str, str]:
+        dice = self._dice
+        if dice.chance(0.7):
+            return {"internal_id": dice.token(12), "source": dice.pick(("web", "sales", "import", "パートナー"))}
+        return {}
+
+    def _make_products(self) -> None:
+        for at, created in enumerate(self._times("product")):
+            product = shapes.product(self._id("product"), created, self._livemode, f"{self._dice.pick(_PRODUCTS)} {at}")
+            product["active"] = at % 5 != 3
+            product["description"] = self._dice.pick((None, "Everything a small team needs.", "Für wachsende Teams 🎉"))
+            product["metadata"] = self._metadata()
+            product["updated"] = min(self._now - 1, created + self._dice.number(0, _MONTH))
+            self._products.append(product)
+            self._shelves[PRODUCT.name].put(product)
+
+    def _make_prices(self) -> None:
+        """The listed prices, and a few inline ones that only a subscription's item will name."""
+        if not self._products:
+            return
+        for at, created in enumerate(self._times("price")):
+            price = self._price(at, created)
+            price["active"] = at % 5 != 4
+            self._shelves[PRICE.name].put(price)
+        for at in range(max(2, self._recipe.count("price") // 20) if self._recipe.count("subscription") else 0):
+            price = self._price(4 * at, self._products[0]["created"])
+            price["nickname"] = f"Agreed by hand {at}"
+            self._shelves[PRICE.name].put(price, listed=False)
+
+    def _price(self, at: int, created: int) -> Json:
+        currency, amounts = _MONEY[at % len(_MONEY)]
+        product = self._products[at % len(self._products)]["id"]
+        amount = amounts[at // len(_MONEY) % len(amounts)]
+        price = shapes.price(self._id("price"), created, self._livemode, product, currency, amount)
+        price["recurring"] = shapes.recurring(self._dice.pick(("month", "month", "month", "year", "week")))
+        price["type"] = "recurring"
+        price["nickname"] = self._dice.pick((None, "Monthly", "Standard", "Günstig", "季刊"))
+        price["metadata"] = self._metadata()
+        self._prices.setdefault(currency, []).append(price)
+        return price
+
+    def _make_customers(self) -> None:
+        for at, created in enumerate(self._times("customer")):
+            self._shelves[CUSTOMER.name].put(self._customer(at, created))
+
+    def _customer(self, at: int, created: int) -> Json:
+        dice = self._dice
+        customer = shapes.customer(self._id("customer"), created, self._livemode, dice.token(8).upper())
+        given, family = dice.pick(_GIVEN), dice.pick(_FAMILY)
+        city, country = dice.pick(_CITIES)
+        customer["name"] = f"{given} {family}"
+        # Every 40th shares its address with another; every 25th is written in capitals: lists compare exactly.
+        email = f"person{at - 1 if at % 40 == 39 else at}@customer.example"
+        customer["email"] = None if at % 100 == 77 else email.upper() if at % 25 == 13 else email
+        customer["address"] = shapes.address(
+            f"{dice.number(1, 200)} Main St", city, country, f"{dice.number(10000, 99999)}"
+        )
+        customer["phone"] = f"+1555{dice.number(1000000, 9999999)}" if dice.chance(0.5) else None
+        customer["balance"] = -5_000_000_000 if at % 500 == 250 else 0
+        customer["delinquent"] = dice.chance(0.04)
+        customer["description"] = "مشترك منذ البداية" if dice.chance(0.05) else None
+        customer["metadata"] = self._metadata()
+        self._customers.append(customer)
+        return customer
+
+    def _existing(self, made: Sequence[Any], created_of: list[int], second: int) -> Any:
+        """Something that was there by then; the very first one where nothing was."""
+        return made[int(self._dice.random() * max(1, bisect_right(created_of, second)))]
+
+    def _make_subscriptions(self) -> None:
+        if not self._customers or not self._prices:
+            return
+        born = [customer["created"] for customer in self._customers]
+        for at, created in enumerate(self._times("subscription")):
+            self._make_subscription(at, created, self._existing(self._customers, born, created))
+
+    def _make_subscription(self, at: int, created: int, customer: Json) -> None:
+        dice = self._dice
+        id = self._id("subscription")
+        period_start = created + (self._now - created) // _MONTH * _MONTH
+        items = [
+            billing.subscription_item("si_" + dice.token(14), created, price, id, (period_start, period_start + _MONTH))
+            for price in self._prices_for_items(at)
+        ]
+        subscription = billing.subscription(
+            id, created, self._livemode, customer["id"], items[0]["price"]["currency"], items
+        )
+        subscription["metadata"] = self._metadata()
+        self._set_status(subscription, dice.pick(_SUBSCRIPTION_STATUSES))
+        self._subscriptions.append((subscription, items))
+        self._shelves[SUBSCRIPTION.name].put(subscription, items)
+
+    def _prices_for_items(self, at: int) -> list[Json]:
+        currency = self._dice.pick(tuple(self._prices))
+        prices = self._prices[currency]
+        if at % 83 == 41:  # more items than Stripe embeds, which is the most it allows
+            prices = self._prices.get("usd", prices)
+            return [self._dice.pick(prices) for _ in range(self._dice.number(11, 20))]
+        return self._dice.sample(prices, min(len(prices), self._dice.pick((1, 1, 1, 1, 2, 3))))
+
+    def _set_status(self, subscription: Json, status: str) -> None:
+        created = subscription["created"]
+        subscription["status"] = status
+        if status in ("canceled", "incomplete_expired"):
+            ended = created + int(self._dice.random() * (self._now - created))
+            subscription.update(canceled_at=ended, ended_at=ended)
+            subscription["cancellation_details"]["reason"] = "cancellation_requested"
+        if status == "trialing":
+            subscription.update(trial_start=created, trial_end=self._now + _MONTH)
+        if status == "active" and self._dice.chance(0.05):
+            subscription.update(cancel_at_period_end=True, cancel_at=self._now + _MONTH, canceled_at=created)
+
+    def _make_invoices(self) -> None:
+        if not self._customers or not self._prices:
+            return
+        born = [subscription["created"] for subscription, _ in self._subscriptions]
+        by_id = {customer["id"]: customer for customer in self._customers}
+        for at, created in enumerate(self._times("invoice")):
+            if self._subscriptions and at % 20:
+                subscription, items = self._existing(self._subscriptions, born, created)
+                self._make_renewal(at, created, subscription, items, by_id[subscription["customer"]])
+            else:
+                self._make_single(at, created, self._dice.pick(self._customers))
+
+    def _make_renewal(self, at: int, created: int, subscription: Json, items: list[Json], customer: Json) -> None:
+        id = self._id("invoice")
+        lines = []
+        for item in items * (4 if at % 67 == 33 else 1):
+            line = self._line(id, item["price"], created, self._dice.pick((1, 1, 1, 2, 5)))
+            billing.item_of_subscription(line, subscription["id"], item["id"])
+            lines.append(line)
+        invoice = billing.invoice(id, created, self._livemode, customer, subscription["currency"], lines)
+        reason = "subscription_create" if created == subscription["created"] else "subscription_cycle"
+        billing.bill_subscription(invoice, subscription["id"], reason)
+        self._put_invoice(at, invoice, lines)
+
+    def _make_single(self, at: int, created: int, customer: Json) -> None:
+        """A one-off invoice; some have far more lines than Stripe embeds."""
+        id = self._id("invoice")
+        prices = self._dice.pick(tuple(self._prices.values()))
+        lines = []
+        for _ in range(self._dice.number(11, 45) if at % 100 == 60 else self._dice.number(1, 3)):
+            line = self._line(id, self._dice.pick(prices), created, 1)
+            billing.item_by_hand(line, "ii_1" + self._dice.token(22))
+            lines.append(line)
+        currency = prices[0]["currency"]
+        self._put_invoice(at, billing.invoice(id, created, self._livemode, customer, currency, lines), lines)
+
+    def _line(self, invoice_id: str, price: Json, created: int, quantity: int) -> Json:
+        id = "il_1" + self._dice.token(22)
+        return billing.line_item(id, invoice_id, self._livemode, price, (created, created + _MONTH), quantity)
+
+    def _put_invoice(self, at: int, invoice: Json, lines: list[Json]) -> None:
+        status = self._dice.pick(_INVOICE_STATUSES)
+        created = invoice["created"]
+        if status != "draft":
+            billing.finalize(invoice, created, f"{invoice['customer'][-8:].upper()}-{at:06}", self._dice.token(48))
+        if status in ("paid", "void", "uncollectible"):
+            billing.settle(invoice, status, min(self._now - 1, created + 3600))
+        invoice["metadata"] = self._metadata()
+        self._shelves[INVOICE.name].put(invoice, lines)
+
+    def _make_charges(self) -> None:
+        if not self._customers:
+            return
+        born = [customer["created"] for customer in self._customers]
+        for at, created in enumerate(self._times("charge")):
+            charge = self._charge(created, self._existing(self._customers, born, created))
+            if at % 12 == 5:
+                billing.decline(charge)
+            elif at % 30 == 7:
+                charge.update(refunded=True, amount_refunded=charge["amount"])
+            self._shelves[CHARGE.name].put(charge)
+
+    def _charge(self, created: int, customer: Json) -> Json:
+        dice = self._dice
+        currency, amounts = dice.pick(_MONEY)
+        card = billing.card(dice.pick(_BRANDS), f"{dice.number(0, 9999):04}", dice.token(16), dice.number(0, 99))
+        amount = dice.pick(amounts)
+        charge = billing.charge(self._id("charge"), created, self._livemode, customer, currency, amount, card)
+        charge["metadata"] = self._metadata()
+        return charge

@@ -1,0 +1,78 @@
+"""All objects of one type: by id, by age, and by the values that lists are often narrowed to."""
+
+from collections.abc import Iterator
+
+from scripts.sandbox.answers import encode
+from scripts.sandbox.kinds import Kind
+from scripts.sandbox.shapes import Json
+from scripts.sandbox.timeline import Record, Timeline, key_of
+
+_EMPTY = Timeline()
+
+
+class Shelf:
+    """Puts, replaces and takes away objects of one type. Unlisted ones can be retrieved but stand in no list."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.by_id: dict[str, Record] = {}
+        self.timeline = Timeline()
+        self.deleted: dict[str, int] = {}
+        self._serial = 0
+        self._facet_names = tuple(kind.facets)
+        self._index: dict[tuple[str, str], Timeline] = {}
+
+    def get(self, id: str) -> Record | None:
+        return self.by_id.get(id)
+
+    def indexed(self, facet: str, value: str) -> Timeline:
+        return self._index.get((facet, value), _EMPTY)
+
+    def facet_at(self, facet: str) -> int:
+        return self._facet_names.index(facet)
+
+    def put(self, obj: Json, children: list[Json] | None = None, *, listed: bool = True) -> Record:
+        """Adds a new object, or replaces the one of that id where it stands; `created` never changes."""
+        body = encode(obj)
+        facets = self.kind.facets_of(obj)
+        cut = tuple(encode(child) for child in children) if children and len(children) > 10 else ()
+        known = self.by_id.get(obj["id"])
+        if known is None:
+            self._serial += 1
+            record = Record(obj["id"], key_of(obj["created"], self._serial), body, facets, cut)
+            self.by_id[record.id] = record
+            if listed:
+                self.timeline.add(record)
+                self._enter(record)
+            return record
+        if children is not None:
+            known.children = cut
+        known.body = body
+        if facets != known.facets:
+            self._leave(known)
+            known.facets = facets
+            self._enter(known)
+        return known
+
+    def delete(self, id: str, at: int) -> Record:
+        record = self.by_id.pop(id)
+        self.timeline.remove(record)
+        self._leave(record)
+        self.deleted[id] = at
+        return record
+
+    def _keys(self, record: Record) -> Iterator[tuple[str, str]]:
+        for facet in self.kind.indexed:
+            value = record.facets[self.facet_at(facet)]
+            if isinstance(value, str):
+                yield facet, value
+
+    def _enter(self, record: Record) -> None:
+        for key in self._keys(record):
+            if key not in self._index:
+                self._index[key] = Timeline()
+            self._index[key].add(record)
+
+    def _leave(self, record: Record) -> None:
+        for key in self._keys(record):
+            self._index[key].remove(record)
