@@ -19,9 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What a user's pip configuration may say here: where packages come from. The rest of it (user = true, target,
 # no-binary, constraint...) is meant for other installs and would break this one.
-PIP_NETWORK_OPTIONS = frozenset(
-    "index-url extra-index-url find-links no-index proxy cert client-cert trusted-host timeout default-timeout retries"
-    " cache-dir no-cache-dir keyring-provider use-feature use-deprecated".split()
+PIP_NETWORK_OPTIONS = (
+    *("index-url", "extra-index-url", "find-links", "no-index", "keyring-provider"),
+    *("proxy", "cert", "client-cert", "trusted-host", "timeout", "default-timeout", "retries"),
+    *("cache-dir", "no-cache-dir", "use-feature", "use-deprecated"),
 )
 PIP_INSTALL = ("install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input")
 OUTPUT_LINES_SHOWN = 15

@@ -1,0 +1,78 @@
+"""Ends what a program started once that program is gone, however it went, `kill -9` included.
+
+Run by `processes.py` with the ids of sessions on stdin, a line each: `+SID SIGNAL` guards a session and says which
+signal asks its leader to end, `-SID` forgets it.
+The end of stdin is the end of the program: whoever holds the other end of the pipe has died or is done.
+A pipe works on every Unix, needs no thread to stay alive (as PR_SET_PDEATHSIG does) and, unlike a process group,
+sessions also hold the work-horses that RQ forks into groups of their own.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+# Postgres and Valkey write a checkpoint when asked to end; what is still there after this is killed.
+GRACE_S = 10.0
+POLL_S = 0.05
+
+
+def main() -> None:
+    # Ctrl-C and a closed terminal reach the whole foreground; the keeper has to outlive them.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    guarded: dict[int, int] = {}
+    for line in sys.stdin:
+        if line.startswith("+"):
+            session, stop_signal = map(int, line[1:].split())
+            guarded[session] = stop_signal
+        else:
+            guarded.pop(int(line[1:]), None)
+    for leader, stop_signal in guarded.items():
+        send(leader, stop_signal)
+    deadline = time.monotonic() + GRACE_S
+    while members(guarded) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    kill_sessions(guarded)
+
+
+def kill_sessions(sessions: Iterable[int]) -> None:
+    """Kills whoever is in these sessions, until nobody is."""
+    while left := members(sessions):
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        time.sleep(POLL_S)
+
+
+def members(sessions: Iterable[int]) -> set[int]:
+    """The living processes of these sessions; zombies do not count, they wait for their parent only."""
+    wanted = set(sessions)
+    if not Path("/proc/self/stat").exists():  # macOS: the leaders at least
+        return {session for session in wanted if send(session, 0)}
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (stat := read_stat(int(entry))) and stat[0] != "Z" and int(stat[3]) in wanted:
+            found.add(int(entry))
+    return found
+
+
+def read_stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third on (state, parent, group, session...); None when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def send(pid: int, signal_number: int) -> bool:
+    try:
+        os.kill(pid, signal_number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
