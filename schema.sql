@@ -93,7 +93,6 @@ CREATE TABLE IF NOT EXISTS billstack.backfill_types (
     status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'syncing', 'ready', 'error')),
     synced bigint NOT NULL DEFAULT 0,     -- as of the last lease renewal; the truth is the sum over windows
     progress real NOT NULL DEFAULT 0,
-    rejected bigint NOT NULL DEFAULT 0,   -- objects that Postgres could not store
     error text,
     PRIMARY KEY (backfill_id, type)
 );
@@ -105,7 +104,7 @@ CREATE TABLE IF NOT EXISTS billstack.leases (
     part text NOT NULL,
     fence bigint NOT NULL DEFAULT 0,      -- grows with every holder; a page whose fence is not the window's is refused
     held boolean NOT NULL DEFAULT false,
-    renewed_at timestamptz NOT NULL DEFAULT now(),  -- while not held: when it was last enqueued or given back
+    renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),  -- while not held: when it was last enqueued
     done boolean NOT NULL DEFAULT false,
     PRIMARY KEY (backfill_id, part)
 );
@@ -361,6 +360,11 @@ CREATE TABLE IF NOT EXISTS {team}.seen (
     type text NOT NULL,
     id text NOT NULL,
     PRIMARY KEY (type, id)
+);
+
+-- Prices that the objects of the running backfill name; the finish fetches those that no list gave.
+CREATE TABLE IF NOT EXISTS {team}.named_prices (
+    id text PRIMARY KEY
 );
 
 -- Until when, on Stripe's clock, each type was last read by a page of an earlier backfill (the running one's is in its windows).

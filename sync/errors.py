@@ -108,7 +108,11 @@ class StripeRateLimited(StripeUnavailable):
 
 
 class StripeRejected(StripeError):
+    """`as_of` and `as_of_until`: when Stripe said so, on its own clock (sync/caller.py, Answer)."""
+
     code = "stripe_rejected"
+    as_of = 0
+    as_of_until = 0
 
 
 class CursorLost(StripeRejected):

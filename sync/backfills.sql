@@ -1,0 +1,236 @@
+-- The control schema's record of backfills: what was asked, who holds which part, how far the windows are.
+
+-- name: running
+SELECT id, objects, created_after, requested_at
+FROM billstack.backfills
+WHERE team_id = %(team_id)s AND state = 'running';
+
+-- name: insert_backfill
+INSERT INTO billstack.backfills (id, team_id, objects, created_after, request_id)
+VALUES (%(id)s, %(team_id)s, %(objects)s, %(created_after)s, %(request_id)s);
+
+-- name: insert_types
+INSERT INTO billstack.backfill_types (backfill_id, type)
+SELECT %(backfill_id)s, unnest(%(objects)s::text[]);
+
+-- name: insert_leases
+INSERT INTO billstack.leases (backfill_id, part)
+SELECT %(backfill_id)s, unnest(%(parts)s::text[]);
+
+-- name: adoptable
+-- The team's last backfill, if it failed within a day and asked for the same: seen and windows are still its own.
+SELECT last.id
+FROM (
+    SELECT id, state, objects, created_after, finished_at
+    FROM billstack.backfills
+    WHERE team_id = %(team_id)s
+    ORDER BY requested_at DESC, id
+    LIMIT 1
+) AS last
+WHERE last.state = 'error'
+    AND last.objects = %(objects)s
+    AND last.created_after IS NOT DISTINCT FROM %(created_after)s
+    AND last.finished_at > now() - interval '1 day';
+
+-- name: adopt_start
+UPDATE billstack.backfills AS adopting
+SET started = errored.started, upper = errored.upper, adopted = errored.id
+FROM billstack.backfills AS errored
+WHERE adopting.id = %(backfill_id)s AND errored.id = %(errored_id)s;
+
+-- name: adopt_windows
+UPDATE billstack.windows
+SET backfill_id = %(backfill_id)s
+WHERE backfill_id = %(errored_id)s;
+
+-- name: adopt_types
+UPDATE billstack.backfill_types AS adopting
+SET synced = errored.synced,
+    progress = errored.progress,
+    status = CASE errored.status WHEN 'ready' THEN 'ready' ELSE 'pending' END
+FROM billstack.backfill_types AS errored
+WHERE adopting.backfill_id = %(backfill_id)s
+    AND errored.backfill_id = %(errored_id)s
+    AND errored.type = adopting.type;
+
+-- name: adopt_leases
+UPDATE billstack.leases AS adopting
+SET done = errored.done, fence = errored.fence
+FROM billstack.leases AS errored
+JOIN billstack.backfill_types ON backfill_types.backfill_id = errored.backfill_id AND backfill_types.type = errored.part
+WHERE adopting.backfill_id = %(backfill_id)s
+    AND errored.backfill_id = %(errored_id)s
+    AND errored.part = adopting.part
+    AND backfill_types.status = 'ready';
+
+-- name: forget_windows
+DELETE FROM billstack.windows
+USING billstack.backfills
+WHERE backfills.id = windows.backfill_id
+    AND backfills.team_id = %(team_id)s;
+
+-- name: backfill
+SELECT id, team_id, objects, created_after, state, request_id, started, upper
+FROM billstack.backfills
+WHERE id = %(backfill_id)s;
+
+-- name: fix_upper
+-- The first job that knows Stripe's clock sets it for all.
+UPDATE billstack.backfills
+SET started = coalesce(started, %(now)s), upper = coalesce(upper, %(now)s)
+WHERE id = %(backfill_id)s
+RETURNING started, upper;
+
+-- name: acquire
+UPDATE billstack.leases
+SET fence = fence + 1, held = true, renewed_at = clock_timestamp()
+FROM billstack.backfills
+WHERE leases.backfill_id = %(backfill_id)s
+    AND leases.part = %(part)s
+    AND backfills.id = leases.backfill_id
+    AND backfills.state = 'running'
+    AND NOT leases.done
+    AND (NOT leases.held OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second')
+RETURNING leases.fence;
+
+-- name: mark_syncing
+UPDATE billstack.backfill_types
+SET status = 'syncing'
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND status = 'pending';
+
+-- name: take_windows
+-- Stamps the new fence: a page of the former holder that is not committed by now never will be.
+UPDATE billstack.windows
+SET fence = %(fence)s
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND NOT done;
+
+-- name: windows
+SELECT number, variant, gte, lt, floor, cursor, newest, oldest, pages, met, done
+FROM billstack.windows
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s
+ORDER BY number;
+
+-- name: insert_window
+INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floor, fence)
+VALUES (%(backfill_id)s, %(type)s, %(number)s, %(variant)s, %(gte)s, %(lt)s, %(gte)s, %(fence)s);
+
+-- name: raise_floor
+UPDATE billstack.windows
+SET floor = %(floor)s
+WHERE backfill_id = %(backfill_id)s
+    AND type = %(type)s
+    AND number = %(number)s
+    AND fence = %(fence)s
+    AND NOT done
+RETURNING floor;
+
+-- name: close_window
+UPDATE billstack.windows
+SET done = true
+WHERE backfill_id = %(backfill_id)s
+    AND type = %(type)s
+    AND number = %(number)s
+    AND fence = %(fence)s
+    AND NOT done
+RETURNING number;
+
+-- name: renew
+UPDATE billstack.leases
+SET renewed_at = clock_timestamp()
+FROM billstack.backfills
+WHERE leases.backfill_id = %(backfill_id)s
+    AND leases.part = %(part)s
+    AND leases.fence = %(fence)s
+    AND leases.held
+    AND backfills.id = leases.backfill_id
+    AND backfills.state = 'running'
+RETURNING leases.fence;
+
+-- name: publish
+-- The count is what the committed pages add up to; it never goes down, for windows are never taken away.
+UPDATE billstack.backfill_types
+SET synced = counts.synced, progress = greatest(backfill_types.progress, %(progress)s)
+FROM (
+    SELECT coalesce(sum(counted), 0) AS synced
+    FROM billstack.windows
+    WHERE backfill_id = %(backfill_id)s AND type = %(type)s
+) AS counts
+WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
+RETURNING backfill_types.synced, backfill_types.progress, backfill_types.status;
+
+-- name: give_back
+UPDATE billstack.leases
+SET held = false, done = %(done)s, renewed_at = clock_timestamp()
+WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND fence = %(fence)s
+RETURNING fence;
+
+-- name: end_type
+UPDATE billstack.backfill_types
+SET status = %(status)s, error = %(error)s, progress = CASE WHEN %(status)s = 'ready' THEN 1 ELSE progress END
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s;
+
+-- name: due_parts
+-- What nobody works on although it could be: never enqueued, its job lost, or its holder dead. `finish` waits for all.
+SELECT leases.backfill_id, backfills.team_id, leases.part, leases.fence, leases.held, backfills.request_id
+FROM billstack.leases
+JOIN billstack.backfills ON backfills.id = leases.backfill_id
+WHERE NOT leases.done
+    AND backfills.state = 'running'
+    AND (%(backfill_id)s::text IS NULL OR leases.backfill_id = %(backfill_id)s)
+    AND (NOT leases.held OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second')
+    AND (
+        leases.part <> 'finish'
+        OR NOT EXISTS (
+            SELECT
+            FROM billstack.leases AS others
+            WHERE others.backfill_id = leases.backfill_id AND others.part <> 'finish' AND NOT others.done
+        )
+    )
+ORDER BY leases.renewed_at, leases.part;
+
+-- name: release_dead
+-- The worker saw its work-horse die: no need to wait until the lease runs out.
+UPDATE billstack.leases
+SET held = false, renewed_at = clock_timestamp()
+WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND held AND fence = %(fence)s
+RETURNING fence;
+
+-- name: types
+SELECT type, status, synced, progress, error
+FROM billstack.backfill_types
+WHERE backfill_id = %(backfill_id)s;
+
+-- name: end_backfill
+UPDATE billstack.backfills
+SET state = %(state)s, error = %(error)s, warnings = %(warnings)s, finished_at = clock_timestamp()
+WHERE id = %(backfill_id)s AND state = 'running'
+RETURNING id;
+
+-- name: cancel
+-- Bumping the fences stops pages in flight; running jobs notice at their next renewal.
+WITH canceled AS (
+    UPDATE billstack.backfills
+    SET state = 'canceled', finished_at = clock_timestamp()
+    WHERE team_id = %(team_id)s AND state = 'running'
+    RETURNING id
+),
+fenced AS (
+    UPDATE billstack.windows
+    SET fence = -1
+    FROM canceled
+    WHERE windows.backfill_id = canceled.id AND NOT windows.done
+)
+SELECT id
+FROM canceled;
+
+-- name: history
+SELECT id, objects, created_after, state, requested_at, finished_at, error, warnings, adopted,
+    (
+        SELECT jsonb_object_agg(type, jsonb_build_object('synced', synced, 'status', status, 'progress', progress, 'error', error))
+        FROM billstack.backfill_types
+        WHERE backfill_types.backfill_id = backfills.id
+    ) AS types
+FROM billstack.backfills
+WHERE team_id = %(team_id)s
+ORDER BY requested_at DESC, id
+LIMIT %(limit)s;

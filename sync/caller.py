@@ -1,0 +1,190 @@
+"""Calls Stripe for one account: pays from the budget, retries what may pass, translates the SDK's errors into ours."""
+
+import email.utils
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import stripe
+import structlog
+import tenacity
+
+from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
+from sync.transport import AnswerHeaders, Transport
+
+API_VERSION = "2026-10-28.endive"  # the one stripe-python 16.1 is typed for, and our tables read
+# With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
+_ATTEMPTS = 15
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 20.0
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Reservation(Protocol):
+    """How long to wait before sending, and what the budget looks like (requests/s, free tokens)."""
+
+    @property
+    def wait_s(self) -> float: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def tokens(self) -> float: ...
+
+
+class Limiter(Protocol):
+    """Hands out the request budget of an account (workers/limiter.py)."""
+
+    def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> Reservation: ...
+    def slow_down(self, account_id: str, endpoint: str, reason: str | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body as Stripe sent it, and between which two moments of Stripe's clock (whole seconds) it was true."""
+
+    body: bytes
+    as_of: int
+    as_of_until: int
+
+
+class Caller:
+    """One Stripe account, called with one key. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        secret_key: str,
+        account_id: str,
+        livemode: bool,
+        api_base: str,
+        transport: Transport,
+        limiter: Limiter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.account_id = account_id
+        self.livemode = livemode
+        self._client = stripe.StripeClient(
+            secret_key,
+            base_addresses={"api": api_base},
+            max_network_retries=0,  # the retries below are the only layer
+            stripe_version=API_VERSION,
+            http_client=transport,
+        )
+        self._limiter = limiter
+        self._sleep = sleep
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StripeUnavailable),
+            wait=_wait,
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            sleep=sleep,
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+
+    def reserve(self, endpoint: str) -> Reservation:
+        return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode)
+
+    def get(
+        self,
+        endpoint: str,
+        path: str,
+        params: Mapping[str, Any],
+        read: Callable[[Answer], T],
+        *,
+        reserved: bool = False,
+    ) -> T:
+        """`read` makes sense of the answer; what it cannot decode is retried like any other failure of Stripe's.
+
+        `reserved` says that the first attempt is already paid for. Raises StripeUnavailable after the last attempt,
+        StripeRejected at once.
+        """
+        paid = reserved
+
+        def attempt() -> T:
+            nonlocal paid
+            if not paid:
+                self._sleep(self.reserve(endpoint).wait_s)
+            paid = False
+            answer = self._send("get", endpoint, path, params)
+            try:
+                return read(answer)
+            except msgspec.DecodeError as exc:
+                raise StripeUnavailable(f"Stripe's answer to {path} was not the JSON it should be: {exc}") from exc
+
+        return self._retrying.copy()(attempt)
+
+    def _send(self, method: str, endpoint: str, path: str, params: Mapping[str, Any]) -> Answer:
+        started = time.monotonic()
+        try:
+            headers: AnswerHeaders = self._client.raw_request(method, path, **params).headers
+        except stripe.RateLimitError as exc:
+            raise self._slowed_down(endpoint, exc) from exc
+        except stripe.StripeError as exc:
+            raise _translated(exc, started) from exc
+        return Answer(headers.body, *_moments(headers, started))
+
+    def _slowed_down(self, endpoint: str, exc: stripe.RateLimitError) -> StripeRateLimited:
+        error = StripeRateLimited(_message(exc), status=429, request_id=exc.request_id, retry_after_s=_retry_after(exc))
+        error.reason = (exc.headers or {}).get("Stripe-Rate-Limited-Reason")
+        self._limiter.slow_down(self.account_id, endpoint, error.reason)
+        return error
+
+
+def _translated(exc: stripe.StripeError, started: float) -> StripeUnavailable | StripeRejected:
+    """5xx, 409 and lost connections may pass; what Stripe answered with another 4xx will not."""
+    status = exc.http_status
+    may_pass = status is None or status < 400 or status == 409 or status >= 500
+    error = (StripeUnavailable if may_pass else StripeRejected)(
+        _message(exc),
+        status=status,
+        stripe_code=exc.code,
+        request_id=exc.request_id,
+        retry_after_s=_retry_after(exc),
+    )
+    if isinstance(error, StripeRejected):
+        error.as_of, error.as_of_until = _moments(exc.headers or {}, started)
+    return error
+
+
+def _moments(headers: Mapping[str, str], started: float) -> tuple[int, int]:
+    """as_of and as_of_until of an answer whose request began at `started` (monotonic).
+
+    Stripe wrote Date at some moment of the request and cut it to whole seconds: so the request began at most its whole
+    duration before Date, and ended at most its duration and that one second after it. Our own clock plays no part.
+    """
+    elapsed_s = math.ceil(time.monotonic() - started)
+    value = headers.get("Date")
+    date = int(email.utils.parsedate_to_datetime(value).timestamp()) if value else int(time.time())
+    return date - elapsed_s, date + 1 + elapsed_s
+
+
+def _message(exc: stripe.StripeError) -> str:
+    """Stripe's own sentence. The SDK puts whole bodies into the others, which may be pages of HTML."""
+    if exc.http_status is not None and (exc.error is None or exc.user_message is None):
+        return f"Stripe answered {exc.http_status} without saying why"
+    return str(exc.user_message or "Stripe could not be reached")
+
+
+def _retry_after(exc: stripe.StripeError) -> float | None:
+    value = (exc.headers or {}).get("Retry-After", "")
+    return float(value) if value.isdecimal() else None
+
+
+_jittered = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Full jitter, so that fetchers that failed together do not come back together; Stripe's own wish goes first."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after_s if isinstance(error, StripeError) else None
+    return asked if asked is not None else _jittered(state)
+
+
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.info("stripe.retried", attempt=state.attempt_number, reason=str(error))

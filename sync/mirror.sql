@@ -1,0 +1,272 @@
+-- The statements on one team's mirror. {team} is the team's schema, {table} the table of one object type; both are
+-- bound when the store is built (sync/store.py).
+
+-- name: lock_window
+-- First statement of a page's transaction: nothing, unless the caller's fence is still the window's. From here to the
+-- commit nobody splits the window, takes it over, or writes an event of this type (lock_type).
+SELECT pg_advisory_xact_lock_shared(hashtext(%(schema)s), %(ordinal)s)
+FROM billstack.windows
+WHERE backfill_id = %(backfill_id)s
+    AND type = %(type)s
+    AND number = %(number)s
+    AND fence = %(fence)s
+    AND NOT done
+FOR UPDATE;
+
+-- name: mirror_page
+-- Rows, seen, count and checkpoint of a page in one statement, for each further one costs Python as much as the page.
+-- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
+-- wins; what overlaps in time and differs is returned, to be settled by a fetch.
+WITH held AS MATERIALIZED (
+    SELECT floor
+    FROM billstack.windows
+    WHERE backfill_id = %(backfill_id)s
+        AND type = %(type)s
+        AND number = %(number)s
+),
+listed AS (
+    SELECT object ->> 'id' AS id, object AS raw
+    FROM jsonb_array_elements(%(page)s -> 'data') AS object
+    WHERE object ->> 'id' <> ALL (%(completed_ids)s)
+    UNION ALL
+    SELECT object ->> 'id', object
+    FROM jsonb_array_elements(%(completed)s) AS object
+),
+page AS MATERIALIZED (
+    SELECT listed.id, listed.raw
+    FROM listed, held
+    WHERE billstack.as_bigint(listed.raw -> 'created') >= held.floor
+),
+different AS MATERIALIZED (
+    SELECT page.id, page.raw, coalesce(known.as_of > %(as_of_until)s, false) AS outdated
+    FROM page
+    LEFT JOIN {team}.{table} AS known ON known.id = page.id
+    WHERE known.id IS NULL OR known.raw <> page.raw OR known.deleted_at IS NOT NULL
+),
+written AS (
+    INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until)
+    SELECT different.id, different.raw, %(as_of)s, %(as_of_until)s
+    FROM different
+    ORDER BY different.id
+    ON CONFLICT (id) DO UPDATE
+    SET raw = excluded.raw, as_of = excluded.as_of, as_of_until = excluded.as_of_until, deleted_at = NULL, synced_at = now()
+    WHERE mirror.as_of_until < excluded.as_of
+    RETURNING mirror.id
+),
+newly_seen AS (
+    INSERT INTO {team}.seen (type, id)
+    SELECT %(type)s, page.id
+    FROM page
+    ORDER BY page.id
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+),
+named AS (
+    INSERT INTO {team}.named_prices (id)
+    SELECT unnest(%(named_prices)s::text[])
+    ON CONFLICT DO NOTHING
+),
+advanced AS (
+    UPDATE billstack.windows
+    SET cursor = coalesce(%(cursor)s, cursor),
+        newest = coalesce(newest, %(newest)s),
+        oldest = coalesce(%(oldest)s, oldest),
+        pages = pages + 1,
+        met = met + (SELECT count(*) FROM page),
+        counted = counted + (SELECT count(*) FROM newly_seen),
+        done = NOT %(has_more)s OR coalesce(%(oldest)s < floor, false),
+        checked_until = greatest(checked_until, %(as_of_until)s)
+    WHERE backfill_id = %(backfill_id)s
+        AND type = %(type)s
+        AND number = %(number)s
+)
+SELECT
+    (SELECT count(*) FROM newly_seen) AS counted,
+    ARRAY(
+        SELECT different.id
+        FROM different
+        WHERE NOT different.outdated
+            AND different.id NOT IN (SELECT written.id FROM written)
+    ) AS overlapping;
+
+-- name: reject
+INSERT INTO {team}.rejects (type, id, reason)
+VALUES (%(type)s, %(id)s, %(reason)s)
+ON CONFLICT (type, id) DO UPDATE
+SET reason = excluded.reason, rejected_at = now();
+
+-- name: forget_rejects
+DELETE FROM {team}.rejects
+WHERE type = ANY (%(types)s);
+
+-- name: rejects
+SELECT type, id, reason, count(*) OVER (PARTITION BY type) AS rejected
+FROM {team}.rejects
+WHERE type = ANY (%(types)s)
+ORDER BY type, rejected_at DESC;
+
+-- name: version
+-- Changes with every write of the row; compare-and-swap for put_fetched.
+SELECT xmin::text
+FROM {team}.{table}
+WHERE id = %(id)s;
+
+-- name: put_fetched
+-- A fetched object replaces the row that was there when the fetch began, and any row wholly older than the fetch. Says
+-- which: written · equal (left alone) · changed (somebody wrote the row meanwhile: fetch again).
+WITH equal AS MATERIALIZED (
+    SELECT id
+    FROM {team}.{table}
+    WHERE id = %(id)s AND raw = %(raw)s AND deleted_at IS NULL
+),
+written AS (
+    INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until)
+    SELECT %(id)s, %(raw)s, %(as_of)s, %(as_of_until)s
+    WHERE NOT EXISTS (SELECT FROM equal)
+    ON CONFLICT (id) DO UPDATE
+    SET raw = excluded.raw, as_of = excluded.as_of, as_of_until = excluded.as_of_until, deleted_at = NULL, synced_at = now()
+    WHERE mirror.xmin::text = %(version)s OR mirror.as_of_until < excluded.as_of
+    RETURNING 1
+)
+SELECT CASE
+    WHEN EXISTS (SELECT FROM equal) THEN 'equal'
+    WHEN EXISTS (SELECT FROM written) THEN 'written'
+    ELSE 'changed'
+END;
+
+-- name: put_deleted
+-- The same for an object that Stripe says is gone: its last known state stays, as a tombstone.
+UPDATE {team}.{table}
+SET deleted_at = coalesce(deleted_at, to_timestamp(%(as_of)s)), as_of = %(as_of)s, as_of_until = %(as_of_until)s, synced_at = now()
+WHERE id = %(id)s
+    AND (xmin::text = %(version)s OR as_of_until < %(as_of)s)
+RETURNING 1;
+
+-- name: lock_type
+-- Events of a type wait for its pages in flight: a page that found a row equal leaves it alone, and only this keeps an
+-- older event from slipping in between that look and the page's commit.
+SELECT pg_advisory_xact_lock(hashtext(%(schema)s), %(ordinal)s);
+
+-- name: checked_until
+SELECT greatest(
+    (SELECT until FROM {team}.checked WHERE type = %(type)s),
+    (
+        SELECT max(windows.checked_until)
+        FROM billstack.windows
+        JOIN billstack.backfills ON backfills.id = windows.backfill_id
+        WHERE backfills.team_id = %(team_id)s AND windows.type = %(type)s
+    )
+);
+
+-- name: apply_event
+-- One event's object, which was true at the second `created`. Says what became of it:
+-- applied (the row is this state now) · older (the row is newer) · doubtful (ask Stripe).
+WITH known AS MATERIALIZED (
+    SELECT id, raw = %(raw)s AS equal, as_of, as_of_until, deleted_at IS NOT NULL AS dead
+    FROM {team}.{table}
+    WHERE id = %(id)s
+    FOR UPDATE
+),
+verdict AS MATERIALIZED (
+    SELECT CASE
+        WHEN known.id IS NULL THEN 'insert'
+        WHEN known.dead OR %(created)s < known.as_of THEN 'older'
+        WHEN known.equal THEN 'advance'
+        WHEN known.as_of_until < %(created)s AND %(created)s > coalesce(%(checked_until)s, 0) THEN 'update'
+        ELSE 'doubtful'
+    END AS word
+    FROM (SELECT 1) AS one
+    LEFT JOIN known ON true
+),
+inserted AS (
+    INSERT INTO {team}.{table} (id, raw, as_of, as_of_until)
+    SELECT %(id)s, %(raw)s, %(created)s, %(created)s
+    FROM verdict
+    WHERE word = 'insert'
+    ON CONFLICT (id) DO NOTHING
+    RETURNING 1
+),
+updated AS (
+    UPDATE {team}.{table} AS mirror
+    SET raw = %(raw)s, as_of = %(created)s, as_of_until = %(created)s, synced_at = now()
+    FROM verdict
+    WHERE mirror.id = %(id)s AND verdict.word = 'update'
+    RETURNING 1
+),
+advanced AS (
+    UPDATE {team}.{table} AS mirror
+    SET as_of = greatest(mirror.as_of, %(created)s), as_of_until = greatest(mirror.as_of_until, %(created)s)
+    FROM verdict
+    WHERE mirror.id = %(id)s AND verdict.word = 'advance'
+    RETURNING 1
+)
+SELECT CASE
+    WHEN word = 'older' THEN 'older'
+    WHEN EXISTS (SELECT FROM inserted) OR EXISTS (SELECT FROM updated) OR EXISTS (SELECT FROM advanced) THEN 'applied'
+    ELSE 'doubtful'
+END
+FROM verdict;
+
+-- name: apply_deletion
+-- Stripe never brings back what it deleted: a tombstone, also where no row was, unless the row was read after the event.
+INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until, deleted_at)
+VALUES (%(id)s, %(raw)s, %(created)s, %(created)s, to_timestamp(%(created)s))
+ON CONFLICT (id) DO UPDATE
+SET as_of = excluded.as_of,
+    as_of_until = greatest(mirror.as_of_until, excluded.as_of_until),
+    deleted_at = coalesce(mirror.deleted_at, excluded.deleted_at),
+    synced_at = now()
+WHERE mirror.as_of <= excluded.as_of
+RETURNING 1;
+
+-- name: suspects
+-- Live rows of the covered range that the lists of this backfill did not meet: deleted at Stripe, or left out by its lists.
+SELECT mirror.id
+FROM {team}.{table} AS mirror
+WHERE mirror.deleted_at IS NULL
+    AND mirror.id > %(after)s
+    AND (mirror.created IS NULL OR (mirror.created >= to_timestamp(%(gte)s) AND mirror.created < to_timestamp(%(lt)s)))
+    AND NOT EXISTS (
+        SELECT
+        FROM {team}.seen
+        WHERE seen.type = %(type)s AND seen.id = mirror.id
+    )
+ORDER BY mirror.id
+LIMIT %(limit)s;
+
+-- name: missing_prices
+-- Prices that subscription items or invoice lines name and the lists left out (stripe-facts section 2).
+SELECT named_prices.id
+FROM {team}.named_prices
+WHERE NOT EXISTS (SELECT FROM {team}.prices WHERE prices.id = named_prices.id)
+ORDER BY named_prices.id;
+
+-- name: forget_seen
+TRUNCATE {team}.seen, {team}.named_prices;
+
+-- name: is_live
+SELECT 1
+FROM {team}.{table}
+WHERE id = %(id)s AND deleted_at IS NULL;
+
+-- name: keep_checked
+-- Windows of earlier backfills go when a new one begins; until when they looked stays known.
+INSERT INTO {team}.checked AS known (type, until)
+SELECT windows.type, max(windows.checked_until)
+FROM billstack.windows
+JOIN billstack.backfills ON backfills.id = windows.backfill_id
+WHERE backfills.team_id = %(team_id)s AND windows.checked_until IS NOT NULL
+GROUP BY windows.type
+ON CONFLICT (type) DO UPDATE
+SET until = greatest(known.until, excluded.until);
+
+-- name: keep_checked
+-- Windows of earlier backfills go when a new one begins; until when they looked stays known.
+INSERT INTO {team}.checked AS known (type, until)
+SELECT windows.type, max(windows.checked_until)
+FROM billstack.windows
+JOIN billstack.backfills ON backfills.id = windows.backfill_id
+WHERE backfills.team_id = %(team_id)s AND windows.checked_until IS NOT NULL
+GROUP BY windows.type
+ON CONFLICT (type) DO UPDATE
+SET until = greatest(known.until, excluded.until);

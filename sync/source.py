@@ -1,0 +1,158 @@
+"""Reads Stripe: pages, single objects, events, the account. What it needs of a page it reads without building objects."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sync.caller import Answer, Caller, Reservation
+from sync.errors import CursorLost, StripeRejected
+from sync.object_types import NestedList, ObjectType, head_struct
+
+PAGE_SIZE = 100
+
+
+class _RawList(msgspec.Struct):
+    data: list[msgspec.Raw]
+    has_more: bool = False
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One list answer. `heads` carry id, created and the cut lists of each object, in Stripe's order: newest first."""
+
+    answer: Answer
+    heads: list[Any]
+    has_more: bool
+
+    def raw_objects(self) -> list[bytes]:
+        """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
+        return [bytes(raw) for raw in msgspec.json.decode(self.answer.body, type=_RawList).data]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose key it is; `now` is Stripe's clock in whole seconds."""
+
+    id: str
+    name: str | None
+    now: int
+
+
+class Source:
+    """One Stripe account. Raises StripeUnavailable when Stripe did not answer for long, StripeRejected when it said no."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
+
+    def reserve(self, object_type: ObjectType) -> Reservation:
+        """Takes a token for a list request: wait `wait_s`, then call `page(..., reserved=True)`."""
+        return self._caller.reserve(object_type.list_endpoint)
+
+    def page(self, object_type: ObjectType, params: Mapping[str, str | int], *, reserved: bool = False) -> Page:
+        """One page. Raises CursorLost when the object that `starting_after` names is gone (stripe-facts 1.3)."""
+        decode = self._decoder(object_type).decode
+
+        def read(answer: Answer) -> Page:
+            listed = decode(answer.body)
+            return Page(answer, listed.data, listed.has_more)
+
+        try:
+            return self._caller.get(
+                object_type.list_endpoint, object_type.path, {**params, "limit": PAGE_SIZE}, read, reserved=reserved
+            )
+        except StripeRejected as exc:
+            if "starting_after" in params and exc.stripe_code == "resource_missing":
+                raise CursorLost(exc.message, status=exc.status, stripe_code=exc.stripe_code) from exc
+            raise
+
+    def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
+        """One object with its nested lists whole; an empty body when Stripe deleted it or never had it."""
+        path = f"{object_type.path}/{object_id}"
+        try:
+            answer, found = self._caller.get(object_type.retrieve_endpoint, path, {}, _read_object)
+        except StripeRejected as exc:
+            if exc.stripe_code == "resource_missing":
+                return Answer(b"", exc.as_of, exc.as_of_until)
+            raise
+        if found.get("deleted") is True:
+            return Answer(b"", answer.as_of, answer.as_of_until)
+        return self._with_whole_lists(object_type, answer, found)
+
+    def completed(self, object_type: ObjectType, page: Page) -> tuple[dict[str, bytes], int]:
+        """The objects of a page whose nested lists Stripe cut, whole, by id; and until when all of the page was true."""
+        cut = [index for index, head in enumerate(page.heads) if is_cut(object_type, head)]
+        raw = page.raw_objects() if cut else []
+        whole = {}
+        until = page.answer.as_of_until
+        for index in cut:
+            found = msgspec.json.decode(raw[index])
+            answer = self._with_whole_lists(object_type, page.answer, found)
+            whole[page.heads[index].id] = answer.body
+            until = max(until, answer.as_of_until)
+        return whole, until
+
+    def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[bytes]:
+        """The account's events of that time, each as JSON, newest first. Stripe keeps them for 30 days."""
+        params: dict[str, str | int] = {"created[gte]": gte, "created[lte]": lte, "limit": PAGE_SIZE}
+        params |= {f"types[{index}]": name for index, name in enumerate(types)}
+        while True:
+            listed = self._caller.get("list_events", "/v1/events", params, _read_raw_list)
+            yield from (bytes(raw) for raw in listed.data)
+            if not listed.has_more:
+                return
+            params["starting_after"] = msgspec.json.decode(listed.data[-1], type=_Identified).id
+
+    def account(self) -> Account:
+        """Raises StripeRejected (401, 403) when the key is bad or may not read its own account."""
+        answer, found = self._caller.get("retrieve_account", "/v1/account", {}, _read_object)
+        profile = found.get("business_profile") or {}
+        dashboard = (found.get("settings") or {}).get("dashboard") or {}
+        return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
+
+    def _with_whole_lists(self, object_type: ObjectType, answer: Answer, found: dict[str, Any]) -> Answer:
+        until = answer.as_of_until
+        cut = [nested for nested in object_type.nested if (found.get(nested.field) or {}).get("has_more")]
+        for nested in cut:
+            items, read_until = self._nested_items(nested, found["id"])
+            found[nested.field] |= {"data": items, "has_more": False}
+            until = max(until, read_until)
+        return Answer(msgspec.json.encode(found), answer.as_of, until) if cut else answer
+
+    def _nested_items(self, nested: NestedList, object_id: str) -> tuple[list[Any], int]:
+        """All items of one embedded list, and until when they were true."""
+        path = nested.path.format(id=object_id)
+        params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
+        params["limit"] = PAGE_SIZE
+        items: list[Any] = []
+        while True:
+            answer, listed = self._caller.get(nested.endpoint, path, params, _read_object)
+            items += listed["data"]
+            if not listed["has_more"]:
+                return items, answer.as_of_until
+            params["starting_after"] = items[-1]["id"]
+
+    def _decoder(self, object_type: ObjectType) -> msgspec.json.Decoder[Any]:
+        if object_type.name not in self._decoders:
+            page = msgspec.defstruct("PageHeads", [("data", list[head_struct(object_type)]), ("has_more", bool)])  # type: ignore[misc]
+            self._decoders[object_type.name] = msgspec.json.Decoder(page)
+        return self._decoders[object_type.name]
+
+
+def is_cut(object_type: ObjectType, head: Any) -> bool:
+    """Whether Stripe left out part of one of the object's embedded lists."""
+    return any((part := getattr(head, nested.field)) is not None and part.has_more for nested in object_type.nested)
+
+
+def _read_object(answer: Answer) -> tuple[Answer, dict[str, Any]]:
+    return answer, msgspec.json.decode(answer.body, type=dict[str, Any])
+
+
+def _read_raw_list(answer: Answer) -> _RawList:
+    return msgspec.json.decode(answer.body, type=_RawList)

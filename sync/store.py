@@ -1,0 +1,206 @@
+"""The SQL of one team's mirror: one method per statement of mirror.sql, the team's schema bound when the store is built.
+
+A row keeps between which two moments of Stripe's clock its raw was true (as_of, as_of_until). Whatever comes in is
+written when it is wholly newer, ignored when wholly older, and otherwise doubtful: then Stripe is asked again for that
+one object (sync/refresh.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from sync.caller import Answer
+from sync.object_types import ObjectType
+from sync.schema import schema_name
+from sync.sql import BoundQueries, Queries
+
+_QUERIES = Queries(Path(__file__).with_name("mirror.sql"))
+
+EventVerdict = Literal["applied", "older", "doubtful"]
+FetchVerdict = Literal["written", "equal", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKey:
+    """Which window a page belongs to, and the fence of the lease that its writer holds."""
+
+    backfill_id: str
+    type: str
+    number: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPage:
+    """What of a page goes into its statement: Stripe's JSON as it came, and where it brings its window.
+
+    `completed` replaces the objects whose nested lists were cut, by id. `newest` and `oldest` are `created` of the first
+    and last object, None on an empty page, as is `cursor`.
+    """
+
+    body: bytes
+    as_of: int
+    as_of_until: int
+    has_more: bool
+    cursor: str | None = None
+    newest: int | None = None
+    oldest: int | None = None
+    completed: dict[str, bytes] | None = None
+    named_prices: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredPage:
+    """How many objects this backfill had not met before, and which ones must be asked for again."""
+
+    counted: int
+    overlapping: list[str]
+
+
+class MirrorStore:
+    """One team's tables, on one connection. Transactions are the caller's."""
+
+    def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
+        self.connection = connection
+        self.team_id = team_id
+        self.schema = schema_name(team_id)
+
+    def lock_window(self, object_type: ObjectType, key: WindowKey) -> bool:
+        """False: the fence is no longer the window's, or it is done; the page must not be written."""
+        row = self._run(object_type, "lock_window", **_window(key), schema=self.schema, ordinal=object_type.ordinal)
+        return row.fetchone() is not None
+
+    def mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
+        """Rows, seen, count and checkpoint of a page. The window must be locked by this transaction."""
+        completed = page.completed or {}
+        row = self._run(
+            object_type,
+            "mirror_page",
+            **_window(key),
+            page=_json(page.body),
+            completed=_json(b"[" + b",".join(completed.values()) + b"]"),
+            completed_ids=list(completed),
+            as_of=page.as_of,
+            as_of_until=page.as_of_until,
+            has_more=page.has_more,
+            cursor=page.cursor,
+            newest=page.newest,
+            oldest=page.oldest,
+            named_prices=list(page.named_prices),
+        ).fetchone()
+        assert row is not None
+        return MirroredPage(*row)
+
+    def reject(self, object_type: ObjectType, object_id: str, reason: str) -> None:
+        self._run(object_type, "reject", type=object_type.name, id=object_id, reason=reason)
+
+    def version(self, object_type: ObjectType, object_id: str) -> str | None:
+        """Changes with every write of the row; None while there is none."""
+        row = self._run(object_type, "version", id=object_id).fetchone()
+        return row[0] if row else None
+
+    def put_fetched(
+        self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None
+    ) -> FetchVerdict:
+        """`version` is the row's from before the fetch began; "changed": fetch again."""
+        row = self._run(
+            object_type,
+            "put_fetched",
+            id=object_id,
+            raw=_json(answer.body),
+            as_of=answer.as_of,
+            as_of_until=answer.as_of_until,
+            version=version,
+        ).fetchone()
+        assert row is not None
+        verdict: FetchVerdict = row[0]
+        return verdict
+
+    def put_deleted(self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None) -> bool:
+        """Makes a tombstone of the row that was there when the fetch began. False: it changed meanwhile, or is not there."""
+        row = self._run(
+            object_type,
+            "put_deleted",
+            id=object_id,
+            as_of=answer.as_of,
+            as_of_until=answer.as_of_until,
+            version=version,
+        )
+        return row.fetchone() is not None
+
+    def lock_type(self, object_type: ObjectType) -> None:
+        """Waits for the pages of this type in flight, and holds new ones back until the transaction ends."""
+        self._run(object_type, "lock_type", schema=self.schema, ordinal=object_type.ordinal)
+
+    def checked_until(self, object_type: ObjectType) -> int | None:
+        """Until when, on Stripe's clock, pages have looked at this type."""
+        row = self._run(object_type, "checked_until", type=object_type.name, team_id=self.team_id).fetchone()
+        return row[0] if row else None
+
+    def apply_event(
+        self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int, checked_until: int | None
+    ) -> EventVerdict:
+        """An event's object, true at second `created`. "doubtful": nothing was written; fetch the object."""
+        row = self._run(
+            object_type, "apply_event", id=object_id, raw=_json(raw), created=created, checked_until=checked_until
+        ).fetchone()
+        assert row is not None
+        verdict: EventVerdict = row[0]
+        return verdict
+
+    def apply_deletion(self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int) -> EventVerdict:
+        """Tombstones are for good: "older" only if the row was read alive after the event."""
+        row = self._run(object_type, "apply_deletion", id=object_id, raw=_json(raw), created=created).fetchone()
+        return "applied" if row else "older"
+
+    def suspects(self, object_type: ObjectType, *, gte: int, lt: int, after: str, limit: int) -> list[str]:
+        """Ids of live rows in that range of `created` that this backfill's lists did not meet, in id order."""
+        rows = self._run(
+            object_type, "suspects", type=object_type.name, gte=gte, lt=lt, after=after, limit=limit
+        ).fetchall()
+        return [object_id for (object_id,) in rows]
+
+    def missing_prices(self) -> list[str]:
+        return [price_id for (price_id,) in self._run(None, "missing_prices").fetchall()]
+
+    def rejects(self, types: Sequence[str]) -> list[tuple[str, str, str, int]]:
+        """(type, id, reason, number of that type), newest first."""
+        return self._run(None, "rejects", types=list(types)).fetchall()
+
+    def forget_seen(self) -> None:
+        """What the running backfill met, before a new one begins."""
+        self._run(None, "forget_seen")
+
+    def forget_rejects(self, types: Sequence[str]) -> None:
+        self._run(None, "forget_rejects", types=list(types))
+
+    def keep_checked(self) -> None:
+        """Keeps `checked_until` of windows that are about to go."""
+        self._run(None, "keep_checked", team_id=self.team_id)
+
+    def _run(self, object_type: ObjectType | None, name: str, **params: Any) -> psycopg.Cursor[Any]:
+        queries = _bound(self.schema, object_type.table if object_type else "customers")
+        return self.connection.execute(queries[name], params)
+
+
+@cache
+def _bound(schema: str, table: str) -> BoundQueries:
+    return _QUERIES.bind(team=schema, table=table)
+
+
+def _window(key: WindowKey) -> dict[str, Any]:
+    return {"backfill_id": key.backfill_id, "type": key.type, "number": key.number, "fence": key.fence}
+
+
+def _json(raw: bytes) -> Jsonb:
+    """Stripe's bytes as one jsonb parameter: no Python object, no second encoding."""
+    return Jsonb(raw, dumps=_as_it_is)
+
+
+def _as_it_is(raw: bytes) -> bytes:
+    return raw
