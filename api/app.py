@@ -1,0 +1,44 @@
+"""Builds the web application: settings, logging, then one blueprint per concern."""
+
+import os
+import sys
+
+from flask import Flask
+
+from api import access, auth, cli, csrf, docs, errors, headers, health, operators, request_log, stripe
+from api.context import EXTENSION
+from sync.errors import ConfigError
+from workers.context import open_context
+from workers.logging import configure_logging
+from workers.settings import Settings
+
+# A gunicorn worker's threads, and so the most Postgres connections it can use at a time.
+THREADS = 8
+# The largest honest body is a Stripe event; they stay far below this.
+MAX_BODY_BYTES = 1024 * 1024
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Without `settings` they come from the environment; a bad one ends the process with one line on stderr."""
+    settings = settings or read_settings()
+    configure_logging(settings.log_level)
+    app = Flask("api")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
+    app.extensions[EXTENSION] = open_context(settings, pool_size=THREADS)
+    # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
+    for part in (request_log, headers, errors, csrf, access):
+        part.install(app)
+    api = docs.install(app)
+    for blueprint in (auth.blueprint, stripe.blueprint, health.blueprint):
+        api.register_blueprint(blueprint)
+    operators.install(app, settings.redis_url)
+    cli.install(app)
+    return app
+
+
+def read_settings() -> Settings:
+    try:
+        return Settings.from_env(os.environ)
+    except ConfigError as exc:
+        sys.exit(f"billstack: {exc.message}")

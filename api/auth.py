@@ -1,0 +1,86 @@
+"""Sign in, sign out, who am I."""
+
+from typing import Any
+
+from flask import Response, jsonify
+from marshmallow import fields
+
+from api.access import Access, caller
+from api.context import current_context
+from api.endpoints import Blueprint
+from api.fields import Body, Email, Text
+from api.passwords import is_password
+from api.people import Caller, People, User
+from api.sessions import begin_session, clear_cookie, end_session, set_cookie
+from api.times import iso
+from sync.errors import Unauthorized
+
+blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Sign in to the dashboard.")
+
+
+class SignIn(Body):
+    email = Email(required=True)
+    # Long enough for any passphrase, short enough not to keep argon2 busy.
+    password = Text(longest=1024, required=True)
+
+
+class UserAnswer(Body):
+    id = fields.String()
+    email = fields.String()
+    createdAt = fields.DateTime()
+
+
+class TeamAnswer(Body):
+    id = fields.String()
+    name = fields.String()
+    role = fields.String()
+
+
+class SessionAnswer(Body):
+    user = fields.Nested(UserAnswer)
+    teams = fields.List(fields.Nested(TeamAnswer))
+
+
+@blueprint.endpoint("POST", "/sign-in", Access.ANYONE, body=SignIn, answers={200: SessionAnswer})
+def sign_in(body: dict[str, str]) -> Response:
+    """Begin a session, in a cookie
+
+    The cookie `billstack_session` lasts 30 days and slides with use.
+    """
+    with current_context().pool.connection() as connection:
+        people = People(connection)
+        user = people.find_user(body["email"])
+    if not is_password(body["password"], user.password_hash if user else None) or user is None:
+        raise Unauthorized("the e-mail address or the password is wrong", code="wrong_credentials")
+    with current_context().pool.connection() as connection:
+        people = People(connection)
+        end_session(people)
+        token = begin_session(people, user.id)
+        response = jsonify(_session_answer(people, user))
+    set_cookie(response, token)
+    return response
+
+
+@blueprint.endpoint("POST", "/sign-out", Access.ANYONE, answers={204: "Signed out, or was not signed in"})
+def sign_out() -> Response:
+    """Revoke the session"""
+    with current_context().pool.connection() as connection:
+        end_session(People(connection))
+    response = Response(status=204)
+    clear_cookie(response)
+    return response
+
+
+@blueprint.endpoint("GET", "/session", Access.SIGNED_IN, answers={200: SessionAnswer})
+def show_session() -> dict[str, Any]:
+    """Who is signed in, and their teams"""
+    with current_context().pool.connection() as connection:
+        return _session_answer(People(connection), caller())
+
+
+def _session_answer(people: People, user: User | Caller) -> dict[str, Any]:
+    teams = people.list_teams(user.id)
+    return {
+        "user": {"id": user.id, "email": user.email, "createdAt": iso(user.created_at)},
+        "teams": [{"id": team.id, "name": team.name, "role": team.role} for team in teams],
+    }

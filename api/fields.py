@@ -1,0 +1,105 @@
+"""Field types whose complaints read as the rest of a sentence that begins with the field's name."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import marshmallow
+from marshmallow import ValidationError, fields, validate
+
+_COMMON: dict[str, str | list[Any] | dict[Any, Any]] = {
+    "required": "is required",
+    "null": "must not be null: leave it out instead",
+}
+
+
+class Body(marshmallow.Schema):
+    """A JSON object, or the query of a URL, whose unknown keys are refused."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        keys = sorted(field.data_key or name for name, field in self.load_fields.items())
+        allowed = f"allowed are {', '.join(keys)}" if keys else "none are allowed"
+        self.error_messages |= {"unknown": f"is not a known key: {allowed}", "type": "must be a JSON object"}
+
+
+class Text(fields.String):
+    """Text of `shortest` to `longest` characters that Postgres can store."""
+
+    default_error_messages = _COMMON | {"invalid": "must be text", "invalid_utf8": "must be text"}
+
+    def __init__(self, *, shortest: int = 1, longest: int, **options: Any) -> None:
+        length = validate.Length(shortest, longest, error=f"must be {shortest} to {longest} characters long")
+        super().__init__(validate=[length, _storable], **options)
+
+
+class Email(Text):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(longest=254, **options)
+        self.validators.append(validate.Regexp(r"[^@\s]+@[^@\s]+\Z", error="must be an e-mail address"))
+
+
+class Flag(fields.Boolean):
+    """`true` or `false` in a URL."""
+
+    default_error_messages = _COMMON | {"invalid": "must be true or false"}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(truthy={"true"}, falsy={"false"}, **options)
+
+
+class Count(fields.Integer):
+    """A whole number in a URL."""
+
+    def __init__(self, *, least: int, most: int, **options: Any) -> None:
+        sentence = f"must be a whole number from {least} to {most}"
+        messages = _COMMON | {"invalid": sentence, "too_large": sentence}
+        in_range = validate.Range(least, most, error=sentence)
+        super().__init__(validate=in_range, error_messages=messages, **options)
+
+
+class PastTime(fields.Field[datetime]):
+    """An ISO 8601 date or date-time that is not in the future; without an offset it is UTC."""
+
+    default_error_messages = _COMMON | {
+        "invalid": "must be an ISO 8601 date or date-time, like 2025-01-01 or 2025-01-01T00:00:00Z",
+        "future": "must not be in the future",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"type": "string", "format": "date-time"}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+            moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError) as exc:
+            raise self.make_error("invalid") from exc
+        if moment > datetime.now(UTC):
+            raise self.make_error("future")
+        return moment
+
+
+class Choices(fields.Field[list[str]]):
+    """A list of some of the `allowed` names, each at most once and at least one."""
+
+    def __init__(self, allowed: tuple[str, ...], **options: Any) -> None:
+        self._allowed = allowed
+        sentence = f"must be a list of one or more of {', '.join(allowed)}, each at most once"
+        shape = {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "string", "enum": [*allowed]}}
+        super().__init__(metadata=shape, error_messages=_COMMON | {"invalid": sentence}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> list[str]:
+        if not isinstance(value, list) or not value:
+            raise self.make_error("invalid")
+        if any(not isinstance(name, str) or name not in self._allowed for name in value):
+            raise self.make_error("invalid")
+        if len(set(value)) < len(value):
+            raise self.make_error("invalid")
+        return value
+
+
+def _storable(text: str) -> None:
+    """Postgres has no NUL in a text, and UTF-8 no lone surrogates; JSON can spell both."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError("must not have NUL or broken characters in it")

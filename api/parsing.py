@@ -1,0 +1,46 @@
+"""Reads and checks bodies and queries; whatever is wrong is a BadRequest that names the field and what is allowed."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import flask
+import marshmallow
+from webargs.flaskparser import FlaskParser
+
+from sync.errors import BadRequest
+
+
+class Parser(FlaskParser):
+    DEFAULT_VALIDATION_STATUS = 400
+
+    def load_json(self, req: flask.Request, schema: marshmallow.Schema) -> Any:
+        """No body at all is `{}`. A form is refused: ignoring it would do something other than what was asked."""
+        if not req.is_json and req.get_data(cache=True):
+            raise BadRequest("send the body as JSON, with Content-Type: application/json", code="not_json")
+        try:
+            return super().load_json(req, schema)
+        except RecursionError as exc:
+            raise BadRequest("the body is nested too deeply", code="not_json") from exc
+
+    def _handle_invalid_json_error(self, error: Exception, req: flask.Request, *args: Any, **kwargs: Any) -> NoReturn:
+        raise BadRequest("the body is not valid JSON in UTF-8", code="not_json") from error
+
+    def handle_error(
+        self,
+        error: marshmallow.ValidationError,
+        req: flask.Request,
+        schema: marshmallow.Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: Mapping[str, str] | None,
+    ) -> NoReturn:
+        (problems,) = error.messages_dict.values()  # one key: where it was read from
+        raise _bad_request(problems) from error
+
+
+def _bad_request(problems: Mapping[str, list[str]] | list[str]) -> BadRequest:
+    """marshmallow gives a list instead of a mapping when the body is no JSON object."""
+    if not isinstance(problems, Mapping) or "_schema" in problems:
+        return BadRequest("the body must be a JSON object", code="not_json")
+    sentences = [f"{field} {problem}" for field, (problem, *_) in problems.items()]
+    return BadRequest("; ".join(sentences), code="invalid_field", details={"fields": dict(problems)})

@@ -1,0 +1,120 @@
+"""Users, their sessions, teams and memberships in Postgres; the statements are in people.sql."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row, scalar_row
+
+from sync.ids import new_id
+from sync.sql import Queries
+
+_QUERIES = Queries(Path(__file__).with_name("people.sql")).bind()
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    VIEWER = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    email: str
+    created_at: datetime
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent this request. `role` is theirs in the team of the URL, None outside of one or if they are no member."""
+
+    id: str
+    email: str
+    created_at: datetime
+    role: Role | None
+    is_stale: bool  # the session has not been extended for a while
+
+    def __post_init__(self) -> None:
+        if self.role is not None:
+            object.__setattr__(self, "role", Role(self.role))
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A team as one of its members sees it."""
+
+    id: str
+    name: str
+    role: str
+
+
+class People:
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+
+    def find_caller(self, token_sha256: bytes, *, team_id: str | None, extend_after: timedelta) -> Caller | None:
+        with self._connection.cursor(row_factory=class_row(Caller)) as cursor:
+            parameters = {"token_sha256": token_sha256, "team_id": team_id, "extend_after": extend_after}
+            return cursor.execute(_QUERIES["find_caller"], parameters).fetchone()
+
+    def owns_a_team(self, user_id: str) -> bool:
+        return bool(self._scalar("owns_a_team", user_id=user_id))
+
+    def create_session(self, token_sha256: bytes, *, user_id: str, lifetime: timedelta) -> None:
+        self._run("create_session", token_sha256=token_sha256, user_id=user_id, lifetime=lifetime)
+
+    def extend_session(self, token_sha256: bytes, *, lifetime: timedelta) -> None:
+        self._run("extend_session", token_sha256=token_sha256, lifetime=lifetime)
+
+    def delete_session(self, token_sha256: bytes) -> None:
+        self._run("delete_session", token_sha256=token_sha256)
+
+    def delete_sessions_of_user(self, user_id: str) -> None:
+        self._run("delete_sessions_of_user", user_id=user_id)
+
+    def delete_expired_sessions(self, user_id: str) -> None:
+        self._run("delete_expired_sessions", user_id=user_id)
+
+    def find_user(self, email: str) -> User | None:
+        with self._connection.cursor(row_factory=class_row(User)) as cursor:
+            return cursor.execute(_QUERIES["find_user"], {"email": email}).fetchone()
+
+    def create_user(self, email: str, password_hash: str) -> str:
+        user_id = new_id("user")
+        self._run("create_user", id=user_id, email=email, password_hash=password_hash)
+        return user_id
+
+    def set_password(self, user_id: str, password_hash: str) -> None:
+        self._run("set_password", user_id=user_id, password_hash=password_hash)
+
+    def list_teams(self, user_id: str) -> list[Membership]:
+        with self._connection.cursor(row_factory=class_row(Membership)) as cursor:
+            return cursor.execute(_QUERIES["list_teams"], {"user_id": user_id}).fetchall()
+
+    def find_team(self, name: str) -> str | None:
+        team_id: str | None = self._scalar("find_team", name=name)
+        return team_id
+
+    def create_team(self, name: str) -> str:
+        team_id = new_id("team")
+        self._run("create_team", id=team_id, name=name)
+        return team_id
+
+    def add_member(self, team_id: str, user_id: str, role: Role | None) -> None:
+        """Without a role, a new member is an owner and an old one keeps theirs."""
+        self._run("add_member", team_id=team_id, user_id=user_id, role=role)
+
+    def lock_people(self) -> None:
+        self._run("lock_people")
+
+    def _run(self, query: str, /, **parameters: Any) -> None:
+        self._connection.execute(_QUERIES[query], parameters)
+
+    def _scalar(self, query: str, /, **parameters: Any) -> Any:
+        with self._connection.cursor(row_factory=scalar_row) as cursor:
+            return cursor.execute(_QUERIES[query], parameters).fetchone()

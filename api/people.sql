@@ -1,0 +1,78 @@
+-- The statements of api/people.py: users, their sessions, teams and memberships.
+
+-- name: find_caller
+-- One indexed read for each request: who holds this session, and what they may do in that team (NULL: no such team).
+SELECT users.id, users.email, users.created_at, members.role,
+    sessions.last_seen_at < now() - %(extend_after)s AS is_stale
+FROM billstack.sessions
+JOIN billstack.users ON users.id = sessions.user_id
+LEFT JOIN billstack.members ON members.user_id = users.id AND members.team_id = %(team_id)s
+WHERE sessions.token_sha256 = %(token_sha256)s
+    AND sessions.expires_at > now()
+
+-- name: owns_a_team
+SELECT EXISTS (SELECT 1 FROM billstack.members WHERE user_id = %(user_id)s AND role = 'owner')
+
+-- name: create_session
+INSERT INTO billstack.sessions (token_sha256, user_id, expires_at)
+VALUES (%(token_sha256)s, %(user_id)s, now() + %(lifetime)s)
+
+-- name: extend_session
+UPDATE billstack.sessions
+SET last_seen_at = now(), expires_at = now() + %(lifetime)s
+WHERE token_sha256 = %(token_sha256)s
+
+-- name: delete_session
+DELETE FROM billstack.sessions
+WHERE token_sha256 = %(token_sha256)s
+
+-- name: delete_sessions_of_user
+DELETE FROM billstack.sessions
+WHERE user_id = %(user_id)s
+
+-- name: delete_expired_sessions
+DELETE FROM billstack.sessions
+WHERE user_id = %(user_id)s AND expires_at <= now()
+
+-- name: find_user
+SELECT id, email, created_at, password_hash
+FROM billstack.users
+WHERE lower(email) = lower(%(email)s)
+
+-- name: create_user
+INSERT INTO billstack.users (id, email, password_hash)
+VALUES (%(id)s, %(email)s, %(password_hash)s)
+
+-- name: set_password
+UPDATE billstack.users
+SET password_hash = %(password_hash)s
+WHERE id = %(user_id)s
+
+-- name: list_teams
+SELECT teams.id, teams.name, members.role
+FROM billstack.members
+JOIN billstack.teams ON teams.id = members.team_id
+WHERE members.user_id = %(user_id)s
+ORDER BY teams.created_at, teams.id
+
+-- name: find_team
+-- Names are not unique; the oldest of that name is meant.
+SELECT id
+FROM billstack.teams
+WHERE name = %(name)s
+ORDER BY created_at, id
+LIMIT 1
+
+-- name: create_team
+INSERT INTO billstack.teams (id, name)
+VALUES (%(id)s, %(name)s)
+
+-- name: add_member
+INSERT INTO billstack.members (team_id, user_id, role)
+VALUES (%(team_id)s, %(user_id)s, coalesce(%(role)s, 'owner'))
+ON CONFLICT (team_id, user_id) DO UPDATE
+SET role = coalesce(%(role)s, members.role)
+
+-- name: lock_people
+-- Held to the end of the transaction: two commands at a time would both find nobody and create the same team twice.
+SELECT pg_advisory_xact_lock(hashtext('billstack.people'))

@@ -1,0 +1,47 @@
+"""Gives every request an id and one log line; the id is in every line below it and in the answer."""
+
+import re
+import time
+import uuid
+
+import structlog
+from flask import Flask, Response, g, request
+
+HEADER = "X-Request-Id"
+# What proxies send; anything else could forge or break a log line.
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+# Asked every few seconds by a load balancer.
+_QUIET_PATHS = ("/healthz", "/readyz")
+
+_log = structlog.get_logger()
+
+
+def install(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def request_id() -> str:
+    return str(g.request_id)
+
+
+def _begin() -> None:
+    given = request.headers.get(HEADER, "")
+    g.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    g.began = time.perf_counter()
+    # A server thread handles one request after another in the same context.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _end(response: Response) -> Response:
+    response.headers[HEADER] = g.request_id
+    write = _log.debug if request.path in _QUIET_PATHS else _log.info
+    write(
+        "request.answered",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        duration_ms=round((time.perf_counter() - g.began) * 1000, 1),
+    )
+    return response

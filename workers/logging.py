@@ -1,0 +1,66 @@
+"""Log lines: JSON in production, readable in a terminal, and never with a key in them.
+
+The web and the workers bind `request_id`, `team`, `backfill` and `type` once at their edge with
+`structlog.contextvars.bind_contextvars`; every line below carries them.
+"""
+
+import logging
+import re
+import sys
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# Stripe's secret and restricted keys, its signing secrets, our own API keys. The prefix stays, to say what was there.
+_SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-9+/=_-]+")
+# These write a line per HTTP request, with addresses and bodies.
+_CHATTY = ("stripe", "urllib3", "werkzeug")
+
+
+def configure_logging(level: str) -> None:
+    """Sends all lines, also those of libraries that use the standard logging, to stderr."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(), _redact_line],
+    )
+    _replace_handler(formatter)
+    logging.getLogger().setLevel(level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def redact(text: str) -> str:
+    """`text` with every key in it cut to its prefix."""
+    return _SECRET.sub(r"\1…", text)
+
+
+def _renderers() -> list[Processor]:
+    if sys.stderr.isatty():
+        # The rich formatter would print local variables, keys among them.
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+
+
+def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
+    """The last processor, so that no field, message or traceback gets around it."""
+    return redact(str(line))
+
+
+def _replace_handler(formatter: logging.Formatter) -> None:
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
+            root.removeHandler(handler)
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    root.addHandler(handler)
