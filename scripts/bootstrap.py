@@ -3,11 +3,11 @@
 Runs before anything is installed, so it imports the standard library only. `scripts/setup` starts it.
 """
 
+import ast
 import fcntl
 import hashlib
 import importlib.util
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# `user = true` in a pip.conf also reaches `pip config list`, which then shows the user's own file only.
+ALL_CONFIGURATION = {"PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0"}
 # What a user's pip configuration may say here: where packages come from. The rest of it (user = true, target,
 # no-binary, constraint...) is meant for other installs and would break this one.
 PIP_NETWORK_OPTIONS = (
@@ -39,11 +41,12 @@ class RouteFailed(Exception):
 class Bootstrap:
     """One checkout's .venv, and how it is made."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environ: Mapping[str, str], has_modules: Callable[..., bool]) -> None:
         self.venv = root / ".venv"
         self.lock = root / "requirements.lock"
         self.python = self.venv / "bin" / "python"
         self._stamp = self.venv / ".billstack-setup"
+        self._has_modules = has_modules
         self._environ = {key: value for key, value in environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
 
     def run(self) -> None:
@@ -78,9 +81,9 @@ class Bootstrap:
         routes: list[tuple[str, Callable[[], None]]] = []
         if uv := shutil.which("uv", path=self._environ.get("PATH")):
             routes.append(("uv", lambda: self._install_with_uv(uv)))
-        if has_modules("venv", "ensurepip"):
+        if self._has_modules("venv", "ensurepip"):
             routes.append(("venv and pip", self._install_with_venv))
-        if has_modules("venv", "pip"):
+        if self._has_modules("venv", "pip"):
             routes.append(("the system's pip", self._install_with_system_pip))
         if not routes:
             raise SetupError(no_installer_message())
@@ -133,12 +136,12 @@ def pip_environment(pip: list[str], environ: Mapping[str, str]) -> dict[str, str
     an option in one cannot be unset from outside.
     """
     options: dict[str, str] = {}
-    for line in run([*pip, "config", "list"], environ).splitlines():
+    for line in run([*pip, "config", "list"], {**environ, **ALL_CONFIGURATION}).splitlines():
         name, separator, value = line.partition("=")
         section, _, option = name.rpartition(".")
         option = option.lower().replace("_", "-")
         if separator and section in ("global", "install", ":env:") and option in PIP_NETWORK_OPTIONS:
-            options["PIP_" + option.upper().replace("-", "_")] = " ".join(shlex.split(value)[0].split())
+            options["PIP_" + option.upper().replace("-", "_")] = " ".join(ast.literal_eval(value).split())
     plain = {key: value for key, value in environ.items() if not key.startswith("PIP_")}
     return plain | options | {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
@@ -156,6 +159,7 @@ def one_at_a_time(lock_file: Path) -> Iterator[None]:
 
 
 def has_modules(*names: str) -> bool:
+    """Whether this Python brings them: Debian takes ensurepip and pip out of it."""
     return all(importlib.util.find_spec(name) for name in names)
 
 
@@ -175,7 +179,7 @@ def say(text: str) -> None:
 
 def main() -> int:
     try:
-        Bootstrap(ROOT, os.environ).run()
+        Bootstrap(ROOT, os.environ, has_modules).run()
     except SetupError as error:
         say(str(error))
         return 1

@@ -17,6 +17,7 @@ from pathlib import Path
 # Postgres and Valkey write a checkpoint when asked to end; what is still there after this is killed.
 GRACE_S = 10.0
 POLL_S = 0.05
+HAS_PROC = Path("/proc/self/stat").exists()
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     for leader, stop_signal in guarded.items():
         send(leader, stop_signal)
     deadline = time.monotonic() + GRACE_S
-    while members(guarded) and time.monotonic() < deadline:
+    while any(map(is_running, guarded)) and time.monotonic() < deadline:
         time.sleep(POLL_S)
     kill_sessions(guarded)
 
@@ -46,16 +47,26 @@ def kill_sessions(sessions: Iterable[int]) -> None:
         time.sleep(POLL_S)
 
 
+def is_running(pid: int) -> bool:
+    """A zombie is not: it only waits for its parent to ask."""
+    if not HAS_PROC:
+        return send(pid, 0)
+    stat = read_stat(pid)
+    return stat is not None and stat[0] != "Z"
+
+
 def members(sessions: Iterable[int]) -> set[int]:
-    """The living processes of these sessions; zombies do not count, they wait for their parent only."""
+    """The running processes of these sessions; without /proc (macOS) the leaders at least."""
     wanted = set(sessions)
-    if not Path("/proc/self/stat").exists():  # macOS: the leaders at least
-        return {session for session in wanted if send(session, 0)}
-    found = set()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (stat := read_stat(int(entry))) and stat[0] != "Z" and int(stat[3]) in wanted:
-            found.add(int(entry))
-    return found
+    if not HAS_PROC:
+        return {session for session in wanted if is_running(session)}
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return {pid for pid in pids if session_of(pid) in wanted and is_running(pid)}
+
+
+def session_of(pid: int) -> int | None:
+    stat = read_stat(pid)
+    return int(stat[3]) if stat else None
 
 
 def read_stat(pid: int) -> list[str] | None:

@@ -93,9 +93,7 @@ class EmbeddedPostgres(EmbeddedServer):
             pid = int(pid_file.read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return
-        process = keeper.read_stat(pid)
-        is_postgres = process and process[0] != "Z" and b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        if Path("/proc/self").exists() and not is_postgres:
+        if keeper.HAS_PROC and not (keeper.is_running(pid) and b"postgres" in command_line(pid)):
             pid_file.unlink()
 
     def _launch(self) -> None:
@@ -125,6 +123,13 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _account(self) -> dict[str, Any]:
         return {"user": self._drop.pw_uid, "group": self._drop.pw_gid, "extra_groups": []} if self._drop else {}
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def find_binaries() -> Path:

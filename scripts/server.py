@@ -2,17 +2,20 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from scripts import keeper
 from scripts.processes import Child, Steps, wait_until
 
 # A recovery after `kill -9` replays the log since the last checkpoint: seconds, more on a slow disk.
 START_TIMEOUT_S = 60.0
 # How long a new start waits for a server whose program has just been killed: the keeper is stopping it.
 HANDOVER_S = 12.0
+DYING_S = 1.0  # and how long that program may still be seen
 LOG_LINES_SHOWN = 8
 
 
@@ -116,17 +119,15 @@ class EmbeddedServer:
         if self._lock_fd is not None:
             return
         fd = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-
-        def is_ours() -> bool:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
-        if not wait_until(is_ours, HANDOVER_S, poll_s=0.1):
-            os.close(fd)
-            raise ServerError(f"another {self.name} runs on {self.home}; stop the demo or test that started it")
+        started = time.monotonic()
+        while not try_flock(fd):
+            owner = int(os.pread(fd, 32, 0) or 0)
+            patience_s = DYING_S if keeper.is_running(owner) else HANDOVER_S
+            if time.monotonic() - started > patience_s:
+                os.close(fd)
+                raise ServerError(f"{self.home} is in use: process {owner} runs {self.name} on it; stop that one first")
+            time.sleep(0.1)
+        os.pwrite(fd, f"{os.getpid():<10}".encode(), 0)
         self._lock_fd = fd
 
     def _running(self) -> Child:
@@ -136,3 +137,11 @@ class EmbeddedServer:
 
     def _end_of_log(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
+
+
+def try_flock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,131 @@
+"""The set-up's choices and the sentences it ends with; no test here installs anything."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.bootstrap import Bootstrap, SetupError, has_modules, pip_environment
+
+SETUP = Path(__file__).resolve().parents[2] / "scripts" / "setup"
+
+
+def executable(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def run_setup(path_folder):
+    return subprocess.run(
+        [str(SETUP)], env={"PATH": str(path_folder)}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def checkout(folder):
+    (folder / "requirements.lock").write_text("# nothing\n")
+    return folder
+
+
+def test_an_old_python_is_named_together_with_what_is_needed(tmp_path):
+    executable(tmp_path / "python3", 'case "$*" in *-V) echo "Python 3.8.10" ;; *) exit 1 ;; esac')
+
+    done = run_setup(tmp_path)
+
+    assert done.returncode == 1
+    assert "BillStack needs Python 3.11 or newer; python3 here is Python 3.8.10" in done.stderr
+
+
+def test_a_newer_python_beside_an_old_python3_is_taken(tmp_path):
+    executable(tmp_path / "python3", "exit 1")
+    executable(tmp_path / "python3.12", 'case "$*" in *bootstrap.py) echo "taken" ;; esac')
+
+    done = run_setup(tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "taken\n")
+
+
+def test_no_python_at_all_is_said(tmp_path):
+    done = run_setup(tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr == "setup: BillStack needs Python 3.11 or newer, and there is no python3 on PATH.\n"
+
+
+def test_without_uv_venv_and_pip_the_apt_line_is_printed(tmp_path):
+    bootstrap = Bootstrap(checkout(tmp_path), {"PATH": str(tmp_path)}, has_modules=lambda *names: False)
+
+    with pytest.raises(SetupError, match=rf"apt install python3\.{sys.version_info.minor}-venv"):
+        bootstrap.run()
+
+
+def test_a_failed_route_is_followed_by_the_next(tmp_path, capsys):
+    executable(tmp_path / "uv", "echo 'error: no index'; exit 2")
+    bootstrap = Bootstrap(
+        checkout(tmp_path), {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, has_modules=lambda *names: "pip" in names
+    )
+
+    bootstrap.run()
+
+    assert "uv could not install the dependencies:\nerror: no index" in capsys.readouterr().err
+    assert (tmp_path / ".venv" / "bin" / "python").exists()
+
+
+@pytest.fixture
+def fake_uv(tmp_path):
+    """A uv that makes an empty .venv and notes its calls; returns the environment that finds it, and the notes."""
+    make = f'{sys.executable} -m venv --without-pip "$(eval echo \\${{$#}})"'
+    executable(tmp_path / "uv", f'echo "$1" >> "{tmp_path}/calls"; [ "$1" = pip ] || {make}')
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, lambda: (tmp_path / "calls").read_text().split()
+
+
+def test_a_second_setup_installs_nothing_until_the_lock_file_changes(tmp_path, fake_uv):
+    environ, calls = fake_uv
+    bootstrap = Bootstrap(checkout(tmp_path), environ, has_modules)
+
+    bootstrap.run()
+    bootstrap.run()
+    calls_before = calls()
+    (tmp_path / "requirements.lock").write_text("# changed\n")
+    bootstrap.run()
+
+    assert calls_before == ["venv", "pip"]
+    assert calls() == ["venv", "pip"] * 2
+
+
+def test_a_moved_checkout_is_set_up_anew(tmp_path, fake_uv):
+    environ, calls = fake_uv
+    (tmp_path / "old").mkdir()
+    Bootstrap(checkout(tmp_path / "old"), environ, has_modules).run()
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    Bootstrap(tmp_path / "new", environ, has_modules).run()
+
+    assert calls() == ["venv", "pip"] * 2
+
+
+def test_a_users_pip_configuration_keeps_only_where_packages_come_from(tmp_path):
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nuser = true\ntarget = /elsewhere\nindex-url = https://mirror.example/simple\n"
+        "extra-index-url =\n    https://one.example/simple\n    https://two.example/simple\n"
+        "[install]\nno-binary = :all:\n"
+    )
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+        "PIP_USER": "1",
+        "PIP_PROXY": "p",
+    }
+
+    kept = pip_environment([sys.executable, "-m", "pip"], environ)
+
+    expected = {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_INDEX_URL": "https://mirror.example/simple",
+        "PIP_EXTRA_INDEX_URL": "https://one.example/simple https://two.example/simple",
+        "PIP_PROXY": "p",
+    }
+    assert {key: kept[key] for key in expected} == expected
+    assert not {"PIP_USER", "PIP_TARGET", "PIP_NO_BINARY"} & kept.keys()
