@@ -5,22 +5,33 @@ import asyncio
 import os
 import signal
 import sys
+import time
 
+from scripts.sandbox.faults import FaultPlan, parse
 from scripts.sandbox.profiles import PROFILES
 from scripts.sandbox.sandbox import Sandbox
 from scripts.sandbox.seeding import Recipe
-from scripts.sandbox.server import Server
+from scripts.sandbox.server import Latency, Server
+from scripts.sandbox.traffic import Limits
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.sandbox", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
-    parser.add_argument("--account", action="append", help="a name; its keys are sk_test_NAME and sk_live_NAME")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the default counts of every type")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="default")
-    parser.add_argument("--latency-ms", type=float, default=0.0)
-    parser.add_argument("--watch-stdin", action="store_true", help="stop when stdin closes, as when the parent died")
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="0 (the default) takes a free one")
+    add("--account", action="append", help="a name, repeatable (default: demo); its keys: sk_test_NAME, sk_live_NAME")
+    add("--scale", type=float, default=1.0, help="multiplies the default counts of every type")
+    add("--seed", type=int, default=1, help="the same seed makes the same accounts and the same faults")
+    add("--profile", choices=sorted(PROFILES), default="default", help="how the objects lie in time")
+    add("--until", type=int, help="epoch second at which the made-up history ends (default: now)")
+    add("--latency-ms", type=float, default=0.0, help="how long an answer takes")
+    add("--latency-sigma", type=float, default=0.0, help="spreads the latency: sigma of a lognormal")
+    add("--account-rps", type=float, help="requests a second of an account (Stripe: 100 live, 25 sandbox)")
+    add("--endpoint-rps", type=float, help="requests a second of one endpoint (Stripe: 25)")
+    add("--concurrency", type=int, help="requests of an account at once")
+    add("--fault", action="append", default=[], type=parse, help="500:0.05, hang:0.01@/v1/invoices, reset:#3,7")
+    add("--clock-offset-s", type=float, default=0.0, help="how far Stripe's clock is ahead of this machine's")
+    add("--watch-stdin", action="store_true", help="stop when stdin closes, as when the parent died")
     return parser.parse_args()
 
 
@@ -29,19 +40,29 @@ def _stop_at_end_of_input(stopped: asyncio.Event) -> None:
         stopped.set()
 
 
+def build(options: argparse.Namespace) -> Server:
+    sandbox = Sandbox(lambda: time.time() + options.clock_offset_s)
+    recipe = Recipe(options.seed, options.scale, options.profile, until=options.until)
+    limits = Limits(options.account_rps, options.endpoint_rps, options.concurrency)
+    for name in options.account or ["demo"]:
+        sandbox.add_account(name, recipe, limits)
+    latency = Latency(options.latency_ms / 1000, options.latency_sigma)
+    return Server(sandbox, latency=latency, faults=FaultPlan(tuple(options.fault), options.seed))
+
+
 async def main() -> None:
     options = arguments()
-    sandbox = Sandbox()
-    for name in options.account or ["demo"]:
-        sandbox.add_account(name, Recipe(options.seed, options.scale, options.profile))
-    server = Server(sandbox, options.latency_ms / 1000)
+    server = build(options)
     stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stopped.set)
     if options.watch_stdin:
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end_of_input, stopped)
+        loop.add_reader(sys.stdin.fileno(), _stop_at_end_of_input, stopped)
     print(f"sandbox.ready url={await server.start(options.port)}", flush=True)
     await stopped.wait()
+    await server.stop()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-REASONS = {
+_REASONS = {
     200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
@@ -18,7 +19,10 @@ REASONS = {
     500: "Internal Server Error",
     502: "Bad Gateway",
 }
-_SEND_BUFFER = 1 << 20  # a page of 300 KB leaves in one system call
+_SEND_BUFFER = 1 << 20  # a page of 400 KB leaves in one system call
+_NO_LINGER = struct.pack("ii", 1, 0)  # closing sends RST instead of FIN
+
+Headers = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +42,24 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
-        self.transport: asyncio.Transport
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self._transport = transport
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        # What is being worked on goes on: Stripe too finishes a write whose client has died.
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -57,15 +69,14 @@ class Connection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(self._answer_waiting())
 
     async def _answer_waiting(self) -> None:
-        while self._waiting and not self.transport.is_closing():
+        while self._waiting and not self._transport.is_closing():
             await self._respond(self._waiting.popleft(), self)
 
     def _next_request(self) -> Request | None:
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             return None
-        head = self._buffer[:end].decode("latin-1")
-        first, *lines = head.split("\r\n")
+        first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
         headers = {}
         for line in lines:
             name, _, value = line.partition(":")
@@ -79,12 +90,35 @@ class Connection(asyncio.Protocol):
         path, _, query = target.partition("?")
         return Request(method, path, query, headers, body)
 
-    def send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        head = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\n"]
-        head += [f"{name}: {value}\r\n" for name, value in headers]
-        head.append(f"Content-Length: {len(body)}\r\n\r\n")
-        self.transport.write("".join(head).encode("latin-1"))
-        self.transport.write(body)
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        self.send_part(_head(status, [*headers, ("Content-Length", str(len(body)))]))
+        self.send_part(body)
+
+    def send_part(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def send_head(self, status: int, headers: Headers) -> None:
+        self.send_part(_head(status, headers))
+
+    async def drain(self) -> None:
+        """Returns once the client has taken most of what was sent."""
+        await self._writable.wait()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def reset(self) -> None:
+        """Ends the connection as a crashed peer does, with RST."""
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._transport.abort()
+
+
+def _head(status: int, headers: Headers) -> bytes:
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in headers]
+    lines.append("\r\n")
+    return "".join(lines).encode("latin-1")
 
 
 Respond = Callable[[Request, Connection], Awaitable[None]]

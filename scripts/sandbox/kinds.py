@@ -213,6 +213,22 @@ CHARGE = Kind(
     event_prefix="charge",
 )
 
+EVENT = Kind(
+    "event",
+    "events",
+    "evt_1",
+    22,
+    "event",
+    facets={"type": _text("type"), "delivered": lambda event: "false" if event["pending_webhooks"] else "true"},
+    # What is pending or has failed for good counts as undelivered (stripe-facts.md, section 6).
+    filters={
+        "type": Filter("type"),
+        "types": Filter("type"),
+        "delivery_success": Filter("delivered", ("true", "false")),
+    },
+)
+WEBHOOK_ENDPOINT = Kind("webhook_endpoint", "webhook_endpoints", "we_1", 22, "webhook")
+
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (CUSTOMER, PRODUCT, PRICE, SUBSCRIPTION, INVOICE, CHARGE)}
 
 # What one account holds at scale 1.

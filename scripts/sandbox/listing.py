@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.sandbox.answers import Answer, Refused, no_such
+from scripts.sandbox.answers import Answer, Refused, encode, no_such
 from scripts.sandbox.forms import Params, whole_number
 from scripts.sandbox.kinds import Filter, Kind
+from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
 from scripts.sandbox.timeline import Accepts, Record, Timeline
 
@@ -75,16 +76,18 @@ def created_range(value: Any) -> tuple[int | None, int | None]:
     return max(firsts, default=None), min(lasts, default=None)
 
 
-def list_objects(shelf: Shelf, params: Params) -> Answer:
-    """The page of a type's list endpoint."""
-    return page(shelf, select(shelf, params), paging(params), shelf.kind.path)
+def list_objects(shelf: Shelf, params: Params, *, not_before: int | None = None) -> Answer:
+    """The page of a type's list endpoint; what was created earlier than `not_before` is not there any more."""
+    return page(shelf, select(shelf, params, not_before), paging(params), shelf.kind.path)
 
 
-def select(shelf: Shelf, params: Params) -> Selection:
+def select(shelf: Shelf, params: Params, not_before: int | None = None) -> Selection:
     kind = shelf.kind
     _refuse_unsupported(kind, params)
     refuse_unknown(params, _PAGING | {"created"} | frozenset(kind.filters))
     first, last = created_range(params.get("created"))
+    if not_before is not None:
+        first = max(first or 0, not_before)
     timeline = shelf.timeline
     wanted: list[tuple[int, frozenset[str]]] = []
     for name, rule in kind.filters.items():
@@ -155,6 +158,25 @@ def _cursor(shelf: Shelf, selection: Selection, id: str, param: str) -> Record:
     if record is None or not selection.holds(record):
         raise no_such(shelf.kind.words, id, param=param, status=400)
     return record
+
+
+def list_children(children: list[Json], params: Params, noun: str, url: str) -> Answer:
+    """A page of a nested list, in the order in which the parent embeds it."""
+    refuse_unknown(params, _PAGING)
+    at = {child["id"]: position for position, child in enumerate(children)}
+    ask = paging(params)
+    for param, cursor in (("starting_after", ask.starting_after), ("ending_before", ask.ending_before)):
+        if cursor is not None and cursor not in at:
+            raise no_such(noun, cursor, param=param, status=400)
+    if ask.ending_before is not None:
+        end = at[ask.ending_before]
+        start = max(0, end - ask.limit)
+        has_more = start > 0
+    else:
+        start = at[ask.starting_after] + 1 if ask.starting_after is not None else 0
+        end = start + ask.limit
+        has_more = end < len(children)
+    return join_bodies([encode(child) for child in children[start:end]], has_more, url)
 
 
 def join(records: list[Record], has_more: bool, url: str) -> Answer:

@@ -1,16 +1,22 @@
-"""Which request is which of Stripe's operations: their names, permissions, and the code that answers them."""
+"""Which request is which of Stripe's operations: its name, the permission it needs, and what answers it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from scripts.sandbox import shapes
-from scripts.sandbox.account import Account
-from scripts.sandbox.answers import Answer, encode, no_such, ok, unrecognized
+from scripts.sandbox import billing_writes, shapes, writes
+from scripts.sandbox.answers import Answer, Refused, no_such, ok, unrecognized
+from scripts.sandbox.expanding import expanded
 from scripts.sandbox.forms import Params
-from scripts.sandbox.kinds import INVOICE, KINDS, SUBSCRIPTION, Kind
-from scripts.sandbox.listing import join_bodies, list_objects, paging, refuse_unknown
+from scripts.sandbox.kinds import CUSTOMER, INVOICE, KINDS, SUBSCRIPTION, Kind
+from scripts.sandbox.listing import list_children, list_objects, refuse_unknown
+from scripts.sandbox.shapes import Json
+from scripts.sandbox.state import EVENT_RETENTION_S, State
 
-Handler = Callable[[Account, list[str], Params], Answer]
+# Answers (state, the id in the path or "", parameters).
+Handler = Callable[[State, str, Params], Answer]
+
+_MAX_EVENT_TYPES = 20  # stripe-facts.md, section 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,80 +31,167 @@ class Operation:
 _OPERATIONS: dict[tuple[str, str], Operation] = {}
 
 
-def add(method: str, pattern: str, permission: str, run: Handler) -> None:
+def _add(method: str, pattern: str, permission: str, run: Handler) -> None:
     """A pattern is a path with `:id` where an id stands."""
     _OPERATIONS[method, pattern] = Operation(f"{method} {pattern}", permission, run)
 
 
-def find(method: str, path: str) -> tuple[Operation, list[str]]:
-    """The operation and the ids in its path, or Stripe's answer to an address that it does not know."""
+def find(method: str, path: str) -> tuple[Operation, str]:
+    """The operation and the id in its path, or Stripe's answer to an address that it does not know."""
     operation = _OPERATIONS.get((method, path))
     if operation is not None:
-        return operation, []
+        return operation, ""
     parts = path.split("/")
-    if len(parts) in (4, 5):
-        id = parts[3]
-        parts[3] = ":id"
-        operation = _OPERATIONS.get((method, "/".join(parts)))
-        if operation is not None and id:
-            return operation, [id]
+    if len(parts) in (4, 5) and parts[3]:
+        pattern = "/".join([*parts[:3], ":id", *parts[4:]])
+        operation = _OPERATIONS.get((method, pattern))
+        if operation is not None:
+            return operation, parts[3]
     raise unrecognized(method, path)
 
 
+def _with_expansion(state: State, answer: Answer, params: Params) -> Answer:
+    return expanded(state, answer, params["expand"]) if "expand" in params else answer
+
+
 def _lister(kind: Kind) -> Handler:
-    return lambda account, ids, params: list_objects(account.shelves[kind.name], params)
+    return lambda state, _, params: _with_expansion(state, list_objects(state.shelves[kind.name], params), params)
 
 
 def _retriever(kind: Kind) -> Handler:
-    def retrieve(account: Account, ids: list[str], params: Params) -> Answer:
+    def retrieve(state: State, id: str, params: Params) -> Answer:
         refuse_unknown(params, frozenset(("expand",)))
-        shelf = account.shelves[kind.name]
-        if kind.name == "customer" and ids[0] in shelf.deleted:
-            # The one type that stays retrievable (stripe-facts.md, section 9).
-            return ok({"id": ids[0], "object": "customer", "deleted": True})
-        return Answer(200, account.record(kind.name, ids[0]).body)
+        return _with_expansion(state, Answer(200, state.record(kind.name, id).body), params)
 
     return retrieve
 
 
-def _account(account: Account, ids: list[str], params: Params) -> Answer:
-    return ok(shapes.account(account.id, account.name, account.created))
+def _retrieve_customer(state: State, id: str, params: Params) -> Answer:
+    """The one type that stays retrievable when it is deleted (stripe-facts.md, section 9)."""
+    if id in state.shelves["customer"].deleted:
+        return ok({"id": id, "object": "customer", "deleted": True})
+    return _RETRIEVE_LIVE_CUSTOMER(state, id, params)
 
 
-def _lines(account: Account, ids: list[str], params: Params) -> Answer:
-    return _children(account, "invoice", ids[0], params, "line item", f"/v1/invoices/{ids[0]}/lines")
+_RETRIEVE_LIVE_CUSTOMER = _retriever(CUSTOMER)
 
 
-def _subscription_items(account: Account, ids: list[str], params: Params) -> Answer:
-    subscription = params.pop("subscription", None)
-    if subscription is None:
-        raise no_such("subscription", "", param="subscription", status=400)
-    return _children(account, "subscription", subscription, params, "subscription item", "/v1/subscription_items")
+def _creator(write: Callable[[State, Params], Json]) -> Handler:
+    return lambda state, _, params: _with_expansion(state, ok(write(state, params)), params)
 
 
-def _children(account: Account, type: str, id: str, params: Params, noun: str, url: str) -> Answer:
-    """A page of a nested list, in the order in which the parent embeds it."""
-    refuse_unknown(params, frozenset(("limit", "starting_after", "ending_before", "expand")))
-    children = account.children(type, id)
-    at = {child["id"]: position for position, child in enumerate(children)}
-    ask = paging(params)
-    for param, cursor in (("starting_after", ask.starting_after), ("ending_before", ask.ending_before)):
-        if cursor is not None and cursor not in at:
-            raise no_such(noun, cursor, param=param, status=400)
-    if ask.ending_before is not None:
-        end = at[ask.ending_before]
-        start = max(0, end - ask.limit)
-        has_more = start > 0
-    else:
-        start = at[ask.starting_after] + 1 if ask.starting_after is not None else 0
-        end = start + ask.limit
-        has_more = end < len(children)
-    return join_bodies([encode(child) for child in children[start:end]], has_more, url)
+def _updater(write: Callable[[State, str, Params], Json]) -> Handler:
+    return lambda state, id, params: _with_expansion(state, ok(write(state, id, params)), params)
+
+
+def _doer(write: Callable[[State, str], Json]) -> Handler:
+    """An action or delete; its further parameters (`prorate`, `paid_out_of_band`, ...) change nothing here."""
+    return lambda state, id, _: ok(write(state, id))
+
+
+def _account(state: State, _: str, params: Params) -> Answer:
+    return ok(shapes.account(state.id, state.name, state.created))
+
+
+def _list_lines(state: State, id: str, params: Params) -> Answer:
+    children = state.children("invoice", id)
+    return list_children(children, params, "line item", f"/v1/invoices/{id}/lines")
+
+
+def _list_items(state: State, _: str, params: Params) -> Answer:
+    params = dict(params)
+    id = params.pop("subscription", None)
+    if not id:
+        raise Refused("Missing required param: subscription.", code="parameter_missing", param="subscription")
+    state.named("subscription", id, "subscription")
+    children = state.children("subscription", id)
+    return list_children(children, params, "subscription item", f"/v1/subscription_items?subscription={id}")
+
+
+def _list_events(state: State, _: str, params: Params) -> Answer:
+    """Events of the last 30 days; `type` may be a group such as `customer.*`."""
+    params = dict(params)
+    if "type" in params and "types" in params:
+        raise Refused("You may only specify one of these parameters: type, types.", param="types")
+    if len(params.get("types", ())) > _MAX_EVENT_TYPES:
+        raise Refused(f"You may pass at most {_MAX_EVENT_TYPES} types.", param="types")
+    if "*" in params.get("type", ""):
+        at = state.events.facet_at("type")
+        pattern = params.pop("type")
+        params["types"] = [name for name in _facets(state, at) if fnmatchcase(name, pattern)]
+    return list_objects(state.events, params, not_before=state.now() - EVENT_RETENTION_S)
+
+
+def _facets(state: State, at: int) -> set[str]:
+    return {str(record.facets[at]) for record in state.events.timeline}
+
+
+def _retrieve_event(state: State, id: str, params: Params) -> Answer:
+    record = state.events.get(id)
+    if record is None or record.created < state.now() - EVENT_RETENTION_S:
+        raise no_such("event", id)
+    return Answer(200, record.body)
+
+
+def _list_endpoints(state: State, _: str, params: Params) -> Answer:
+    return list_objects(state.endpoints, params)
+
+
+def _retrieve_endpoint(state: State, id: str, params: Params) -> Answer:
+    return ok(writes.get_endpoint(state, id))
+
+
+def _settle(status: str, event: str) -> Handler:
+    return _doer(lambda state, id: billing_writes.settle_invoice(state, id, status, event))
+
+
+def _add_writes(
+    kind: Kind,
+    create: Callable[[State, Params], Json],
+    update: Callable[[State, str, Params], Json],
+    delete: Callable[[State, str], Json] | None = None,
+) -> None:
+    permission = f"rak_{kind.permission}_write"
+    _add("POST", kind.path, permission, _creator(create))
+    _add("POST", f"{kind.path}/:id", permission, _updater(update))
+    if delete is not None:
+        _add("DELETE", f"{kind.path}/:id", permission, _doer(delete))
 
 
 for _kind in KINDS.values():
-    add("GET", _kind.path, f"rak_{_kind.permission}_read", _lister(_kind))
-    add("GET", f"{_kind.path}/:id", f"rak_{_kind.permission}_read", _retriever(_kind))
-add("GET", "/v1/account", "rak_accounts_kyc_basic_read", _account)
-add("GET", f"{INVOICE.path}/:id/lines", "rak_invoice_read", _lines)
-add("GET", "/v1/subscription_items", f"rak_{SUBSCRIPTION.permission}_read", _subscription_items)
+    _add("GET", _kind.path, f"rak_{_kind.permission}_read", _lister(_kind))
+    _add("GET", f"{_kind.path}/:id", f"rak_{_kind.permission}_read", _retriever(_kind))
+_add("GET", f"{CUSTOMER.path}/:id", "rak_customer_read", _retrieve_customer)
+_add("GET", "/v1/account", "rak_accounts_kyc_basic_read", _account)
+_add("GET", f"{INVOICE.path}/:id/lines", "rak_invoice_read", _list_lines)
+_add("GET", "/v1/subscription_items", f"rak_{SUBSCRIPTION.permission}_read", _list_items)
+_add("GET", "/v1/events", "rak_event_read", _list_events)
+_add("GET", "/v1/events/:id", "rak_event_read", _retrieve_event)
+_add("GET", "/v1/webhook_endpoints", "rak_webhook_read", _list_endpoints)
+_add("GET", "/v1/webhook_endpoints/:id", "rak_webhook_read", _retrieve_endpoint)
+
+_add_writes(CUSTOMER, writes.create_customer, writes.update_customer, writes.delete_customer)
+_add_writes(KINDS["product"], writes.create_product, writes.update_product, writes.delete_product)
+_add_writes(KINDS["price"], writes.create_price, writes.update_price)
+_add_writes(KINDS["charge"], writes.create_charge, writes.update_charge)
+_add_writes(
+    SUBSCRIPTION,
+    billing_writes.create_subscription,
+    billing_writes.update_subscription,
+    billing_writes.cancel_subscription,
+)
+_add_writes(INVOICE, billing_writes.create_invoice, billing_writes.update_invoice, billing_writes.delete_invoice)
+_add("POST", f"{INVOICE.path}/:id/add_lines", "rak_invoice_write", _updater(billing_writes.add_lines))
+_add("POST", f"{INVOICE.path}/:id/finalize", "rak_invoice_write", _doer(billing_writes.finalize_invoice))
+_add("POST", f"{INVOICE.path}/:id/pay", "rak_invoice_write", _settle("paid", "paid"))
+_add("POST", f"{INVOICE.path}/:id/void", "rak_invoice_write", _settle("void", "voided"))
+_add(
+    "POST",
+    f"{INVOICE.path}/:id/mark_uncollectible",
+    "rak_invoice_write",
+    _settle("uncollectible", "marked_uncollectible"),
+)
+_add("POST", "/v1/refunds", "rak_charge_write", _creator(writes.create_refund))
+_add("POST", "/v1/webhook_endpoints", "rak_webhook_write", _creator(writes.create_endpoint))
+_add("POST", "/v1/webhook_endpoints/:id", "rak_webhook_write", _updater(writes.update_endpoint))
+_add("DELETE", "/v1/webhook_endpoints/:id", "rak_webhook_write", _doer(writes.delete_endpoint))

@@ -1,25 +1,85 @@
-"""Starts a sandbox as a process of its own, for tests, the demo and the benchmark, and stops it with its parent."""
+"""Starts a sandbox for tests, the demo and the benchmark: as a process of its own, or in a thread of this one."""
 
+import asyncio
+import json
 import subprocess
 import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from scripts.sandbox.sandbox import Sandbox
+from scripts.sandbox.server import Server
 
 _ROOT = Path(__file__).resolve().parents[2]
 _READY = "sandbox.ready url="
+_CALL_TIMEOUT_S = 120  # a dump of a large account takes a while
 
 
-class SandboxProcess:
+class ControlError(Exception):
+    """The sandbox refused a control call; the text says why."""
+
+
+class SandboxClient:
+    """The control API of a running sandbox. Parameters are those of the calls, listed in the README."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def call(self, method: str, name: str, /, **params: Any) -> Any:
+        """`call("PUT", "faults", faults=[{"kind": "500", "share": 0.05}])`."""
+        address, body = f"{self.url}/sandbox/{name}", None
+        if method == "GET":
+            address += f"?{urlencode({key: str(value) for key, value in params.items()})}"
+        else:
+            body = json.dumps(params).encode()
+        request = urllib.request.Request(address, body, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            raise ControlError(json.loads(error.read())["error"]) from error
+
+    def objects(self, type: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """All live objects of a type, `full="true"` with whole nested lists; one at a time, so memory stays flat."""
+        query = urlencode({"type": type, **params})
+        with urllib.request.urlopen(f"{self.url}/sandbox/objects?{query}", timeout=_CALL_TIMEOUT_S) as answer:
+            for line in answer:
+                if line.strip():
+                    yield json.loads(line)
+
+    def deleted(self, type: str, **params: Any) -> set[str]:
+        """The ids of a type that were deleted."""
+        return {each["id"] for each in self.call("GET", "deleted", type=type, **params)["deleted"]}
+
+    def stats(self, **params: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("GET", "stats", **params)
+        return found
+
+    def change(self, n: int, **params: Any) -> int:
+        """Makes n random changes at once, or over `over_s` seconds."""
+        return int(self.call("POST", "changes", n=n, **params)["made"])
+
+    def add_account(self, name: str, **params: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("POST", "accounts", name=name, **params)
+        return found
+
+
+class SandboxProcess(SandboxClient):
     """`with SandboxProcess("--scale", "10") as sandbox: sandbox.url`. The arguments are the command line's.
 
     The child reads its stdin to the end and stops there, so that it never outlives us, however we die.
     """
 
     def __init__(self, *arguments: str) -> None:
+        super().__init__("")
         self._arguments = arguments
         self._process: subprocess.Popen[str] | None = None
-        self.url = ""
 
     @property
     def pid(self) -> int:
@@ -54,3 +114,25 @@ class SandboxProcess:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+class SandboxThread(SandboxClient):
+    """Serves a sandbox of this process from a thread, so that a test can look into it while it runs."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__("")
+        self.sandbox = sandbox
+        self._loop = asyncio.new_event_loop()
+        self._server = Server(sandbox)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.url = asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(10)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()

@@ -1,82 +1,126 @@
-"""All accounts of one sandbox, and the way of a request from its key to its answer."""
+"""All accounts of one sandbox, and who may ask which of them for what."""
 
 import base64
 import binascii
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from scripts.sandbox import routes
-from scripts.sandbox.account import Account, Clock
+from scripts.sandbox.account import Account
 from scripts.sandbox.answers import Answer, Refused
-from scripts.sandbox.forms import nest
+from scripts.sandbox.dice import Dice
 from scripts.sandbox.seeding import Recipe
+from scripts.sandbox.state import Clock
+from scripts.sandbox.traffic import Limits, Traffic
 
-_KEY = re.compile(r"(?P<kind>sk|rk)_(?P<mode>test|live)_(?P<name>[a-z0-9]+(?:_[a-z0-9]+)*)")
+_NAME = r"[a-z0-9]+(?:_[a-z0-9]+)*"
+_SECRET_KEY = re.compile(rf"sk_(?P<mode>test|live)_(?P<name>{_NAME})")
 
 _NO_KEY = (
     "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth "
     "(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See https://stripe.com/docs/api#authentication for details, or we "
     "can help at https://support.stripe.com/."
 )
+_TOO_MANY = "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits."
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One account in one mode, with its traffic."""
+
+    account: Account
+    traffic: Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class _Restricted:
+    name: str
+    livemode: bool
+    permissions: frozenset[str]
 
 
 class Sandbox:
-    """Accounts by key. `sk_test_NAME` and `sk_live_NAME` are two modes of one account with data of their own."""
+    """Accounts by key. `sk_test_NAME` and `sk_live_NAME` are two modes of one account, with data of their own."""
 
     def __init__(self, clock: Clock = time.time) -> None:
         self.clock = clock
-        self._recipes: dict[str, Recipe] = {}
-        self._accounts: dict[tuple[str, bool], Account] = {}
-        self._restricted: dict[str, tuple[str, bool, frozenset[str]]] = {}
+        self._plans: dict[str, tuple[Recipe, Limits]] = {}
+        self._tenants: dict[tuple[str, bool], Tenant] = {}
+        self._restricted: dict[str, _Restricted] = {}
+        self._dice = Dice("keys")
 
-    def add_account(self, name: str, recipe: Recipe) -> Account:
-        """Registers a name; test mode is filled at once, live mode when its key is first used."""
-        self._recipes[name] = recipe
-        self._accounts.pop((name, True), None)
-        self._accounts[name, False] = Account(name, recipe=recipe, clock=self.clock)
-        return self._accounts[name, False]
+    @property
+    def names(self) -> list[str]:
+        return list(self._plans)
 
-    def account(self, name: str, *, livemode: bool = False) -> Account:
-        """Raises KeyError for a name that was never registered."""
-        if (name, livemode) not in self._accounts:
-            recipe = self._recipes[name]
-            self._accounts[name, livemode] = Account(name, livemode=livemode, recipe=recipe, clock=self.clock)
-        return self._accounts[name, livemode]
+    @property
+    def tenants(self) -> list[Tenant]:
+        """Those that are filled by now."""
+        return list(self._tenants.values())
+
+    def add_account(self, name: str, recipe: Recipe, limits: Limits | None = None) -> Tenant:
+        """Makes or remakes an account: test mode is filled at once, live mode when it is first asked for."""
+        if not re.fullmatch(_NAME, name):
+            raise ValueError(f"an account's name is lower-case letters, digits and single underscores, not {name!r}")
+        self._plans[name] = (recipe, limits or Limits())
+        self._tenants.pop((name, False), None)
+        self._tenants.pop((name, True), None)
+        return self.tenant(name)
+
+    def tenant(self, name: str, *, livemode: bool = False) -> Tenant:
+        """Raises KeyError for a name that was never added."""
+        if (name, livemode) not in self._tenants:
+            recipe, limits = self._plans[name]
+            account = Account(name, recipe, self.clock, livemode=livemode)
+            self._tenants[name, livemode] = Tenant(account, Traffic(limits))
+        return self._tenants[name, livemode]
 
     def restrict(self, name: str, permissions: frozenset[str], *, livemode: bool = False) -> str:
         """A restricted key that may do only what these permissions (`rak_customer_read`, ...) say."""
-        account = self.account(name, livemode=livemode)
-        key = f"rk_{'live' if livemode else 'test'}_{name}_{account.dice.token(16)}"
-        self._restricted[key] = (name, livemode, permissions)
+        self.tenant(name, livemode=livemode)
+        key = f"rk_{'live' if livemode else 'test'}_{name}_{self._dice.token(16)}"
+        self._restricted[key] = _Restricted(name, livemode, permissions)
         return key
 
     def handle(self, method: str, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        """Answers one request of Stripe's API; header names in lower case. Never raises."""
+        """One request, whole: key, permission, limits, answer. Header names in lower case; never raises."""
         try:
-            key = api_key(headers.get("authorization"))
-            account, permissions = self._open(key)
-            operation, ids = routes.find(method, path)
-            if permissions is not None and operation.permission not in permissions:
-                raise _forbidden(key, account, operation.permission)
-            return operation.run(account, ids, nest(params.items()))
+            tenant = self.open(headers)
+            self.admit(tenant, method, path, headers)
         except Refused as refused:
             return refused.answer()
+        return tenant.account.handle(method, path, params, headers)
 
-    def _open(self, key: str) -> tuple[Account, frozenset[str] | None]:
-        """The account of a key, and what the key may do (None: everything)."""
+    def open(self, headers: Mapping[str, str]) -> Tenant:
+        """The account that a request's key opens; 401 otherwise."""
+        key = api_key(headers.get("authorization"))
         if key in self._restricted:
-            name, livemode, permissions = self._restricted[key]
-            return self.account(name, livemode=livemode), permissions
-        match = _KEY.fullmatch(key)
-        if match is None or match["kind"] != "sk" or match["name"] not in self._recipes:
+            restricted = self._restricted[key]
+            return self.tenant(restricted.name, livemode=restricted.livemode)
+        match = _SECRET_KEY.fullmatch(key)
+        if match is None or match["name"] not in self._plans:
             raise Refused(f"Invalid API Key provided: {masked(key)}", status=401)
-        return self.account(match["name"], livemode=match["mode"] == "live"), None
+        return self.tenant(match["name"], livemode=match["mode"] == "live")
+
+    def admit(self, tenant: Tenant, method: str, path: str, headers: Mapping[str, str]) -> str:
+        """The name of the operation asked for; refuses unknown ones, those the key may not do, and too many."""
+        operation, _ = routes.find(method, path)
+        key = api_key(headers.get("authorization"))
+        restricted = self._restricted.get(key)
+        if restricted is not None and operation.permission not in restricted.permissions:
+            raise _forbidden(key, tenant.account, operation.permission)
+        reason = tenant.traffic.refusal(operation.name, self.clock())
+        if reason is not None:
+            headers = {"Stripe-Rate-Limited-Reason": reason}
+            raise Refused(_TOO_MANY, status=429, code="rate_limit", headers=headers)
+        return operation.name
 
 
 def api_key(authorization: str | None) -> str:
-    """The key of a Bearer or Basic header."""
+    """The key of a Bearer or Basic header; 401 without one."""
     scheme, _, value = (authorization or "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
@@ -96,6 +140,6 @@ def masked(key: str) -> str:
 def _forbidden(key: str, account: Account, permission: str) -> Refused:
     return Refused(
         f"The provided key '{masked(key)}' does not have the required permissions for this endpoint on account "
-        f"'{account.id}'. Having the '{permission}' permission would allow this request to continue.",
+        f"'{account.state.id}'. Having the '{permission}' permission would allow this request to continue.",
         status=403,
     )

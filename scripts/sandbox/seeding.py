@@ -92,6 +92,7 @@ class Recipe:
     scale: float = 1.0
     profile: str = "default"
     counts: Mapping[str, int] = field(default_factory=dict)
+    until: int | None = None  # the second at which the made-up history ends; None: when the account is made
 
     def count(self, type: str) -> int:
         """How many of a type: as told, or the default times the scale, within what the profile allows."""
@@ -115,6 +116,7 @@ class Seeder:
         self._customers: list[Json] = []
         self._products: list[Json] = []
         self._prices: dict[str, list[Json]] = {}
+        self._inline: list[Json] = []
         self._subscriptions: list[tuple[Json, list[Json]]] = []
 
     def fill(self) -> None:
@@ -156,10 +158,12 @@ class Seeder:
             price = self._price(at, created)
             price["active"] = at % 5 != 4
             self._shelves[PRICE.name].put(price)
-        for at in range(max(2, self._recipe.count("price") // 20) if self._recipe.count("subscription") else 0):
+            self._prices.setdefault(price["currency"], []).append(price)
+        for at in range(min(max(2, self._recipe.count("price") // 20), self._recipe.count("subscription"))):
             price = self._price(4 * at, self._products[0]["created"])
             price["nickname"] = f"Agreed by hand {at}"
             self._shelves[PRICE.name].put(price, listed=False)
+            self._inline.append(price)
 
     def _price(self, at: int, created: int) -> Json:
         currency, amounts = _MONEY[at % len(_MONEY)]
@@ -170,7 +174,6 @@ class Seeder:
         price["type"] = "recurring"
         price["nickname"] = self._dice.pick((None, "Monthly", "Standard", "Günstig", "季刊"))
         price["metadata"] = self._metadata()
-        self._prices.setdefault(currency, []).append(price)
         return price
 
     def _make_customers(self) -> None:
@@ -221,13 +224,15 @@ class Seeder:
         )
         subscription["metadata"] = self._metadata()
         self._set_status(subscription, dice.pick(_SUBSCRIPTION_STATUSES))
-        self._subscriptions.append((subscription, items))
+        if at >= len(self._inline):  # those before are never invoiced: nothing but their item names their price
+            self._subscriptions.append((subscription, items))
         self._shelves[SUBSCRIPTION.name].put(subscription, items)
 
     def _prices_for_items(self, at: int) -> list[Json]:
-        currency = self._dice.pick(tuple(self._prices))
-        prices = self._prices[currency]
-        if at % 83 == 41:  # more items than Stripe embeds, which is the most it allows
+        if at < len(self._inline):
+            return [self._inline[at]]
+        prices = self._prices[self._dice.pick(tuple(self._prices))]
+        if at % 83 == 41:  # more items than Stripe embeds; it allows twenty
             prices = self._prices.get("usd", prices)
             return [self._dice.pick(prices) for _ in range(self._dice.number(11, 20))]
         return self._dice.sample(prices, min(len(prices), self._dice.pick((1, 1, 1, 1, 2, 3))))

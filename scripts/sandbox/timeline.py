@@ -58,6 +58,9 @@ class Timeline:
     def position(self, key: int) -> int:
         return bisect_left(self._records, key, key=_key)
 
+    def at(self, position: int) -> Record:
+        return self._records[position]
+
     def has(self, record: Record) -> bool:
         at = self.position(record.key)
         return at < len(self._records) and self._records[at] is record

@@ -1,0 +1,166 @@
+"""Random changes to an account as its business would make them: what a mirror has to keep up with."""
+
+from collections.abc import Callable
+from typing import Any
+
+from scripts.sandbox.account import Account
+from scripts.sandbox.answers import Answer
+from scripts.sandbox.dice import Dice
+from scripts.sandbox.shapes import Json
+
+_TRIES = 20  # a random change may be refused (a paid invoice cannot be voided); then another is tried
+
+
+class Changer:
+    """Makes one change after the other, always the same ones for a seed and an account."""
+
+    def __init__(self, account: Account, seed: int = 1) -> None:
+        self._account = account
+        self._dice = Dice(f"changes:{seed}")
+        # The share of each: mostly edits, some new objects, a few deletes.
+        self._moves: tuple[tuple[int, Callable[[], Answer | None]], ...] = (
+            (10, self._edit_customer),
+            (3, self._flip_customer_within_a_second),
+            (4, self._new_customer),
+            (3, self._delete_customer),
+            (3, self._edit_product),
+            (1, self._new_product),
+            (5, self._flip_price),
+            (2, self._new_price),
+            (6, self._edit_subscription),
+            (4, self._cancel_subscription),
+            (4, self._new_subscription),
+            (6, self._edit_invoice),
+            (6, self._advance_invoice),
+            (4, self._new_invoice),
+            (2, self._delete_draft),
+            (5, self._edit_charge),
+            (4, self._new_charge),
+            (3, self._refund_charge),
+        )
+        self._bag = tuple(move for weight, move in self._moves for _ in range(weight))
+
+    def make(self, count: int) -> int:
+        """Makes this many changes and returns how many were possible."""
+        return sum(self.make_one() for _ in range(count))
+
+    def make_one(self) -> bool:
+        for _ in range(_TRIES):
+            answer = self._dice.pick(self._bag)()
+            if answer is not None and answer.status == 200:
+                return True
+        return False
+
+    def _any(self, type: str) -> str | None:
+        """The id of a random listed object, recent ones as likely as old ones."""
+        timeline = self._account.state.shelves[type].timeline
+        return timeline.at(self._dice.number(0, len(timeline) - 1)).id if len(timeline) else None
+
+    def _post(self, path: str, **params: Any) -> Answer:
+        return self._account.handle("POST", path, params)
+
+    def _edit(self, type: str, plural: str, params: Json) -> Answer | None:
+        id = self._any(type)
+        return None if id is None else self._account.handle("POST", f"/v1/{plural}/{id}", params)
+
+    def _mark(self) -> Json:
+        return {"metadata": {"edited": self._dice.token(8)}}
+
+    def _edit_customer(self) -> Answer | None:
+        name = self._dice.pick(("Zoë 🚀", "محمد", "Plain Name", "渡辺"))
+        return self._edit("customer", "customers", {**self._mark(), "name": f"{name} {self._dice.number(1, 999)}"})
+
+    def _flip_customer_within_a_second(self) -> Answer | None:
+        """A to B to A: events of one second say nothing about their order."""
+        id = self._any("customer")
+        if id is None:
+            return None
+        before = self._account.state.get("customer", id)["description"]
+        self._post(f"/v1/customers/{id}", description="for a moment")
+        return self._post(f"/v1/customers/{id}", description=before or "")
+
+    def _new_customer(self) -> Answer:
+        return self._post("/v1/customers", email=f"new-{self._dice.token(8)}@customer.example", name="新しい Person")
+
+    def _delete_customer(self) -> Answer | None:
+        id = self._any("customer")
+        return None if id is None else self._account.handle("DELETE", f"/v1/customers/{id}", {})
+
+    def _edit_product(self) -> Answer | None:
+        return self._edit("product", "products", {**self._mark(), "active": self._dice.chance(0.6)})
+
+    def _new_product(self) -> Answer:
+        return self._post("/v1/products", name=f"Product {self._dice.token(6)}")
+
+    def _flip_price(self) -> Answer | None:
+        id = self._any("price")
+        if id is None:
+            return None
+        return self._post(f"/v1/prices/{id}", active=not self._account.state.get("price", id)["active"])
+
+    def _new_price(self) -> Answer | None:
+        product = self._any("product")
+        if product is None:
+            return None
+        amount = self._dice.pick((700, 1900, 5_000_000_000))
+        return self._post(
+            "/v1/prices", product=product, currency="usd", unit_amount=amount, recurring={"interval": "month"}
+        )
+
+    def _edit_subscription(self) -> Answer | None:
+        params = {**self._mark(), "cancel_at_period_end": self._dice.chance(0.3)}
+        return self._edit("subscription", "subscriptions", params)
+
+    def _cancel_subscription(self) -> Answer | None:
+        id = self._any("subscription")
+        return None if id is None else self._account.handle("DELETE", f"/v1/subscriptions/{id}", {})
+
+    def _new_subscription(self) -> Answer | None:
+        """Some with an inline price, which no list of prices will ever show."""
+        customer, price, product = self._any("customer"), self._any("price"), self._any("product")
+        if customer is None or price is None:
+            return None
+        item: Json = {"price": price, "quantity": self._dice.number(1, 9)}
+        if self._dice.chance(0.2):
+            data = {"currency": "usd", "product": product, "unit_amount": 4200, "recurring": {"interval": "month"}}
+            item = {"price_data": data}
+        return self._post("/v1/subscriptions", customer=customer, items=[item])
+
+    def _edit_invoice(self) -> Answer | None:
+        return self._edit("invoice", "invoices", {**self._mark(), "description": f"Rechnung {self._dice.token(4)}"})
+
+    def _advance_invoice(self) -> Answer | None:
+        id = self._any("invoice")
+        if id is None:
+            return None
+        status = self._account.state.get("invoice", id)["status"]
+        action = {"draft": "finalize", "open": self._dice.pick(("pay", "void", "mark_uncollectible"))}.get(status)
+        return None if action is None else self._post(f"/v1/invoices/{id}/{action}")
+
+    def _new_invoice(self) -> Answer | None:
+        """Now and then with more lines than Stripe embeds."""
+        customer = self._any("customer")
+        if customer is None:
+            return None
+        answer = self._post("/v1/invoices", customer=customer, description="By hand")
+        lines = self._dice.number(11, 30) if self._dice.chance(0.2) else self._dice.number(1, 3)
+        amounts = [{"amount": self._dice.number(100, 9_000_000_000), "description": "Étude"} for _ in range(lines)]
+        return self._post(f"/v1/invoices/{answer.json()['id']}/add_lines", lines=amounts)
+
+    def _delete_draft(self) -> Answer:
+        customer = self._any("customer") or ""
+        answer = self._post("/v1/invoices", customer=customer)
+        if answer.status != 200:
+            return answer
+        return self._account.handle("DELETE", f"/v1/invoices/{answer.json()['id']}", {})
+
+    def _edit_charge(self) -> Answer | None:
+        return self._edit("charge", "charges", self._mark())
+
+    def _new_charge(self) -> Answer:
+        amount = self._dice.number(100, 3_000_000_000)
+        return self._post("/v1/charges", customer=self._any("customer") or "", amount=amount, currency="usd")
+
+    def _refund_charge(self) -> Answer | None:
+        charge = self._any("charge")
+        return None if charge is None else self._post("/v1/refunds", charge=charge)

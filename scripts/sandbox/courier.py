@@ -1,0 +1,158 @@
+"""Brings events to webhook endpoints, signed as Stripe signs them: in order or shuffled, doubled, late, or never."""
+
+import asyncio
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from scripts.sandbox.answers import decode, encode
+from scripts.sandbox.dice import Dice
+from scripts.sandbox.shapes import API_VERSION, Json
+from scripts.sandbox.state import State
+
+if TYPE_CHECKING:
+    from scripts.sandbox.sandbox import Sandbox
+
+_LOOK_S = 0.02  # how often new events are looked for; Stripe itself takes about a second
+_TIMEOUT = aiohttp.ClientTimeout(total=20)  # an endpoint that needs longer has failed, as at Stripe
+_USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How events are brought. Shares are of deliveries; `delay_s` is the longest of random delays."""
+
+    auto: bool = True
+    shuffle: bool = False
+    duplicates: float = 0.0
+    loss: float = 0.0
+    delay_s: float = 0.0
+    concurrency: int = 20
+    retry_after_s: tuple[float, ...] = (1.0, 3.0, 10.0)
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    state: State
+    event_id: str
+    endpoint_id: str
+
+
+class Courier:
+    """Takes the outbox of every account as it fills, or in one batch when it is told to."""
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        self._sandbox = sandbox
+        self._session: aiohttp.ClientSession | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.counts: Counter[str] = Counter()
+        self.set(Delivery())
+
+    def set(self, delivery: Delivery) -> None:
+        """From now on events are brought like this; those under way stay as they were."""
+        self.delivery = delivery
+        self._dice = Dice(f"courier:{delivery.seed}")
+        self._places = asyncio.Semaphore(delivery.concurrency)
+
+    def start(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0))
+        self._watch = asyncio.get_running_loop().create_task(self._deliver_as_they_come())
+
+    async def stop(self) -> None:
+        for task in [*self._under_way, *([self._watch] if self._watch else [])]:
+            task.cancel()
+        if self._session is not None:
+            await self._session.close()
+
+    def waiting(self) -> int:
+        """Deliveries that nobody has set out with."""
+        return sum(len(tenant.account.state.outbox) for tenant in self._sandbox.tenants)
+
+    def stats(self) -> Json:
+        return {"waiting": self.waiting(), "underWay": len(self._under_way), **self.counts}
+
+    async def _deliver_as_they_come(self) -> None:
+        while True:
+            if self.delivery.auto and self.waiting():
+                self.deliver_waiting(self.delivery)
+            await asyncio.sleep(_LOOK_S)
+
+    def deliver_waiting(self, delivery: Delivery) -> int:
+        """Sets out with everything that waits, in the given manner, and returns how many deliveries that makes."""
+        parcels = [parcel for parcel in self._take_all() for _ in range(self._copies(delivery))]
+        if delivery.shuffle:
+            parcels = self._dice.shuffled(parcels)
+        for parcel in parcels:
+            delay = self._dice.random() * delivery.delay_s
+            task = asyncio.get_running_loop().create_task(self._bring(parcel, delay, delivery))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return len(parcels)
+
+    def _take_all(self) -> Iterator[_Parcel]:
+        for tenant in self._sandbox.tenants:
+            state = tenant.account.state
+            while state.outbox:
+                yield _Parcel(state, *state.outbox.popleft())
+
+    def _copies(self, delivery: Delivery) -> int:
+        if self._dice.chance(delivery.loss):
+            self.counts["lost"] += 1
+            return 0
+        if self._dice.chance(delivery.duplicates):
+            self.counts["duplicated"] += 1
+            return 2
+        return 1
+
+    async def _bring(self, parcel: _Parcel, delay: float, delivery: Delivery) -> None:
+        await asyncio.sleep(delay)
+        for pause in (*delivery.retry_after_s, None):
+            async with self._places:
+                if await self._post(parcel):
+                    parcel.state.delivered(parcel.event_id)
+                    self.counts["delivered"] += 1
+                    return
+            self.counts["refused"] += 1
+            if pause is not None:
+                await asyncio.sleep(pause)
+        self.counts["failed"] += 1
+
+    async def _post(self, parcel: _Parcel) -> bool:
+        """One attempt. An endpoint that is deleted meanwhile counts as refusing."""
+        state = parcel.state
+        endpoint = state.endpoints.get(parcel.endpoint_id)
+        event = state.events.get(parcel.event_id)
+        if endpoint is None or event is None or self._session is None:
+            return False
+        settings = decode(endpoint.body)
+        body = rendered(event.body, settings["api_version"])
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": _USER_AGENT,
+            "Stripe-Signature": signature(body, state.secrets[parcel.endpoint_id], state.now()),
+        }
+        try:
+            async with self._session.post(settings["url"], data=body, headers=headers) as answer:
+                return 200 <= answer.status < 300
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+
+def signature(body: bytes, secret: str, at: int) -> str:
+    """The `Stripe-Signature` header: HMAC-SHA256 over "{t}.{raw body}" (stripe-facts.md, section 6)."""
+    digest = hmac.new(secret.encode(), b"%d.%s" % (at, body), hashlib.sha256).hexdigest()
+    return f"t={at},v1={digest}"
+
+
+def rendered(event: bytes, api_version: str | None) -> bytes:
+    """An event names the version its endpoint is pinned to. Only the name: the object keeps today's shape."""
+    if api_version in (None, API_VERSION):
+        return event
+    return encode({**decode(event), "api_version": api_version})

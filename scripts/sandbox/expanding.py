@@ -1,0 +1,48 @@
+"""`expand[]`: puts whole objects where their ids stand."""
+
+from typing import Any
+
+from scripts.sandbox.answers import Answer, Refused, decode, encode
+from scripts.sandbox.state import State
+
+_TYPE_OF_PREFIX = {
+    "cus": "customer",
+    "prod": "product",
+    "price": "price",
+    "sub": "subscription",
+    "in": "invoice",
+    "ch": "charge",
+}
+
+
+def expanded(state: State, answer: Answer, expand: Any) -> Answer:
+    """The answer with these paths expanded. `total_count` cannot be any more (stripe-facts.md, section 1.6)."""
+    body = decode(answer.body)
+    for path in expand if isinstance(expand, list) else [expand]:
+        _expand(state, body, path.split("."), path)
+    return Answer(answer.status, encode(body), answer.headers)
+
+
+def _expand(state: State, value: Any, names: list[str], path: str) -> None:
+    if isinstance(value, list):
+        for each in value:
+            _expand(state, each, names, path)
+        return
+    name = names[0]
+    if not isinstance(value, dict) or name not in value:
+        raise Refused(f"This property cannot be expanded ({path}).", param="expand[0]")
+    if isinstance(value[name], str):
+        value[name] = _object(state, value[name], path)
+    if len(names) > 1 and value[name] is not None:
+        _expand(state, value[name], names[1:], path)
+
+
+def _object(state: State, id: str, path: str) -> Any:
+    type = _TYPE_OF_PREFIX.get(id.partition("_")[0])
+    if type is None:
+        raise Refused(f"This property cannot be expanded ({path}).", param="expand[0]")
+    shelf = state.shelves[type]
+    if id in shelf.deleted:
+        return {"id": id, "object": type, "deleted": True}
+    record = shelf.get(id)
+    return decode(record.body) if record is not None else id

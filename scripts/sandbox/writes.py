@@ -1,0 +1,254 @@
+"""Creates, updates and deletes customers, products, prices, charges and webhook endpoints, as Stripe lets one."""
+
+from scripts.sandbox import billing_shapes as billing
+from scripts.sandbox import shapes
+from scripts.sandbox.answers import Refused, decode, encode, no_such
+from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
+from scripts.sandbox.forms import Params
+from scripts.sandbox.kinds import CHARGE, CUSTOMER, PRICE, PRODUCT, WEBHOOK_ENDPOINT
+from scripts.sandbox.shapes import Json
+from scripts.sandbox.state import State
+
+_CUSTOMER: dict[str, Field] = {
+    "address": fields_of,
+    "balance": integer,
+    "business_name": text,
+    "description": text,
+    "email": text,
+    "individual_name": text,
+    "invoice_prefix": text,
+    "name": text,
+    "phone": text,
+    "preferred_locales": texts,
+    "shipping": fields_of,
+    "tax_exempt": one_of("none", "exempt", "reverse"),
+}
+_PRODUCT: dict[str, Field] = {
+    "active": flag,
+    "default_price": text,
+    "description": text,
+    "images": texts,
+    "name": text,
+    "shippable": flag,
+    "statement_descriptor": text,
+    "tax_code": text,
+    "unit_label": text,
+    "url": text,
+}
+_PRICE_UPDATE: dict[str, Field] = {
+    "active": flag,
+    "lookup_key": text,
+    "nickname": text,
+    "tax_behavior": one_of("exclusive", "inclusive", "unspecified"),
+}
+_PRICE: dict[str, Field] = {
+    **_PRICE_UPDATE,
+    "currency": text,
+    "product": text,
+    "product_data": fields_of,
+    "recurring": fields_of,
+    "unit_amount": integer,
+}
+_CHARGE_UPDATE: dict[str, Field] = {
+    "description": text,
+    "fraud_details": fields_of,
+    "receipt_email": text,
+    "transfer_group": text,
+}
+_ENDPOINT_UPDATE: dict[str, Field] = {
+    "description": text,
+    "disabled": flag,
+    "enabled_events": texts,
+    "url": text,
+}
+
+
+def create_customer(state: State, params: Params) -> Json:
+    given = read(params, _CUSTOMER)
+    prefix = state.dice.token(8).upper()
+    customer = shapes.customer(state.new_id(CUSTOMER), state.now(), state.livemode, prefix)
+    customer.update(given)
+    merge_metadata(customer, params)
+    return state.create("customer", customer)
+
+
+def update_customer(state: State, id: str, params: Params) -> Json:
+    customer = state.get("customer", id)
+    customer.update(read(params, _CUSTOMER))
+    merge_metadata(customer, params)
+    return state.change("customer", customer)
+
+
+def delete_customer(state: State, id: str) -> Json:
+    """Permanent; its subscriptions are canceled at once (stripe-facts.md, section 9)."""
+    state.record("customer", id)
+    for record in list(state.shelves["subscription"].indexed("customer", id)):
+        subscription = state.get("subscription", record.id)
+        if subscription["status"] not in ("canceled", "incomplete_expired"):
+            state.end_subscription(subscription, "cancellation_requested")
+    return state.remove("customer", id)
+
+
+def create_product(state: State, params: Params) -> Json:
+    given = read(params, {**_PRODUCT, "id": text, "type": one_of("good", "service")}, required=("name",))
+    id = given.pop("id", None) or state.new_id(PRODUCT)
+    if state.shelves["product"].get(id) is not None:
+        raise Refused("Product already exists.", code="resource_already_exists", param="id")
+    product = shapes.product(id, state.now(), state.livemode, given["name"])
+    product.update(given)
+    merge_metadata(product, params)
+    return state.create("product", product)
+
+
+def update_product(state: State, id: str, params: Params) -> Json:
+    """Archiving a product leaves its prices active (stripe-facts.md, section 2)."""
+    old = state.get("product", id)
+    product = {**old, **read(params, _PRODUCT)}
+    if product["default_price"] is not None:
+        state.named("price", product["default_price"], "default_price")
+    merge_metadata(product, params)
+    if product != old:
+        product["updated"] = state.now()
+    return state.change("product", product)
+
+
+def delete_product(state: State, id: str) -> Json:
+    """Only without prices, of which inline ones are some too (stripe-facts.md, section 9)."""
+    state.record("product", id)
+    at = state.shelves["price"].facet_at("product")
+    if any(record.facets[at] == id for record in state.shelves["price"].by_id.values()):
+        raise Refused("This product cannot be deleted because it has one or more user-created prices.")
+    return state.remove("product", id)
+
+
+def create_price(state: State, params: Params, *, listed: bool = True) -> Json:
+    """`listed` is false for an inline price, which only what it was made for will name."""
+    given = read(params, _PRICE, required=("currency",))
+    if "unit_amount" not in given:
+        raise Refused("Missing required param: unit_amount.", code="parameter_missing", param="unit_amount")
+    product_id = _product_of_price(state, given)
+    currency = given["currency"].lower()
+    price = shapes.price(state.new_id(PRICE), state.now(), state.livemode, product_id, currency, given["unit_amount"])
+    every = given.get("recurring")
+    if every is not None:
+        _check_interval(every)
+        price["recurring"] = shapes.recurring(every["interval"], int(every.get("interval_count") or 1))
+        price["type"] = "recurring"
+    price.update({name: value for name, value in given.items() if name in _PRICE_UPDATE})
+    merge_metadata(price, params)
+    return state.create("price", price, listed=listed)
+
+
+def _product_of_price(state: State, given: Json) -> str:
+    if "product" in given:
+        return str(state.named("product", given["product"], "product")["id"])
+    if "product_data" not in given:
+        raise Refused("Missing required param: product.", code="parameter_missing", param="product")
+    return str(create_product(state, given["product_data"])["id"])
+
+
+def _check_interval(every: Json) -> None:
+    allowed = ("day", "week", "month", "year")
+    if every.get("interval") not in allowed:
+        raise Refused(f"Invalid recurring[interval]: must be one of {', '.join(allowed)}", param="recurring[interval]")
+
+
+def update_price(state: State, id: str, params: Params) -> Json:
+    price = state.get("price", id)
+    price.update(read(params, _PRICE_UPDATE))
+    merge_metadata(price, params)
+    return state.change("price", price)
+
+
+def create_charge(state: State, params: Params) -> Json:
+    """A succeeded card charge; which card it was is made up."""
+    fields = {**_CHARGE_UPDATE, "amount": integer, "currency": text, "customer": text, "source": text}
+    given = read(params, fields, required=("amount", "currency"))
+    customer = state.named("customer", given["customer"], "customer") if "customer" in given else _nobody()
+    card = billing.card("visa", "4242", state.dice.token(16), state.dice.number(0, 99))
+    currency = given["currency"].lower()
+    charge = billing.charge(
+        state.new_id(CHARGE), state.now(), state.livemode, customer, currency, given["amount"], card
+    )
+    charge.update({name: value for name, value in given.items() if name in _CHARGE_UPDATE})
+    merge_metadata(charge, params)
+    state.shelves["charge"].put(charge)
+    state.emit("charge.succeeded", state.record("charge", charge["id"]).body)
+    return charge
+
+
+def _nobody() -> Json:
+    return {"id": None, "address": None, "email": None, "name": None, "phone": None}
+
+
+def update_charge(state: State, id: str, params: Params) -> Json:
+    charge = state.get("charge", id)
+    charge.update(read(params, _CHARGE_UPDATE))
+    merge_metadata(charge, params)
+    return state.change("charge", charge)
+
+
+def create_refund(state: State, params: Params) -> Json:
+    """Refunds a charge, whole or in part: `refund.created` and `charge.refunded`."""
+    given = read(params, {"amount": integer, "charge": text, "reason": text}, required=("charge",))
+    charge = state.named("charge", given["charge"], "charge")
+    left = charge["amount_captured"] - charge["amount_refunded"]
+    amount = given.get("amount", left)
+    if left <= 0:
+        raise Refused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
+    if not 0 < amount <= left:
+        raise Refused(f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount")
+    refund = billing.refund("re_3" + state.dice.token(22), state.now(), charge, amount)
+    merge_metadata(refund, params)
+    state.emit("refund.created", encode(refund))
+    old = charge["amount_refunded"]
+    charge.update(amount_refunded=old + amount, refunded=amount == left)
+    record = state.shelves["charge"].put(charge)
+    state.emit("charge.refunded", record.body, {"amount_refunded": old, "refunded": False})
+    return refund
+
+
+def create_endpoint(state: State, params: Params) -> Json:
+    fields = {**_ENDPOINT_UPDATE, "api_version": text}
+    given = read(params, fields, required=("url", "enabled_events"))
+    _check_url(given["url"])
+    id = state.new_id(WEBHOOK_ENDPOINT)
+    endpoint = shapes.webhook_endpoint(id, state.now(), state.livemode, given["url"], given["enabled_events"])
+    endpoint.update({name: given[name] for name in ("api_version", "description") if name in given})
+    merge_metadata(endpoint, params)
+    return {**endpoint, "secret": state.add_endpoint(endpoint)}
+
+
+def get_endpoint(state: State, id: str) -> Json:
+    record = state.endpoints.get(id)
+    if record is None:
+        raise no_such("webhook endpoint", id)
+    found: Json = decode(record.body)
+    return found
+
+
+def delete_endpoint(state: State, id: str) -> Json:
+    get_endpoint(state, id)
+    state.endpoints.delete(id, state.now())
+    del state.secrets[id]
+    return {"id": id, "object": "webhook_endpoint", "deleted": True}
+
+
+def update_endpoint(state: State, id: str, params: Params) -> Json:
+    endpoint = get_endpoint(state, id)
+    given = read(params, _ENDPOINT_UPDATE)
+    if "url" in given:
+        _check_url(given["url"])
+    if "disabled" in given:
+        endpoint["status"] = "disabled" if given.pop("disabled") else "enabled"
+    endpoint.update(given)
+    merge_metadata(endpoint, params)
+    state.endpoints.put(endpoint)
+    return endpoint
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise Refused(
+            "Invalid URL: An explicit scheme (such as https) must be provided.", code="url_invalid", param="url"
+        )
