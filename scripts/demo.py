@@ -1,0 +1,226 @@
+"""The demo: all of it on this machine, a full backfill of the sandbox Stripe, and the proof that the mirror equals it."""
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import urllib3
+
+from scripts.api_client import JSON, ApiClient, ApiError
+from scripts.comparison import compare_with_sandbox
+from scripts.progress import Display
+from scripts.run_procfile import ROOT
+from scripts.sandbox.running import SandboxProcess
+from scripts.servers import EmbeddedPostgres, ServerError
+from scripts.stack import Stack, StackError, is_free, running_stack
+from sync.schema import schema_name
+
+STATE_DIR = ROOT / ".billstack"
+PREFERRED_PORT = 8000
+ACCOUNT = "demo"
+EMAIL = "demo@example.com"
+TEAM = "Demo"
+# What a live account gets by default: a test account's 20 would slow a large --scale down for nothing.
+RATES = {"STRIPE_ACCOUNT_RPS": "80"}
+POLL_S = 0.2
+# Well over the 60 s in which a killed worker's job is taken up again.
+STALLED_AFTER_S = 180.0
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text is for the person at the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keepsakes:
+    """What the next start must find again; in .billstack/demo.json, which only its owner can read."""
+
+    secret_key: str  # opens the Stripe key that the database keeps sealed
+    password: str
+    sandbox_until: int  # where the sandbox' made-up history ends, so that it makes up the same one again
+
+    @classmethod
+    def load(cls, path: Path) -> "Keepsakes":
+        if not path.exists():
+            secret_key = base64.b64encode(secrets.token_bytes(32)).decode()
+            fresh = cls(secret_key, password=secrets.token_urlsafe(9), sandbox_until=int(time.time()))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump(asdict(fresh), file)
+        return cls(**json.loads(path.read_text()))
+
+
+class Demo:
+    """The steps in their order; each says what it did."""
+
+    def __init__(self, options: argparse.Namespace, display: Display, keepsakes: Keepsakes) -> None:
+        self._options = options
+        self._display = display
+        self._keepsakes = keepsakes
+
+    def run(self) -> bool:
+        """Whether the mirror equals the sandbox; without `--once` it stays until KeyboardInterrupt."""
+        with ExitStack() as running:
+            with self._step("The sandbox Stripe is up"):
+                sandbox = running.enter_context(self._sandbox())
+            port = self._choose_port()
+            with self._step("Postgres, Valkey, web and workers are up"):
+                settings = RATES | {
+                    "BILLSTACK_SECRET_KEY": self._keepsakes.secret_key,
+                    "STRIPE_API_BASE": sandbox.url,
+                }
+                stack = running.enter_context(
+                    running_stack(STATE_DIR, settings=settings, port=port, on_event=self._say)
+                )
+            with self._step(f"{EMAIL} signed in and connected the sandbox's account"):
+                client, team_id = self._connect(stack)
+            is_ready = self._backfill(stack, client, team_id)
+            is_equal = self._compare(stack, team_id, sandbox.url) and is_ready
+            if self._options.once:
+                return is_equal
+            self._show_addresses(stack, team_id)
+            self._stay(stack)
+
+    def _sandbox(self) -> SandboxProcess:
+        until = str(self._keepsakes.sandbox_until)
+        return SandboxProcess("--account", ACCOUNT, "--scale", str(self._options.scale), "--until", until)
+
+    def _choose_port(self) -> int:
+        wanted = int(self._options.port)
+        if is_free(wanted):
+            return wanted
+        self._say(f"Port {wanted} is taken; the dashboard gets a free one instead")
+        return 0
+
+    def _connect(self, stack: Stack) -> tuple[ApiClient, str]:
+        password = self._keepsakes.password
+        created = json.loads(stack.flask("create-user", "--email", EMAIL, "--password", password, "--team", TEAM))
+        client = ApiClient(stack.url)
+        client.sign_in(EMAIL, password)
+        client.connect(created["teamId"], f"sk_test_{ACCOUNT}")
+        return client, created["teamId"]
+
+    def _backfill(self, stack: Stack, client: ApiClient, team_id: str) -> bool:
+        """Shows it to its end, and whether it ended well."""
+        started = time.monotonic()
+        backfill_id = client.start_backfill(team_id)["backfillId"]
+        self._display.say(f"\nBackfill {backfill_id}")
+        status = self._watch(stack, client, team_id)
+        took_s = time.monotonic() - started
+        total = sum(result["synced"] for result in status["result"].values())
+        self._say(f"{total:,} objects in {took_s:.1f} s, {total / took_s:,.0f} objects/s")
+        for name, result in status["result"].items():
+            if result["error"]:
+                self._say(f"{name}: {result['error']}")
+        for warning in status["warnings"]:
+            self._say(f"warning: {warning}")
+        return bool(status["syncStatus"] == "ready")
+
+    def _watch(self, stack: Stack, client: ApiClient, team_id: str) -> JSON:
+        """Returns the status in which the backfill ended."""
+        counts, moved_at = None, time.monotonic()
+        while (status := client.status(team_id))["syncStatus"] == "syncing":
+            self._display.show(status)
+            if status["result"] != counts:
+                counts, moved_at = status["result"], time.monotonic()
+            if time.monotonic() - moved_at > STALLED_AFTER_S:
+                raise DemoError(
+                    f"the backfill has not moved for {STALLED_AFTER_S:.0f} s; see the logs in {stack.log_dir}"
+                )
+            self._check_processes(stack)
+            time.sleep(POLL_S)
+        self._display.show(status, is_last=True)
+        self._display.finish()
+        return status
+
+    def _compare(self, stack: Stack, team_id: str, sandbox_url: str) -> bool:
+        self._display.say("\nThe mirror against the sandbox, object for object and field for field")
+        found = []
+        for difference in compare_with_sandbox(stack.postgres.url, team_id, sandbox_url, ACCOUNT):
+            found.append(difference)
+            self._say(f"{difference.object_type:<12} {difference.compared:>9,} compared: {difference}")
+        is_equal = all(difference.is_equal for difference in found)
+        total = sum(difference.compared for difference in found)
+        verdict = "the mirror equals the sandbox" if is_equal else "THE MIRROR DIFFERS FROM THE SANDBOX"
+        self._say(f"{'total':<12} {total:>9,} compared: {verdict}")
+        return is_equal
+
+    def _show_addresses(self, stack: Stack, team_id: str) -> None:
+        self._display.say()
+        self._say(f"Dashboard  {stack.url}/")
+        self._say(f"Sign-in    {EMAIL}  {self._keepsakes.password}")
+        self._say(f"API        {stack.url}/api/docs")
+        if isinstance(stack.postgres, EmbeddedPostgres):
+            self._say(f"SQL        psql '{stack.postgres.url}'")
+        self._say(f"           the mirror's schema is {schema_name(team_id)}")
+        self._say(f"Logs       {stack.log_dir}/")
+        self._display.say("\nCtrl-C stops everything; the data stays in .billstack/ for the next start.")
+
+    def _stay(self, stack: Stack) -> NoReturn:
+        while True:
+            self._check_processes(stack)
+            time.sleep(POLL_S)
+
+    @staticmethod
+    def _check_processes(stack: Stack) -> None:
+        if problem := stack.processes.given_up():
+            raise DemoError(problem)
+
+    @contextmanager
+    def _step(self, done: str) -> Iterator[None]:
+        """Says `done` with the seconds it took, once it is."""
+        started = time.monotonic()
+        yield
+        self._say(f"{done:<60} {time.monotonic() - started:5.1f} s")
+
+    def _say(self, sentence: str) -> None:
+        self._display.say(f"  {sentence}")
+
+
+def main() -> int:
+    options = parse_arguments()
+    for stop_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: `demo &` starts with it ignored
+        signal.signal(stop_signal, interrupt)
+    display = Display(sys.stdout)
+    try:
+        display.say("BillStack demo")
+        return 0 if Demo(options, display, Keepsakes.load(STATE_DIR / "demo.json")).run() else 1
+    except (DemoError, StackError, ServerError, ApiError) as error:
+        problem = str(error)
+    except (urllib3.exceptions.HTTPError, psycopg.Error) as error:
+        problem = f"{error}; see the logs in {STATE_DIR / 'logs'}"
+    except KeyboardInterrupt:
+        display.finish()
+        display.say("\nStopped.")
+        return 130 if options.once else 0
+    display.finish()
+    print(f"demo: {problem}", file=sys.stderr)
+    return 1
+
+
+def interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./scripts/demo", description=__doc__)
+    add = parser.add_argument
+    add("--once", action="store_true", help="end after the comparison; exit 0 only if the mirror equals the sandbox")
+    add("--scale", type=float, default=1.0, help="multiplies the sandbox's 9,497 objects")
+    add("--port", type=int, default=PREFERRED_PORT, help=f"of the dashboard, {PREFERRED_PORT} if it is free")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
