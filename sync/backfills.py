@@ -13,7 +13,7 @@ from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
 from sync.object_types import OBJECT_TYPES
 from sync.sql import Queries
-from sync.store import MirrorStore
+from sync.store import MirrorStore, WindowKey
 from sync.windows import Split, Window
 
 _QUERIES = Queries(Path(__file__).with_name("backfills.sql")).bind()
@@ -154,12 +154,19 @@ class BackfillStore:
                 raise LeaseLost("the window was taken over by another worker")
             self._run("insert_window", **key, number=split.number, variant=split.variant, gte=split.floor, lt=split.mid)
 
-    def replace_window(self, backfill_id: str, object_type: str, old: int, new: Window, fence: int) -> None:
-        """A cursor was lost: the old window ends, a new one without a cursor goes on. Raises LeaseLost."""
-        with self.connection.transaction():
-            if not self._one("close_window", backfill_id=backfill_id, type=object_type, number=old, fence=fence):
-                raise LeaseLost("the window was taken over by another worker")
-            self.insert_window(backfill_id, object_type, new, fence)
+    def reopen_window(self, key: WindowKey, *, gte: int, lt: int) -> None:
+        """The rest of a window whose cursor was lost, under a new filter. Raises LeaseLost."""
+        row = self._one(
+            "reopen_window",
+            backfill_id=key.backfill_id,
+            type=key.type,
+            number=key.number,
+            fence=key.fence,
+            gte=gte,
+            lt=lt,
+        )
+        if not row:
+            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
 
     def renew(self, backfill_id: str, part: str, fence: int) -> None:
         """Raises LeaseLost when the backfill was canceled or the part taken over."""

@@ -124,9 +124,10 @@ WHERE backfill_id = %(backfill_id)s
     AND NOT done
 RETURNING floor;
 
--- name: close_window
+-- name: reopen_window
+-- The cursor's object is gone: the filter may change because no cursor is under it any more.
 UPDATE billstack.windows
-SET done = true
+SET gte = %(gte)s, lt = %(lt)s, cursor = NULL
 WHERE backfill_id = %(backfill_id)s
     AND type = %(type)s
     AND number = %(number)s

@@ -17,7 +17,9 @@ from sync.transport import AnswerHeaders, Transport
 
 API_VERSION = "2026-10-28.endive"  # the one stripe-python 16.1 is typed for, and our tables read
 # With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
-_ATTEMPTS = 15
+PATIENT_ATTEMPTS = 15
+# While a person waits for the answer.
+HASTY_ATTEMPTS = 3
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
 
@@ -64,6 +66,7 @@ class Caller:
         api_base: str,
         transport: Transport,
         limiter: Limiter,
+        attempts: int = PATIENT_ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.account_id = account_id
@@ -80,9 +83,8 @@ class Caller:
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StripeUnavailable),
             wait=_wait,
-            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            stop=tenacity.stop_after_attempt(attempts),
             sleep=sleep,
-            before_sleep=_log_retry,
             reraise=True,
         )
 
@@ -97,11 +99,12 @@ class Caller:
         read: Callable[[Answer], T],
         *,
         reserved: bool = False,
+        on_retry: Callable[[BaseException], None] | None = None,
     ) -> T:
         """`read` makes sense of the answer; what it cannot decode is retried like any other failure of Stripe's.
 
         `reserved` says that the first attempt is already paid for. Raises StripeUnavailable after the last attempt,
-        StripeRejected at once.
+        StripeRejected at once. `on_retry` hears of each failure that is tried again.
         """
         paid = reserved
 
@@ -116,7 +119,13 @@ class Caller:
             except msgspec.DecodeError as exc:
                 raise StripeUnavailable(f"Stripe's answer to {path} was not the JSON it should be: {exc}") from exc
 
-        return self._retrying.copy()(attempt)
+        def before_sleep(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            log.info("stripe.retried", endpoint=endpoint, attempt=state.attempt_number, reason=str(error))
+            if on_retry and error:
+                on_retry(error)
+
+        return self._retrying.copy(before_sleep=before_sleep)(attempt)
 
     def _send(self, method: str, endpoint: str, path: str, params: Mapping[str, Any]) -> Answer:
         started = time.monotonic()
@@ -183,8 +192,3 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_s if isinstance(error, StripeError) else None
     return asked if asked is not None else _jittered(state)
-
-
-def _log_retry(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.info("stripe.retried", attempt=state.attempt_number, reason=str(error))

@@ -71,7 +71,7 @@ advanced AS (
     SET cursor = coalesce(%(cursor)s, cursor),
         newest = coalesce(newest, %(newest)s),
         oldest = coalesce(%(oldest)s, oldest),
-        pages = pages + 1,
+        pages = pages + %(pages)s,
         met = met + (SELECT count(*) FROM page),
         counted = counted + (SELECT count(*) FROM newly_seen),
         done = NOT %(has_more)s OR coalesce(%(oldest)s < floor, false),

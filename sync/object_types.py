@@ -1,15 +1,42 @@
-"""The registry of mirrored Stripe types: a type is a row here, a table in schema.sql, a factory in the tests; never a branch."""
+"""The registry of mirrored Stripe types: a type is a row here, a table in schema.sql, a factory in tests; no branch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 
+class _Price(msgspec.Struct):
+    id: str
+
+
+class _PriceDetails(msgspec.Struct):
+    price: str | None = None
+
+
+class _Pricing(msgspec.Struct):
+    price_details: _PriceDetails | None = None
+
+
+class ListedItem(msgspec.Struct):
+    """A subscription item or an invoice line: which price it names, in the shape of before or since 2025-03-31.basil."""
+
+    price: _Price | None = None
+    pricing: _Pricing | None = None
+
+    def named_price(self) -> str | None:
+        if self.price:
+            return self.price.id
+        details = self.pricing.price_details if self.pricing else None
+        return details.price if details else None
+
+
 class CutList(msgspec.Struct):
     """What we read of an embedded list: Stripe cuts it at about 10 and says so."""
 
+    data: list[ListedItem] = []
     has_more: bool = False
 
 
@@ -19,7 +46,7 @@ class NestedList:
 
     field: str
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = MappingProxyType({})
 
     @property
     def endpoint(self) -> str:

@@ -1,6 +1,6 @@
 """Reads Stripe: pages, single objects, events, the account. What it needs of a page it reads without building objects."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,17 @@ class Page:
     heads: list[Any]
     has_more: bool
 
+    def named_prices(self, object_type: ObjectType) -> set[str]:
+        """Ids of the prices that items or lines of these objects name."""
+        items = [
+            item
+            for head in self.heads
+            for nested in object_type.nested
+            if (part := getattr(head, nested.field)) is not None
+            for item in part.data
+        ]
+        return {price for item in items if (price := item.named_price())}
+
     def raw_objects(self) -> list[bytes]:
         """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
         return [bytes(raw) for raw in msgspec.json.decode(self.answer.body, type=_RawList).data]
@@ -55,7 +66,14 @@ class Source:
         """Takes a token for a list request: wait `wait_s`, then call `page(..., reserved=True)`."""
         return self._caller.reserve(object_type.list_endpoint)
 
-    def page(self, object_type: ObjectType, params: Mapping[str, str | int], *, reserved: bool = False) -> Page:
+    def page(
+        self,
+        object_type: ObjectType,
+        params: Mapping[str, str | int],
+        *,
+        reserved: bool = False,
+        on_retry: Callable[[BaseException], None] | None = None,
+    ) -> Page:
         """One page. Raises CursorLost when the object that `starting_after` names is gone (stripe-facts 1.3)."""
         decode = self._decoder(object_type).decode
 
@@ -65,7 +83,12 @@ class Source:
 
         try:
             return self._caller.get(
-                object_type.list_endpoint, object_type.path, {**params, "limit": PAGE_SIZE}, read, reserved=reserved
+                object_type.list_endpoint,
+                object_type.path,
+                {**params, "limit": PAGE_SIZE},
+                read,
+                reserved=reserved,
+                on_retry=on_retry,
             )
         except StripeRejected as exc:
             if "starting_after" in params and exc.stripe_code == "resource_missing":
@@ -98,13 +121,13 @@ class Source:
             until = max(until, answer.as_of_until)
         return whole, until
 
-    def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[bytes]:
-        """The account's events of that time, each as JSON, newest first. Stripe keeps them for 30 days."""
+    def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
+        """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
         params: dict[str, str | int] = {"created[gte]": gte, "created[lte]": lte, "limit": PAGE_SIZE}
         params |= {f"types[{index}]": name for index, name in enumerate(types)}
         while True:
             listed = self._caller.get("list_events", "/v1/events", params, _read_raw_list)
-            yield from (bytes(raw) for raw in listed.data)
+            yield [bytes(raw) for raw in listed.data]
             if not listed.has_more:
                 return
             params["starting_after"] = msgspec.json.decode(listed.data[-1], type=_Identified).id

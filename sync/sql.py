@@ -19,18 +19,18 @@ class Queries:
     def bind(self, **identifiers: str) -> "BoundQueries":
         names = {name: sql.Identifier(value) for name, value in identifiers.items()}
         # LiteralString: the text comes from our own files, never from a caller.
-        blocks = {
-            name: sql.SQL(cast(LiteralString, text)).format(**names) if names else sql.SQL(cast(LiteralString, text))
-            for name, text in self._blocks.items()
-        }
-        return BoundQueries(blocks)
+        return BoundQueries({name: _render(cast(LiteralString, text), names) for name, text in self._blocks.items()})
 
 
 class BoundQueries:
     """`queries["upsert_page"]` is a statement ready for psycopg."""
 
-    def __init__(self, blocks: dict[str, sql.Composable]) -> None:
-        self._rendered = {name: block.as_string(None) for name, block in blocks.items()}
+    def __init__(self, statements: dict[str, LiteralString]) -> None:
+        self._statements = statements
 
     def __getitem__(self, name: str) -> LiteralString:
-        return cast(LiteralString, self._rendered[name])
+        return self._statements[name]
+
+
+def _render(text: LiteralString, names: dict[str, sql.Identifier]) -> LiteralString:
+    return sql.SQL(text).format(**names).as_string() if names else text

@@ -52,6 +52,7 @@ class MirrorPage:
     oldest: int | None = None
     completed: dict[str, bytes] | None = None
     named_prices: Sequence[str] = ()
+    pages: int = 1  # 0 for a part of a page that is written object by object
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class MirrorStore:
             newest=page.newest,
             oldest=page.oldest,
             named_prices=list(page.named_prices),
+            pages=page.pages,
         ).fetchone()
         assert row is not None
         return MirroredPage(*row)

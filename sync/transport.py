@@ -44,7 +44,7 @@ class Transport(stripe.HTTPClient):
                 method.upper(), url, headers={**(headers or {}), "Accept-Encoding": "gzip"}, body=post_data
             )
         except urllib3.exceptions.HTTPError as exc:
-            raise stripe.APIConnectionError(f"no answer from Stripe: {_reason(exc)}") from exc
+            raise stripe.APIConnectionError(f"no answer from Stripe: {_reason(exc)}") from exc  # type: ignore[no-untyped-call]
         answer_headers = AnswerHeaders(answer.headers)
         if answer.status >= 300:
             return answer.data.decode("utf-8", "replace"), answer.status, answer_headers

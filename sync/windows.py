@@ -1,9 +1,9 @@
 """Plans how one object type is read: which window asks Stripe next, and which one gives work away.
 
-A window is a half-open range of `created`, read newest first with a cursor of its own. A type starts with one window per
-variant. While a request is free and no window waits, the window with the most left gives the older half of its time to a
-new window: the giver keeps filter and cursor and stops by itself at its raised floor; the new one starts without a cursor.
-Halving the oldest window again and again is at once the search for where an account begins and the ramp-up.
+A window is a half-open range of `created`, read newest first with a cursor of its own. A type starts with one window
+per variant. While a request is free and no window waits, the window with the most left gives the older half of its time
+to a new window: the giver keeps filter and cursor and stops by itself at its raised floor; the new one starts without a
+cursor. Halving the oldest window again and again is at once the search for where an account begins and the ramp-up.
 
 Pure logic for one thread: no I/O and no clock. `sync/backfill.py` sends, writes and commits what is decided here.
 """
@@ -20,7 +20,7 @@ STRIPE_BEGINS = 1_262_304_000
 
 # Promised are 20 requests and 10% more than a single chain of pages would need. Splits stop a little before that: what
 # the open windows will still waste is an expectation, and the distance to the promise is for when it is wrong.
-WASTE_FREE = 18
+WASTE_FREE = 17
 WASTE_SHARE = 0.09
 # Every window ends with one page that may be only partly its own: half of it on average. A window that has not
 # answered yet may well be empty, and beyond an account's first object it always is: that costs a whole request.
@@ -93,10 +93,20 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopening:
+    """The window's new filter; its cursor becomes NULL, its floor stays."""
+
+    number: int
+    gte: int
+    lt: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Rest:
     """What an open window has left to give: from `top`, where its request in flight will end, down to `bottom`."""
 
     window: Window
+    oldest: int
     top: float
     bottom: int
     density: float
@@ -173,11 +183,11 @@ class WindowPlan:
         """The same page will be asked for again."""
         self._landed(window)
 
-    def reopen(self, window: Window) -> None:
+    def reopen(self, window: Window) -> Reopening:
         """The cursor's object is gone: the rest is read by time, in the same window under a new filter.
 
-        Its last second is read again, for it may hold more. The filter changes only because no cursor is under it
-        any more; the window's earlier pages must be written before its new bounds are.
+        Its last second is read again, for it may hold more. The answer is written as it stands, after the window's
+        earlier pages: pages that follow have cursors of exactly this filter, however the floor rises meanwhile.
         """
         if window.oldest is None:
             raise ValueError(f"window {window.number} has no page and so no cursor to lose")
@@ -187,6 +197,7 @@ class WindowPlan:
         window.lt = window.oldest + 1
         window.cursor = None
         window.in_burst = False
+        return Reopening(window.number, window.gte, window.lt)
 
     def propose_split(self, *, tokens: float, rate: float, latency_s: float) -> Split | None:
         """What to give away now that `next_to_send` has nothing; nothing changes until `apply_split`.
@@ -201,8 +212,8 @@ class WindowPlan:
             return None
         for rest in rests:
             # Inside a second only the cursor moves, page after page: the rest must not queue behind it.
-            if rest.window.in_burst and rest.window.oldest is not None:
-                return self._split(rest, rest.window.oldest)
+            if rest.window.in_burst:
+                return self._split(rest, rest.oldest)
         most = max(rests, key=lambda rest: rest.objects)
         return self._split(most, int((most.top + most.bottom) / 2)) if most.objects >= self._page_size else None
 
@@ -242,8 +253,9 @@ class WindowPlan:
         unanswered = len(self._open) - answered + 1
         wasted = self._answers - self._met / self._page_size
         expected = wasted + WASTE_OF_ANSWERED * answered + WASTE_OF_UNANSWERED * unanswered
-        objects = self._met + sum(rest.sure_objects for rest in rests)
-        return expected <= WASTE_FREE + WASTE_SHARE * objects / self._page_size
+        # At most as many as were met: between two bursts the estimate sees objects where there are none.
+        to_come = min(sum(rest.sure_objects for rest in rests), self._met)
+        return expected <= WASTE_FREE + WASTE_SHARE * (self._met + to_come) / self._page_size
 
     def _rest_to_give(self, window: Window) -> _Rest | None:
         if window.oldest is None or window.oldest <= window.floor:
@@ -253,21 +265,20 @@ class WindowPlan:
         bottom = self._bottom(window)
         if top - bottom < 1:
             return None
-        if window.older is None or window.older.entry_density is None:
-            return _Rest(window, top, bottom, density=own, sure_density=0)
-        below = min(window.older.entry_density, MOST_DENSER * own)
-        return _Rest(window, top, bottom, density=(own + below) / 2, sure_density=min(own, below))
+        below = _density_below(window)
+        if below is None:
+            return _Rest(window, window.oldest, top, bottom, density=own, sure_density=0)
+        return _Rest(window, window.oldest, top, bottom, density=(own + below) / 2, sure_density=min(own, below))
 
     def _split(self, rest: _Rest, mid: int) -> Split:
-        """`mid` is kept off the floor and at or above all that was met: at the oldest second itself the giver goes on."""
+        """Clamps `mid`: above the floor, and not above what was met; in its oldest second the giver itself goes on."""
         giver = rest.window
-        assert giver.oldest is not None
         return Split(
             giver=giver.number,
             number=max(self.windows) + 1,
             variant=giver.variant,
             floor=giver.floor,
-            mid=min(max(mid, giver.floor + 1), giver.oldest),
+            mid=min(max(mid, giver.floor + 1), rest.oldest),
             expected_density=rest.density,
         )
 
@@ -277,9 +288,8 @@ class WindowPlan:
             density = window.expected_density
             # Nothing is known of a type's first window: a page, so that progress does not begin near its end.
             return self._page_size if density is None else max(1.0, (window.lt - self._bottom(window)) * density)
-        density = window.density
-        if window.older is not None and window.older.entry_density is not None:
-            density = (density + min(window.older.entry_density, MOST_DENSER * density)) / 2
+        below = _density_below(window)
+        density = window.density if below is None else (window.density + below) / 2
         return max(1.0, (window.oldest - self._bottom(window)) * density)
 
     def _bottom(self, window: Window) -> int:
@@ -289,6 +299,13 @@ class WindowPlan:
 
 def _reached(window: Window) -> int:
     return window.lt if window.oldest is None else window.oldest
+
+
+def _density_below(window: Window) -> float | None:
+    """What the older neighbour met right below the floor; None before its first answer."""
+    if window.older is None or window.older.entry_density is None:
+        return None
+    return min(window.older.entry_density, MOST_DENSER * window.density)
 
 
 def _entry_density(window: Window, first_page: PageFacts) -> float:
@@ -311,5 +328,5 @@ def _restore_estimates(windows: Iterable[Window]) -> None:
             window.entry_density = window.met / max(1, window.lt - end)
         if newer is not None and newer.variant == window.variant:
             newer.older = window
-            window.expected_density = newer.density
+            window.expected_density = newer.density if newer.pages else newer.expected_density
         newer = window

@@ -1,0 +1,97 @@
+"""The SQL of the Stripe account behind a team; keys are sealed on the way in and opened on the way out."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from sync.schema import schema_name
+from sync.secrets import SecretBox
+from sync.sql import Queries
+
+_QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`secret_key` is None once disconnected. Keys stay out of the repr, and so out of logs."""
+
+    team_id: str
+    account_id: str
+    account_name: str | None
+    livemode: bool
+    secret_key: str | None = field(repr=False)
+    publishable_key: str | None
+    webhook_secret: str | None = field(repr=False)
+    key_valid: bool
+    connected_at: datetime
+    disconnected_at: datetime | None
+    last_event_at: datetime | None
+
+
+class Connections:
+    """On one connection to Postgres; transactions are the caller's."""
+
+    def __init__(self, connection: psycopg.Connection, box: SecretBox) -> None:
+        self._connection = connection
+        self._box = box
+
+    def get(self, team_id: str) -> Connection | None:
+        row = self._row("get", team_id=team_id)
+        if row is None:
+            return None
+        for name in ("secret_key", "webhook_secret"):
+            row[name] = self._box.open(row[name], team_id=team_id) if row[name] else None
+        return Connection(**row)
+
+    def lock(self, team_id: str) -> None:
+        self._row("lock", team_id=team_id)
+
+    def put(
+        self,
+        team_id: str,
+        *,
+        account_id: str,
+        account_name: str | None,
+        livemode: bool,
+        secret_key: str,
+        publishable_key: str | None,
+        webhook_secret: str | None,
+    ) -> None:
+        """A publishable key or webhook secret that is not given stays as it was."""
+        self._run(
+            "put",
+            team_id=team_id,
+            account_id=account_id,
+            account_name=account_name,
+            livemode=livemode,
+            secret_key=self._box.seal(secret_key, team_id=team_id),
+            publishable_key=publishable_key,
+            webhook_secret=self._box.seal(webhook_secret, team_id=team_id) if webhook_secret else None,
+        )
+
+    def forget_keys(self, team_id: str) -> None:
+        self._run("forget_keys", team_id=team_id)
+
+    def set_key_valid(self, team_id: str, key_valid: bool) -> None:
+        """What Stripe last said of the key; the status shows it."""
+        self._run("set_key_valid", team_id=team_id, key_valid=key_valid)
+
+    def delete(self, team_id: str) -> None:
+        """With the team's backfills and events: nothing of the account is left."""
+        for statement in ("delete_backfills", "delete_events", "delete"):
+            self._run(statement, team_id=team_id)
+
+    def status(self, team_id: str) -> dict[str, Any] | None:
+        """The columns of the statement `status` by name; None for a team that was never connected."""
+        return self._row("status", team_id=team_id, schema=schema_name(team_id))
+
+    def _row(self, name: str, **params: Any) -> dict[str, Any] | None:
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(_QUERIES[name], params).fetchone()
+
+    def _run(self, name: str, **params: Any) -> None:
+        self._connection.execute(_QUERIES[name], params)

@@ -1,0 +1,94 @@
+-- The Stripe account behind a team.
+
+-- name: get
+SELECT team_id, account_id, account_name, livemode, secret_key, publishable_key, webhook_secret, key_valid,
+    connected_at, disconnected_at, last_event_at
+FROM billstack.connections
+WHERE team_id = %(team_id)s;
+
+-- name: lock
+-- One connect or disconnect of a team at a time, also the first one.
+SELECT id
+FROM billstack.teams
+WHERE id = %(team_id)s
+FOR UPDATE;
+
+-- name: put
+INSERT INTO billstack.connections
+    (team_id, account_id, account_name, livemode, secret_key, publishable_key, webhook_secret)
+VALUES
+    (%(team_id)s, %(account_id)s, %(account_name)s, %(livemode)s, %(secret_key)s, %(publishable_key)s, %(webhook_secret)s)
+ON CONFLICT (team_id) DO UPDATE
+SET account_id = excluded.account_id,
+    account_name = excluded.account_name,
+    livemode = excluded.livemode,
+    secret_key = excluded.secret_key,
+    publishable_key = coalesce(excluded.publishable_key, connections.publishable_key),
+    webhook_secret = coalesce(excluded.webhook_secret, connections.webhook_secret),
+    key_valid = true,
+    connected_at = now(),
+    disconnected_at = NULL;
+
+-- name: forget_keys
+UPDATE billstack.connections
+SET secret_key = NULL, publishable_key = NULL, webhook_secret = NULL, disconnected_at = now()
+WHERE team_id = %(team_id)s;
+
+-- name: set_key_valid
+UPDATE billstack.connections
+SET key_valid = %(key_valid)s
+WHERE team_id = %(team_id)s AND key_valid <> %(key_valid)s;
+
+-- name: delete
+DELETE FROM billstack.connections
+WHERE team_id = %(team_id)s;
+
+-- name: delete_backfills
+DELETE FROM billstack.backfills
+WHERE team_id = %(team_id)s;
+
+-- name: delete_events
+DELETE FROM billstack.events
+WHERE team_id = %(team_id)s;
+
+-- name: status
+-- All that GET status needs of Postgres, in one indexed read: the connection, and the last backfill that was not
+-- canceled with its types.
+SELECT
+    connections.account_id,
+    connections.account_name,
+    connections.livemode,
+    connections.secret_key IS NOT NULL AS connected,
+    connections.key_valid,
+    connections.last_event_at,
+    to_regnamespace(%(schema)s) IS NOT NULL AS schema_exists,
+    (
+        SELECT max(finished_at)
+        FROM billstack.backfills
+        WHERE backfills.team_id = connections.team_id AND state = 'ready'
+    ) AS last_synced_at,
+    shown.id,
+    shown.objects,
+    shown.created_after,
+    shown.state,
+    shown.requested_at,
+    shown.finished_at,
+    shown.error,
+    shown.warnings,
+    (
+        SELECT jsonb_object_agg(
+            type,
+            jsonb_build_object('synced', synced, 'status', status, 'progress', progress, 'error', error)
+        )
+        FROM billstack.backfill_types
+        WHERE backfill_types.backfill_id = shown.id
+    ) AS types
+FROM billstack.connections
+LEFT JOIN LATERAL (
+    SELECT id, objects, created_after, state, requested_at, finished_at, error, warnings
+    FROM billstack.backfills
+    WHERE backfills.team_id = connections.team_id AND state <> 'canceled'
+    ORDER BY requested_at DESC, id
+    LIMIT 1
+) AS shown ON true
+WHERE connections.team_id = %(team_id)s;

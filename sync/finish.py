@@ -1,0 +1,144 @@
+"""The last part of a backfill: after it the mirror is true, also of what changed while the windows were read.
+
+tail      what was created after the windows' fixed upper end
+events    what changed or was deleted since the start, replayed from Stripe through the ledger
+prices    named by a subscription or an invoice, and left out by Stripe's lists
+suspects  mirrored rows that no list gave: each is asked for, and only Stripe's word makes a tombstone
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import structlog
+
+from sync.backfill import Tools, TypeRun
+from sync.backfills import Backfill, BackfillStore
+from sync.errors import StripeRejected
+from sync.events import Mirrored, apply_batch, record_events
+from sync.lease import Lease
+from sync.ledger import Ledger
+from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.refresh import refresh
+from sync.store import MirrorStore
+from sync.windows import Window
+
+# Stripe records an event a little after what it tells of.
+EVENTS_MARGIN_S = 60
+# Events that another worker took just before us; one that dies on them gives them back after a minute.
+_EVENTS_PATIENCE_S = 90
+_SUSPECTS_AT_A_TIME = 500
+_FETCHERS = 8
+
+log = structlog.get_logger()
+
+
+class Finish:
+    """Run by the holder of the part `finish`. Every step may be run again from its beginning."""
+
+    def __init__(
+        self,
+        backfill: Backfill,
+        types: list[ObjectType],
+        mirrored: Mirrored,
+        lease: Lease,
+        tools: Tools,
+        connection: psycopg.Connection,
+    ) -> None:
+        self._backfill = backfill
+        self._types = types
+        self._mirrored = mirrored
+        self._lease = lease
+        self._tools = tools
+        self._connection = connection
+        self._store = MirrorStore(connection, backfill.team_id)
+
+    def run(self) -> list[str]:
+        """Returns warnings: sentences for the status. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
+        now = self._tools.source.account().now + 1
+        self._read_tails(now)
+        warnings = self._replay_events()
+        if OBJECT_TYPES["price"] in self._types:
+            self._refresh_all(OBJECT_TYPES["price"], self._store.missing_prices())
+        for object_type in self._types:
+            self._ask_for_suspects(object_type, now)
+        return warnings + self._rejects()
+
+    def _read_tails(self, now: int) -> None:
+        """Side by side, for each is only a request or two."""
+        with ThreadPoolExecutor(len(self._types) or 1) as pool:
+            list(pool.map(lambda object_type: self._read_tail(object_type, now), self._types))
+
+    def _read_tail(self, object_type: ObjectType, now: int) -> None:
+        """From where the windows, and the tails of earlier attempts, end."""
+        backfill, fence = self._backfill, self._lease.fence
+        assert backfill.upper is not None
+        with self._tools.connect() as connection:
+            store = BackfillStore(connection)
+            with connection.transaction():
+                windows = store.take_windows(backfill.id, object_type.name, fence)
+                start = max(backfill.upper, *(window.lt for window in windows))
+                number = max(window.number for window in windows)
+                for variant in range(len(object_type.variants)):
+                    tail = Window(number=number + 1 + variant, variant=variant, gte=start, lt=now, floor=start)
+                    store.insert_window(backfill.id, object_type.name, tail, fence)
+                    windows.append(tail)
+            open_windows = [window for window in windows if not window.done]
+            TypeRun(backfill, object_type, open_windows, self._lease, self._tools).run()
+            store.publish(backfill.id, object_type.name, progress=1)
+
+    def _replay_events(self) -> list[str]:
+        """Through the webhook's path: an event that arrived by itself meanwhile is known and not applied twice."""
+        assert self._backfill.started is not None
+        source, ledger = self._tools.source, Ledger(self._connection, self._backfill.team_id)
+        until = source.account().now
+        try:
+            for page in source.events(gte=self._backfill.started - EVENTS_MARGIN_S, lte=until):
+                self._lease.check()
+                record_events(ledger, page)
+        except StripeRejected as exc:
+            log.warning("events.not_readable", reason=exc.message)
+            return [f"Changes made during the backfill may be missing, for the key may not read events: {exc.message}"]
+        return self._apply_events(ledger, until)
+
+    def _apply_events(self, ledger: Ledger, until: int) -> list[str]:
+        give_up_at = time.monotonic() + _EVENTS_PATIENCE_S
+        while unsettled := ledger.unsettled(until):
+            self._lease.check()
+            if not apply_batch(self._connection, self._backfill.team_id, self._tools.source, self._mirrored):
+                if time.monotonic() > give_up_at:
+                    return [f"{unsettled} events could not be applied yet; they are tried again by themselves."]
+                time.sleep(0.5)
+        return []
+
+    def _ask_for_suspects(self, object_type: ObjectType, now: int) -> None:
+        after = ""
+        while suspects := self._store.suspects(
+            object_type, gte=self._backfill.gte, lt=now, after=after, limit=_SUSPECTS_AT_A_TIME
+        ):
+            self._refresh_all(object_type, suspects)
+            after = suspects[-1]
+
+    def _refresh_all(self, object_type: ObjectType, ids: list[str]) -> None:
+        if ids:
+            with ThreadPoolExecutor(_FETCHERS) as pool:
+                shares = [ids[share::_FETCHERS] for share in range(_FETCHERS)]
+                list(pool.map(lambda share: self._refresh_share(object_type, share), shares))
+
+    def _refresh_share(self, object_type: ObjectType, ids: list[str]) -> None:
+        if ids:
+            with self._tools.connect() as connection:
+                store = MirrorStore(connection, self._backfill.team_id)
+                for object_id in ids:
+                    self._lease.check()
+                    refresh(store, self._tools.source, object_type, object_id)
+
+    def _rejects(self) -> list[str]:
+        """One sentence a type, with its newest rejected object as the example."""
+        newest = {
+            row[0]: row for row in reversed(self._store.rejects([object_type.name for object_type in self._types]))
+        }
+        return [
+            f"{count} {name} object{'s' if count > 1 else ''} could not be stored, the last one {object_id}: {reason}"
+            for name, object_id, reason, count in newest.values()
+        ]

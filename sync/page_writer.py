@@ -1,0 +1,85 @@
+"""Writes one page of a window in one transaction, and what Postgres refuses of it object by object."""
+
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import errors
+
+from sync.errors import LeaseLost
+from sync.object_types import ObjectType
+from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
+
+# Two writers of one type may meet the same rows where windows touch; the one that Postgres stops tries again.
+_DEADLOCK_ATTEMPTS = 5
+
+log = structlog.get_logger()
+
+
+def write_page(
+    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: "PageObjects"
+) -> MirroredPage:
+    """Commits rows, seen, count and checkpoint together. Raises LeaseLost when another worker holds the window now.
+
+    One bad object does not stop a type: a page that Postgres refuses (a NUL in a text, one id twice) goes in object by
+    object, and what still fails is kept in the table of rejects.
+    """
+    for _ in range(_DEADLOCK_ATTEMPTS):
+        try:
+            return _write_whole(store, object_type, key, page)
+        except errors.DeadlockDetected:
+            log.info("page.deadlocked", window=key.number)
+        except (psycopg.DataError, errors.CardinalityViolation, errors.ProgramLimitExceeded) as exc:
+            log.warning("page.refused", window=key.number, reason=_reason(exc))
+            break
+    return _write_one_by_one(store, object_type, key, page, objects)
+
+
+class PageObjects:
+    """The objects of a page apart: (id, created, raw) each, in the page's order. Only made when a page was refused."""
+
+    def __init__(self, heads: list[Any], raws: Any) -> None:
+        self._heads = heads
+        self._raws = raws
+
+    def each(self) -> list[tuple[str, int, bytes]]:
+        return [(head.id, head.created, raw) for head, raw in zip(self._heads, self._raws(), strict=True)]
+
+
+def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
+    with store.connection.transaction():
+        if not store.lock_window(object_type, key):
+            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+        return store.mirror_page(object_type, key, page)
+
+
+def _write_one_by_one(
+    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: PageObjects
+) -> MirroredPage:
+    """Each object as a page of its own that does not end the window; then the page's end, empty."""
+    counted = 0
+    overlapping: list[str] = []
+    completed = page.completed or {}
+    with store.connection.transaction():
+        if not store.lock_window(object_type, key):
+            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+        for object_id, created, raw in objects.each():
+            body = b'{"data":[' + completed.get(object_id, raw) + b"]}"
+            single = replace(page, body=body, has_more=True, oldest=created, completed=None, named_prices=(), pages=0)
+            try:
+                with store.connection.transaction():
+                    written = store.mirror_page(object_type, key, single)
+            except (psycopg.DataError, errors.ProgramLimitExceeded) as exc:
+                log.warning("object.rejected", type=key.type, id=object_id, reason=_reason(exc))
+                store.reject(object_type, object_id, _reason(exc))
+                continue
+            counted += written.counted
+            overlapping += written.overlapping
+        store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed=None))
+    return MirroredPage(counted, overlapping)
+
+
+def _reason(exc: psycopg.Error) -> str:
+    """Postgres' first line and its detail; never the statement, which holds the object."""
+    return " ".join(filter(None, (exc.diag.message_primary or type(exc).__name__, exc.diag.message_detail)))[:500]

@@ -1,0 +1,44 @@
+"""Settles doubt about one object by asking Stripe for it again, whatever else writes its row meanwhile."""
+
+from typing import Literal
+
+import structlog
+
+from sync.caller import Answer
+from sync.object_types import ObjectType
+from sync.source import Source
+from sync.store import MirrorStore
+
+Outcome = Literal["written", "equal", "deleted", "absent"]
+# Each further round means that somebody else wrote this row during our fetch; nobody does that so often.
+_ROUNDS = 20
+
+log = structlog.get_logger()
+
+
+def refresh(store: MirrorStore, source: Source, object_type: ObjectType, object_id: str) -> Outcome:
+    """Brings one row to what Stripe says now. No transaction is open while Stripe is asked.
+
+    The answer replaces the row that was there when the fetch began. A row that changed during the fetch may be newer than
+    the answer, so then Stripe is asked again. "absent": Stripe does not have it, and neither does the mirror.
+    """
+    for _ in range(_ROUNDS):
+        version = store.version(object_type, object_id)
+        answer = source.fetch(object_type, object_id)
+        outcome = _put(store, object_type, object_id, answer, version)
+        if outcome:
+            log.debug("object.refreshed", type=object_type.name, id=object_id, outcome=outcome)
+            return outcome
+    raise RuntimeError(f"{object_type.name} {object_id} changed during each of {_ROUNDS} fetches")
+
+
+def _put(
+    store: MirrorStore, object_type: ObjectType, object_id: str, answer: Answer, version: str | None
+) -> Outcome | None:
+    """None: the row changed during the fetch."""
+    if answer.body:
+        verdict = store.put_fetched(object_type, object_id, answer, version=version)
+        return None if verdict == "changed" else verdict
+    if version is None:
+        return "absent" if store.version(object_type, object_id) is None else None
+    return "deleted" if store.put_deleted(object_type, object_id, answer, version=version) else None

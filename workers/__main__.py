@@ -1,0 +1,33 @@
+"""`python -m workers backfills|events|scheduler`: the processes of the Procfile besides the web."""
+
+import os
+import sys
+
+from sync.errors import BillStackError
+from workers import scheduler
+from workers.context import open_context
+from workers.logging import configure_logging
+from workers.queues import BACKFILLS, EVENTS
+from workers.settings import Settings
+from workers.worker import run_workers
+
+_USAGE = f"usage: python -m workers {BACKFILLS}|{EVENTS}|scheduler"
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 1 or arguments[0] not in (BACKFILLS, EVENTS, "scheduler"):
+        sys.exit(_USAGE)
+    try:
+        settings = Settings.from_env(os.environ)
+    except BillStackError as exc:
+        sys.exit(f"billstack: {exc.message}")
+    configure_logging(settings.log_level)
+    context = open_context(settings)
+    if arguments[0] == "scheduler":
+        scheduler.run(context)
+    else:
+        run_workers(context, arguments[0])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,88 @@
+"""Connects a team to its Stripe account, and disconnects it."""
+
+import re
+
+from sync.backfills import BackfillStore
+from sync.caller import HASTY_ATTEMPTS
+from sync.connections import Connection, Connections
+from sync.errors import BadRequest, Conflict, StripeRejected
+from sync.schema import create_team_schema, drop_team_schema
+from sync.source import Account
+from workers.context import Context
+from workers.stripe_account import source_of_key
+
+_SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
+
+
+def connect(
+    context: Context, team_id: str, *, secret_key: str, publishable_key: str | None, webhook_secret: str | None
+) -> Connection:
+    """Checks the key with Stripe, stores it sealed and creates the team's schema.
+
+    Raises BadRequest `invalid_stripe_key` (bad, or may not read its own account), Conflict `account_mismatch` when the
+    mirror holds another account or mode, StripeUnavailable when Stripe did not answer.
+    """
+    match = _SECRET_KEY.fullmatch(secret_key)
+    if not match:
+        raise BadRequest(
+            "secretKey is no Stripe secret key: it starts with sk_test_, sk_live_, rk_test_ or rk_live_",
+            code="invalid_stripe_key",
+        )
+    livemode = match[2] == "live"
+    account = _account_of(context, secret_key, livemode)
+    with context.pool.connection() as connection, connection.transaction():
+        connections = Connections(connection, context.box)
+        connections.lock(team_id)
+        _refuse_other_account(connections.get(team_id), account, livemode)
+        connections.put(
+            team_id,
+            account_id=account.id,
+            account_name=account.name,
+            livemode=livemode,
+            secret_key=secret_key,
+            publishable_key=publishable_key,
+            webhook_secret=webhook_secret,
+        )
+        create_team_schema(connection, team_id)
+        connected = connections.get(team_id)
+        assert connected is not None
+        return connected
+
+
+def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
+    """Forgets the keys and stops a running backfill; the mirrored data stays, unless `purge` drops it too."""
+    with context.pool.connection() as connection:
+        BackfillStore(connection).cancel(team_id)
+        with connection.transaction():
+            connections = Connections(connection, context.box)
+            connections.lock(team_id)
+            connections.forget_keys(team_id)
+            if purge:
+                drop_team_schema(connection, team_id)
+                connections.delete(team_id)
+
+
+def _account_of(context: Context, secret_key: str, livemode: bool) -> Account:
+    # Before we know whose key it is, the budget is the key's own; the account's begins with its id.
+    source = source_of_key(context, secret_key, account_id="unknown", livemode=livemode, attempts=HASTY_ATTEMPTS)
+    try:
+        return source.account()
+    except StripeRejected as exc:
+        hint = (
+            "Give the restricted key the permission to read its own account."
+            if exc.status == 403
+            else "Copy the secret key from Stripe's dashboard again."
+        )
+        raise BadRequest(
+            f"Stripe does not accept this key: {exc.message} {hint}", code="invalid_stripe_key", details=exc.details
+        ) from exc
+
+
+def _refuse_other_account(known: Connection | None, account: Account, livemode: bool) -> None:
+    if known and (known.account_id, known.livemode) != (account.id, livemode):
+        mode = {True: "live", False: "test"}
+        raise Conflict(
+            f"this team mirrors {known.account_id} in {mode[known.livemode]} mode, and the key is of {account.id} in"
+            f" {mode[livemode]} mode: use a key of that account and mode, or disconnect with purge first",
+            code="account_mismatch",
+        )

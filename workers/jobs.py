@@ -1,0 +1,110 @@
+"""The jobs that RQ runs: thin, ids in; each opens a context of its own, for it runs in a process of its own."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import redis
+import structlog
+from rq import Queue, get_current_job
+
+from sync.backfill import Tools
+from sync.backfills import BackfillStore
+from sync.connections import Connection, Connections
+from sync.events import Mirrored, apply_batch
+from sync.parts import PartRun
+from workers.context import Context, open_context
+from workers.progress import Progress
+from workers.queues import BACKFILLS, enqueue_due, wake_mark
+from workers.settings import Settings
+from workers.stripe_account import open_source
+
+# A turn on a part: a minute, so that a deploy never waits for hours; less when others wait, so that a small team does
+# not wait for a huge one. Less than a few seconds would be spent on taking turns.
+TURN_S = 60.0
+TURN_WHILE_OTHERS_WAIT_S = 5.0
+_LOOK_AT_QUEUE_EVERY_S = 1.0
+
+log = structlog.get_logger()
+
+
+def work_on_part(backfill_id: str, part: str) -> str:
+    """One turn on one part of a backfill; says how it ended, for rq-dashboard."""
+    with job_context(backfill=backfill_id, type=part) as context:
+        with context.pool.connection() as connection:
+            backfill = BackfillStore(connection).get(backfill_id)
+            connected = Connections(connection, context.box).get(backfill.team_id) if backfill else None
+        if backfill is None or connected is None or connected.secret_key is None:
+            log.info("part.dropped", reason="the team was disconnected")
+            return "dropped"
+        source = open_source(context, connected)
+        tools = Tools(source, lambda: connect(context), Turn(context.redis).is_over)
+        show = Progress(context.redis, backfill_id).show
+        ended = PartRun(backfill, part, mirrored(connected), tools, show).run()
+        enqueue_due(context, backfill_id)
+        return ended
+
+
+def apply_events(team_id: str) -> int:
+    """Drains one team's ledger; returns how many events it settled."""
+    with job_context(team=team_id) as context:
+        context.redis.delete(wake_mark(team_id))
+        settled = 0
+        with context.pool.connection() as connection:
+            connected = Connections(connection, context.box).get(team_id)
+            if connected is None or connected.secret_key is None:
+                return 0
+            source = open_source(context, connected)
+            while outcomes := apply_batch(connection, team_id, source, mirrored(connected)):
+                settled += sum(outcomes.values())
+                log.info("events.applied", **outcomes)
+        return settled
+
+
+def mirrored(connected: Connection) -> Mirrored:
+    return Mirrored(connected.account_id, connected.livemode)
+
+
+def connect(context: Context) -> psycopg.Connection:
+    """A connection outside the pool, for threads of a backfill that keep theirs and set it up their own way."""
+    return psycopg.connect(context.settings.database_url, autocommit=True, application_name="billstack backfill")
+
+
+@contextmanager
+def job_context(**facts: str) -> Iterator[Context]:
+    """A context, and log lines that say which request, team and part they are of."""
+    job = get_current_job()
+    meta = {key: value for key, value in (job.meta if job else {}).items() if value}
+    with structlog.contextvars.bound_contextvars(**meta, **facts):
+        context = open_context(Settings.from_env(os.environ))
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+class Turn:
+    """When to let others work."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._queue = Queue(BACKFILLS, connection=connection)
+        self._started = self._looked = time.monotonic()
+        self._over = False
+
+    def is_over(self) -> bool:
+        now = time.monotonic()
+        lasted_s = now - self._started
+        if lasted_s >= TURN_S:
+            self._over = True
+        elif lasted_s >= TURN_WHILE_OTHERS_WAIT_S and now - self._looked >= _LOOK_AT_QUEUE_EVERY_S:
+            self._looked = now
+            self._over = self._over or self._others_wait()
+        return self._over
+
+    def _others_wait(self) -> bool:
+        try:
+            return self._queue.count > 0
+        except redis.RedisError:
+            return False

@@ -1,0 +1,90 @@
+"""The queues' names, and how work gets onto them. Jobs carry ids only, for Redis keeps their arguments."""
+
+import redis
+import structlog
+from rq import Queue
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job, JobStatus
+
+from sync.backfills import FINISH, BackfillStore, Part
+from workers.context import Context
+
+BACKFILLS = "backfills"
+EVENTS = "events"
+
+# A turn ends after a minute, and the retries of its last page within about three more.
+_TYPE_TIMEOUT_S = 15 * 60
+# The finish asks for each suspect one by one; of a hundred thousand deletions that takes hours.
+_FINISH_TIMEOUT_S = 24 * 3600
+_RESULT_TTL_S = 3600
+_FAILURE_TTL_S = 24 * 3600
+# Should the process die between taking the mark and enqueuing, the scheduler's sweep finds the events after this.
+_WAKE_MARK_S = 30
+
+log = structlog.get_logger()
+
+
+def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
+    """Enqueues every part, of one backfill or of all, that nobody works on and that is not waiting already."""
+    with context.pool.connection() as connection:
+        parts = BackfillStore(connection).due_parts(backfill_id)
+    return sum(_enqueue_part(context, part) for part in parts)
+
+
+def _enqueue_part(context: Context, part: Part) -> bool:
+    """The job's id names the fence, so that each holder's successor is one job however many ask for it."""
+    queue = Queue(BACKFILLS, connection=context.redis)
+    job_id = f"{part.backfill_id}-{part.part}-{part.fence}"
+    if _is_waiting(context.redis, job_id):
+        return False
+    try:
+        queue.enqueue(
+            "workers.jobs.work_on_part",
+            part.backfill_id,
+            part.part,
+            job_id=job_id,
+            unique=True,
+            job_timeout=_FINISH_TIMEOUT_S if part.part == FINISH else _TYPE_TIMEOUT_S,
+            result_ttl=_RESULT_TTL_S,
+            failure_ttl=_FAILURE_TTL_S,
+            description=f"{part.part} of {part.backfill_id}",
+            meta={"request_id": part.request_id, "team": part.team_id},
+        )
+    except DuplicateJobError:
+        return False  # somebody else was quicker
+    log.info("part.enqueued", backfill=part.backfill_id, type=part.part, job=job_id)
+    return True
+
+
+def _is_waiting(connection: redis.Redis, job_id: str) -> bool:
+    """Whether the job waits in its queue; what is left of a dead or finished one is removed.
+
+    A job that has started holds its part's lease a moment later. One that is still without it when the scheduler looks
+    either runs this very moment, and then its twin gets no lease, or has died.
+    """
+    try:
+        job = Job.fetch(job_id, connection=connection)
+    except NoSuchJobError:
+        return False
+    if job.get_status() == JobStatus.QUEUED and job_id in Queue(BACKFILLS, connection=connection).job_ids:
+        return True
+    job.delete()
+    return False
+
+
+def wake_events(context: Context, team_id: str, *, request_id: str | None = None) -> None:
+    """One job drains a team's ledger; while one waits in the queue, no second is put there."""
+    if context.redis.set(wake_mark(team_id), "1", nx=True, ex=_WAKE_MARK_S):
+        Queue(EVENTS, connection=context.redis).enqueue(
+            "workers.jobs.apply_events",
+            team_id,
+            job_timeout=_TYPE_TIMEOUT_S,
+            result_ttl=0,
+            failure_ttl=_FAILURE_TTL_S,
+            meta={"request_id": request_id, "team": team_id},
+        )
+
+
+def wake_mark(team_id: str) -> str:
+    """Stands while an apply job of the team waits; the job takes it away before it looks into the ledger."""
+    return f"billstack:events:{team_id}:woken"

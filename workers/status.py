@@ -1,0 +1,84 @@
+"""What GET status answers: one read of Postgres, one of Redis, none of Stripe."""
+
+from typing import Any
+
+from sync.connections import Connections
+from workers.context import Context
+from workers.progress import ShownType, read_progress
+from workers.times import iso
+
+_SYNC_STATUS = {"running": "syncing", "ready": "ready", "error": "error", None: "pending"}
+
+
+def read_status(context: Context, team_id: str) -> dict[str, Any]:
+    """Contract-shaped; also for a team that was never connected."""
+    with context.pool.connection() as connection:
+        row = Connections(connection, context.box).status(team_id)
+    if row is None:
+        return _never_connected()
+    shown = read_progress(context.redis, row["id"]) if row["state"] == "running" else {}
+    return {
+        "connected": row["connected"],
+        "isActive": row["connected"] and row["key_valid"],
+        "syncStatus": _SYNC_STATUS[row["state"]],
+        "schemaExists": row["schema_exists"],
+        "keyValid": row["connected"] and row["key_valid"],
+        "accountName": row["account_name"],
+        "accountId": row["account_id"],
+        "livemode": row["livemode"],
+        "lastSyncedAt": iso(row["last_synced_at"]),
+        "lastEventAt": iso(row["last_event_at"]),
+        "warnings": row["warnings"] or [],
+        "result": {
+            name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
+        },
+        "backfill": _backfill_shown(row, shown),
+    }
+
+
+def _never_connected() -> dict[str, Any]:
+    absent = ("accountName", "accountId", "livemode", "lastSyncedAt", "lastEventAt", "backfill")
+    false = ("connected", "isActive", "schemaExists", "keyValid")
+    return {
+        **dict.fromkeys(false, False),
+        "syncStatus": "pending",
+        **dict.fromkeys(absent),
+        "warnings": [],
+        "result": {},
+    }
+
+
+def _type_shown(stored: dict[str, Any], shown: ShownType | None) -> dict[str, Any]:
+    """Redis is never ahead of what is durable, and may be a moment ahead of our read of Postgres."""
+    if shown is None or stored["status"] != "syncing":
+        return stored
+    return {
+        **stored,
+        "synced": max(stored["synced"], shown.synced),
+        "progress": round(max(stored["progress"], shown.progress), 4),
+    }
+
+
+def _backfill_shown(row: dict[str, Any], shown: dict[str, ShownType]) -> dict[str, Any] | None:
+    if row["id"] is None:
+        return None
+    return {
+        "id": row["id"],
+        "objects": row["objects"],
+        "createdAfter": iso(row["created_after"]),
+        "startedAt": iso(row["requested_at"]),
+        "finishedAt": iso(row["finished_at"]),
+        "objectsPerSecond": round(sum(of_type.rate for of_type in shown.values())),
+        "etaSeconds": _eta_s(shown),
+        "error": row["error"],
+    }
+
+
+def _eta_s(shown: dict[str, ShownType]) -> int | None:
+    """Until the slowest type has read its lists: types run side by side. None when nothing moves."""
+    etas = [
+        of_type.synced * (1 - of_type.progress) / of_type.progress / of_type.rate
+        for of_type in shown.values()
+        if of_type.rate > 0 and of_type.progress > 0
+    ]
+    return round(max(etas)) if etas else None
