@@ -1,8 +1,8 @@
 """The registry of mirrored Stripe types: a type is a row here, a table in schema.sql, a factory in tests; no branch."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -46,7 +46,7 @@ class NestedList:
 
     field: str
     path: str
-    params: Mapping[str, str] = MappingProxyType({})
+    params: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:

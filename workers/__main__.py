@@ -22,11 +22,10 @@ def main(arguments: list[str]) -> None:
     except BillStackError as exc:
         sys.exit(f"billstack: {exc.message}")
     configure_logging(settings.log_level)
-    context = open_context(settings)
     if arguments[0] == "scheduler":
-        scheduler.run(context)
+        scheduler.run(open_context(settings))
     else:
-        run_workers(context, arguments[0])
+        run_workers(settings, arguments[0])
 
 
 if __name__ == "__main__":

@@ -38,9 +38,8 @@ def open_context(settings: Settings, *, pool_size: int = 4) -> Context:
         check=ConnectionPool.check_connection,
         open=True,
     )
-    client = redis.Redis.from_url(
-        settings.redis_url,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        health_check_interval=30,
-    )
-    return Context(settings, pool, client, SecretBox(settings.secret_keys))
+    return Context(settings, pool, connect_redis(settings), SecretBox(settings.secret_keys))
+
+
+def connect_redis(settings: Settings) -> redis.Redis:
+    return redis.Redis.from_url(settings.redis_url, socket_connect_timeout=_REDIS_TIMEOUT_S, health_check_interval=30)

@@ -62,7 +62,7 @@ class Progress:
 def read_progress(connection: redis.Redis, backfill_id: str) -> dict[str, ShownType]:
     """By type; empty when Redis lost it or is away."""
     try:
-        fields = connection.hgetall(_key(backfill_id))
+        fields: dict[bytes, bytes] = connection.hgetall(_key(backfill_id))  # type: ignore[assignment]
     except redis.RedisError:
         return {}
     return {name.decode(): msgspec.json.decode(value, type=ShownType) for name, value in fields.items()}

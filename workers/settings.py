@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from sync.errors import ConfigError
 
 _SECRET_KEY_BYTES = 32
+# Stripe allows 25 requests a second of one endpoint; the rest is the merchant's.
+_ENDPOINT_RPS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,11 @@ class Settings:
     redis_url: str
     secret_keys: tuple[bytes, ...]  # the first one writes, all of them read
     public_url: str
-    stripe_api_base: str = "https://api.stripe.com"
-    stripe_account_rps: float | None = None
-    stripe_endpoint_rps: float = 20.0
-    log_level: str = "INFO"
-    port: int = 8000
+    stripe_api_base: str
+    stripe_account_rps: float | None
+    stripe_endpoint_rps: float
+    log_level: str
+    port: int
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -34,11 +36,11 @@ class Settings:
             redis_url=reader.url("REDIS_URL", ("redis", "rediss", "unix")),
             secret_keys=reader.secret_keys("BILLSTACK_SECRET_KEY"),
             public_url=reader.url("BILLSTACK_PUBLIC_URL", ("http", "https")).rstrip("/"),
-            stripe_api_base=reader.url("STRIPE_API_BASE", ("http", "https"), cls.stripe_api_base).rstrip("/"),
-            stripe_account_rps=reader.rate("STRIPE_ACCOUNT_RPS", None),
-            stripe_endpoint_rps=reader.rate("STRIPE_ENDPOINT_RPS", cls.stripe_endpoint_rps) or cls.stripe_endpoint_rps,
-            log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), cls.log_level),
-            port=reader.port("PORT", cls.port),
+            stripe_api_base=reader.url("STRIPE_API_BASE", ("http", "https"), "https://api.stripe.com").rstrip("/"),
+            stripe_account_rps=reader.rate("STRIPE_ACCOUNT_RPS"),
+            stripe_endpoint_rps=reader.rate("STRIPE_ENDPOINT_RPS") or _ENDPOINT_RPS,
+            log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+            port=reader.port("PORT", 8000),
         )
         if reader.problems:
             raise ConfigError("; ".join(reader.problems))
@@ -67,10 +69,10 @@ class _Reader:
             self._complain(name, "32 random bytes in base64 (openssl rand -base64 32), several separated by commas")
         return keys
 
-    def rate(self, name: str, default: float | None) -> float | None:
+    def rate(self, name: str) -> float | None:
         text = self._env.get(name)
         if not text:
-            return default
+            return None
         try:
             rate = float(text)
         except ValueError:

@@ -1,16 +1,17 @@
 """RQ workers as we run them: several processes side by side, and a dead one's work goes on at once."""
 
-from collections.abc import Callable
 from typing import Any
 
 import structlog
-from rq import Queue, Worker
+from rq import Worker
 from rq.job import Job
 from rq.worker_pool import WorkerPool
 
 from sync.backfills import BackfillStore
-from workers.context import Context
+from workers import jobs
+from workers.context import Context, connect_redis
 from workers.queues import BACKFILLS, EVENTS, enqueue_due
+from workers.settings import Settings
 
 # The six object types of one backfill run side by side.
 PROCESSES = {BACKFILLS: 6, EVENTS: 1}
@@ -18,26 +19,23 @@ PROCESSES = {BACKFILLS: 6, EVENTS: 1}
 log = structlog.get_logger()
 
 
-def run_workers(context: Context, queue_name: str) -> None:
+def run_workers(settings: Settings, queue_name: str) -> None:
     """Until SIGTERM or SIGINT; a worker that dies is started again within a second."""
     pool = WorkerPool(
         [queue_name],
-        connection=context.redis,
+        connection=connect_redis(settings),
         num_workers=PROCESSES[queue_name],
-        worker_class=worker_class(lambda job: go_on(context, job)),
-        queue_class=Queue,
+        worker_class=MirrorWorker,
     )
     pool.start(logging_level="WARNING")
 
 
-def worker_class(on_horse_killed: Callable[[Job], None]) -> type[Worker]:
-    """RQ's worker forks a process (its work-horse) a job; ours says when that one was killed."""
+class MirrorWorker(Worker):
+    """RQ's worker forks a process, its work-horse, for each job; this one sees to the work of a horse that was killed."""
 
-    class MirrorWorker(Worker):
-        def handle_work_horse_killed(self, job: Job, *_: Any) -> None:
-            on_horse_killed(job)
-
-    return MirrorWorker
+    def handle_work_horse_killed(self, job: Job, *_: Any) -> None:
+        with jobs.job_context() as context:
+            go_on(context, job)
 
 
 def go_on(context: Context, job: Job) -> None:
