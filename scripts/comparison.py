@@ -62,7 +62,7 @@ def compare(object_type: str, source: Iterable[bytes | str], mirrored: Iterable[
 
 
 def fingerprints(objects: Iterable[bytes | str]) -> dict[str, bytes]:
-    """A digest by id, so that millions of objects fit into memory. The order of keys and `1.0` for `1` do not count."""
+    """A digest by id, so that millions of objects fit into memory. Neither the order of keys nor escapes count."""
     digests = {}
     for text in objects:
         value: dict[str, Any] = msgspec.json.decode(text)

@@ -13,6 +13,7 @@ import pytest
 import redis
 from psycopg import sql
 
+from scripts.sandbox.running import SandboxProcess
 from scripts.servers import (
     EmbeddedPostgres,
     EmbeddedValkey,
@@ -136,6 +137,13 @@ def redis_url(redis_database: str) -> Iterator[str]:
         connection.flushdb()
         yield redis_database
         connection.flushdb()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxProcess]:
+    """A sandbox Stripe with its default data, in a process of its own; its account's key is sk_test_demo."""
+    with SandboxProcess() as process:
+        yield process
 
 
 def execute(url: str, statement: str, *names: str) -> None:
