@@ -32,7 +32,7 @@ class Delivery:
     duplicates: float = 0.0
     loss: float = 0.0
     delay_s: float = 0.0
-    concurrency: int = 20
+    concurrency: int = 20  # 1 keeps the order of the events
     retry_after_s: tuple[float, ...] = (1.0, 3.0, 10.0)
     seed: int = 1
 
@@ -42,6 +42,15 @@ class _Parcel:
     state: State
     event_id: str
     endpoint_id: str
+
+
+class _Manner:
+    """A delivery with its dice, and its places for requests that are under way at once."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.dice = Dice(f"courier:{delivery.seed}")
+        self.places = asyncio.Semaphore(delivery.concurrency)
 
 
 class Courier:
@@ -55,11 +64,13 @@ class Courier:
         self.counts: Counter[str] = Counter()
         self.set(Delivery())
 
+    @property
+    def delivery(self) -> Delivery:
+        return self._manner.delivery
+
     def set(self, delivery: Delivery) -> None:
         """From now on events are brought like this; those under way stay as they were."""
-        self.delivery = delivery
-        self._dice = Dice(f"courier:{delivery.seed}")
-        self._places = asyncio.Semaphore(delivery.concurrency)
+        self._manner = _Manner(delivery)
 
     def start(self) -> None:
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0))
@@ -81,17 +92,20 @@ class Courier:
     async def _deliver_as_they_come(self) -> None:
         while True:
             if self.delivery.auto and self.waiting():
-                self.deliver_waiting(self.delivery)
+                self._set_out(self._manner)
             await asyncio.sleep(_LOOK_S)
 
     def deliver_waiting(self, delivery: Delivery) -> int:
         """Sets out with everything that waits, in the given manner, and returns how many deliveries that makes."""
-        parcels = [parcel for parcel in self._take_all() for _ in range(self._copies(delivery))]
-        if delivery.shuffle:
-            parcels = self._dice.shuffled(parcels)
+        return self._set_out(_Manner(delivery))
+
+    def _set_out(self, manner: _Manner) -> int:
+        parcels = [parcel for parcel in self._take_all() for _ in range(self._copies(manner))]
+        if manner.delivery.shuffle:
+            parcels = manner.dice.shuffled(parcels)
         for parcel in parcels:
-            delay = self._dice.random() * delivery.delay_s
-            task = asyncio.get_running_loop().create_task(self._bring(parcel, delay, delivery))
+            delay = manner.dice.random() * manner.delivery.delay_s
+            task = asyncio.get_running_loop().create_task(self._bring(parcel, delay, manner))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         return len(parcels)
@@ -102,19 +116,20 @@ class Courier:
             while state.outbox:
                 yield _Parcel(state, *state.outbox.popleft())
 
-    def _copies(self, delivery: Delivery) -> int:
-        if self._dice.chance(delivery.loss):
+    def _copies(self, manner: _Manner) -> int:
+        if manner.dice.chance(manner.delivery.loss):
             self.counts["lost"] += 1
             return 0
-        if self._dice.chance(delivery.duplicates):
+        if manner.dice.chance(manner.delivery.duplicates):
             self.counts["duplicated"] += 1
             return 2
         return 1
 
-    async def _bring(self, parcel: _Parcel, delay: float, delivery: Delivery) -> None:
-        await asyncio.sleep(delay)
-        for pause in (*delivery.retry_after_s, None):
-            async with self._places:
+    async def _bring(self, parcel: _Parcel, delay: float, manner: _Manner) -> None:
+        if delay:
+            await asyncio.sleep(delay)
+        for pause in (*manner.delivery.retry_after_s, None):
+            async with manner.places:
                 if await self._post(parcel):
                     parcel.state.delivered(parcel.event_id)
                     self.counts["delivered"] += 1

@@ -63,8 +63,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while (request := self._next_request()) is not None:
-            self._waiting.append(request)
+        try:
+            while (request := self._next_request()) is not None:
+                self._waiting.append(request)
+        except ValueError:  # no HTTP
+            self.close()
+            return
         if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._answer_waiting())
 

@@ -45,7 +45,7 @@ def _bursts(dice: Dice, count: int) -> list[float]:
     """Once a month the invoices run, within some minutes; hardly anything in between."""
     months = 36
     quiet = count // 50
-    runs = [dice.number(0, months - 1) / months + dice.random() * 0.0001 for _ in range(count - quiet)]
+    runs = [dice.number(0, months - 1) / months + dice.random() * 0.00001 for _ in range(count - quiet)]
     return runs + [dice.random() for _ in range(quiet)]
 
 

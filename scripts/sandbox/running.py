@@ -21,6 +21,10 @@ _READY = "sandbox.ready url="
 _CALL_TIMEOUT_S = 120  # a dump of a large account takes a while
 
 
+# A proxy of the environment has no business between this machine and itself.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
 class ControlError(Exception):
     """The sandbox refused a control call; the text says why."""
 
@@ -40,7 +44,7 @@ class SandboxClient:
             body = json.dumps(params).encode()
         request = urllib.request.Request(address, body, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as answer:
+            with _open(request, timeout=_CALL_TIMEOUT_S) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
             raise ControlError(json.loads(error.read())["error"]) from error
@@ -48,7 +52,7 @@ class SandboxClient:
     def objects(self, type: str, **params: Any) -> Iterator[dict[str, Any]]:
         """All live objects of a type, `full="true"` with whole nested lists; one at a time, so memory stays flat."""
         query = urlencode({"type": type, **params})
-        with urllib.request.urlopen(f"{self.url}/sandbox/objects?{query}", timeout=_CALL_TIMEOUT_S) as answer:
+        with _open(f"{self.url}/sandbox/objects?{query}", timeout=_CALL_TIMEOUT_S) as answer:
             for line in answer:
                 if line.strip():
                     yield json.loads(line)

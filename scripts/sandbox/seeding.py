@@ -106,17 +106,18 @@ class Recipe:
 class Seeder:
     """Makes one account's objects, type after type, each from those made before."""
 
-    def __init__(self, shelves: Mapping[str, Shelf], recipe: Recipe, *, livemode: bool, now: int) -> None:
+    def __init__(self, shelves: Mapping[str, Shelf], recipe: Recipe, name: str, *, livemode: bool, now: int) -> None:
         self._shelves = shelves
         self._recipe = recipe
         self._livemode = livemode
         self._now = now
         self._profile: Profile = PROFILES[recipe.profile]
-        self._dice = Dice(f"{recipe.seed}:{livemode}")
+        self._dice = Dice(f"{recipe.seed}:{name}:{livemode}")  # ids are unique over all accounts, as at Stripe
         self._customers: list[Json] = []
         self._products: list[Json] = []
         self._prices: dict[str, list[Json]] = {}
         self._inline: list[Json] = []
+        self._latest_invoice: dict[str, str] = {}
         self._subscriptions: list[tuple[Json, list[Json]]] = []
 
     def fill(self) -> None:
@@ -143,7 +144,7 @@ class Seeder:
     def _make_products(self) -> None:
         for at, created in enumerate(self._times("product")):
             product = shapes.product(self._id("product"), created, self._livemode, f"{self._dice.pick(_PRODUCTS)} {at}")
-            product["active"] = at % 5 != 3
+            product["active"] = at % 5 != 1
             product["description"] = self._dice.pick((None, "Everything a small team needs.", "Für wachsende Teams 🎉"))
             product["metadata"] = self._metadata()
             product["updated"] = min(self._now - 1, created + self._dice.number(0, _MONTH))
@@ -156,7 +157,7 @@ class Seeder:
             return
         for at, created in enumerate(self._times("price")):
             price = self._price(at, created)
-            price["active"] = at % 5 != 4
+            price["active"] = at % 5 != 3
             self._shelves[PRICE.name].put(price)
             self._prices.setdefault(price["currency"], []).append(price)
         for at in range(min(max(2, self._recipe.count("price") // 20), self._recipe.count("subscription"))):
@@ -260,6 +261,10 @@ class Seeder:
                 self._make_renewal(at, created, subscription, items, by_id[subscription["customer"]])
             else:
                 self._make_single(at, created, self._dice.pick(self._customers))
+        for subscription, _ in self._subscriptions:
+            if subscription["id"] in self._latest_invoice:
+                subscription["latest_invoice"] = self._latest_invoice[subscription["id"]]
+                self._shelves[SUBSCRIPTION.name].put(subscription)
 
     def _make_renewal(self, at: int, created: int, subscription: Json, items: list[Json], customer: Json) -> None:
         id = self._id("invoice")
@@ -271,6 +276,7 @@ class Seeder:
         invoice = billing.invoice(id, created, self._livemode, customer, subscription["currency"], lines)
         reason = "subscription_create" if created == subscription["created"] else "subscription_cycle"
         billing.bill_subscription(invoice, subscription["id"], reason)
+        self._latest_invoice[subscription["id"]] = id
         self._put_invoice(at, invoice, lines)
 
     def _make_single(self, at: int, created: int, customer: Json) -> None:

@@ -5,6 +5,7 @@ import itertools
 from dataclasses import dataclass
 from email.utils import formatdate
 from random import Random
+from weakref import WeakSet
 
 from scripts.sandbox import forms
 from scripts.sandbox.account import Broken
@@ -48,18 +49,26 @@ class Server:
         self._keys_in_use: set[tuple[str, str]] = set()
         self._refused_ids = itertools.count(1)
         self._date = (0, "")
+        self._connections: WeakSet[Connection] = WeakSet()
         self._listener: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> str:
         """Listens, and returns the address."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: Connection(self._respond), "127.0.0.1", port, backlog=512)
+        self._listener = await loop.create_server(self._connection, "127.0.0.1", port, backlog=512)
         self.courier.start()
         return f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+
+    def _connection(self) -> Connection:
+        connection = Connection(self._respond)
+        self._connections.add(connection)
+        return connection
 
     async def stop(self) -> None:
         if self._listener is not None:
             self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
         await self.courier.stop()
 
     async def _respond(self, request: Request, connection: Connection) -> None:

@@ -60,7 +60,7 @@ class State:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            Seeder(self.shelves, recipe, livemode=self.livemode, now=self.created).fill()
+            Seeder(self.shelves, recipe, self.name, livemode=self.livemode, now=self.created).fill()
         finally:
             if was_enabled:
                 gc.enable()

@@ -1,0 +1,112 @@
+"""The made-up business has the counts, relations and oddities that a mirror has to survive."""
+
+from collections import Counter
+
+import pytest
+
+from scripts.sandbox.account import Account
+from scripts.sandbox.kinds import DEFAULT_COUNTS, SUBSCRIPTION_STATUSES
+from scripts.sandbox.seeding import Recipe
+from tests.sandbox.conftest import NOW, SMALL, Clock
+
+
+@pytest.fixture(scope="module")
+def whole() -> Account:
+    return Account("demo", Recipe(), Clock())
+
+
+def test_the_default_account_has_the_promised_counts(whole: Account) -> None:
+    listed = {type: len(shelf.timeline) for type, shelf in whole.state.shelves.items()}
+
+    assert listed == DEFAULT_COUNTS
+
+
+def test_a_seed_makes_the_same_account_to_the_byte_and_another_seed_another() -> None:
+    one, same, other = (Account("demo", Recipe(seed, 0.1), Clock()) for seed in (3, 3, 4))
+
+    assert one.state.dump("invoice") == same.state.dump("invoice")
+    assert one.state.dump("invoice") != other.state.dump("invoice")
+
+
+def test_test_and_live_mode_hold_different_objects_of_one_account() -> None:
+    test, live = Account("demo", SMALL, Clock()), Account("demo", SMALL, Clock(), livemode=True)
+
+    assert test.state.id == live.state.id
+    assert all(customer["livemode"] for customer in live.objects("customer"))
+    assert not {each["id"] for each in test.objects("customer")} & {each["id"] for each in live.objects("customer")}
+
+
+def test_relations_lead_somewhere(whole: Account) -> None:
+    customers, prices, subscriptions, products, invoices = (
+        {each["id"] for each in whole.objects(type)}
+        for type in ("customer", "price", "subscription", "product", "invoice")
+    )
+
+    assert all(charge["customer"] in customers for charge in whole.objects("charge"))
+    assert all(price["product"] in products for price in whole.objects("price"))
+    for subscription in whole.objects("subscription", full=True):
+        assert subscription["customer"] in customers
+        assert subscription["latest_invoice"] is None or subscription["latest_invoice"] in invoices
+        assert all(item["price"]["id"] in prices for item in subscription["items"]["data"])
+    for invoice in whole.objects("invoice", full=True):
+        assert invoice["customer"] in customers
+        assert all(line["pricing"]["price_details"]["price"] in prices for line in invoice["lines"]["data"])
+        if invoice["parent"]:
+            assert invoice["parent"]["subscription_details"]["subscription"] in subscriptions
+        assert invoice["total"] == sum(line["amount"] for line in invoice["lines"]["data"])
+
+
+def test_it_has_what_breaks_mirrors(whole: Account) -> None:
+    invoices, subscriptions = whole.objects("invoice"), whole.objects("subscription")
+    statuses = Counter(each["status"] for each in subscriptions)
+    text = b"".join(whole.state.dump("customer")).decode()
+
+    assert set(statuses) == set(SUBSCRIPTION_STATUSES)
+    assert 60 <= statuses["canceled"] <= 120
+    assert {each["status"] for each in invoices} == {"draft", "open", "paid", "uncollectible", "void"}
+    assert any(not product["active"] for product in whole.objects("product"))
+    assert any(not price["active"] for price in whole.objects("price"))
+    assert max(invoice["total"] for invoice in invoices) > 2**31
+    assert {"usd", "jpy", "kwd"} <= {price["currency"] for price in whole.objects("price")}
+    assert any(invoice["lines"]["has_more"] for invoice in invoices)
+    assert any(subscription["items"]["has_more"] for subscription in subscriptions)
+    assert all(sign in text for sign in ("🚀", "לוי", "فاطمة", "美咲"))
+
+
+def test_hundreds_of_objects_share_one_second(whole: Account) -> None:
+    for type, at_least in [("customer", 100), ("invoice", 300), ("charge", 400)]:
+        assert Counter(each["created"] for each in whole.objects(type)).most_common(1)[0][1] >= at_least
+
+
+def test_sizes_are_those_of_real_objects(whole: Account) -> None:
+    for type, low, high in [("invoice", 3000, 6000), ("subscription", 3000, 6000), ("charge", 2000, 3000)]:
+        bodies = whole.state.dump(type)
+        assert low < sum(map(len, bodies)) / len(bodies) < high
+
+
+def test_everything_was_created_before_now_and_business_grows(whole: Account) -> None:
+    times = sorted(each["created"] for each in whole.objects("charge"))
+
+    assert times[-1] < NOW
+    assert NOW - times[0] > 2.5 * 365 * 86_400
+    assert sum(each > NOW - 365 * 86_400 for each in times) > len(times) * 0.4
+
+
+def test_the_history_can_end_at_a_fixed_second_so_that_a_restart_makes_the_same_account() -> None:
+    first = Account("demo", Recipe(scale=0.1, until=NOW), Clock(NOW + 50))
+    later = Account("demo", Recipe(scale=0.1, until=NOW), Clock(NOW + 5000))
+
+    assert first.state.dump("charge") == later.state.dump("charge")
+
+
+def test_profiles_shape_the_history() -> None:
+    def times(profile: str) -> list[int]:
+        account = Account("demo", Recipe(profile=profile, counts={"customer": 5000, "charge": 0}), Clock())
+        return sorted(each["created"] for each in account.objects("customer"))
+
+    assert NOW - times("last-month")[0] <= 30 * 86_400
+    assert Counter(times("one-second")).most_common(1)[0][1] == 2000
+    bursts = Counter(second // 3600 for second in times("bursts"))
+    assert sum(count for _, count in bursts.most_common(80)) > 4500
+    ten_years = Account("demo", Recipe(profile="ten-years"), Clock())
+    assert {len(shelf.timeline) for shelf in ten_years.state.shelves.values()} == {10}
