@@ -110,8 +110,8 @@ class Caller:
 
         def attempt() -> T:
             nonlocal paid
-            if not paid:
-                self._sleep(self.reserve(endpoint).wait_s)
+            if not paid and (wait_s := self.reserve(endpoint).wait_s):
+                self._sleep(wait_s)
             paid = False
             answer = self._send("get", endpoint, path, params)
             try:
