@@ -12,8 +12,8 @@ from api.fields import Body, Email, Text
 from api.passwords import is_password
 from api.people import Caller, People, User
 from api.sessions import begin_session, clear_cookie, end_session, set_cookie
-from api.times import iso
 from sync.errors import Unauthorized
+from workers.times import iso
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Sign in to the dashboard.")
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 import psycopg
 from flask import Flask
+from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from api.context import current_context
@@ -28,6 +29,7 @@ class _NewUser(Body):
 
 
 @click.command("init-db")
+@with_appcontext
 def init_db() -> None:
     """Create or upgrade the database. Safe at every deploy and from several hosts at once."""
     with _connect() as connection:
@@ -47,6 +49,7 @@ def init_db() -> None:
     type=click.Choice([role.value for role in Role]),
     help="In the team. A new member is an owner if it is left out.",
 )
+@with_appcontext
 def create_user(email: str, password: str, team: str, role: str | None) -> None:
     """Create a user and their team, or bring both to what is said here, and print {"userId", "teamId"}."""
     _check({"email": email, "password": password, "team": team})

@@ -10,6 +10,7 @@ from flask_smorest import Api  # type: ignore[import-untyped]
 from marshmallow import fields
 
 from api.access import Access, allow, allow_foreign
+from api.docs_page import operations
 from api.fields import Body
 from api.sessions import COOKIE
 
@@ -39,13 +40,10 @@ def install(app: flask.Flask) -> Any:
 
     @allow(Access.ANYONE)
     def docs() -> str:
-        return flask.render_template("docs.html", operations=_operations(api.spec.to_dict()))
+        spec = api.spec.to_dict()
+        return flask.render_template("docs.html", spec=spec, operations=operations(spec))
 
     app.add_url_rule("/api/openapi.json", view_func=openapi)
     app.add_url_rule("/api/docs", view_func=docs)
     allow_foreign(app, "static", Access.ANYONE)
     return api
-
-
-def _operations(spec: dict[str, Any]) -> dict[str, Any]:
-    return {}

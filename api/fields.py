@@ -1,5 +1,6 @@
 """Field types whose complaints read as the rest of a sentence that begins with the field's name."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import marshmallow
 from marshmallow import ValidationError, fields, validate
 
+# Whether it exists only a letter to it can tell.
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _COMMON: dict[str, str | list[Any] | dict[Any, Any]] = {
     "required": "is required",
     "null": "must not be null: leave it out instead",
@@ -36,7 +39,15 @@ class Text(fields.String):
 class Email(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(longest=254, **options)
-        self.validators.append(validate.Regexp(r"[^@\s]+@[^@\s]+\Z", error="must be an e-mail address"))
+        self.validators.append(_email)
+
+
+class StripeKey(Text):
+    """Any key or secret of Stripe's, which alone can tell a good one: printable, as it travels in a header."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(longest=255, **options)
+        self.validators.append(_printable)
 
 
 class Flag(fields.Boolean):
@@ -97,6 +108,16 @@ class Choices(fields.Field[list[str]]):
         if len(set(value)) < len(value):
             raise self.make_error("invalid")
         return value
+
+
+def _email(text: str) -> None:
+    if not _EMAIL.fullmatch(text):
+        raise ValidationError("must be an e-mail address")
+
+
+def _printable(text: str) -> None:
+    if not all("!" <= character <= "~" for character in text):
+        raise ValidationError("must be a key as Stripe shows it, without spaces")
 
 
 def _storable(text: str) -> None:

@@ -1,5 +1,120 @@
 """The Stripe account behind a team: connect, status, backfills."""
 
-from api.endpoints import Blueprint
+from typing import Any
 
-blueprint = Blueprint("stripe", __name__, url_prefix="/api/billstack/teams/<team_id>/stripe")
+from flask import Response
+
+from api import stripe_schemas as schemas
+from api.access import Access, require_owner
+from api.context import current_context
+from api.endpoints import Blueprint
+from api.request_log import request_id
+from sync.caller import API_VERSION
+from sync.object_types import OBJECT_TYPES
+from workers.backfills import backfill_history, cancel_backfill, start_backfill
+from workers.connect import connect, disconnect
+from workers.status import read_status
+
+blueprint = Blueprint(
+    "stripe",
+    __name__,
+    url_prefix="/api/billstack/teams/<team_id>/stripe",
+    description="The Stripe account behind a team, and its mirror.",
+)
+
+_READ, _CHANGE = Access.READ_TEAM, Access.CHANGE_TEAM
+
+
+@blueprint.endpoint("POST", "/connect", _CHANGE, body=schemas.Connect, answers={200: schemas.ConnectedAnswer})
+def connect_stripe(team_id: str, *, body: dict[str, str]) -> dict[str, Any]:
+    """Connect the team to its Stripe account
+
+    The key is checked with Stripe and stored encrypted. Connecting again replaces the keys; an account other than the
+    mirrored one, or its other mode, is refused.
+    """
+    context = current_context()
+    connect(
+        context,
+        team_id,
+        secret_key=body["secretKey"],
+        publishable_key=body.get("publishableKey"),
+        webhook_secret=body.get("webhookSecret"),
+    )
+    status = read_status(context, team_id)
+    return {"success": True, "webhookUrl": _webhook_url(team_id), "syncStatus": status["syncStatus"]}
+
+
+@blueprint.endpoint("DELETE", "/connect", _CHANGE, query=schemas.Disconnect, answers={204: "Disconnected"})
+def disconnect_stripe(team_id: str, *, query: dict[str, bool]) -> Response:
+    """Forget the keys
+
+    A running backfill stops; the mirrored data stays unless it is purged.
+    """
+    if query["purge"]:
+        require_owner()
+    disconnect(current_context(), team_id, purge=query["purge"])
+    return Response(status=204)
+
+
+@blueprint.endpoint("GET", "/status", _READ, answers={200: schemas.StatusAnswer})
+def show_status(team_id: str) -> dict[str, Any]:
+    """What is mirrored, and how far a running backfill is"""
+    return read_status(current_context(), team_id)
+
+
+@blueprint.endpoint("GET", "/webhook-url", _READ, answers={200: schemas.WebhookUrlAnswer})
+def show_webhook_url(team_id: str) -> dict[str, str]:
+    """Where Stripe shall send this team's events"""
+    events = ", ".join(f"{name}.*" for name in OBJECT_TYPES)
+    return {
+        "webhookUrl": _webhook_url(team_id),
+        "instructions": (
+            f"In Stripe's dashboard, add an event destination with this URL, API version {API_VERSION} and the events "
+            f"{events}. Then connect again with its signing secret as webhookSecret."
+        ),
+    }
+
+
+@blueprint.endpoint(
+    "POST",
+    "/backfill",
+    _CHANGE,
+    body=schemas.StartBackfill,
+    answers={202: schemas.StartedAnswer, 200: schemas.StartedAnswer},
+)
+def start(team_id: str, *, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Mirror what the account holds
+
+    Without `objects` all six types, without `createdAfter` from the account's beginning. 200 when the same backfill
+    runs already.
+    """
+    started = start_backfill(current_context(), team_id, body["objects"], body["createdAfter"], request_id())
+    answer = {
+        "success": True,
+        "message": "Backfill already running" if started.already_running else "Backfill started",
+        "syncStatus": "syncing",
+        "backfillId": started.id,
+        "result": started.result,
+    }
+    return answer, 200 if started.already_running else 202
+
+
+@blueprint.endpoint("POST", "/backfill/cancel", _CHANGE, answers={202: schemas.CanceledAnswer})
+def cancel(team_id: str) -> tuple[dict[str, Any], int]:
+    """Stop the running backfill for good
+
+    What is mirrored stays.
+    """
+    backfill_id = cancel_backfill(current_context(), team_id)
+    message = "Backfill canceled" if backfill_id else "No backfill was running"
+    return {"success": True, "message": message, "backfillId": backfill_id}, 202
+
+
+@blueprint.endpoint("GET", "/backfills", _READ, query=schemas.History, answers={200: schemas.HistoryAnswer})
+def list_backfills(team_id: str, *, query: dict[str, int]) -> dict[str, Any]:
+    """Past backfills, newest first"""
+    return {"backfills": backfill_history(current_context(), team_id, query["limit"])}
+
+
+def _webhook_url(team_id: str) -> str:
+    return f"{current_context().settings.public_url}/api/webhooks/stripe/{team_id}"

@@ -1,0 +1,101 @@
+"""What the endpoints of api/stripe.py take and answer."""
+
+from marshmallow import fields
+
+from api.fields import Body, Choices, Count, Flag, PastTime, StripeKey
+from sync.object_types import OBJECT_TYPES
+
+
+class Connect(Body):
+    secretKey = StripeKey(required=True, metadata={"description": "sk_… or, restricted, rk_…"})
+    publishableKey = StripeKey(metadata={"description": "pk_…"})
+    webhookSecret = StripeKey(metadata={"description": "whsec_…, the endpoint's signing secret"})
+
+
+class Disconnect(Body):
+    purge = Flag(load_default=False, metadata={"description": "also drop the mirrored data, which only an owner may"})
+
+
+class StartBackfill(Body):
+    objects = Choices(tuple(OBJECT_TYPES), load_default=None)
+    createdAfter = PastTime(load_default=None)
+
+
+class History(Body):
+    limit = Count(least=1, most=100, load_default=20)
+
+
+class ConnectedAnswer(Body):
+    success = fields.Boolean(required=True)
+    webhookUrl = fields.Url(required=True)
+    syncStatus = fields.String(required=True)
+
+
+class WebhookUrlAnswer(Body):
+    webhookUrl = fields.Url(required=True)
+    instructions = fields.String(required=True)
+
+
+class SyncedAnswer(Body):
+    synced = fields.Integer(required=True)
+
+
+class StartedAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    syncStatus = fields.String(required=True)
+    backfillId = fields.String(required=True)
+    result = fields.Dict(fields.String(), fields.Nested(SyncedAnswer), required=True)
+
+
+class CanceledAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    backfillId = fields.String(required=True, allow_none=True)
+
+
+class TypeAnswer(SyncedAnswer):
+    status = fields.String(required=True)
+    progress = fields.Float(required=True)
+    error = fields.String(required=True, allow_none=True)
+
+
+class BackfillAnswer(Body):
+    id = fields.String(required=True)
+    objects = fields.List(fields.String(), required=True)
+    createdAfter = fields.DateTime(required=True, allow_none=True)
+    startedAt = fields.DateTime(required=True)
+    finishedAt = fields.DateTime(required=True, allow_none=True)
+    error = fields.String(required=True, allow_none=True)
+
+
+class RunningAnswer(BackfillAnswer):
+    objectsPerSecond = fields.Float(required=True)
+    etaSeconds = fields.Float(required=True, allow_none=True)
+
+
+class PastAnswer(BackfillAnswer):
+    status = fields.String(required=True)
+    warnings = fields.List(fields.String(), required=True)
+    adopted = fields.String(required=True, allow_none=True)
+    result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
+
+
+class HistoryAnswer(Body):
+    backfills = fields.List(fields.Nested(PastAnswer), required=True)
+
+
+class StatusAnswer(Body):
+    connected = fields.Boolean(required=True)
+    isActive = fields.Boolean(required=True)
+    syncStatus = fields.String(required=True)
+    schemaExists = fields.Boolean(required=True)
+    keyValid = fields.Boolean(required=True)
+    accountName = fields.String(required=True, allow_none=True)
+    accountId = fields.String(required=True, allow_none=True)
+    livemode = fields.Boolean(required=True, allow_none=True)
+    lastSyncedAt = fields.DateTime(required=True, allow_none=True)
+    lastEventAt = fields.DateTime(required=True, allow_none=True)
+    warnings = fields.List(fields.String(), required=True)
+    result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
+    backfill = fields.Nested(RunningAnswer, required=True, allow_none=True)

@@ -1,0 +1,150 @@
+"""A web application on the test's own database, and people who are signed in to it."""
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+import structlog
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api import create_app
+from api.context import EXTENSION
+from api.passwords import hash_password
+from api.people import People, Role
+from workers.settings import Settings
+
+PASSWORD = "correct horse battery"
+# argon2 is slow on purpose; once is enough for everybody's tests.
+_PASSWORD_HASH = hash_password(PASSWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody of a team, and a client that carries their session."""
+
+    client: FlaskClient
+    user_id: str
+    email: str
+    team_id: str
+
+    @property
+    def stripe(self) -> str:
+        return f"/api/billstack/teams/{self.team_id}/stripe"
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@pytest.fixture
+def database_url(shared_database_url: str) -> Iterator[str]:
+    """One database for all of these tests, emptied between them: that takes a tenth of making a new one."""
+    yield shared_database_url
+    with psycopg.connect(shared_database_url, autocommit=True) as connection:
+        connection.execute("TRUNCATE billstack.users, billstack.teams CASCADE")
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str) -> dict[str, str]:
+    """What a process needs of the environment."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "BILLSTACK_SECRET_KEY": base64.b64encode(b"k" * 32).decode(),
+        "BILLSTACK_PUBLIC_URL": "http://billstack.test",
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return Settings.from_env(environment)
+
+
+@pytest.fixture
+def new_app() -> Iterator[Callable[[Settings], Flask]]:
+    """For a test that needs other settings than `app` has."""
+    apps: list[Flask] = []
+
+    def create(settings: Settings) -> Flask:
+        apps.append(create_app(settings))
+        return apps[-1]
+
+    yield create
+    for app in apps:
+        app.extensions[EXTENSION].close()
+
+
+@pytest.fixture
+def app(new_app: Callable[[Settings], Flask], settings: Settings) -> Flask:
+    return new_app(settings)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Nobody's."""
+    return app.test_client()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def new_member(app: Flask, database: psycopg.Connection) -> Callable[..., Member]:
+    """Makes a user with `role` in a team, a new one unless `team_id` names it, and signs them in."""
+
+    def create(role: str = "owner", *, team_id: str | None = None, email: str | None = None) -> Member:
+        people = People(database)
+        count = database.execute("SELECT count(*) FROM billstack.users").fetchone()[0]
+        email = email or f"person{count}@example.com"
+        team_id = team_id or people.create_team("Team")
+        user_id = people.create_user(email, _PASSWORD_HASH)
+        people.add_member(team_id, user_id, Role(role))
+        client = app.test_client()
+        assert sign_in(client, email).status_code == 200
+        return Member(client, user_id, email, team_id)
+
+    return create
+
+
+@pytest.fixture
+def owner(new_member: Callable[..., Member]) -> Member:
+    return new_member()
+
+
+def sign_in(client: FlaskClient, email: str, password: str = PASSWORD):
+    return client.post("/api/auth/sign-in", json={"email": email, "password": password})
+
+
+@pytest.fixture(name="sign_in")
+def sign_in_fixture() -> Callable[..., object]:
+    return sign_in
+
+
+@pytest.fixture
+def log_lines(app: Flask) -> Callable[[], list[dict[str, object]]]:
+    """What was logged since the last time it was called.
+
+    The handler that `app` made is turned to a buffer: pytest's stderr is another one in each phase of a test.
+    """
+    buffer = io.StringIO()
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
+            handler.setStream(buffer)
+
+    def read() -> list[dict[str, object]]:
+        lines = [json.loads(line) for line in buffer.getvalue().splitlines()]
+        buffer.seek(0)
+        buffer.truncate()
+        return lines
+
+    return read

@@ -1,0 +1,101 @@
+"""rq-dashboard at /rq works with our RQ, for owners only."""
+
+import pytest
+import redis
+from rq import Queue, SimpleWorker
+
+QUEUES = "/rq/0/data/queues.json"
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def queue(redis_url):
+    with redis.Redis.from_url(redis_url) as connection:
+        yield Queue("backfills", connection=connection)
+
+
+@pytest.fixture
+def failed_job(queue):
+    job = queue.enqueue("builtins.int", "as asked", job_id="bf_1-customer-1")
+    SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="CRITICAL")
+    return job
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/rq/", "/rq/0/view", "/rq/0/view/workers", "/rq/0/view/jobs", "/rq/0/view/jobs/backfills/failed/8/asc/1"],
+)
+def test_its_pages_and_their_scripts_load(owner, queue, address):
+    queue.enqueue("time.sleep", 0)
+
+    page = owner.client.get(address, follow_redirects=True)
+
+    assert page.status_code == 200
+    assert "RQ dashboard" in page.text
+    for script in ("js/jquery-3.5.1.min.js", "js/underscore-umd-min.js", "css/bootstrap.min.css"):
+        assert f"/rq/static/{script}" in page.text
+        assert owner.client.get(f"/rq/static/{script}").status_code == 200
+
+
+def test_it_counts_the_jobs(owner, queue, failed_job):
+    queue.enqueue("time.sleep", 0)
+
+    (shown,) = owner.client.get(QUEUES).json["queues"]
+
+    assert (shown["name"], shown["count"], shown["failed_job_registry_count"]) == ("backfills", 1, 1)
+
+
+def test_it_shows_why_a_job_failed(owner, failed_job):
+    listed = owner.client.get("/rq/0/data/jobs/backfills/failed/8/asc/1.json").json
+    shown = owner.client.get(f"/rq/0/data/job/{failed_job.id}.json").json
+
+    assert [job["id"] for job in listed["jobs"]] == [failed_job.id]
+    assert "ValueError: invalid literal for int() with base 10: 'as asked'" in shown["exc_info"]
+    assert shown["status"] == "failed"
+
+
+def test_it_lists_the_workers(owner, queue):
+    worker = SimpleWorker([queue], connection=queue.connection)
+    worker.register_birth()
+
+    (shown,) = owner.client.get("/rq/0/data/workers.json").json["workers"]
+
+    assert (shown["name"], shown["queues"]) == (worker.name, ["backfills"])
+
+
+def test_an_owner_requeues_a_failed_job(owner, queue, failed_job):
+    answer = owner.client.post(f"/rq/job/{failed_job.id}/requeue", headers=SAME_ORIGIN)
+
+    assert answer.json == {"status": "OK"}
+    assert queue.job_ids == [failed_job.id]
+
+
+def test_an_owner_requeues_all_of_them(owner, queue, failed_job):
+    answer = owner.client.post("/rq/requeue/backfills", headers=SAME_ORIGIN)
+
+    assert answer.json == {"status": "OK", "count": 1}
+    assert queue.job_ids == [failed_job.id]
+
+
+def test_a_link_cannot_requeue(owner, queue, failed_job):
+    answer = owner.client.get("/rq/requeue/backfills")
+
+    assert answer.status_code == 405
+    assert queue.job_ids == []
+
+
+@pytest.mark.parametrize("action", ["/rq/job/bf_1-customer-1/delete", "/rq/queue/backfills/failed/empty"])
+def test_a_foreign_page_cannot_delete(owner, failed_job, action):
+    answer = owner.client.post(action, headers={"Origin": "https://evil.example"})
+
+    assert answer.status_code == 403
+    assert failed_job.get_status(refresh=True) == "failed"
+
+
+def test_a_job_that_is_gone_is_404(owner):
+    assert owner.client.get("/rq/0/data/job/gone.json").status_code == 404
+
+
+@pytest.mark.parametrize("role", ["admin", "viewer"])
+def test_whoever_owns_no_team_is_403(new_member, role):
+    assert new_member(role).client.get(QUEUES).status_code == 403
