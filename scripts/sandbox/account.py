@@ -4,11 +4,12 @@ import copy
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from scripts.sandbox import routes
 from scripts.sandbox.answers import Answer, Refused, decode
-from scripts.sandbox.forms import nest
+from scripts.sandbox.forms import Params, nest
 from scripts.sandbox.idempotency import IdempotencyKeys
 from scripts.sandbox.kinds import KINDS
 from scripts.sandbox.seeding import Recipe
@@ -21,6 +22,19 @@ NO_HEADERS: Mapping[str, str] = {}
 Broken = Literal["before", "after"] | None
 
 _BROKEN = Refused("An unexpected error occurred. Please try again.", status=500, type="api_error").answer()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One request on its way to its operation."""
+
+    operation: routes.Operation
+    id: str
+    path: str
+    params: Params
+    request_id: str
+    key: str | None
+    broken: Broken
 
 
 class Account:
@@ -48,47 +62,31 @@ class Account:
         request_id = f"req_{next(self._request_ids):014}"
         try:
             operation, id = routes.find(method, path)
-            answer = self._run(operation, id, path, nest(params.items()), headers, request_id, broken)
+            key = headers.get("idempotency-key") if method == "POST" else None
+            ask = _Ask(operation, id, path, nest(params.items()), request_id, key, broken)
+            answer = self._work(ask) if key is None else self._work_once(ask, key)
         except Refused as refused:
             answer = refused.answer()
         return Answer(answer.status, answer.body, {"Request-Id": request_id, **answer.headers})
 
-    def _run(
-        self,
-        operation: routes.Operation,
-        id: str,
-        path: str,
-        params: dict[str, Any],
-        headers: Mapping[str, str],
-        request_id: str,
-        broken: Broken,
-    ) -> Answer:
-        if not operation.name.startswith("POST"):
-            return _BROKEN if broken == "before" else self._answer(operation, id, params, (request_id, None), broken)
-        key = headers.get("idempotency-key")
-        asked = copy.deepcopy(params)
-        known = None if key is None else self._keys.recall(key, path, asked, self.state.clock())
-        if known is not None:
-            return known
-        answer = _BROKEN if broken == "before" else self._answer(operation, id, params, (request_id, key), broken)
-        if key is not None:
-            self._keys.remember(key, path, asked, answer, self.state.clock())
+    def _work_once(self, ask: _Ask, key: str) -> Answer:
+        """A key's answer is kept, so that a repetition does nothing."""
+        params = copy.deepcopy(ask.params)
+        answer = self._keys.recall(key, ask.path, params, self.state.clock())
+        if answer is None:
+            answer = self._work(ask)
+            self._keys.remember(key, ask.path, params, answer, self.state.clock())
         return answer
 
-    def _answer(
-        self,
-        operation: routes.Operation,
-        id: str,
-        params: dict[str, Any],
-        request: tuple[str, str | None],
-        broken: Broken,
-    ) -> Answer:
-        self.state.request = request
+    def _work(self, ask: _Ask) -> Answer:
+        if ask.broken == "before":
+            return _BROKEN
+        self.state.request = (ask.request_id, ask.key)
         try:
-            answer = operation.run(self.state, id, params)
+            answer = ask.operation.run(self.state, ask.id, ask.params)
         finally:
             self.state.request = (None, None)
-        return _BROKEN if broken == "after" else answer
+        return _BROKEN if ask.broken == "after" else answer
 
     def list(self, path: str, params: Mapping[str, Any]) -> Answer:
         """A page: `account.list("/v1/customers", {"limit": 100, "created": {"lte": 5}})`."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scripts.sandbox import billing_shapes as billing
+from scripts.sandbox import invoice_shapes, subscription_shapes
 from scripts.sandbox.answers import Refused, no_such
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text
 from scripts.sandbox.forms import Params
@@ -57,7 +57,7 @@ def create_subscription(state: State, params: Params) -> Json:
     id = state.new_id(SUBSCRIPTION)
     children = [_new_item(state, id, item) for item in given.pop("items")]
     _check_items(children)
-    subscription = billing.subscription(
+    subscription = subscription_shapes.subscription(
         id, state.now(), state.livemode, customer["id"], children[0]["price"]["currency"], children
     )
     _apply(state, subscription, given)
@@ -79,7 +79,7 @@ def _new_item(state: State, subscription_id: str, given: Json) -> Json:
         )
     start = state.now()
     period = (start, start + _PERIOD_S[price["recurring"]["interval"]])
-    item = billing.subscription_item("si_" + state.dice.token(14), start, price, subscription_id, period)
+    item = subscription_shapes.subscription_item("si_" + state.dice.token(14), start, price, subscription_id, period)
     item["quantity"] = integer(given.get("quantity", "1"), "items[0][quantity]")
     return item
 
@@ -109,7 +109,7 @@ def update_subscription(state: State, id: str, params: Params) -> Json:
         raise Refused("A canceled subscription can only update its cancellation_details and metadata.")
     children = _changed_items(state, id, given.pop("items")) if "items" in given else None
     if children is not None:
-        subscription["items"] = billing.embedded_list(children, subscription["items"]["url"])
+        subscription["items"] = subscription_shapes.embedded_list(children, subscription["items"]["url"])
     _apply(state, subscription, given)
     merge_metadata(subscription, params)
     return state.change("subscription", subscription, children)
@@ -148,10 +148,10 @@ def create_invoice(state: State, params: Params) -> Json:
     given = read(params, fields, required=("customer",))
     customer = state.named("customer", given.pop("customer"), "customer")
     currency = (given.pop("currency", None) or "usd").lower()
-    invoice = billing.invoice(state.new_id(INVOICE), state.now(), state.livemode, customer, currency, [])
+    invoice = invoice_shapes.invoice(state.new_id(INVOICE), state.now(), state.livemode, customer, currency, [])
     if "subscription" in given:
         subscription = state.named("subscription", given.pop("subscription"), "subscription")
-        billing.bill_subscription(invoice, subscription["id"], "subscription_update")
+        invoice_shapes.bill_subscription(invoice, subscription["id"], "subscription_update")
     invoice.update(_dated(state, given))
     merge_metadata(invoice, params)
     return state.create("invoice", invoice, [])
@@ -183,7 +183,7 @@ def add_lines(state: State, id: str, params: Params) -> Json:
         "total_excluding_tax",
     ):
         invoice[name] = total
-    invoice["lines"] = billing.embedded_list(lines, invoice["lines"]["url"])
+    invoice["lines"] = subscription_shapes.embedded_list(lines, invoice["lines"]["url"])
     return state.change("invoice", invoice, lines)
 
 
@@ -193,12 +193,12 @@ def _new_line(state: State, invoice: Json, given: Json) -> Json:
     now = state.now()
     id = "il_1" + state.dice.token(22)
     price = state.named("price", price_id, "lines[0][pricing][price]") if price_id else _sum_of(invoice, asked)
-    line = billing.line_item(id, invoice["id"], state.livemode, price, (now, now), asked.get("quantity", 1))
+    line = invoice_shapes.line_item(id, invoice["id"], state.livemode, price, (now, now), asked.get("quantity", 1))
     if price_id is None:
         line["pricing"] = None
     if "description" in asked:
         line["description"] = asked["description"]
-    billing.item_by_hand(line, "ii_1" + state.dice.token(22))
+    invoice_shapes.item_by_hand(line, "ii_1" + state.dice.token(22))
     return line
 
 
@@ -221,9 +221,9 @@ def finalize_invoice(state: State, id: str) -> Json:
     """Draft to open, or at once to paid where nothing is due."""
     invoice = _in_status(state, id, "draft")
     number = f"{invoice['customer'][-8:].upper()}-{state.now()}"
-    billing.finalize(invoice, state.now(), number, state.dice.token(48))
+    invoice_shapes.finalize(invoice, state.now(), number, state.dice.token(48))
     if invoice["amount_due"] == 0:
-        billing.settle(invoice, "paid", state.now())
+        invoice_shapes.settle(invoice, "paid", state.now())
         return state.change("invoice", invoice, also=("finalized", "paid"))
     return state.change("invoice", invoice, also=("finalized",))
 
@@ -231,7 +231,7 @@ def finalize_invoice(state: State, id: str) -> Json:
 def settle_invoice(state: State, id: str, status: str, event: str) -> Json:
     """Open to paid, void or uncollectible."""
     invoice = _in_status(state, id, "open")
-    billing.settle(invoice, status, state.now())
+    invoice_shapes.settle(invoice, status, state.now())
     return state.change("invoice", invoice, also=(event,))
 
 

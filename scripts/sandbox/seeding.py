@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripts.sandbox import billing_shapes as billing
-from scripts.sandbox import shapes
+from scripts.sandbox import charge_shapes, invoice_shapes, pools, shapes, subscription_shapes
 from scripts.sandbox.dice import Dice
 from scripts.sandbox.kinds import CHARGE, CUSTOMER, DEFAULT_COUNTS, INVOICE, KINDS, PRICE, PRODUCT, SUBSCRIPTION
 from scripts.sandbox.profiles import PROFILES, Profile
@@ -14,74 +13,6 @@ from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
 
 _MONTH = 30 * 86_400
-
-_GIVEN = (
-    "Ada",
-    "Grace",
-    "José",
-    "Zoë",
-    "Łukasz",
-    "Nguyễn",
-    "美咲",
-    "Алексей",
-    "יעל",
-    "فاطمة",
-    "Søren",
-    "Ana",
-    "O'Neil",
-)
-_FAMILY = (
-    "Lovelace",
-    "García",
-    "Müller",
-    "山田",
-    "Ωmega",
-    "לוי",
-    "الزهراء",
-    "Smith-Jones",
-    "Nowak",
-    "🚀 Labs",
-    "Ng",
-    "Đặng",
-)
-_CITIES = (("Berlin", "DE"), ("São Paulo", "BR"), ("東京", "JP"), ("Kraków", "PL"), ("Austin", "US"), ("تل أبيب", "IL"))
-_PRODUCTS = (
-    "Starter",
-    "Team",
-    "Pro ✨",
-    "Enterprise",
-    "Data Add-on",
-    "Café Plan",
-    "プレミアム",
-    "תוכנית עסקית",
-    "Support 24/7",
-)
-_BRANDS = ("visa", "mastercard", "amex", "discover")
-
-# Zero decimals (jpy, vnd), three (kwd), and so many of them (idr, vnd) that sums pass 2^31.
-_MONEY: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("usd", (900, 1900, 4900, 9900, 29900, 120000)),
-    ("usd", (500, 1500, 2500, 99900)),
-    ("usd", (1000, 2000, 3000)),
-    ("usd", (700, 7700)),
-    ("eur", (800, 1900, 9900)),
-    ("gbp", (700, 1700)),
-    ("jpy", (980, 12000, 2_400_000_000)),
-    ("kwd", (1250, 45_500)),
-    ("idr", (15_000_000, 4_900_000_000)),
-    ("vnd", (250_000, 3_000_000_000)),
-)
-_SUBSCRIPTION_STATUSES = (
-    ("active",) * 62
-    + ("canceled",) * 10
-    + ("trialing",) * 7
-    + ("past_due",) * 6
-    + ("unpaid",) * 4
-    + ("paused",) * 4
-    + ("incomplete",) * 3
-    + ("incomplete_expired",) * 4
-)
-_INVOICE_STATUSES = ("paid",) * 78 + ("open",) * 8 + ("void",) * 5 + ("uncollectible",) * 4 + ("draft",) * 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +74,9 @@ class Seeder:
 
     def _make_products(self) -> None:
         for at, created in enumerate(self._times("product")):
-            product = shapes.product(self._id("product"), created, self._livemode, f"{self._dice.pick(_PRODUCTS)} {at}")
+            product = shapes.product(
+                self._id("product"), created, self._livemode, f"{self._dice.pick(pools.PRODUCTS)} {at}"
+            )
             product["active"] = at % 5 != 1
             product["description"] = self._dice.pick((None, "Everything a small team needs.", "Für wachsende Teams 🎉"))
             product["metadata"] = self._metadata()
@@ -167,9 +100,9 @@ class Seeder:
             self._inline.append(price)
 
     def _price(self, at: int, created: int) -> Json:
-        currency, amounts = _MONEY[at % len(_MONEY)]
+        currency, amounts = pools.MONEY[at % len(pools.MONEY)]
         product = self._products[at % len(self._products)]["id"]
-        amount = amounts[at // len(_MONEY) % len(amounts)]
+        amount = amounts[at // len(pools.MONEY) % len(amounts)]
         price = shapes.price(self._id("price"), created, self._livemode, product, currency, amount)
         price["recurring"] = shapes.recurring(self._dice.pick(("month", "month", "month", "year", "week")))
         price["type"] = "recurring"
@@ -184,8 +117,8 @@ class Seeder:
     def _customer(self, at: int, created: int) -> Json:
         dice = self._dice
         customer = shapes.customer(self._id("customer"), created, self._livemode, dice.token(8).upper())
-        given, family = dice.pick(_GIVEN), dice.pick(_FAMILY)
-        city, country = dice.pick(_CITIES)
+        given, family = dice.pick(pools.GIVEN), dice.pick(pools.FAMILY)
+        city, country = dice.pick(pools.CITIES)
         customer["name"] = f"{given} {family}"
         # Every 40th shares its address with another; every 25th is written in capitals: lists compare exactly.
         email = f"person{at - 1 if at % 40 == 39 else at}@customer.example"
@@ -217,14 +150,16 @@ class Seeder:
         id = self._id("subscription")
         period_start = created + (self._now - created) // _MONTH * _MONTH
         items = [
-            billing.subscription_item("si_" + dice.token(14), created, price, id, (period_start, period_start + _MONTH))
+            subscription_shapes.subscription_item(
+                "si_" + dice.token(14), created, price, id, (period_start, period_start + _MONTH)
+            )
             for price in self._prices_for_items(at)
         ]
-        subscription = billing.subscription(
+        subscription = subscription_shapes.subscription(
             id, created, self._livemode, customer["id"], items[0]["price"]["currency"], items
         )
         subscription["metadata"] = self._metadata()
-        self._set_status(subscription, dice.pick(_SUBSCRIPTION_STATUSES))
+        self._set_status(subscription, dice.pick(pools.SUBSCRIPTION_STATUSES))
         if at >= len(self._inline):  # those before are never invoiced: nothing but their item names their price
             self._subscriptions.append((subscription, items))
         self._shelves[SUBSCRIPTION.name].put(subscription, items)
@@ -271,11 +206,11 @@ class Seeder:
         lines = []
         for item in items * (4 if at % 67 == 33 else 1):
             line = self._line(id, item["price"], created, self._dice.pick((1, 1, 1, 2, 5)))
-            billing.item_of_subscription(line, subscription["id"], item["id"])
+            invoice_shapes.item_of_subscription(line, subscription["id"], item["id"])
             lines.append(line)
-        invoice = billing.invoice(id, created, self._livemode, customer, subscription["currency"], lines)
+        invoice = invoice_shapes.invoice(id, created, self._livemode, customer, subscription["currency"], lines)
         reason = "subscription_create" if created == subscription["created"] else "subscription_cycle"
-        billing.bill_subscription(invoice, subscription["id"], reason)
+        invoice_shapes.bill_subscription(invoice, subscription["id"], reason)
         self._latest_invoice[subscription["id"]] = id
         self._put_invoice(at, invoice, lines)
 
@@ -286,22 +221,24 @@ class Seeder:
         lines = []
         for _ in range(self._dice.number(11, 45) if at % 100 == 60 else self._dice.number(1, 3)):
             line = self._line(id, self._dice.pick(prices), created, 1)
-            billing.item_by_hand(line, "ii_1" + self._dice.token(22))
+            invoice_shapes.item_by_hand(line, "ii_1" + self._dice.token(22))
             lines.append(line)
         currency = prices[0]["currency"]
-        self._put_invoice(at, billing.invoice(id, created, self._livemode, customer, currency, lines), lines)
+        self._put_invoice(at, invoice_shapes.invoice(id, created, self._livemode, customer, currency, lines), lines)
 
     def _line(self, invoice_id: str, price: Json, created: int, quantity: int) -> Json:
         id = "il_1" + self._dice.token(22)
-        return billing.line_item(id, invoice_id, self._livemode, price, (created, created + _MONTH), quantity)
+        return invoice_shapes.line_item(id, invoice_id, self._livemode, price, (created, created + _MONTH), quantity)
 
     def _put_invoice(self, at: int, invoice: Json, lines: list[Json]) -> None:
-        status = self._dice.pick(_INVOICE_STATUSES)
+        status = self._dice.pick(pools.INVOICE_STATUSES)
         created = invoice["created"]
         if status != "draft":
-            billing.finalize(invoice, created, f"{invoice['customer'][-8:].upper()}-{at:06}", self._dice.token(48))
+            invoice_shapes.finalize(
+                invoice, created, f"{invoice['customer'][-8:].upper()}-{at:06}", self._dice.token(48)
+            )
         if status in ("paid", "void", "uncollectible"):
-            billing.settle(invoice, status, min(self._now - 1, created + 3600))
+            invoice_shapes.settle(invoice, status, min(self._now - 1, created + 3600))
         invoice["metadata"] = self._metadata()
         self._shelves[INVOICE.name].put(invoice, lines)
 
@@ -312,16 +249,18 @@ class Seeder:
         for at, created in enumerate(self._times("charge")):
             charge = self._charge(created, self._existing(self._customers, born, created))
             if at % 12 == 5:
-                billing.decline(charge)
+                charge_shapes.decline(charge)
             elif at % 30 == 7:
                 charge.update(refunded=True, amount_refunded=charge["amount"])
             self._shelves[CHARGE.name].put(charge)
 
     def _charge(self, created: int, customer: Json) -> Json:
         dice = self._dice
-        currency, amounts = dice.pick(_MONEY)
-        card = billing.card(dice.pick(_BRANDS), f"{dice.number(0, 9999):04}", dice.token(16), dice.number(0, 99))
+        currency, amounts = dice.pick(pools.MONEY)
+        card = charge_shapes.card(
+            dice.pick(pools.BRANDS), f"{dice.number(0, 9999):04}", dice.token(16), dice.number(0, 99)
+        )
         amount = dice.pick(amounts)
-        charge = billing.charge(self._id("charge"), created, self._livemode, customer, currency, amount, card)
+        charge = charge_shapes.charge(self._id("charge"), created, self._livemode, customer, currency, amount, card)
         charge["metadata"] = self._metadata()
         return charge

@@ -47,8 +47,9 @@ class State:
         self.secrets: dict[str, str] = {}
         self.outbox: deque[tuple[str, str]] = deque()
         self.request: tuple[str | None, str | None] = (None, None)  # id and idempotency key, for the events it makes
-        self.dice = Dice(f"{recipe.seed}:{name}:{livemode}:later")
         self.created = recipe.until or self.now()
+        # With the time in it, a restart that makes the same history up gives no new object or event a used id.
+        self.dice = Dice(f"{recipe.seed}:{name}:{livemode}:{self.now()}")
         self._seed(recipe)
 
     def now(self) -> int:

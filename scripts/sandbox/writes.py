@@ -1,7 +1,6 @@
 """Creates, updates and deletes customers, products, prices, charges and webhook endpoints, as Stripe lets one."""
 
-from scripts.sandbox import billing_shapes as billing
-from scripts.sandbox import shapes
+from scripts.sandbox import charge_shapes, shapes
 from scripts.sandbox.answers import Refused, decode, encode, no_such
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
 from scripts.sandbox.forms import Params
@@ -165,9 +164,9 @@ def create_charge(state: State, params: Params) -> Json:
     fields = {**_CHARGE_UPDATE, "amount": integer, "currency": text, "customer": text, "source": text}
     given = read(params, fields, required=("amount", "currency"))
     customer = state.named("customer", given["customer"], "customer") if "customer" in given else _nobody()
-    card = billing.card("visa", "4242", state.dice.token(16), state.dice.number(0, 99))
+    card = charge_shapes.card("visa", "4242", state.dice.token(16), state.dice.number(0, 99))
     currency = given["currency"].lower()
-    charge = billing.charge(
+    charge = charge_shapes.charge(
         state.new_id(CHARGE), state.now(), state.livemode, customer, currency, given["amount"], card
     )
     charge.update({name: value for name, value in given.items() if name in _CHARGE_UPDATE})
@@ -198,7 +197,7 @@ def create_refund(state: State, params: Params) -> Json:
         raise Refused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     if not 0 < amount <= left:
         raise Refused(f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount")
-    refund = billing.refund("re_3" + state.dice.token(22), state.now(), charge, amount)
+    refund = charge_shapes.refund("re_3" + state.dice.token(22), state.now(), charge, amount)
     merge_metadata(refund, params)
     state.emit("refund.created", encode(refund))
     old = charge["amount_refunded"]

@@ -110,3 +110,13 @@ def test_profiles_shape_the_history() -> None:
     assert sum(count for _, count in bursts.most_common(80)) > 4500
     ten_years = Account("demo", Recipe(profile="ten-years"), Clock())
     assert {len(shelf.timeline) for shelf in ten_years.state.shelves.values()} == {10}
+
+
+def test_a_restart_gives_new_objects_and_events_no_used_id() -> None:
+    first, later = (Account("demo", Recipe(scale=0, until=NOW), Clock(NOW + after)) for after in (50, 5000))
+
+    for account in (first, later):
+        account.create("customer")
+
+    assert first.objects("customer")[0]["id"] != later.objects("customer")[0]["id"]
+    assert first.events()[0]["id"] != later.events()[0]["id"]
