@@ -9,6 +9,7 @@ All of them tell the coordinator through one inbox. What is committed is true wh
 windows in Postgres, and only pages in flight are fetched again.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -38,6 +39,7 @@ MOST_WAITING = 6
 # Requests in flight at first; one more whenever a page finds all writers idle, fewer on a 429.
 FIRST_IN_FLIGHT = 4
 _LATENCY_SMOOTHING = 0.2
+_LOOK_UP_EVERY_S = 0.2
 
 log = structlog.get_logger()
 
@@ -51,6 +53,13 @@ class Tools:
     source: Source
     connect: Callable[[], psycopg.Connection]
     should_yield: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """A request may go out now."""
+
+    reservation: Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ class TypeRun:
         self._in_flight_limit = float(FIRST_IN_FLIGHT)
         self._latency_s = 0.0
         self._reservation: Reservation | None = None
-        self._ready_at = 0.0
+        self._reserving = False
         self._prices_named: set[str] = set()
 
     def progress(self) -> float:
@@ -124,7 +133,7 @@ class TypeRun:
         ]
         for writer in writers:
             writer.start()
-        fetchers = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="fetcher")
+        fetchers = ThreadPoolExecutor(MAX_IN_FLIGHT + 1, thread_name_prefix="fetcher")
         try:
             with self._tools.connect() as connection:
                 return self._coordinate(BackfillStore(connection), fetchers)
@@ -148,17 +157,18 @@ class TypeRun:
             self._handle_inbox(fetchers)
 
     def _send_what_may(self, store: BackfillStore, fetchers: ThreadPoolExecutor) -> None:
-        while self._has_room():
-            if self._reservation is None:
-                self._reservation = self._tools.source.reserve(self._type)
-                self._ready_at = time.monotonic() + self._reservation.wait_s
-            if time.monotonic() < self._ready_at:
-                return
+        """Pays for a request first, and decides what to ask for when it may go out: a paid one keeps until there is work."""
+        if not self._has_room():
+            return
+        if self._reservation:
             window = self._plan.next_to_send() or self._split(store, self._reservation)
             if window is None:
                 return
             self._reservation = None
             fetchers.submit(self._fetch, window, params(self._type, window))
+        if not self._reserving:
+            self._reserving = True
+            fetchers.submit(self._reserve)
 
     def _has_room(self) -> bool:
         return self._plan.in_flight < self._in_flight_limit and self._unwritten < MOST_WAITING
@@ -173,18 +183,14 @@ class TypeRun:
         return self._plan.next_to_send()
 
     def _handle_inbox(self, fetchers: ThreadPoolExecutor) -> None:
-        """Waits for news, or until the reserved request may go out, and takes all news there is."""
-        wait_s = 0.2 if self._reservation is None else min(0.2, max(0.0, self._ready_at - time.monotonic()))
-        try:
-            news = self._inbox.get(timeout=wait_s) if wait_s or not self._has_room() else self._inbox.get_nowait()
-            while True:
-                self._handle(news, fetchers)
-                news = self._inbox.get_nowait()
-        except queue.Empty:
-            return
+        """Waits for news, but not so long that the end of the turn or a lost lease would be noticed late."""
+        with contextlib.suppress(queue.Empty):
+            self._handle(self._inbox.get(timeout=_LOOK_UP_EVERY_S), fetchers)
 
     def _handle(self, news: Any, fetchers: ThreadPoolExecutor) -> None:
         match news:
+            case _Reserved():
+                self._reserving, self._reservation = False, news.reservation
             case _Fetched():
                 self._page_arrived(news)
             case _Written():
@@ -229,6 +235,14 @@ class TypeRun:
         return self._writer_queues[window.number % WRITERS]
 
     # Fetchers' threads -------------------------------------------------------------------------------------------
+
+    def _reserve(self) -> None:
+        try:
+            reservation = self._tools.source.reserve(self._type)
+            time.sleep(reservation.wait_s)
+            self._inbox.put(_Reserved(reservation))
+        except Exception as exc:
+            self._inbox.put(_Failed(exc))
 
     def _fetch(self, window: Window, request: dict[str, str | int]) -> None:
         started = time.monotonic()

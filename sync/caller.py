@@ -42,7 +42,7 @@ class Limiter(Protocol):
     """Hands out the request budget of an account (workers/limiter.py)."""
 
     def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> Reservation: ...
-    def slow_down(self, account_id: str, endpoint: str, reason: str | None) -> None: ...
+    def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Caller:
     def _slowed_down(self, endpoint: str, exc: stripe.RateLimitError) -> StripeRateLimited:
         error = StripeRateLimited(_message(exc), status=429, request_id=exc.request_id, retry_after_s=_retry_after(exc))
         error.reason = (exc.headers or {}).get("Stripe-Rate-Limited-Reason")
-        self._limiter.slow_down(self.account_id, endpoint, error.reason)
+        self._limiter.slow_down(self.account_id, endpoint, error.reason, livemode=self.livemode)
         return error
 
 

@@ -1,13 +1,14 @@
 """Opens the Stripe account behind a team for a job or a request."""
 
-from sync.caller import PATIENT_ATTEMPTS, Caller, Limiter
+from sync import caller
+from sync.caller import PATIENT_ATTEMPTS, Caller
 from sync.connections import Connection
 from sync.errors import Conflict
 from sync.source import Source
 from sync.transport import Transport
 from sync.windows import MAX_IN_FLIGHT
 from workers.context import Context
-from workers.limiter import Limiter as RedisLimiter
+from workers.limiter import FallbackLimiter, Limiter, Rates
 
 
 def open_source(context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS) -> Source:
@@ -39,8 +40,6 @@ def source_of_key(
     )
 
 
-def make_limiter(context: Context) -> Limiter:
-    settings = context.settings
-    return RedisLimiter(
-        context.redis, account_rps=settings.stripe_account_rps, endpoint_rps=settings.stripe_endpoint_rps
-    )
+def make_limiter(context: Context) -> caller.Limiter:
+    rates = Rates(context.settings.stripe_account_rps, context.settings.stripe_endpoint_rps)
+    return FallbackLimiter(Limiter(context.redis, rates), rates)
