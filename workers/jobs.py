@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 import redis
 import structlog
-from rq import Queue, get_current_job
+from rq import Queue, Worker, get_current_job
 
 from sync.backfill import Tools
 from sync.backfills import BackfillStore
@@ -25,7 +25,7 @@ from workers.stripe_account import open_source
 # not wait for a huge one. Less than a few seconds would be spent on taking turns.
 TURN_S = 60.0
 TURN_WHILE_OTHERS_WAIT_S = 5.0
-_LOOK_AT_QUEUE_EVERY_S = 1.0
+_LOOK_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ def work_on_part(backfill_id: str, part: str) -> str:
             log.info("part.dropped", reason="the team was disconnected")
             return "dropped"
         source = open_source(context, connected)
-        tools = Tools(source, lambda: connect(context), Turn(context.redis).is_over)
+        tools = Tools(source, lambda: connect(context), Turn(context.redis, _worker_name()).is_over)
         show = Progress(context.redis, backfill_id).show
         ended = PartRun(backfill, part, mirrored(connected), tools, show).run()
         enqueue_due(context, backfill_id)
@@ -85,26 +85,33 @@ def job_context(**facts: str) -> Iterator[Context]:
             context.close()
 
 
-class Turn:
-    """When to let others work."""
+def _worker_name() -> str | None:
+    job = get_current_job()
+    return job.worker_name if job else None
 
-    def __init__(self, connection: redis.Redis) -> None:
+
+class Turn:
+    """When to let others work, or the worker stop: a deploy waits for the pages in flight, not for the turn's end."""
+
+    def __init__(self, connection: redis.Redis, worker_name: str | None) -> None:
+        self._redis = connection
+        self._worker_key = f"{Worker.redis_worker_namespace_prefix}{worker_name}"
         self._queue = Queue(BACKFILLS, connection=connection)
         self._started = self._looked = time.monotonic()
         self._over = False
 
     def is_over(self) -> bool:
         now = time.monotonic()
-        lasted_s = now - self._started
-        if lasted_s >= TURN_S:
-            self._over = True
-        elif lasted_s >= TURN_WHILE_OTHERS_WAIT_S and now - self._looked >= _LOOK_AT_QUEUE_EVERY_S:
+        if not self._over and now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
-            self._over = self._over or self._others_wait()
+            lasted_s = now - self._started
+            self._over = lasted_s >= TURN_S or self._is_wanted_elsewhere(lasted_s)
         return self._over
 
-    def _others_wait(self) -> bool:
+    def _is_wanted_elsewhere(self, lasted_s: float) -> bool:
         try:
-            return self._queue.count > 0
+            if self._redis.hexists(self._worker_key, "shutdown_requested_date"):
+                return True
+            return lasted_s >= TURN_WHILE_OTHERS_WAIT_S and self._queue.count > 0
         except redis.RedisError:
             return False
