@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     add("--account-rps", type=float, help="requests a second of an account (Stripe: 100 live, 25 sandbox)")
     add("--endpoint-rps", type=float, help="requests a second of one endpoint (Stripe: 25)")
     add("--concurrency", type=int, help="requests of an account at once")
-    add("--fault", action="append", default=[], type=parse, help="500:0.05, hang:0.01@/v1/invoices, reset:#3,7")
+    add("--fault", action="append", default=[], type=parse, help="500:0.05, hang=60:0.01@/v1/invoices, reset:#3,7")
     add("--clock-offset-s", type=float, default=0.0, help="how far Stripe's clock is ahead of this machine's")
     add("--watch-stdin", action="store_true", help="stop when stdin closes, as when the parent died")
     return parser.parse_args()

@@ -1,7 +1,7 @@
 """Faults on purpose: which request is struck by which, by chance or by number, always the same for a seed."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scripts.sandbox.dice import Dice
 
@@ -36,16 +36,19 @@ class Fault:
             raise ValueError(f"unknown fault {self.kind!r}; there are {', '.join(KINDS)}")
 
 
-_SPEC = re.compile(r"(?P<kind>[0-9a-z-]+):(?:#(?P<numbers>[0-9,]+)|(?P<share>[0-9.]+))(?:@(?P<path>/\S*))?")
+_SPEC = re.compile(
+    r"(?P<kind>[0-9a-z-]+)(?:=(?P<seconds>[0-9.]+))?:(?:#(?P<numbers>[0-9,]+)|(?P<share>[0-9.]+))(?:@(?P<path>/\S*))?"
+)
 
 
 def parse(spec: str) -> Fault:
-    """`500:0.05`, `hang:0.01@/v1/invoices`, or `reset:#3,7` for the third and the seventh request."""
+    """`500:0.05`, `hang=60:0.01@/v1/invoices` for 60 s, or `reset:#3,7` for the third and the seventh request."""
     match = _SPEC.fullmatch(spec)
     if match is None:
-        raise ValueError(f"a fault is KIND:SHARE or KIND:#1,2, with @/path if wanted, not {spec!r}")
+        raise ValueError(f"a fault is KIND:SHARE or KIND:#1,2, with =SECONDS and @/path if wanted, not {spec!r}")
     numbers = tuple(int(number) for number in match["numbers"].split(",")) if match["numbers"] else ()
-    return Fault(match["kind"], float(match["share"] or 0), numbers, path=match["path"] or "")
+    fault = Fault(match["kind"], float(match["share"] or 0), numbers, path=match["path"] or "")
+    return replace(fault, seconds=float(match["seconds"])) if match["seconds"] else fault
 
 
 class FaultPlan:

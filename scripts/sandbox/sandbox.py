@@ -89,7 +89,8 @@ class Sandbox:
         """One request, whole: key, permission, limits, answer. Header names in lower case; never raises."""
         try:
             tenant = self.open(headers)
-            self.admit(tenant, method, path, headers)
+            operation, _ = routes.find(method, path)
+            self.admit(tenant, operation, headers)
         except Refused as refused:
             return refused.answer()
         return tenant.account.handle(method, path, params, headers)
@@ -105,18 +106,15 @@ class Sandbox:
             raise Refused(f"Invalid API Key provided: {masked(key)}", status=401)
         return self.tenant(match["name"], livemode=match["mode"] == "live")
 
-    def admit(self, tenant: Tenant, method: str, path: str, headers: Mapping[str, str]) -> str:
-        """The name of the operation asked for; refuses unknown ones, those the key may not do, and too many."""
-        operation, _ = routes.find(method, path)
+    def admit(self, tenant: Tenant, operation: routes.Operation, headers: Mapping[str, str]) -> None:
+        """Refuses what the key may not do, and what is too much."""
         key = api_key(headers.get("authorization"))
         restricted = self._restricted.get(key)
         if restricted is not None and operation.permission not in restricted.permissions:
             raise _forbidden(key, tenant.account, operation.permission)
         reason = tenant.traffic.refusal(operation.name, self.clock())
         if reason is not None:
-            headers = {"Stripe-Rate-Limited-Reason": reason}
-            raise Refused(_TOO_MANY, status=429, code="rate_limit", headers=headers)
-        return operation.name
+            raise Refused(_TOO_MANY, status=429, code="rate_limit", headers={"Stripe-Rate-Limited-Reason": reason})
 
 
 def api_key(authorization: str | None) -> str:

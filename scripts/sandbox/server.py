@@ -7,7 +7,7 @@ from email.utils import formatdate
 from random import Random
 from weakref import WeakSet
 
-from scripts.sandbox import forms
+from scripts.sandbox import forms, routes
 from scripts.sandbox.account import Broken
 from scripts.sandbox.answers import Answer, Refused
 from scripts.sandbox.control import Control
@@ -83,11 +83,13 @@ class Server:
         await self._respond_as(tenant, request, connection)
 
     async def _respond_as(self, tenant: Tenant, request: Request, connection: Connection) -> None:
-        traffic = tenant.traffic
+        traffic, endpoint = tenant.traffic, "unknown address"
         try:
-            endpoint = self.sandbox.admit(tenant, request.method, request.path, request.headers)
+            operation, _ = routes.find(request.method, request.path)
+            endpoint = operation.name
+            self.sandbox.admit(tenant, operation, request.headers)
         except Refused as refused:
-            traffic.answered(f"{request.method} refused", refused.status)
+            traffic.answered(endpoint, refused.status)
             self._send(request, connection, refused.answer())
             return
         fault = self.faults.strike(request.method, request.path)

@@ -106,6 +106,7 @@ def test_limits_of_a_running_account_can_be_changed(served: SandboxThread) -> No
 
     assert [client.get("/v1/charges")[0].status for _ in range(2)] == [200, 429]
     assert served.stats()["limited"] == {"global-rate": 1}
+    assert served.stats()["endpoints"] == {"GET /v1/charges": {"200": 1, "429": 1}}
 
 
 def test_the_process_takes_accounts_and_faults_from_its_command_line() -> None:

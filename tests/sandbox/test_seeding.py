@@ -1,8 +1,10 @@
 """The made-up business has the counts, relations and oddities that a mirror has to survive."""
 
 from collections import Counter
+from typing import ClassVar, get_args, get_origin
 
 import pytest
+import stripe
 
 from scripts.sandbox.account import Account
 from scripts.sandbox.kinds import DEFAULT_COUNTS, SUBSCRIPTION_STATUSES
@@ -120,3 +122,26 @@ def test_a_restart_gives_new_objects_and_events_no_used_id() -> None:
 
     assert first.objects("customer")[0]["id"] != later.objects("customer")[0]["id"]
     assert first.events()[0]["id"] != later.events()[0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sdk_class", "unnamed"),
+    [
+        ("customer", stripe.Customer, set()),
+        ("product", stripe.Product, {"attributes"}),
+        ("price", stripe.Price, set()),
+        ("subscription", stripe.Subscription, {"plan", "quantity"}),
+        ("invoice", stripe.Invoice, set()),
+        ("charge", stripe.Charge, {"destination", "dispute", "order"}),
+    ],
+)
+def test_objects_have_the_fields_that_the_sdk_types(
+    whole: Account, name: str, sdk_class: type[stripe.StripeObject], unnamed: set[str]
+) -> None:
+    """`unnamed` are fields that Stripe sends and its SDK leaves out."""
+    typed = {field: each for field, each in sdk_class.__annotations__.items() if get_origin(each) is not ClassVar}
+    required = {field for field, each in typed.items() if type(None) not in get_args(each)}
+
+    for obj in whole.objects(name)[:200]:
+        assert set(obj) - set(typed) == unnamed
+        assert required <= {field for field, value in obj.items() if value is not None}

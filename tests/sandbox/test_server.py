@@ -188,7 +188,7 @@ def test_a_fault_strikes_at_most_so_many_times() -> None:
 
 def test_faults_are_written_as_on_the_command_line() -> None:
     assert parse("500:0.05") == Fault("500", 0.05)
-    assert parse("hang:0.01@/v1/invoices") == Fault("hang", 0.01, path="/v1/invoices")
+    assert parse("hang=60:0.01@/v1/invoices") == Fault("hang", 0.01, path="/v1/invoices", seconds=60)
     assert parse("reset-after:#3,7") == Fault("reset-after", numbers=(3, 7))
     for wrong in ("500", "earthquake:0.1", "500:often"):
         with pytest.raises(ValueError, match="fault"):
