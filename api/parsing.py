@@ -7,7 +7,7 @@ import flask
 import marshmallow
 from webargs.flaskparser import FlaskParser
 
-from sync.errors import BadRequest
+from sync.errors import BadRequest, TooLarge
 
 
 class Parser(FlaskParser):
@@ -15,7 +15,7 @@ class Parser(FlaskParser):
 
     def load_json(self, req: flask.Request, schema: marshmallow.Schema) -> Any:
         """No body at all is `{}`. A form is refused: ignoring it would do something other than what was asked."""
-        if not req.is_json and req.get_data(cache=True):
+        if read_body(req) and not req.is_json:
             raise BadRequest("send the body as JSON, with Content-Type: application/json", code="not_json")
         try:
             return super().load_json(req, schema)
@@ -36,6 +36,15 @@ class Parser(FlaskParser):
     ) -> NoReturn:
         (problems,) = error.messages_dict.values()  # one key: where it was read from
         raise _bad_request(problems) from error
+
+
+def read_body(request: flask.Request) -> bytes:
+    """The whole body. Raises TooLarge, also where its length was not announced: Werkzeug cuts such a body at the limit."""
+    body = request.get_data(cache=True)
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        raise TooLarge("the body is too large")
+    return body
 
 
 def _bad_request(problems: Mapping[str, list[str]] | list[str]) -> BadRequest:

@@ -17,8 +17,9 @@ class Disconnect(Body):
 
 
 class StartBackfill(Body):
-    objects = Choices(tuple(OBJECT_TYPES), load_default=None)
-    createdAfter = PastTime(load_default=None)
+    # A null that a caller's mistake left there must not mirror everything.
+    objects = Choices(tuple(OBJECT_TYPES), load_default=None, allow_none=False)
+    createdAfter = PastTime(load_default=None, allow_none=False)
 
 
 class History(Body):

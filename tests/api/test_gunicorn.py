@@ -1,0 +1,119 @@
+"""The `web` line of the Procfile, as a real process."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+COMMAND = [Path(sys.executable).with_name("gunicorn"), "--config", "api/gunicorn.py", "api:create_app()"]
+START_TIMEOUT_S = 30
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def start(environment, port, tmp_path):
+    """Starts the web process; its log is in `log`."""
+    processes = []
+
+    def begin(**changes):
+        env = {"PATH": os.environ["PATH"], "PORT": str(port)} | environment | changes
+        env |= {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}", "HOME": str(tmp_path)}
+        with (tmp_path / "log").open("w") as log:
+            processes.append(subprocess.Popen(COMMAND, cwd=ROOT, env=env, stdout=log, stderr=log))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def log(tmp_path):
+    return lambda: (tmp_path / "log").read_text().splitlines()
+
+
+def test_it_serves_logs_json_and_stops_gracefully(start, port, log, tmp_path):
+    process = start()
+    _wait_until_ready(port)
+
+    answer = _request(port, "GET", "/api/auth/session", headers={"X-Request-Id": "through-gunicorn"})
+    process.send_signal(signal.SIGTERM)
+
+    assert answer.status == 401
+    assert answer.headers["X-Request-Id"] == "through-gunicorn"
+    assert process.wait(timeout=10) == 0
+    lines = [json.loads(line) for line in log()]
+    assert [line["status"] for line in lines if line.get("request_id") == "through-gunicorn"] == [401]
+    assert list(tmp_path.iterdir()) == [tmp_path / "log"]  # nothing in the home folder
+
+
+def test_a_large_body_gets_its_answer_with_and_without_a_length(start, port):
+    start()
+    _wait_until_ready(port)
+    chunks = [b'{"email": "', *[b"x" * 65_536] * 20, b'"}']
+
+    for body in (b"".join(chunks), iter(chunks)):  # http.client sends an iterator in chunks
+        answer = _request(port, "POST", "/api/auth/sign-in", body=body, headers={"Content-Type": "application/json"})
+
+        assert answer.status == 413
+        assert json.loads(answer.body)["code"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("BILLSTACK_SECRET_KEY", "short", "BILLSTACK_SECRET_KEY is malformed: it should be 32 random bytes in base64"),
+        ("DATABASE_URL", "", "DATABASE_URL is not set: it should be a URL that starts with postgresql://"),
+    ],
+)
+def test_a_bad_setting_stops_it_at_once_in_one_line(start, log, name, value, complaint):
+    process = start(**{name: value})
+
+    assert process.wait(timeout=START_TIMEOUT_S) == 1
+    (line,) = log()
+    assert line.startswith(f"billstack: {complaint}")
+
+
+class _Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+
+def _request(port, method, path, **options):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, **options)
+        return _Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def _wait_until_ready(port):
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            if _request(port, "GET", "/readyz").status == 200:
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "the web process did not get ready"
+        time.sleep(0.05)
