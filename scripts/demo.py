@@ -24,11 +24,12 @@ from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
 from scripts.servers import EmbeddedPostgres, ServerError
 from scripts.stack import Stack, StackError, is_free, running_stack
+from sync.caller import API_VERSION
 from sync.schema import schema_name
 
-STATE_DIR = ROOT / ".billstack"
 PREFERRED_PORT = 8000
 ACCOUNT = "demo"
+SECRET_KEY = f"sk_test_{ACCOUNT}"  # made up by the sandbox, worth nothing elsewhere
 EMAIL = "demo@example.com"
 TEAM = "Demo"
 # What a live account gets by default: a test account's 20 would slow a large --scale down for nothing.
@@ -64,10 +65,10 @@ class Keepsakes:
 class Demo:
     """The steps in their order; each says what it did."""
 
-    def __init__(self, options: argparse.Namespace, display: Display, keepsakes: Keepsakes) -> None:
+    def __init__(self, options: argparse.Namespace, display: Display) -> None:
         self._options = options
         self._display = display
-        self._keepsakes = keepsakes
+        self._keepsakes = Keepsakes.load(options.state_dir / "demo.json")
 
     def run(self) -> bool:
         """Whether the mirror equals the sandbox; without `--once` it stays until KeyboardInterrupt."""
@@ -81,10 +82,10 @@ class Demo:
                     "STRIPE_API_BASE": sandbox.url,
                 }
                 stack = running.enter_context(
-                    running_stack(STATE_DIR, settings=settings, port=port, on_event=self._say)
+                    running_stack(self._options.state_dir, settings=settings, port=port, on_event=self._say)
                 )
             with self._step(f"{EMAIL} signed in and connected the sandbox's account"):
-                client, team_id = self._connect(stack)
+                client, team_id = self._connect(stack, sandbox.url)
             is_ready = self._backfill(stack, client, team_id)
             is_equal = self._compare(stack, team_id, sandbox.url) and is_ready
             if self._options.once:
@@ -103,13 +104,16 @@ class Demo:
         self._say(f"Port {wanted} is taken; the dashboard gets a free one instead")
         return 0
 
-    def _connect(self, stack: Stack) -> tuple[ApiClient, str]:
+    def _connect(self, stack: Stack, sandbox_url: str) -> tuple[ApiClient, str]:
         password = self._keepsakes.password
         created = json.loads(stack.flask("create-user", "--email", EMAIL, "--password", password, "--team", TEAM))
         client = ApiClient(stack.url)
         client.sign_in(EMAIL, password)
-        client.connect(created["teamId"], f"sk_test_{ACCOUNT}")
-        return client, created["teamId"]
+        team_id = created["teamId"]
+        webhook_url = client.connect(team_id, SECRET_KEY)["webhookUrl"]
+        # The sandbox forgets its webhook endpoints when it ends, so each start registers a new one.
+        client.connect(team_id, SECRET_KEY, webhook_secret=register_webhook(sandbox_url, webhook_url))
+        return client, team_id
 
     def _backfill(self, stack: Stack, client: ApiClient, team_id: str) -> bool:
         """Shows it to its end, and whether it ended well."""
@@ -165,7 +169,8 @@ class Demo:
             self._say(f"SQL        psql '{stack.postgres.url}'")
         self._say(f"           the mirror's schema is {schema_name(team_id)}")
         self._say(f"Logs       {stack.log_dir}/")
-        self._display.say("\nCtrl-C stops everything; the data stays in .billstack/ for the next start.")
+        self._say(f"Data       {self._options.state_dir}/")
+        self._display.say("\nCtrl-C stops everything; the data stay for the next start.")
 
     def _stay(self, stack: Stack) -> NoReturn:
         while True:
@@ -188,6 +193,18 @@ class Demo:
         self._display.say(f"  {sentence}")
 
 
+def register_webhook(sandbox_url: str, webhook_url: str) -> str:
+    """Makes a webhook endpoint at the sandbox for all events, in our API version, and returns its signing secret."""
+    fields = {"url": webhook_url, "enabled_events[]": "*", "api_version": API_VERSION}
+    headers = {"Authorization": f"Bearer {SECRET_KEY}"}
+    address = f"{sandbox_url}/v1/webhook_endpoints"
+    with urllib3.PoolManager(headers=headers) as pool:
+        response = pool.request("POST", address, fields=fields, encode_multipart=False)
+    if response.status != 200:
+        raise DemoError(f"the sandbox refused a webhook endpoint: {response.json()['error']['message']}")
+    return str(response.json()["secret"])
+
+
 def main() -> int:
     options = parse_arguments()
     for stop_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: `demo &` starts with it ignored
@@ -195,11 +212,11 @@ def main() -> int:
     display = Display(sys.stdout)
     try:
         display.say("BillStack demo")
-        return 0 if Demo(options, display, Keepsakes.load(STATE_DIR / "demo.json")).run() else 1
+        return 0 if Demo(options, display).run() else 1
     except (DemoError, StackError, ServerError, ApiError) as error:
         problem = str(error)
     except (urllib3.exceptions.HTTPError, psycopg.Error) as error:
-        problem = f"{error}; see the logs in {STATE_DIR / 'logs'}"
+        problem = f"{error}; see the logs in {options.state_dir / 'logs'}"
     except KeyboardInterrupt:
         display.finish()
         display.say("\nStopped.")
@@ -219,6 +236,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--once", action="store_true", help="end after the comparison; exit 0 only if the mirror equals the sandbox")
     add("--scale", type=float, default=1.0, help="multiplies the sandbox's 9,497 objects")
     add("--port", type=int, default=PREFERRED_PORT, help=f"of the dashboard, {PREFERRED_PORT} if it is free")
+    add("--state-dir", type=Path, default=ROOT / ".billstack", help="where the data are kept; .billstack by default")
     return parser.parse_args()
 
 

@@ -1,0 +1,99 @@
+"""./scripts/demo as a person runs it: the real processes, in a state folder of the test's own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from scripts.keeper import is_running, read_stat
+from scripts.processes import wait_until
+from scripts.run_procfile import ROOT
+from scripts.servers import EmbeddedPostgres, temporary_state_dir
+from scripts.stack import is_free
+
+READY_TIMEOUT_S = 120
+
+
+@pytest.fixture
+def folder():
+    with temporary_state_dir() as folder:
+        yield folder
+
+
+def command(folder, *arguments):
+    return [sys.executable, "-m", "scripts.demo", "--state-dir", str(folder), "--scale", "0.2", *arguments]
+
+
+def run_once(folder):
+    done = subprocess.run(
+        command(folder, "--once"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=READY_TIMEOUT_S
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def staying_demo(folder):
+    """Yields the process once it has printed all it has to say, and that text."""
+    with subprocess.Popen(command(folder), cwd=ROOT, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            lines = []
+            while not lines or "Ctrl-C stops everything" not in lines[-1]:
+                lines.append(demo.stdout.readline())
+                assert lines[-1], f"the demo ended: {''.join(lines)}"
+            yield demo, "".join(lines)
+        finally:
+            demo.kill()
+
+
+def descendants(pid):
+    parents = {int(entry): read_stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
+    children = {child for child, stat in parents.items() if stat and int(stat[1]) == pid}
+    return children | {grandchild for child in children for grandchild in descendants(child)}
+
+
+def last_writes(folder):
+    with EmbeddedPostgres(folder) as postgres, psycopg.connect(postgres.url) as connection:
+        (schema,) = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'stripe\\_%'").fetchone()
+        return connection.execute(f'SELECT id, xmin::text FROM "{schema}".invoices ORDER BY id').fetchall()  # noqa: S608
+
+
+def test_the_second_demo_finds_the_data_of_the_first_and_changes_none(folder):
+    first = run_once(folder)
+    rows = last_writes(folder)
+
+    second = run_once(folder)
+
+    for output in (first, second):
+        assert re.search(r"invoice +640 compared: all equal", output)
+        assert "the mirror equals the sandbox" in output
+        assert "sk_test" not in output
+    assert last_writes(folder) == rows
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_demo(how, folder):
+    with staying_demo(folder) as (demo, output):
+        pids = descendants(demo.pid)
+
+        demo.send_signal(how)
+        demo.wait(timeout=30)
+
+        assert wait_until(lambda: not any(map(is_running, pids)), timeout_s=20)
+        assert len(pids) > 8  # Postgres, Valkey, sandbox, keeper, web with its workers, three kinds of workers
+        assert re.search(r"Dashboard +http://127\.0\.0\.1:\d+/\n +Sign-in +demo@example\.com", output)
+
+
+def test_a_port_with_a_listener_is_not_free():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        assert not is_free(port)
+
+    assert is_free(port)
