@@ -196,7 +196,6 @@ class WindowPlan:
         window.gte = window.floor
         window.lt = window.oldest + 1
         window.cursor = None
-        window.in_burst = False
         return Reopening(window.number, window.gte, window.lt)
 
     def propose_split(self, *, tokens: float, rate: float, latency_s: float) -> Split | None:
@@ -271,14 +270,14 @@ class WindowPlan:
         return _Rest(window, window.oldest, top, bottom, density=(own + below) / 2, sure_density=min(own, below))
 
     def _split(self, rest: _Rest, mid: int) -> Split:
-        """Clamps `mid`: above the floor, and not above what was met; in its oldest second the giver itself goes on."""
+        """`mid` is at most the giver's oldest second, which it finishes itself: no page before this one changes."""
         giver = rest.window
         return Split(
             giver=giver.number,
             number=max(self.windows) + 1,
             variant=giver.variant,
             floor=giver.floor,
-            mid=min(max(mid, giver.floor + 1), rest.oldest),
+            mid=max(mid, giver.floor + 1),
             expected_density=rest.density,
         )
 

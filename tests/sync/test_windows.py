@@ -328,6 +328,7 @@ def test_a_resumed_plan_splits_as_the_one_before_it() -> None:
     plan, giver = started_plan()
     new = give(plan)
     plan.page_arrived(send(plan), full_page(new.lt - 1, new.lt - DAY))
+    plan.apply_split(Split(giver.number, 2, 0, giver.floor, giver.floor + DAY, expected_density=100 / DAY))
     plan.request_failed(giver)
     rows = [
         Window(w.number, w.variant, w.gte, w.lt, w.floor, w.cursor, w.newest, w.oldest, w.pages, w.met, w.done)
@@ -336,8 +337,18 @@ def test_a_resumed_plan_splits_as_the_one_before_it() -> None:
 
     resumed = WindowPlan(rows)
 
+    assert (
+        [_older(resumed, number) for number in range(3)]
+        == [_older(plan, number) for number in range(3)]
+        == [2, None, 1]
+    )
     assert split(resumed) == split(plan)
     assert resumed.estimated_remaining() == pytest.approx(plan.estimated_remaining(), rel=0.01)
+
+
+def _older(plan: WindowPlan, number: int) -> int | None:
+    older = plan.windows[number].older
+    return older.number if older else None
 
 
 def test_the_rest_is_estimated_by_density() -> None:

@@ -100,13 +100,16 @@ class _Run:
         split = self.plan.propose_split(tokens=tokens, rate=25, latency_s=0.4)
         if split is None:
             return None
+        oldest = self.plan.windows[split.giver].oldest
+        assert oldest is not None
+        assert split.mid <= oldest, "what was answered before stays the giver's"
         self.write_split(split)
         self.plan.apply_split(split)
         return self.plan.next_to_send()
 
     def write_split(self, split: Split) -> None:
         giver = self.rows[split.giver]
-        assert giver.floor == split.floor < split.mid <= giver.lt
+        assert giver.floor == split.floor < split.mid
         assert not giver.done
         giver.floor = split.mid
         self.rows[split.number] = Window(split.number, split.variant, split.floor, split.mid, split.floor)
