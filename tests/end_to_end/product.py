@@ -1,0 +1,123 @@
+"""The whole product on this machine for a test: the Procfile's processes, a sandbox Stripe, and a signed-in user."""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import urllib3
+
+from scripts.api_client import ApiClient
+from scripts.comparison import compare_with_sandbox
+from scripts.sandbox.running import SandboxProcess
+from scripts.stack import Stack, running_stack
+from sync.schema import schema_name
+
+PASSWORD = "correct horse battery"
+# Much above what a sandbox without limits needs: the tests are about truth, not about speed.
+FAST = {"STRIPE_ACCOUNT_RPS": "2000", "STRIPE_ENDPOINT_RPS": "1000"}
+
+
+@dataclass(slots=True)
+class Product:
+    """One team, connected to the sandbox's account `demo`."""
+
+    stack: Stack
+    sandbox: SandboxProcess
+    client: ApiClient
+    team_id: str
+
+    def backfill(self, timeout_s: float = 120, **request: Any) -> dict[str, Any]:
+        """Starts one and waits for its end; returns the last status."""
+        self.client.start_backfill(self.team_id, **request)
+        return self.wait_while_syncing(timeout_s)
+
+    def wait_while_syncing(self, timeout_s: float = 120) -> dict[str, Any]:
+        return self.wait_for(lambda status: status["syncStatus"] != "syncing", timeout_s)
+
+    def wait_for(self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_s
+        while not condition(status := self.client.status(self.team_id)):
+            assert time.monotonic() < deadline, f"waited {timeout_s} s; the status is {json.dumps(status)}"
+            time.sleep(0.1)
+        return status
+
+    def differences(self) -> list[str]:
+        """Empty when the mirror equals the sandbox object for object."""
+        compared = compare_with_sandbox(self.stack.postgres.url, self.team_id, self.sandbox.url, "demo")
+        return [f"{each.object_type}: {each}" for each in compared if not each.is_equal]
+
+    def stripe(self, method: str, path: str, **fields: str) -> dict[str, Any]:
+        """A request to the sandbox as the merchant would make it."""
+        headers = {"Authorization": "Bearer sk_test_demo", "Content-Type": "application/x-www-form-urlencoded"}
+        answer = urllib3.request(method, self.sandbox.url + path, body=urlencode(fields), headers=headers)
+        assert answer.status == 200, answer.data
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def slow_stripe(self, latency_ms: int) -> None:
+        self.sandbox.call("PUT", "latency", ms=latency_ms)
+
+    def sql(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        """`{team}` in the statement is the team's schema."""
+        with psycopg.connect(self.stack.postgres.url, autocommit=True) as connection:
+            text = statement.replace("{team}", schema_name(self.team_id))
+            return connection.execute(text.encode(), params).fetchall()
+
+    def work_horses(self) -> list[int]:
+        """The processes that run a backfill's jobs at this moment: the pool's workers' children."""
+        workers = children(self.stack.processes.pids()["worker"])
+        return [horse for worker in workers for horse in children(worker)]
+
+    def kill_work_horse(self) -> bool:
+        """`kill -9` of one of them; False when none runs."""
+        horses = self.work_horses()
+        if horses:
+            os.kill(horses[0], signal.SIGKILL)
+        return bool(horses)
+
+
+@contextmanager
+def running_product(
+    state_dir: Path, *sandbox_arguments: str, settings: dict[str, str] | None = None
+) -> Iterator[Product]:
+    """Starts everything and connects one team."""
+    with SandboxProcess(*sandbox_arguments) as sandbox:
+        environment = {
+            **FAST,
+            **(settings or {}),
+            "BILLSTACK_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "STRIPE_API_BASE": sandbox.url,
+        }
+        with running_stack(state_dir, settings=environment) as stack:
+            client, team_id = sign_up(stack, "owner@example.com", "Acme")
+            client.connect(team_id, "sk_test_demo")
+            yield Product(stack, sandbox, client, team_id)
+
+
+def sign_up(stack: Stack, email: str, team: str) -> tuple[ApiClient, str]:
+    """A signed-in owner and the team's id."""
+    created = json.loads(stack.flask("create-user", "--email", email, "--password", PASSWORD, "--team", team))
+    client = ApiClient(stack.url)
+    client.sign_in(email, PASSWORD)
+    return client, created["teamId"]
+
+
+def children(pid: int) -> list[int]:
+    """The pids of a process' children; none when it is gone."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, task.read_text().split())
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,88 @@
+"""The main job over HTTP, on the Procfile's processes: connect, backfill, watch, and a mirror that equals Stripe."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.api_client import ApiError
+from scripts.servers import temporary_state_dir
+from tests.end_to_end.product import Product, running_product, sign_up
+
+
+@pytest.fixture(scope="module")
+def product() -> Iterator[Product]:
+    with temporary_state_dir() as folder, running_product(folder) as product:
+        yield product
+
+
+def test_a_full_backfill_ends_with_a_mirror_equal_to_stripe_and_exact_counts(product):
+    status = product.backfill()
+
+    assert status["syncStatus"] == "ready"
+    assert {name: result["synced"] for name, result in status["result"].items()} == {
+        "customer": 1250, "product": 15, "price": 42, "subscription": 890, "invoice": 3200, "charge": 4100,
+    }  # fmt: skip
+    assert all(result["status"] == "ready" and result["progress"] == 1.0 for result in status["result"].values())
+    assert product.differences() == []
+
+
+def test_a_second_backfill_of_an_unchanged_account_rewrites_no_row(product):
+    product.backfill()
+    before = product.sql(
+        "SELECT id, xmin::text FROM {team}.invoices UNION ALL SELECT id, xmin::text FROM {team}.prices"
+    )
+
+    status = product.backfill()
+
+    after = product.sql("SELECT id, xmin::text FROM {team}.invoices UNION ALL SELECT id, xmin::text FROM {team}.prices")
+    assert status["syncStatus"] == "ready"
+    assert sorted(after) == sorted(before)
+
+
+def test_what_was_deleted_at_stripe_while_nobody_listened_becomes_a_tombstone(product):
+    product.backfill()
+    [(customer_id,)] = product.sql("SELECT id FROM {team}.customers WHERE deleted_at IS NULL ORDER BY id LIMIT 1")
+    product.stripe("DELETE", f"/v1/customers/{customer_id}")
+
+    status = product.backfill(objects=["customer"])
+
+    [(deleted,)] = product.sql("SELECT deleted_at IS NOT NULL FROM {team}.customers WHERE id = %s", customer_id)
+    assert deleted
+    assert status["result"]["customer"]["synced"] == 1249
+
+
+def test_the_same_request_while_it_runs_gives_the_running_one_and_another_is_a_conflict(product):
+    product.slow_stripe(300)
+    first = product.client.start_backfill(product.team_id)
+
+    same = product.client.start_backfill(product.team_id)
+    with pytest.raises(ApiError) as other:
+        product.client.start_backfill(product.team_id, objects=["customer"])
+
+    product.slow_stripe(0)
+    product.wait_while_syncing()
+    assert (same["message"], same["backfillId"]) == ("Backfill already running", first["backfillId"])
+    assert (other.value.status, other.value.code) == (409, "backfill_in_progress")
+
+
+def test_a_canceled_backfill_leaves_the_status_as_it_was_and_is_never_resumed(product):
+    before = product.backfill()
+    product.slow_stripe(500)
+    canceled = product.client.start_backfill(product.team_id)["backfillId"]
+
+    product.client.call("POST", f"/api/billstack/teams/{product.team_id}/stripe/backfill/cancel", {})
+
+    status = product.client.status(product.team_id)
+    product.slow_stripe(0)
+    history = product.client.call("GET", f"/api/billstack/teams/{product.team_id}/stripe/backfills")
+    assert (status["syncStatus"], status["backfill"]["id"]) == (before["syncStatus"], before["backfill"]["id"])
+    assert [entry["status"] for entry in history["backfills"] if entry["id"] == canceled] == ["canceled"]
+
+
+def test_another_team_does_not_exist_for_a_stranger(product):
+    stranger, _ = sign_up(product.stack, "stranger@example.com", "Strangers")
+
+    with pytest.raises(ApiError) as refused:
+        stranger.status(product.team_id)
+
+    assert refused.value.status == 404

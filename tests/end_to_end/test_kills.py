@@ -1,0 +1,63 @@
+"""kill -9 of any process, and servers that go away, in the middle of a backfill: nothing is lost or counted twice."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from scripts.servers import temporary_state_dir
+from tests.end_to_end.product import Product, running_product
+
+# A killed worker's job is picked up within 60 s; the rest is the backfill itself on a busy machine.
+PATIENCE_S = 150.0
+EXACT = {"customer": 1250, "product": 15, "price": 42, "subscription": 890, "invoice": 3200, "charge": 4100}
+
+
+def kill_process(name: str) -> Callable[[Product], None]:
+    return lambda product: product.stack.processes.kill(name)
+
+
+def kill_work_horse(product: Product) -> None:
+    assert product.kill_work_horse()
+
+
+def kill_postgres(product: Product) -> None:
+    product.stack.postgres.kill()
+    time.sleep(1)
+    product.stack.postgres.start()
+
+
+def restart_redis_empty(product: Product) -> None:
+    product.stack.redis.restart()
+    with redis.Redis.from_url(product.stack.redis.url) as connection:
+        connection.flushall()
+
+
+@pytest.fixture(scope="module")
+def product() -> Iterator[Product]:
+    with temporary_state_dir() as folder, running_product(folder, settings={"STRIPE_ENDPOINT_RPS": "12"}) as product:
+        yield product
+
+
+@pytest.mark.parametrize(
+    "strike",
+    [
+        pytest.param(kill_work_horse, id="work-horse"),
+        pytest.param(kill_process("worker"), id="worker"),
+        pytest.param(restart_redis_empty, id="redis-empty"),
+        pytest.param(kill_process("web"), id="web", marks=pytest.mark.slow),
+        pytest.param(kill_process("scheduler"), id="scheduler", marks=pytest.mark.slow),
+        pytest.param(kill_postgres, id="postgres", marks=pytest.mark.slow),
+    ],
+)
+def test_a_backfill_survives_the_death_of_anything_with_an_exact_mirror_and_exact_counts(product, strike):
+    product.client.start_backfill(product.team_id)
+    product.wait_for(lambda status: status["result"]["charge"]["synced"] > 500)
+
+    strike(product)
+
+    status = product.wait_while_syncing(PATIENCE_S)
+    assert status["syncStatus"] == "ready", status
+    assert {name: result["synced"] for name, result in status["result"].items()} == EXACT
+    assert product.differences() == []
