@@ -77,7 +77,8 @@ def _check() -> None:
 
 
 def _refuse_api_key() -> None:
-    if request.headers.get("Authorization", "").startswith("Bearer bs_"):
+    given = request.authorization
+    if given and given.type == "bearer" and (given.token or "").startswith("bs_"):
         raise Forbidden("an API key does not reach this endpoint: sign in and use the session")
 
 

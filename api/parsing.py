@@ -19,8 +19,8 @@ class Parser(FlaskParser):
             raise BadRequest("send the body as JSON, with Content-Type: application/json", code="not_json")
         try:
             return super().load_json(req, schema)
-        except RecursionError as exc:
-            raise BadRequest("the body is nested too deeply", code="not_json") from exc
+        except (RecursionError, ValueError) as exc:  # nested too deeply, or a number of thousands of digits
+            raise BadRequest("the body is JSON that no honest caller sends", code="not_json") from exc
 
     def _handle_invalid_json_error(self, error: Exception, req: flask.Request, *args: Any, **kwargs: Any) -> NoReturn:
         raise BadRequest("the body is not valid JSON in UTF-8", code="not_json") from error

@@ -54,6 +54,20 @@ def test_an_api_key_reaches_no_team_endpoint(app, client):
         assert client.open(address, method=method, headers=JSON | API_KEY).status_code == 403, address
 
 
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
+def test_the_scheme_of_an_api_key_has_no_case(client, scheme):
+    answer = client.get(f"{TEAM_PREFIX}team_x/stripe/status", headers={"Authorization": f"{scheme} bs_{'0' * 48}"})
+
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("value", ["Basic YTpi", "Bearer", "Bearer sk_test_demo", "nonsense", "Basic \x00"])
+def test_other_authorization_is_none(owner, client, value):
+    """A proxy's own password does not get in the way of a session."""
+    assert client.get("/api/auth/session", headers={"Authorization": value}).status_code == 401
+    assert owner.client.get("/api/auth/session", headers={"Authorization": value}).status_code == 200
+
+
 def test_an_api_key_is_refused_even_beside_a_session(app, owner):
     for method, address in _calls(app, owner.team_id, only_teams=True):
         assert owner.client.open(address, method=method, headers=JSON | API_KEY).status_code == 403, address

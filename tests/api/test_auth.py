@@ -195,7 +195,9 @@ def test_a_bad_body_names_the_field_and_what_is_allowed(client, body, sentence):
     assert answer.json["code"] == "invalid_field"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"text"', "5", "null", "[" * 100_000, b"\xff\xfe", '{"email": NaN}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '"text"', "5", "null", "[" * 100_000, b"\xff\xfe", '{"email": NaN}', '{"email": ' + "9" * 5000]
+)
 def test_a_body_that_is_no_json_object_is_400(client, text):
     answer = client.post(SIGN_IN, data=text, content_type="application/json")
 

@@ -1,5 +1,8 @@
 """rq-dashboard at /rq works with our RQ, for owners only."""
 
+from dataclasses import replace
+from urllib.parse import urlsplit
+
 import pytest
 import redis
 from rq import Queue, SimpleWorker
@@ -99,3 +102,25 @@ def test_a_job_that_is_gone_is_404(owner):
 @pytest.mark.parametrize("role", ["admin", "viewer"])
 def test_whoever_owns_no_team_is_403(new_member, role):
     assert new_member(role).client.get(QUEUES).status_code == 403
+
+
+def test_redis_away_is_503(new_app, settings, owner):
+    away = new_app(replace(settings, redis_url="redis://127.0.0.1:1")).test_client()
+    away.set_cookie("billstack_session", owner.client.get_cookie("billstack_session").value)
+
+    answer = away.get(QUEUES)
+
+    assert answer.status_code == 503
+    assert answer.json["code"] == "redis_unavailable"
+    assert answer.headers["Retry-After"]
+
+
+def test_the_password_of_redis_is_used_and_not_shown(settings, owner):
+    password = urlsplit(settings.redis_url).password
+    if not password:
+        pytest.skip("this Redis has no password")
+
+    page = owner.client.get("/rq/")
+
+    assert "RQ dashboard" in page.text
+    assert password not in page.text

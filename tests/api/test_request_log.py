@@ -28,14 +28,21 @@ def test_every_answer_carries_one(client, address):
 
 
 def test_every_request_is_one_line_of_json_with_its_id(log_lines, client):
-    client.get("/api/auth/session?secretKey=sk_test_leak", headers={"X-Request-Id": "given-1"})
+    client.get("/api/auth/session?secretKey=sk_test_leaked", headers={"X-Request-Id": "given-1"})
 
     (line,) = [line for line in log_lines() if line["event"] == "request.answered"]
     assert line["request_id"] == "given-1"
     assert (line["method"], line["path"], line["status"]) == ("GET", "/api/auth/session", 401)
     assert line["level"] == "info"
     assert line["timestamp"].endswith("Z")
-    assert "sk_test_leak" not in json.dumps(line)
+    assert "leaked" not in json.dumps(line)
+
+
+def test_a_key_in_an_address_is_cut(log_lines, client):
+    client.get("/api/sk_test_leaked/connect")
+
+    (line,) = log_lines()
+    assert line["path"] == "/api/sk_test_…"
 
 
 def test_the_team_is_in_the_line(log_lines, owner):

@@ -1,9 +1,13 @@
 """Connect, status, backfill, cancel, history over HTTP, against a sandbox Stripe."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from api import stripe_schemas as schemas
 from scripts.sandbox.running import SandboxThread
@@ -41,6 +45,13 @@ def connected(owner):
 def backfill(connected):
     """Posts a backfill of the connected team."""
     return lambda body=None: connected.client.post(f"{connected.stripe}/backfill", json=body or {})
+
+
+@pytest.fixture
+def backfill_any(connected):
+    """Posts whatever JSON can spell."""
+    address = f"{connected.stripe}/backfill"
+    return lambda body: connected.client.post(address, data=json.dumps(body), content_type="application/json")
 
 
 def status_of(member):
@@ -345,6 +356,24 @@ def test_several_mistakes_are_told_at_once(backfill):
     answer = backfill({"objects": [], "createdAfter": "soon"})
 
     assert answer.json["error"] == f"{OBJECTS_SENTENCE}; {TIME_SENTENCE}"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["objects", "createdAfter", "x"]) | st.text(), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(body=JSON)
+@settings_of_hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_whatever_crashes(backfill_any, body):
+    answer = backfill_any(body)
+
+    assert answer.status_code in (200, 202, 400, 409)
+    assert "error" in answer.json or answer.json["success"]
 
 
 def test_the_request_id_goes_with_the_backfill(connected, database):
