@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
+from rq import SimpleWorker
 
 from api import stripe_schemas as schemas
 from scripts.sandbox.running import SandboxThread
@@ -434,6 +436,44 @@ def test_a_bad_limit_names_the_range(owner, limit):
 
     assert answer.status_code == 400
     assert answer.json["error"] == "limit must be a whole number from 1 to 100"
+
+
+@pytest.fixture
+def work(environment, stripe_url, monkeypatch):
+    """Does the jobs that wait, in this process."""
+    for name, value in (environment | {"STRIPE_API_BASE": stripe_url}).items():
+        monkeypatch.setenv(name, value)
+
+    def run():
+        with redis.Redis.from_url(environment["REDIS_URL"]) as connection:
+            SimpleWorker(["backfills"], connection=connection).work(burst=True, logging_level="CRITICAL")
+
+    return run
+
+
+def test_a_finished_backfill_is_ready_in_status_and_history(connected, backfill, work):
+    backfill_id = backfill({"objects": ["customer", "product"]}).json["backfillId"]
+
+    work()
+
+    status = status_of(connected)
+    schemas.StatusAnswer().load(status)
+    assert status["syncStatus"] == "ready"
+    assert status["lastSyncedAt"] == status["backfill"]["finishedAt"]
+    assert status["result"]["customer"] == {"synced": 12, "status": "ready", "progress": 1.0, "error": None}
+    history = connected.client.get(f"{connected.stripe}/backfills").json
+    schemas.HistoryAnswer().load(history)
+    assert [(past["id"], past["status"]) for past in history["backfills"]] == [(backfill_id, "ready")]
+    assert history["backfills"][0]["result"]["customer"]["synced"] == 12
+
+
+def test_connecting_again_keeps_the_mirror_and_its_status(connected, backfill, work):
+    backfill({"objects": ["product"]})
+    work()
+
+    again = connected.client.post(f"{connected.stripe}/connect", json=CONNECT)
+
+    assert again.json["syncStatus"] == "ready"
 
 
 def test_a_viewer_reads_everything(connected, new_member):
