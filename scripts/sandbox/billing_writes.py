@@ -120,7 +120,7 @@ def _changed_items(state: State, id: str, given: list[Json]) -> list[Json]:
     children = {item["id"]: item for item in state.children("subscription", id)}
     for item in given:
         known = item.get("id")
-        if known is None:
+        if not isinstance(known, str):
             added = _new_item(state, id, item)
             children[added["id"]] = added
         elif known not in children:

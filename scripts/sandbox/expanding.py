@@ -3,6 +3,7 @@
 from typing import Any
 
 from scripts.sandbox.answers import Answer, Refused, decode, encode
+from scripts.sandbox.forms import plain_text
 from scripts.sandbox.state import State
 
 _TYPE_OF_PREFIX = {
@@ -19,7 +20,7 @@ def expanded(state: State, answer: Answer, expand: Any) -> Answer:
     """The answer with these paths expanded. `total_count` cannot be any more (stripe-facts.md, section 1.6)."""
     body = decode(answer.body)
     for path in expand if isinstance(expand, list) else [expand]:
-        _expand(state, body, path.split("."), path)
+        _expand(state, body, plain_text(path, "expand").split("."), path)
     return Answer(answer.status, encode(body), answer.headers)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scripts.sandbox.answers import Refused
-from scripts.sandbox.forms import Params, boolean, whole_number
+from scripts.sandbox.forms import Params, boolean, plain_text, whole_number
 from scripts.sandbox.shapes import Json
 
 Field = Callable[[Any, str], Any]
@@ -14,9 +14,7 @@ _MAX_METADATA_KEYS = 50
 
 def text(value: Any, param: str) -> str | None:
     """An empty text unsets."""
-    if not isinstance(value, str):
-        raise Refused(f"Invalid string: {value}", param=param)
-    return value or None
+    return plain_text(value, param) or None
 
 
 def integer(value: Any, param: str) -> int:
@@ -53,8 +51,10 @@ def one_of(*allowed: str) -> Field:
     return read
 
 
-def read(params: Params, fields: Mapping[str, Field], required: tuple[str, ...] = ()) -> Json:
+def read(params: Any, fields: Mapping[str, Field], required: tuple[str, ...] = ()) -> Json:
     """The given parameters, converted; `metadata` and `expand` are known everywhere and not among them."""
+    if not isinstance(params, dict):
+        raise Refused(f"Invalid object: {params}")
     for name in required:
         if params.get(name) in (None, ""):
             raise Refused(f"Missing required param: {name}.", code="parameter_missing", param=name)
@@ -76,7 +76,7 @@ def merge_metadata(obj: Json, params: Params) -> None:
         given = {str(at): value for at, value in enumerate(given)}
     if not isinstance(given, dict):
         raise Refused("Invalid object", param="metadata")
-    merged = {**obj["metadata"], **given}
+    merged = {**obj["metadata"], **{name: plain_text(value, "metadata") for name, value in given.items()}}
     obj["metadata"] = {name: value for name, value in merged.items() if value != ""}
     if len(obj["metadata"]) > _MAX_METADATA_KEYS:
         raise Refused(f"You can only have {_MAX_METADATA_KEYS} metadata keys.", param="metadata")

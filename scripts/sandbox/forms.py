@@ -9,6 +9,7 @@ from scripts.sandbox.answers import Refused
 
 Params = dict[str, Any]
 
+_MAX_INTEGER = 2**63 - 1
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -39,11 +40,11 @@ def _put(target: Params, keys: list[str], value: Any) -> None:
 
 
 def _lists(value: Any) -> Any:
-    """Dictionaries whose keys count from zero were lists; everything else becomes text as it is on the wire."""
+    """Dictionaries whose keys count from zero were lists; the rest becomes text as on the wire, None an empty one."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
+    if value is None or isinstance(value, int):
+        return "" if value is None else str(value)
     if isinstance(value, list | tuple):
         return [_lists(each) for each in value]
     if isinstance(value, dict):
@@ -55,11 +56,21 @@ def _lists(value: Any) -> Any:
 
 
 def whole_number(value: Any, param: str) -> int:
-    """An integer parameter, or Stripe's refusal of it."""
+    """An integer parameter of at most 64 bits, or Stripe's refusal of it."""
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError):
         raise Refused(f"Invalid integer: {value}", code="parameter_invalid_integer", param=param) from None
+    if abs(number) > _MAX_INTEGER:
+        raise Refused(f"Invalid integer: {value}", code="parameter_invalid_integer", param=param)
+    return number
+
+
+def plain_text(value: Any, param: str) -> str:
+    """A text that is neither a list nor an object."""
+    if not isinstance(value, str):
+        raise Refused(f"Invalid string: {value}", param=param)
+    return value
 
 
 def boolean(value: Any, param: str) -> bool:

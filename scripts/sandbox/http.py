@@ -74,7 +74,11 @@ class Connection(asyncio.Protocol):
 
     async def _answer_waiting(self) -> None:
         while self._waiting and not self._transport.is_closing():
-            await self._respond(self._waiting.popleft(), self)
+            try:
+                await self._respond(self._waiting.popleft(), self)
+            except Exception:
+                self.close()  # a mistake of ours: the client sees it at once, the log says where
+                raise
 
     def _next_request(self) -> Request | None:
         end = self._buffer.find(b"\r\n\r\n")
@@ -114,8 +118,9 @@ class Connection(asyncio.Protocol):
 
     def reset(self) -> None:
         """Ends the connection as a crashed peer does, with RST."""
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
+        if not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self._transport.abort()
 
 
 def _head(status: int, headers: Headers) -> bytes:

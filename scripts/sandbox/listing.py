@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.sandbox.answers import Answer, Refused, encode, no_such
-from scripts.sandbox.forms import Params, whole_number
+from scripts.sandbox.forms import Params, plain_text, whole_number
 from scripts.sandbox.kinds import Filter, Kind
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
@@ -50,7 +50,9 @@ def paging(params: Params) -> Paging:
         raise Refused("This value must be greater than or equal to 1.", param="limit")
     if limit > MAX_LIMIT:
         raise Refused(f"This value must be less than or equal to {MAX_LIMIT}.", param="limit")
-    after, before = params.get("starting_after"), params.get("ending_before")
+    after, before = (
+        plain_text(params[name], name) if name in params else None for name in ("starting_after", "ending_before")
+    )
     if after is not None and before is not None:
         raise Refused("You can only specify one of these parameters: starting_after, ending_before.")
     return Paging(limit, after, before)
@@ -112,9 +114,8 @@ def _accepted(name: str, rule: Filter, params: Params) -> frozenset[str] | None:
     if value is None:
         return rule.default
     if isinstance(value, list):
-        return frozenset(value)
-    if not isinstance(value, str):
-        raise Refused(f"Invalid string: {value}", param=name)
+        return frozenset(plain_text(each, name) for each in value)
+    value = plain_text(value, name)
     if rule.allowed and value not in rule.allowed:
         raise Refused(f"Invalid {name}: must be one of {', '.join(rule.allowed)}", param=name)
     return rule.accepted(value)

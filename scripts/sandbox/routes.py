@@ -50,6 +50,11 @@ def find(method: str, path: str) -> tuple[Operation, str]:
     raise unrecognized(method, path)
 
 
+def patterns() -> list[tuple[str, str]]:
+    """Method and pattern of every operation."""
+    return list(_OPERATIONS)
+
+
 def _with_expansion(state: State, answer: Answer, params: Params) -> Answer:
     return expanded(state, answer, params["expand"]) if "expand" in params else answer
 

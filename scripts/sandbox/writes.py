@@ -3,7 +3,7 @@
 from scripts.sandbox import charge_shapes, shapes
 from scripts.sandbox.answers import Refused, decode, encode, no_such
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
-from scripts.sandbox.forms import Params
+from scripts.sandbox.forms import Params, whole_number
 from scripts.sandbox.kinds import CHARGE, CUSTOMER, PRICE, PRODUCT, WEBHOOK_ENDPOINT
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
@@ -131,7 +131,9 @@ def create_price(state: State, params: Params, *, listed: bool = True) -> Json:
     every = given.get("recurring")
     if every is not None:
         _check_interval(every)
-        price["recurring"] = shapes.recurring(every["interval"], int(every.get("interval_count") or 1))
+        price["recurring"] = shapes.recurring(
+            every["interval"], whole_number(every.get("interval_count") or 1, "recurring[interval_count]")
+        )
         price["type"] = "recurring"
     price.update({name: value for name, value in given.items() if name in _PRICE_UPDATE})
     merge_metadata(price, params)

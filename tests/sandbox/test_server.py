@@ -33,7 +33,7 @@ class Client:
         return answer, answer.read()
 
     def get(self, path: str, **params: str) -> tuple[http.client.HTTPResponse, bytes]:
-        return self.ask("GET", path, **params)
+        return self.ask("GET", path, None, **params)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The real SDK cannot tell the sandbox from Stripe."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ def client_of(served: SandboxThread, key: str = "sk_test_demo") -> stripe.Stripe
 
 
 @pytest.fixture
-def client(served: SandboxThread) -> Iterator[stripe.StripeClient]:
+def client(served: SandboxThread) -> stripe.StripeClient:
     return client_of(served)
 
 
@@ -143,6 +142,8 @@ def test_the_account_and_its_modes(served: SandboxThread, client: stripe.StripeC
     live = client_of(served, "sk_live_demo")
 
     assert client.v1.accounts.retrieve_current().id == live.v1.accounts.retrieve_current().id
-    assert client.v1.accounts.retrieve_current().settings.dashboard.display_name == "Demo"
+    settings = client.v1.accounts.retrieve_current().settings
+    assert settings is not None
+    assert settings.dashboard.display_name == "Demo"
     assert client.v1.charges.list().data[0].livemode is False
     assert live.v1.charges.list().data[0].livemode is True
