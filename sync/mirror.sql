@@ -113,7 +113,8 @@ WHERE id = %(id)s;
 
 -- name: put_fetched
 -- A fetched object replaces the row that was there when the fetch began, and any row wholly older than the fetch. Says
--- which: written · equal (left alone) · changed (somebody wrote the row meanwhile: fetch again).
+-- which: written · equal (left alone) · changed (somebody wrote the row meanwhile: fetch again). With `advance`, an equal
+-- row takes the fetch's time: an event that the fetch settles will not come again, and one before it may still come.
 WITH equal AS MATERIALIZED (
     SELECT id
     FROM {team}.{table}
@@ -127,9 +128,16 @@ written AS (
     SET raw = excluded.raw, as_of = excluded.as_of, as_of_until = excluded.as_of_until, deleted_at = NULL, synced_at = now()
     WHERE mirror.xmin::text = %(version)s OR mirror.as_of_until < excluded.as_of
     RETURNING 1
+),
+advanced AS (
+    UPDATE {team}.{table} AS mirror
+    SET as_of = greatest(mirror.as_of, %(as_of)s), as_of_until = greatest(mirror.as_of_until, %(as_of_until)s)
+    FROM equal
+    WHERE %(advance)s AND mirror.id = equal.id AND mirror.raw = %(raw)s AND mirror.deleted_at IS NULL
+    RETURNING 1
 )
 SELECT CASE
-    WHEN EXISTS (SELECT FROM equal) THEN 'equal'
+    WHEN EXISTS (SELECT FROM advanced) OR EXISTS (SELECT FROM equal) AND NOT %(advance)s THEN 'equal'
     WHEN EXISTS (SELECT FROM written) THEN 'written'
     ELSE 'changed'
 END;
@@ -243,22 +251,6 @@ ORDER BY named_prices.id;
 
 -- name: forget_seen
 TRUNCATE {team}.seen, {team}.named_prices;
-
--- name: is_live
-SELECT 1
-FROM {team}.{table}
-WHERE id = %(id)s AND deleted_at IS NULL;
-
--- name: keep_checked
--- Windows of earlier backfills go when a new one begins; until when they looked stays known.
-INSERT INTO {team}.checked AS known (type, until)
-SELECT windows.type, max(windows.checked_until)
-FROM billstack.windows
-JOIN billstack.backfills ON backfills.id = windows.backfill_id
-WHERE backfills.team_id = %(team_id)s AND windows.checked_until IS NOT NULL
-GROUP BY windows.type
-ON CONFLICT (type) DO UPDATE
-SET until = greatest(known.until, excluded.until);
 
 -- name: keep_checked
 -- Windows of earlier backfills go when a new one begins; until when they looked stays known.

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
 from sync.backfills import BackfillStore
 from sync.caller import Answer
-from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.object_types import OBJECT_TYPES, ObjectType, head_struct
 from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
 from sync.windows import Window
 from tests.factories import Json, encoded, listed
@@ -116,6 +117,11 @@ def page_of(
         has_more=has_more,
         **{**edges, **fields},
     )
+
+
+def head(about: Json) -> Any:
+    """What Python reads of a listed object."""
+    return msgspec.convert(about, head_struct(OBJECT_TYPES[about["object"]]))
 
 
 def mirror(store: MirrorStore, key: WindowKey, page: MirrorPage, object_type: ObjectType = CUSTOMER) -> MirroredPage:

@@ -1,0 +1,54 @@
+"""Annotated SQL files: every block is found, names are bound as identifiers, and none is left over."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sync import backfills, connections, ledger, store
+from sync.sql import Queries
+
+SQL_FILES = sorted(Path(store.__file__).parent.glob("*.sql"))
+MODULE_OF = {"backfills": backfills, "connections": connections, "ledger": ledger, "mirror": store}
+
+
+def names_in(path: Path) -> list[str]:
+    return re.findall(r"^-- name: (\w+)$", path.read_text(), re.MULTILINE)
+
+
+def write(folder: Path, text: str) -> Queries:
+    path = folder / "some.sql"
+    path.write_text(text)
+    return Queries(path)
+
+
+def test_a_block_goes_from_its_name_to_the_next(tmp_path: Path) -> None:
+    queries = write(
+        tmp_path, "-- About the file.\n\n-- name: one\n-- Why.\nSELECT 1;\n\n-- name: two\nSELECT 2;\n"
+    ).bind()
+
+    assert "SELECT 1" in queries["one"]
+    assert "SELECT 2" not in queries["one"]
+    assert "SELECT 2" in queries["two"]
+
+
+def test_bound_names_are_quoted_as_identifiers(tmp_path: Path) -> None:
+    queries = write(tmp_path, "-- name: one\nSELECT 1 FROM {team}.{table};\n")
+
+    statement = queries.bind(team='stripe_"; DROP SCHEMA billstack; --', table="customers")["one"]
+
+    assert '"stripe_""; DROP SCHEMA billstack; --"."customers"' in statement
+
+
+@pytest.mark.parametrize("path", SQL_FILES, ids=lambda path: path.stem)
+def test_no_block_hides_another_of_its_name(path: Path) -> None:
+    names = names_in(path)
+
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", SQL_FILES, ids=lambda path: path.stem)
+def test_every_block_is_run_by_its_store(path: Path) -> None:
+    code = Path(MODULE_OF[path.stem].__file__).read_text()
+
+    assert [name for name in names_in(path) if f'"{name}"' not in code] == []
