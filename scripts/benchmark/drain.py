@@ -1,0 +1,105 @@
+"""The bare client: reads the same pages as fast as the rates allow and throws them away. Nobody can mirror faster.
+
+It knows all cursors beforehand, so nothing keeps it from having many requests of one list in flight.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scripts.benchmark.lists import Rates, Reader, Request
+
+# With 150 ms an answer and 100 requests/s some fifteen are in flight; heavy pages take longer.
+THREADS_WITH_LATENCY = 64
+THREADS_WITHOUT = 8  # more only fight for the interpreter
+# Behind what is allowed: the sandbox counts from the first arrival, we from the start.
+MARGIN_S = 0.05
+TRY_AGAIN_AFTER_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What the bare client did."""
+
+    wall_s: float
+    requests: int
+    limited: int  # answered 429
+    received_bytes: int
+
+
+def due_times(endpoints: Sequence[str], rates: Rates) -> list[float]:
+    """When each request may go out, in seconds from the first.
+
+    From a full bucket of b tokens, refilled with r a second, the k-th token is there after (k - b) / r.
+    """
+    asked: Counter[str] = Counter()
+    own = []
+    for endpoint in endpoints:
+        asked[endpoint] += 1
+        own.append(allowed_at(asked[endpoint], rates.endpoint_rps))
+    order = sorted(range(len(own)), key=own.__getitem__)
+    due = own[:]
+    for position, index in enumerate(order, start=1):
+        due[index] = max(own[index], allowed_at(position, rates.account_rps))
+    return due
+
+
+def allowed_at(number: int, rate: float | None) -> float:
+    if rate is None or number <= rate:
+        return 0.0
+    return (number - rate) / rate + MARGIN_S
+
+
+class Drain:
+    """One run of the bare client."""
+
+    def __init__(self, url: str, secret_key: str, requests: Sequence[Request], rates: Rates) -> None:
+        self._url = url
+        self._secret_key = secret_key
+        due = due_times([request.endpoint for request in requests], rates)
+        self._waiting = sorted(zip(due, (request.target for request in requests), strict=True), reverse=True)
+        self._lock = threading.Lock()
+        self._received = self._limited = 0
+        self._errors: list[Exception] = []
+
+    def run(self, threads: int) -> Drained:
+        requests = len(self._waiting)
+        workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        self._started = time.monotonic()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if self._errors:
+            raise self._errors[0]
+        return Drained(time.monotonic() - self._started, requests, self._limited, self._received)
+
+    def _work(self) -> None:
+        reader = Reader(self._url, self._secret_key)
+        try:
+            while (taken := self._take()) is not None:
+                due, target = taken
+                time.sleep(max(0.0, self._started + due - time.monotonic()))
+                self._read(reader, target)
+        except Exception as error:
+            self._errors.append(error)
+        finally:
+            reader.close()
+
+    def _take(self) -> tuple[float, str] | None:
+        with self._lock:
+            return self._waiting.pop() if self._waiting else None
+
+    def _read(self, reader: Reader, target: str) -> None:
+        status, body = reader.get(target)
+        while status == 429:
+            with self._lock:
+                self._limited += 1
+            time.sleep(TRY_AGAIN_AFTER_S)
+            status, body = reader.get(target)
+        if status != 200:
+            raise RuntimeError(f"the sandbox answered {status} to {target}")
+        with self._lock:
+            self._received += len(body)

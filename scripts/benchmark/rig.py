@@ -1,0 +1,269 @@
+"""What a benchmark runs on: the sandbox Stripe and BillStack's real processes, and one backfill on them, measured."""
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scripts.api_client import JSON, ApiClient
+from scripts.benchmark import processes
+from scripts.benchmark.lists import Rates, Survey, survey
+from scripts.benchmark.meter import Meter, Usage
+from scripts.comparison import compare_with_sandbox
+from scripts.run_procfile import ROOT
+from scripts.sandbox.running import SandboxProcess
+from scripts.servers import EmbeddedPostgres, EmbeddedValkey
+from scripts.stack import Stack, running_stack
+
+STATE_DIR = ROOT / ".billstack" / "bench"
+EMAIL = "bench@example.com"
+# What a limit that is off means to BillStack, whose settings know no such thing: the most they take.
+NO_LIMIT_RPS = 100_000.0
+# Statuses are asked for over HTTP as a dashboard does; more often near the end, so that the clock is right.
+POLL_S = 0.25
+POLL_AT_THE_END_S = 0.05
+STALLED_AFTER_S = 180.0
+REST_TIMEOUT_S = 10.0
+PROCFILE_PARTS = ("worker", "events", "scheduler", "web")
+
+
+class BenchError(Exception):
+    """The benchmark cannot go on; the text is for the person at the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a run happens under."""
+
+    scale: float
+    profile: str
+    latency_ms: float
+    rates: Rates
+
+    @property
+    def latency_s(self) -> float:
+        return self.latency_ms / 1000
+
+    def __str__(self) -> str:
+        rates = (
+            f"{self.rates.account_rps:g} requests/s an account, {self.rates.endpoint_rps:g} an endpoint"
+            if self.rates.account_rps and self.rates.endpoint_rps
+            else "no limits"
+        )
+        return f"scale {self.scale:g} ({self.profile}) · {self.latency_ms:g} ms an answer · {rates}"
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A team of BillStack that mirrors one account of the sandbox."""
+
+    id: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One backfill from its POST to `ready`."""
+
+    synced: Mapping[str, int]
+    lists_read_s: float  # until the last type had read its lists; the rest is the finish
+    usage: Usage
+    traffic: Mapping[str, Mapping[str, int]]  # answers by endpoint and status
+    most_in_flight: int
+    warnings: tuple[str, ...]
+
+    @property
+    def objects(self) -> int:
+        return sum(self.synced.values())
+
+    @property
+    def objects_per_s(self) -> float:
+        return self.objects / self.usage.wall_s
+
+    @property
+    def requests(self) -> int:
+        return sum(sum(answers.values()) for answers in self.traffic.values())
+
+    @property
+    def limited(self) -> int:
+        return sum(answers.get("429", 0) for answers in self.traffic.values())
+
+
+class Rig:
+    """The running parts, and what can be done with them."""
+
+    def __init__(self, conditions: Conditions, sandbox: SandboxProcess, stack: Stack) -> None:
+        self.conditions = conditions
+        self.sandbox = sandbox
+        self.stack = stack
+        self.client = ApiClient(stack.url)
+        self._password = secrets.token_urlsafe(12)
+        assert isinstance(stack.postgres, EmbeddedPostgres)
+        assert isinstance(stack.redis, EmbeddedValkey)
+        self.roots = {
+            **stack.processes.pids(),
+            "Postgres": stack.postgres.pid,
+            "Valkey": stack.redis.pid,
+            "sandbox": sandbox.pid,
+        }
+
+    @property
+    def database_url(self) -> str:
+        return self.stack.postgres.url
+
+    def add_account(self, name: str, scale: float, *, rates: Rates | None = None) -> None:
+        """An account of the sandbox, under the rates of the run unless others are given."""
+        self.sandbox.add_account(name, scale=scale, profile=self.conditions.profile)
+        self.sandbox.call("PUT", "limits", account=name, **limits(rates or self.conditions.rates))
+
+    def connect(self, account: str) -> Team:
+        """A new team that mirrors the account."""
+        created = self.stack.flask(
+            "create-user", "--email", EMAIL, "--password", self._password, "--team", f"Mirror of {account}"
+        )
+        self.client.sign_in(EMAIL, self._password)
+        team = Team(json.loads(created)["teamId"], account)
+        self.client.connect(team.id, secret_key(account))
+        return team
+
+    def survey(self, account: str) -> Survey:
+        """Reads the whole account once, without latency and limits."""
+        with self.without_hindrance(account):
+            return survey(self.sandbox.url, secret_key(account))
+
+    @contextmanager
+    def without_hindrance(self, account: str) -> Iterator[None]:
+        self.sandbox.call("PUT", "latency", ms=0)
+        self.sandbox.call("PUT", "limits", account=account)
+        yield
+        self.sandbox.call("PUT", "latency", ms=self.conditions.latency_ms)
+        self.refresh_limits(account)
+
+    def refresh_limits(self, account: str) -> None:
+        """Full buckets and empty statistics."""
+        self.sandbox.call("PUT", "limits", account=account, **limits(self.conditions.rates))
+        self.sandbox.call("DELETE", "stats", account=account)
+
+    def backfill(self, team: Team) -> Run:
+        """Measures one, from the POST to the status `ready`; processor time until the last work-horse has ended."""
+        self.refresh_limits(team.account)
+        idle = self._workers()
+        meter = Meter(self.database_url, self.roots, watched=PROCFILE_PARTS)
+        meter.start()
+        started = time.monotonic()
+        self.client.start_backfill(team.id)
+        status, lists_read_at = self._watch(team)
+        meter.stop_clock()
+        self._wait_for_rest(idle)
+        stats = self.sandbox.stats(account=team.account)
+        return Run(
+            synced={name: result["synced"] for name, result in status["result"].items()},
+            lists_read_s=lists_read_at - started,
+            usage=meter.stop(),
+            traffic=stats["endpoints"],
+            most_in_flight=stats["maxInFlight"],
+            warnings=tuple(status["warnings"]),
+        )
+
+    def differences(self, team: Team) -> list[str]:
+        """Sentences on how the mirror differs from the sandbox, object for object and field for field; empty is equal."""
+        found = compare_with_sandbox(self.database_url, team.id, self.sandbox.url, team.account)
+        return [f"{each.object_type}: {each}" for each in found if not each.is_equal]
+
+    def _watch(self, team: Team) -> tuple[JSON, float]:
+        """The status at the end, and when all lists had been read."""
+        counts, moved_at, lists_read_at = None, time.monotonic(), None
+        while (status := self.client.status(team.id))["syncStatus"] == "syncing":
+            now = time.monotonic()
+            if lists_read_at is None and all(each["progress"] >= 1 for each in status["result"].values()):
+                lists_read_at = now
+            if status["result"] != counts:
+                counts, moved_at = status["result"], now
+            if now - moved_at > STALLED_AFTER_S:
+                raise BenchError(f"the backfill has not moved for {STALLED_AFTER_S:.0f} s; see {self.stack.log_dir}")
+            if problem := self.stack.processes.given_up():
+                raise BenchError(problem)
+            nearly_there = all(each["progress"] >= 0.95 for each in status["result"].values())
+            time.sleep(POLL_AT_THE_END_S if nearly_there else POLL_S)
+        if status["syncStatus"] != "ready":
+            raise BenchError(f"the backfill ended as {status['syncStatus']}: {(status['backfill'] or {}).get('error')}")
+        return status, lists_read_at or time.monotonic()
+
+    def _workers(self) -> set[int]:
+        return {pid for name in ("worker", "events") for pid in processes.tree(self.roots[name])}
+
+    def _wait_for_rest(self, idle: set[int]) -> None:
+        """Until the work-horses have ended and their processor time has gone to their workers."""
+        deadline = time.monotonic() + REST_TIMEOUT_S
+        while self._workers() - idle and time.monotonic() < deadline:
+            time.sleep(POLL_AT_THE_END_S)
+
+
+@contextmanager
+def running_rig(conditions: Conditions, *, account: str = "bench") -> Iterator[Rig]:
+    """Starts all of it on fresh data, and stops it at the end.
+
+    Raises:
+        BenchError: this is not the place for it, or another benchmark runs in this checkout.
+    """
+    refuse_foreign_servers()
+    sandbox_options = ["--account", account, "--scale", f"{conditions.scale:g}", "--profile", conditions.profile]
+    rates = conditions.rates
+    settings = {
+        "BILLSTACK_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "STRIPE_ACCOUNT_RPS": f"{rates.account_rps or NO_LIMIT_RPS:g}",
+        "STRIPE_ENDPOINT_RPS": f"{rates.endpoint_rps or NO_LIMIT_RPS:g}",
+    }
+    with fresh_state_dir() as state_dir, SandboxProcess(*sandbox_options) as sandbox:
+        settings["STRIPE_API_BASE"] = sandbox.url
+        with running_stack(state_dir, settings=settings) as stack:
+            rig = Rig(conditions, sandbox, stack)
+            sandbox.call("PUT", "latency", ms=conditions.latency_ms)
+            rig.refresh_limits(account)
+            yield rig
+
+
+def refuse_foreign_servers() -> None:
+    if not processes.is_readable():
+        raise BenchError("processor time and memory come from /proc, so the benchmark runs on Linux only")
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        if os.environ.get(name):
+            raise BenchError(f"the benchmark fills and measures servers of its own: run it without {name}")
+
+
+@contextmanager
+def fresh_state_dir() -> Iterator[Path]:
+    """The benchmark's own folder, on the disk of the checkout as a user's data would be: empty at first, logs stay."""
+    STATE_DIR.mkdir(parents=True, exist_ok=True)
+    with (STATE_DIR / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError("another benchmark runs in this checkout") from None
+        shutil.rmtree(STATE_DIR / "logs", ignore_errors=True)
+        forget_data()
+        try:
+            yield STATE_DIR
+        finally:
+            forget_data()
+
+
+def forget_data() -> None:
+    for server in (EmbeddedPostgres(STATE_DIR), EmbeddedValkey(STATE_DIR)):
+        server.stop()  # never started, but its socket may have a folder of its own
+        shutil.rmtree(server.home)
+
+
+def secret_key(account: str) -> str:
+    return f"sk_test_{account}"
+
+
+def limits(rates: Rates) -> dict[str, float]:
+    return {name: rate for name, rate in asdict(rates).items() if rate is not None}
