@@ -37,7 +37,7 @@ WRITERS = 2
 # Pages fetched and not yet written; beyond it nothing more is asked for, so that memory stays flat.
 MOST_WAITING = 6
 # Requests in flight at first; one more whenever a page finds all writers idle, fewer on a 429.
-FIRST_IN_FLIGHT = 4
+FIRST_IN_FLIGHT = 8
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
 
@@ -225,7 +225,7 @@ class TypeRun:
             fetched.window, PageFacts([head.created for head in heads], fetched.page.has_more, last_id)
         )
         self._shown_progress = self._estimate.advance(
-            met=self._plan.met, remaining=self._plan.estimated_remaining(), is_finished=self._plan.is_finished
+            met=self._plan.met, remaining=self._plan.estimated_remaining(), is_finished=False
         )
         self._unwritten += 1
         self._queue_of(fetched.window).put(fetched)

@@ -79,6 +79,8 @@ class Source:
 
         def read(answer: Answer) -> Page:
             listed = decode(answer.body)
+            if listed.has_more and not listed.data:
+                raise msgspec.DecodeError("an empty page says that more follow")
             return Page(answer, listed.data, listed.has_more)
 
         try:

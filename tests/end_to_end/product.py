@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import psycopg
 import urllib3
 
-from scripts.api_client import ApiClient
+from scripts.api_client import ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
 from scripts.sandbox.running import SandboxProcess
 from scripts.stack import Stack, running_stack
@@ -45,11 +45,22 @@ class Product:
         return self.wait_for(lambda status: status["syncStatus"] != "syncing", timeout_s)
 
     def wait_for(self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> dict[str, Any]:
+        """Polls like a dashboard does: a web that is being restarted, or says 503, is asked again."""
         deadline = time.monotonic() + timeout_s
-        while not condition(status := self.client.status(self.team_id)):
+        while (status := self._status()) is None or not condition(status):
             assert time.monotonic() < deadline, f"waited {timeout_s} s; the status is {json.dumps(status)}"
             time.sleep(0.1)
         return status
+
+    def _status(self) -> dict[str, Any] | None:
+        try:
+            return self.client.status(self.team_id)
+        except urllib3.exceptions.HTTPError:
+            return None
+        except ApiError as error:
+            if error.status == 503:
+                return None
+            raise
 
     def differences(self) -> list[str]:
         """Empty when the mirror equals the sandbox object for object."""
