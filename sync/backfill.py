@@ -109,7 +109,7 @@ class TypeRun:
         self._type = object_type
         self._lease = lease
         self._tools = tools
-        self._plan = WindowPlan(windows)
+        self._plan = WindowPlan(windows, page_size=tools.source.page_size)
         self._estimate = ProgressEstimate()
         self._shown_progress = 0.0
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()

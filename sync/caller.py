@@ -68,6 +68,7 @@ class Caller:
         limiter: Limiter,
         attempts: int = PATIENT_ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.account_id = account_id
         self.livemode = livemode
@@ -80,6 +81,7 @@ class Caller:
         )
         self._limiter = limiter
         self._sleep = sleep
+        self._monotonic = monotonic
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StripeUnavailable),
             wait=_wait,
@@ -128,14 +130,14 @@ class Caller:
         return self._retrying.copy(before_sleep=before_sleep)(attempt)
 
     def _send(self, method: str, endpoint: str, path: str, params: Mapping[str, Any]) -> Answer:
-        started = time.monotonic()
+        started = self._monotonic()
         try:
             headers: AnswerHeaders = self._client.raw_request(method, path, **params).headers
         except stripe.RateLimitError as exc:
             raise self._slowed_down(endpoint, exc) from exc
         except stripe.StripeError as exc:
-            raise _translated(exc, started) from exc
-        return Answer(headers.body, *_moments(headers, started))
+            raise _translated(exc, self._monotonic() - started) from exc
+        return Answer(headers.body, *_moments(headers, self._monotonic() - started))
 
     def _slowed_down(self, endpoint: str, exc: stripe.RateLimitError) -> StripeRateLimited:
         error = StripeRateLimited(_message(exc), status=429, request_id=exc.request_id, retry_after_s=_retry_after(exc))
@@ -144,7 +146,7 @@ class Caller:
         return error
 
 
-def _translated(exc: stripe.StripeError, started: float) -> StripeUnavailable | StripeRejected:
+def _translated(exc: stripe.StripeError, elapsed_s: float) -> StripeUnavailable | StripeRejected:
     """5xx, 409 and lost connections may pass; what Stripe answered with another 4xx will not."""
     status = exc.http_status
     may_pass = status is None or status < 400 or status == 409 or status >= 500
@@ -156,20 +158,20 @@ def _translated(exc: stripe.StripeError, started: float) -> StripeUnavailable | 
         retry_after_s=_retry_after(exc),
     )
     if isinstance(error, StripeRejected):
-        error.as_of, error.as_of_until = _moments(exc.headers or {}, started)
+        error.as_of, error.as_of_until = _moments(exc.headers or {}, elapsed_s)
     return error
 
 
-def _moments(headers: Mapping[str, str], started: float) -> tuple[int, int]:
-    """as_of and as_of_until of an answer whose request began at `started` (monotonic).
+def _moments(headers: Mapping[str, str], elapsed_s: float) -> tuple[int, int]:
+    """as_of and as_of_until of an answer that came `elapsed_s` after its request began.
 
     Stripe wrote Date at some moment of the request and cut it to whole seconds: so the request began at most its whole
     duration before Date, and ended at most its duration and that one second after it. Our own clock plays no part.
     """
-    elapsed_s = math.ceil(time.monotonic() - started)
+    whole_s = math.ceil(elapsed_s)
     value = headers.get("Date")
     date = int(email.utils.parsedate_to_datetime(value).timestamp()) if value else int(time.time())
-    return date - elapsed_s, date + 1 + elapsed_s
+    return date - whole_s, date + 1 + whole_s
 
 
 def _message(exc: stripe.StripeError) -> str:

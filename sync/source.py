@@ -9,8 +9,7 @@ import msgspec
 from sync.caller import Answer, Caller, Reservation
 from sync.errors import CursorLost, StripeRejected
 from sync.object_types import NestedList, ObjectType, head_struct
-
-PAGE_SIZE = 100
+from sync.windows import PAGE_SIZE
 
 
 class _RawList(msgspec.Struct):
@@ -58,7 +57,8 @@ class Account:
 class Source:
     """One Stripe account. Raises StripeUnavailable when Stripe did not answer for long, StripeRejected when it said no."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, *, page_size: int = PAGE_SIZE) -> None:
+        self.page_size = page_size
         self._caller = caller
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
 
@@ -87,7 +87,7 @@ class Source:
             return self._caller.get(
                 object_type.list_endpoint,
                 object_type.path,
-                {**params, "limit": PAGE_SIZE},
+                {**params, "limit": self.page_size},
                 read,
                 reserved=reserved,
                 on_retry=on_retry,
@@ -125,7 +125,7 @@ class Source:
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
-        params: dict[str, str | int] = {"created[gte]": gte, "created[lte]": lte, "limit": PAGE_SIZE}
+        params: dict[str, str | int] = {"created[gte]": gte, "created[lte]": lte, "limit": self.page_size}
         params |= {f"types[{index}]": name for index, name in enumerate(types)}
         while True:
             listed = self._caller.get("list_events", "/v1/events", params, _read_raw_list)
@@ -154,7 +154,7 @@ class Source:
         """All items of one embedded list, and until when they were true."""
         path = nested.path.format(id=object_id)
         params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
-        params["limit"] = PAGE_SIZE
+        params["limit"] = self.page_size
         items: list[Any] = []
         while True:
             answer, listed = self._caller.get(nested.endpoint, path, params, _read_object)
