@@ -10,7 +10,8 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from sync.object_types import OBJECT_TYPES, NestedList, ObjectType, head_struct
-from sync.source import PAGE_SIZE, is_cut
+from sync.source import is_cut
+from sync.windows import PAGE_SIZE
 
 TIMEOUT_S = 120.0
 
