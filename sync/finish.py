@@ -8,6 +8,7 @@ suspects  mirrored rows that no list gave: each is asked for, and only Stripe's 
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import psycopg
 import structlog
@@ -49,7 +50,7 @@ class Finish:
         self._types = types
         self._mirrored = mirrored
         self._lease = lease
-        self._tools = tools
+        self._tools = replace(tools, should_yield=lambda: False)  # a tail half read would be a hole in the mirror
         self._connection = connection
         self._store = MirrorStore(connection, backfill.team_id)
 

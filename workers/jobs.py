@@ -26,6 +26,8 @@ from workers.stripe_account import open_source
 TURN_S = 60.0
 TURN_WHILE_OTHERS_WAIT_S = 5.0
 _LOOK_EVERY_S = 1.0
+_CONNECT_TIMEOUT_S = 5
+_DEAD_AFTER_S = 30
 
 log = structlog.get_logger()
 
@@ -69,7 +71,14 @@ def mirrored(connected: Connection) -> Mirrored:
 
 def connect(context: Context) -> psycopg.Connection:
     """A connection outside the pool, for threads of a backfill that keep theirs and set it up their own way."""
-    return psycopg.connect(context.settings.database_url, autocommit=True, application_name="billstack backfill")
+    return psycopg.connect(
+        context.settings.database_url,
+        autocommit=True,
+        application_name="billstack backfill",
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        tcp_user_timeout=_DEAD_AFTER_S
+        * 1000,  # a Postgres that vanished without a word must not hold a thread for hours
+    )
 
 
 @contextmanager
