@@ -1,0 +1,147 @@
+"""The sandbox's Stripe without HTTP, on a clock that moves only when the test or a request moves it.
+
+`SimulatedStripe` stands where sync/transport.py stands: the real SDK, caller, source and everything above it run as they
+are. `interfere` is called at the beginning and at the end of every request, so that a test can let the world move on
+while one is under way, or let it fail.
+"""
+
+import email.utils
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import stripe
+
+from scripts.sandbox.account import Account
+from scripts.sandbox.seeding import Recipe
+from sync.caller import PATIENT_ATTEMPTS, Caller
+from sync.events import Mirrored
+from sync.source import Source
+from sync.transport import AnswerHeaders
+from tests.factories import NOW, encoded
+
+
+class Clock:
+    """Stripe's clock, and ours: seconds since 1970."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Request:
+    """One request on its way. Whoever sets `instead` answers in Stripe's place: status, headers, body."""
+
+    path: str
+    params: dict[str, str]
+    instead: tuple[int, dict[str, str], bytes] | None = None
+    body: bytes = b""  # at the end of the request: what was answered
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limiter without limits that keeps what it was told."""
+
+    slowed_down: list[tuple[str, str | None]] = field(default_factory=list)
+    reserved: list[str] = field(default_factory=list)
+    wait_s: float = 0.0
+    rate: float = 100.0
+    tokens: float = 100.0
+
+    def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> "Budget":
+        self.reserved.append(endpoint)
+        return self
+
+    def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
+        self.slowed_down.append((endpoint, reason))
+
+
+def _nothing(request: Request) -> None:
+    pass
+
+
+class SimulatedStripe(stripe.HTTPClient):
+    """One account. Thread-safe: requests are answered one at a time, in the order in which they get there."""
+
+    name = "simulated"
+
+    def __init__(self, account: Account, clock: Clock) -> None:
+        super().__init__()
+        self.account = account
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.requests: list[Request] = []
+        self.at_begin: Callable[[Request], None] = _nothing
+        self.at_end: Callable[[Request], None] = _nothing
+
+    def request(
+        self, method: str, url: str, headers: Any, post_data: Any = None, **_: Any
+    ) -> tuple[str, int, AnswerHeaders]:
+        address = urlsplit(url)
+        request = Request(address.path, dict(parse_qsl(address.query)))
+        self.at_begin(request)
+        with self.lock:
+            self.requests.append(request)
+            status, answer_headers, request.body = request.instead or self._answer(method, request)
+            date = email.utils.formatdate(self.clock.now, usegmt=True)
+        self.at_end(request)
+        found = AnswerHeaders({"Date": date, **answer_headers})
+        if status >= 300:
+            return request.body.decode(), status, found
+        found.body = request.body
+        return "{}", status, found
+
+    def _answer(self, method: str, request: Request) -> tuple[int, dict[str, str], bytes]:
+        answer = self.account.handle(method.upper(), request.path, request.params)
+        return answer.status, dict(answer.headers), answer.body
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def simulated_stripe(
+    *, seed: int = 1, counts: dict[str, int] | None = None, profile: str = "default", now: int = NOW
+) -> SimulatedStripe:
+    """An account whose history ended two minutes ago, so that its objects are no news."""
+    clock = Clock(now)
+    every = dict.fromkeys(("customer", "product", "price", "subscription", "invoice", "charge"), 0) | (counts or {})
+    recipe = Recipe(seed=seed, counts=every, profile=profile, until=now - 120)
+    return SimulatedStripe(Account("simulated", recipe, clock), clock)
+
+
+def source_of(
+    simulated: SimulatedStripe, *, page_size: int = 100, attempts: int = PATIENT_ATTEMPTS, budget: Budget | None = None
+) -> Source:
+    """Retries sleep on the simulated clock."""
+    caller = Caller(
+        secret_key="sk_test_simulated",
+        account_id=simulated.account.state.id,
+        livemode=False,
+        api_base="https://stripe.invalid",
+        transport=simulated,  # type: ignore[arg-type]
+        limiter=budget or Budget(),
+        attempts=attempts,
+        sleep=simulated.clock.advance,
+        monotonic=simulated.clock,
+    )
+    return Source(caller, page_size=page_size)
+
+
+def mirrored_of(simulated: SimulatedStripe) -> Mirrored:
+    return Mirrored(simulated.account.state.id, livemode=False)
+
+
+def error(
+    status: int, code: str | None = None, message: str = "No.", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """An answer of Stripe's that says no, for `Request.instead`."""
+    details = {"message": message, "type": "invalid_request_error", **({"code": code} if code else {})}
+    return status, headers, encoded({"error": details})
