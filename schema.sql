@@ -59,11 +59,20 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     livemode boolean NOT NULL,
     secret_key bytea,                -- encrypted (sync/secrets.py); NULL once disconnected
     publishable_key text,
-    webhook_secret bytea,            -- encrypted
+    -- Signing secrets, all encrypted; an event is accepted if any of them signed it.
+    webhook_secret bytea,            -- pasted by a person
+    previous_webhook_secret bytea,   -- the one pasted before, valid for a while beside its successor
+    previous_secret_until timestamptz,
+    endpoint_id text,                -- the webhook endpoint that we made at Stripe ourselves
+    endpoint_secret bytea,           -- its secret
     key_valid boolean NOT NULL DEFAULT true,
     connected_at timestamptz NOT NULL DEFAULT now(),
     disconnected_at timestamptz,
-    last_event_at timestamptz
+    last_event_at timestamptz,
+    delivered_version text,          -- API version of the event that was delivered last
+    swept_until bigint,              -- /v1/events is read up to here, on Stripe's clock
+    sweep_due_at timestamptz NOT NULL DEFAULT now(),
+    sweep_error text
 );
 
 -- Backfills --------------------------------------------------------------------------------------------------------
@@ -140,6 +149,7 @@ CREATE TABLE IF NOT EXISTS billstack.events (
     created bigint NOT NULL,
     state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'applied', 'skipped', 'refused', 'failed')),
     body text NOT NULL,                   -- as signed; text, for jsonb refuses a NUL in a string
+    delivered boolean NOT NULL,           -- by Stripe to our endpoint; false: we read it from /v1/events
     attempts integer NOT NULL DEFAULT 0,
     error text,                           -- why it failed, was refused or skipped
     next_attempt_at timestamptz NOT NULL DEFAULT now(),

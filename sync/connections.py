@@ -26,6 +26,7 @@ class Connection:
     secret_key: str | None = field(repr=False)
     publishable_key: str | None
     webhook_secret: str | None = field(repr=False)
+    endpoint_id: str | None
     key_valid: bool
     connected_at: datetime
     disconnected_at: datetime | None
@@ -46,6 +47,18 @@ class Connections:
         for name in ("secret_key", "webhook_secret"):
             row[name] = self._box.open(row[name], team_id=team_id) if row[name] else None
         return Connection(**row)
+
+    def webhook_secrets(self, team_id: str) -> list[str] | None:
+        """Any of them may have signed an event; None for a team that was never connected."""
+        row = self._row("webhook_secrets", team_id=team_id)
+        if row is None:
+            return None
+        return [self._box.open(sealed, team_id=team_id) for sealed in row.values() if sealed]
+
+    def set_endpoint(self, team_id: str, endpoint_id: str, secret: str) -> None:
+        """The webhook endpoint that we made at Stripe ourselves."""
+        sealed = self._box.seal(secret, team_id=team_id)
+        self._run("set_endpoint", team_id=team_id, endpoint_id=endpoint_id, endpoint_secret=sealed)
 
     def lock(self, team_id: str) -> None:
         self._row("lock", team_id=team_id)

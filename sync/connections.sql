@@ -1,9 +1,22 @@
 -- The Stripe account behind a team.
 
 -- name: get
-SELECT team_id, account_id, account_name, livemode, secret_key, publishable_key, webhook_secret, key_valid,
+SELECT team_id, account_id, account_name, livemode, secret_key, publishable_key, webhook_secret, endpoint_id, key_valid,
     connected_at, disconnected_at, last_event_at
 FROM billstack.connections
+WHERE team_id = %(team_id)s;
+
+-- name: webhook_secrets
+-- While a secret is rolled at Stripe, the one before is valid too: for a day, as long as Stripe lets it live at most.
+SELECT webhook_secret,
+    CASE WHEN previous_secret_until > now() THEN previous_webhook_secret END AS previous_webhook_secret,
+    endpoint_secret
+FROM billstack.connections
+WHERE team_id = %(team_id)s;
+
+-- name: set_endpoint
+UPDATE billstack.connections
+SET endpoint_id = %(endpoint_id)s, endpoint_secret = %(endpoint_secret)s
 WHERE team_id = %(team_id)s;
 
 -- name: lock
@@ -25,13 +38,30 @@ SET account_id = excluded.account_id,
     secret_key = excluded.secret_key,
     publishable_key = coalesce(excluded.publishable_key, connections.publishable_key),
     webhook_secret = coalesce(excluded.webhook_secret, connections.webhook_secret),
+    previous_webhook_secret = CASE
+        WHEN excluded.webhook_secret IS NULL THEN connections.previous_webhook_secret
+        ELSE connections.webhook_secret
+    END,
+    previous_secret_until = CASE
+        WHEN excluded.webhook_secret IS NULL THEN connections.previous_secret_until
+        ELSE now() + interval '1 day'
+    END,
     key_valid = true,
     connected_at = now(),
     disconnected_at = NULL;
 
 -- name: forget_keys
 UPDATE billstack.connections
-SET secret_key = NULL, publishable_key = NULL, webhook_secret = NULL, disconnected_at = now()
+SET secret_key = NULL,
+    publishable_key = NULL,
+    webhook_secret = NULL,
+    previous_webhook_secret = NULL,
+    previous_secret_until = NULL,
+    endpoint_id = NULL,
+    endpoint_secret = NULL,
+    delivered_version = NULL,
+    sweep_error = NULL,
+    disconnected_at = now()
 WHERE team_id = %(team_id)s;
 
 -- name: set_key_valid

@@ -5,9 +5,13 @@ another API version, a nested list was cut), the object is fetched instead, once
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal
 
 import msgspec
 import psycopg
@@ -15,15 +19,22 @@ import structlog
 
 from sync.caller import API_VERSION
 from sync.errors import StripeError
-from sync.ledger import EventState, Ledger, LedgerEvent
+from sync.ledger import Ended, EventState, Ledger, LedgerEvent
 from sync.object_types import OBJECT_TYPES, ObjectType, head_struct
 from sync.refresh import refresh
 from sync.source import Source, is_cut
 from sync.store import MirrorStore
 
 BATCH_SIZE = 200
+# Of one batch at the same time; the budget holds them back where need be.
+FETCHERS = 8
 
 log = structlog.get_logger()
+
+# What became of events: applied as they were, older than the row, settled by a fetch, or one of the ledger's states.
+Outcome = Literal["applied", "older", "fetched", "skipped", "refused", "failed"]
+Report = Callable[[Outcome, list[Ended]], None]
+Connect = Callable[[], AbstractContextManager[psycopg.Connection]]
 
 
 class _RelatedObject(msgspec.Struct):
@@ -52,9 +63,15 @@ class _ObjectHead(msgspec.Struct):
 
 
 class _LedgerHead(msgspec.Struct):
+    """`created` is in seconds; thin events write it as ISO 8601."""
+
     id: str
     type: str
-    created: int
+    created: int | datetime
+
+    @property
+    def second(self) -> int:
+        return self.created if isinstance(self.created, int) else int(self.created.timestamp())
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,100 +112,199 @@ def route(event: LedgerEvent, mirrored: Mirrored) -> Route:
     # A subscription that ends is still there, canceled; the event of the others' end is named after their type.
     if event.type == f"{object_type.name}.deleted":
         return Route("delete", object_type, about.id, raw)
-    # `is_cut` needs the nested lists; another API version's shape would not be what our pages write.
-    if head.api_version != API_VERSION or is_cut(object_type, msgspec.json.decode(raw, type=head_struct(object_type))):
+    # Another API version's shape would not be what our pages write.
+    if head.api_version != API_VERSION or not _is_whole(object_type, raw):
         return Route("fetch", object_type, about.id)
     return Route("apply", object_type, about.id, raw)
 
 
-def apply_batch(connection: psycopg.Connection, team_id: str, source: Source, mirrored: Mirrored) -> dict[str, int]:
-    """Applies up to BATCH_SIZE due events. Returns how many came to which end; empty when none was due.
-
-    Raises nothing of Stripe's: events whose object could not be fetched are kept as failed, with the reason.
-    """
-    ledger = Ledger(connection, team_id)
-    events = ledger.claim(BATCH_SIZE)
-    outcomes: dict[str, int] = defaultdict(int)
-    routes = [(event, _safe_route(event, mirrored)) for event in events]
-    doubtful = _apply(connection, team_id, routes, outcomes)
-    store = MirrorStore(connection, team_id)
-    for (type_name, object_id), ids in doubtful.items():
-        try:
-            refresh(store, source, OBJECT_TYPES[type_name], object_id)
-            ledger.settle(ids, "applied")
-            outcomes["fetched"] += len(ids)
-        except (StripeError, psycopg.DataError) as exc:
-            log.warning("event.failed", ids=ids, reason=str(exc))
-            ledger.postpone(ids, str(exc))
-            outcomes["failed"] += len(ids)
-    return dict(outcomes)
-
-
-Doubtful = dict[tuple[str, str], list[str]]
-
-
-def _apply(
+def apply_batch(
     connection: psycopg.Connection,
     team_id: str,
-    routes: list[tuple[LedgerEvent, Route]],
-    outcomes: dict[str, int],
-) -> Doubtful:
-    """All that needs no fetch, in one transaction; returns the events by the object that must be fetched for them."""
-    ledger, store = Ledger(connection, team_id), MirrorStore(connection, team_id)
-    doubtful: Doubtful = defaultdict(list)
-    with connection.transaction():
-        checked = _lock_types(store, [route for _, route in routes])
-        for event, way in routes:
-            if way.object_type is None:
-                state: EventState = "refused" if way.action == "refuse" else "skipped"
-                ledger.settle([event.id], state, way.reason)
-                outcomes[state] += 1
-                continue
-            key = (way.object_type.name, way.object_id)
-            if key in doubtful or not _apply_one(store, event, way, checked[way.object_type.name]):
-                doubtful[key].append(event.id)
-            else:
-                ledger.settle([event.id], "applied")
-                outcomes["applied"] += 1
-    return doubtful
+    source: Source,
+    mirrored: Mirrored,
+    *,
+    connect: Connect | None = None,
+    report: Report = lambda *_: None,
+) -> dict[Outcome, int]:
+    """Applies up to BATCH_SIZE due events. Returns how many came to which end; empty when none was due.
+
+    Raises nothing of Stripe's: events whose object could not be fetched are kept as failed, with the reason. With
+    `connect`, which gives further connections in autocommit mode, objects are fetched side by side.
+    """
+    return _Batch(connection, team_id, source, mirrored, connect, report).run()
 
 
-def _apply_one(store: MirrorStore, event: LedgerEvent, way: Route, checked_until: int | None) -> bool:
-    """False: the object must be fetched."""
-    assert way.object_type is not None
-    if way.action == "fetch":
-        return False
-    try:
-        with store.connection.transaction():
-            if way.action == "delete":
-                verdict = store.apply_deletion(way.object_type, way.object_id, way.raw, created=event.created)
-            else:
-                verdict = store.apply_event(
-                    way.object_type, way.object_id, way.raw, created=event.created, checked_until=checked_until
-                )
-    except psycopg.DataError:
-        return False  # what Postgres refuses of an event, it may take of the object; the fetch's error is kept
-    return verdict != "doubtful"
-
-
-def _lock_types(store: MirrorStore, routes: Iterable[Route]) -> dict[str, int | None]:
-    """Always in the registry's order, so that two batches cannot wait for each other. Gives each type's checked_until."""
-    names = {route.object_type.name for route in routes if route.object_type}
-    types = [object_type for name, object_type in OBJECT_TYPES.items() if name in names]
-    for object_type in types:
-        store.lock_type(object_type)
-    return {object_type.name: store.checked_until(object_type) for object_type in types}
-
-
-def _safe_route(event: LedgerEvent, mirrored: Mirrored) -> Route:
-    try:
-        return route(event, mirrored)
-    except msgspec.DecodeError as exc:
-        return Route("skip", reason=f"the event could not be read: {exc}")
+def record_event(ledger: Ledger, body: bytes, *, delivered: bool) -> bool:
+    """False when it was known already. Raises msgspec.DecodeError or UnicodeDecodeError for what is no event."""
+    head = msgspec.json.decode(body, type=_LedgerHead)
+    return ledger.record(head.id, head.type, head.second, body.decode(), delivered=delivered)
 
 
 def record_events(ledger: Ledger, bodies: Iterable[bytes]) -> int:
-    """Puts events into the ledger, in one transaction; returns how many were new. Raises msgspec.DecodeError."""
+    """Puts events that we read from Stripe into the ledger, in one transaction; returns how many were new."""
     with ledger.connection.transaction():
-        heads = [(msgspec.json.decode(body, type=_LedgerHead), body) for body in bodies]
-        return sum(ledger.record(head.id, head.type, head.created, body.decode()) for head, body in heads)
+        return sum(record_event(ledger, body, delivered=False) for body in bodies)
+
+
+_Key = tuple[str, str]  # an object's type and id
+
+
+class _Batch:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        team_id: str,
+        source: Source,
+        mirrored: Mirrored,
+        connect: Connect | None,
+        report: Report,
+    ) -> None:
+        self._connection = connection
+        self._team_id = team_id
+        self._source = source
+        self._mirrored = mirrored
+        self._connect = connect
+        self._report = report
+        self._ledger = Ledger(connection, team_id)
+        self._store = MirrorStore(connection, team_id)
+        self._counts: dict[Outcome, int] = defaultdict(int)
+
+    def run(self) -> dict[Outcome, int]:
+        events = self._ledger.claim(BATCH_SIZE)
+        if not events:
+            return {}
+        routes = [(event, self._route(event)) for event in events]
+        try:
+            doubtful = self._apply_certain(routes, nullcontext)
+        except psycopg.DataError:
+            # Postgres refuses one of them; each on its own then, for a savepoint costs as much as an event.
+            doubtful = self._apply_certain(routes, self._connection.transaction)
+        self._fetch_all(doubtful)
+        return dict(self._counts)
+
+    def _route(self, event: LedgerEvent) -> Route:
+        try:
+            return route(event, self._mirrored)
+        except msgspec.DecodeError as exc:
+            return Route("skip", reason=f"the event could not be read: {exc}")
+
+    # What needs no fetch: in one transaction -----------------------------------------------------------------------
+
+    def _apply_certain(
+        self, routes: list[tuple[LedgerEvent, Route]], guard: Callable[[], AbstractContextManager[Any]]
+    ) -> dict[_Key, list[str]]:
+        """Returns the events in doubt, by the object that must be fetched for them."""
+        doubtful: dict[_Key, list[str]] = defaultdict(list)
+        ended: dict[tuple[Outcome, str | None], list[str]] = defaultdict(list)
+        with self._connection.transaction():
+            checked = self._lock_types(way for _, way in routes)
+            for event, way in routes:
+                if way.object_type is None:
+                    ended["refused" if way.action == "refuse" else "skipped", way.reason].append(event.id)
+                    continue
+                key = (way.object_type.name, way.object_id)
+                # What follows an event in doubt is settled by the same fetch.
+                verdict = "doubtful" if key in doubtful else self._apply(event, way, checked[key[0]], guard)
+                if verdict == "doubtful":
+                    doubtful[key].append(event.id)
+                else:
+                    ended[verdict, None].append(event.id)
+            settled = [(outcome, self._settle(outcome, ids, reason)) for (outcome, reason), ids in ended.items()]
+            self._touch_connection([event for event, _ in routes])
+        for outcome, events in settled:
+            self._count(outcome, events)
+        return doubtful
+
+    def _apply(
+        self,
+        event: LedgerEvent,
+        way: Route,
+        checked_until: int | None,
+        guard: Callable[[], AbstractContextManager[Any]],
+    ) -> Literal["applied", "older", "doubtful"]:
+        assert way.object_type is not None
+        if way.action == "fetch":
+            return "doubtful"
+        store, created = self._store, event.created
+        try:
+            with guard():
+                if way.action == "delete":
+                    return store.apply_deletion(way.object_type, way.object_id, way.raw, created=created)
+                return store.apply_event(
+                    way.object_type, way.object_id, way.raw, created=created, checked_until=checked_until
+                )
+        except psycopg.DataError:
+            if guard is nullcontext:
+                raise
+            return "doubtful"  # what Postgres refuses of an event, it may take of the object; its error is kept
+
+    def _lock_types(self, routes: Iterable[Route]) -> dict[str, int | None]:
+        """Always in the registry's order, so that two batches cannot wait for each other. Gives each `checked_until`."""
+        names = {way.object_type.name for way in routes if way.object_type}
+        types = [object_type for name, object_type in OBJECT_TYPES.items() if name in names]
+        for object_type in types:
+            self._store.lock_type(object_type)
+        return {object_type.name: self._store.checked_until(object_type) for object_type in types}
+
+    def _settle(self, outcome: Outcome, ids: list[str], reason: str | None) -> list[Ended]:
+        state: EventState = outcome if outcome in ("skipped", "refused") else "applied"
+        return self._ledger.settle(ids, state, reason)
+
+    def _touch_connection(self, events: list[LedgerEvent]) -> None:
+        delivered = [event for event in events if event.delivered]
+        version = _api_version(delivered[-1]) if delivered else None
+        self._ledger.touch_connection(events[-1].created, version)
+
+    # What does: no transaction is open while Stripe is asked --------------------------------------------------------
+
+    def _fetch_all(self, doubtful: dict[_Key, list[str]]) -> None:
+        keys = list(doubtful)
+        if self._connect is None or len(keys) < 2:
+            for key in keys:
+                self._count(*self._fetch(self._connection, key, doubtful[key]))
+            return
+        shares = [keys[share::FETCHERS] for share in range(min(FETCHERS, len(keys)))]
+        with ThreadPoolExecutor(len(shares)) as pool:
+            for found in pool.map(lambda share: self._fetch_share(share, doubtful), shares):
+                for outcome, events in found:
+                    self._count(outcome, events)
+
+    def _fetch_share(self, share: list[_Key], doubtful: dict[_Key, list[str]]) -> list[tuple[Outcome, list[Ended]]]:
+        assert self._connect is not None
+        with self._connect() as connection:
+            return [self._fetch(connection, key, doubtful[key]) for key in share]
+
+    def _fetch(self, connection: psycopg.Connection, key: _Key, ids: list[str]) -> tuple[Outcome, list[Ended]]:
+        type_name, object_id = key
+        ledger, store = Ledger(connection, self._team_id), MirrorStore(connection, self._team_id)
+        try:
+            refresh(store, self._source, OBJECT_TYPES[type_name], object_id, advance=True)
+        except (StripeError, psycopg.DataError) as exc:
+            log.warning("event.failed", ids=ids, reason=str(exc))
+            return "failed", ledger.postpone(ids, str(exc))
+        return "fetched", ledger.settle(ids, "applied")
+
+    def _count(self, outcome: Outcome, events: list[Ended]) -> None:
+        self._counts[outcome] += len(events)
+        self._report(outcome, events)
+
+
+def _api_version(event: LedgerEvent) -> str | None:
+    try:
+        return msgspec.json.decode(event.body, type=_Event).api_version
+    except msgspec.DecodeError:
+        return None
+
+
+def _is_whole(object_type: ObjectType, raw: bytes) -> bool:
+    """False also for a shape in which that cannot be read."""
+    try:
+        return not is_cut(object_type, _decoder(object_type.name).decode(raw))
+    except msgspec.DecodeError:
+        return False
+
+
+@cache
+def _decoder(type_name: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(head_struct(OBJECT_TYPES[type_name]))

@@ -12,18 +12,33 @@ from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("ledger.sql")).bind()
 
+# Longer than the fetches of a batch take; the events of a worker that died wait as long.
+CLAIM_S = 30
+
 EventState = Literal["applied", "skipped", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEvent:
-    """`created` is in whole seconds of Stripe's clock; `body` is the event's JSON as Stripe sent it."""
+    """`created` is in whole seconds of Stripe's clock; `body` is the event's JSON as Stripe sent it.
+
+    `delivered`: by Stripe to our endpoint, and not read by us from /v1/events.
+    """
 
     id: str
     type: str
     created: int
     body: str
+    delivered: bool
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of an event, `waited_s` seconds after we had recorded it."""
+
+    type: str
+    waited_s: float
 
 
 class Ledger:
@@ -33,37 +48,58 @@ class Ledger:
         self.connection = connection
         self.team_id = team_id
 
-    def record(self, event_id: str, event_type: str, created: int, body: str) -> bool:
+    def record(self, event_id: str, event_type: str, created: int, body: str, *, delivered: bool) -> bool:
         """False when the event is known already."""
-        row = self._run("record", id=event_id, type=event_type, created=created, body=body).fetchone()
-        return row is not None
+        row = self._run("record", id=event_id, type=event_type, created=created, body=body, delivered=delivered)
+        return row.fetchone() is not None
 
     def claim(self, limit: int) -> list[LedgerEvent]:
-        """Events that are due, oldest first; nobody else gets them for a minute."""
+        """Events that are due, oldest first; nobody else gets them for CLAIM_S."""
+        params = {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S}
         with self.connection.cursor(row_factory=class_row(LedgerEvent)) as cursor:
-            events = cursor.execute(_QUERIES["claim"], {"team_id": self.team_id, "limit": limit}).fetchall()
+            events = cursor.execute(_QUERIES["claim"], params).fetchall()
         return sorted(events, key=lambda event: event.created)
 
-    def settle(self, ids: Sequence[str], state: EventState, error: str | None = None) -> None:
-        self._run("settle", ids=list(ids), state=state, error=error)
+    def settle(self, ids: Sequence[str], state: EventState, error: str | None = None) -> list[Ended]:
+        rows = self._run("settle", ids=list(ids), state=state, error=error).fetchall()
+        return [Ended(*row) for row in rows]
 
-    def postpone(self, ids: Sequence[str], error: str) -> None:
+    def postpone(self, ids: Sequence[str], error: str) -> list[Ended]:
         """Failed for now: kept with its error and tried again later."""
-        self._run("postpone", ids=list(ids), error=error)
+        rows = self._run("postpone", ids=list(ids), error=error).fetchall()
+        return [Ended(*row) for row in rows]
 
     def unsettled(self, until: int) -> int:
         """Events up to that second of Stripe's clock that are still to be applied."""
         row = self._run("unsettled", until=until).fetchone()
         return row[0] if row else 0
 
-    def waiting(self) -> int:
-        """Events that could be applied now."""
-        row = self._run("waiting").fetchone()
-        return row[0] if row else 0
+    def touch_connection(self, created: int, delivered_version: str | None) -> None:
+        """When the last event happened, and in which API version Stripe delivered it; None: not delivered by Stripe."""
+        self._run("touch_connection", created=created, delivered_version=delivered_version)
 
-    def touch_connection(self, created: int) -> None:
-        """The status shows when the last event happened."""
-        self._run("touch_connection", created=created)
+    def replay(
+        self, *, type: str | None = None, id: str | None = None, since: int | None = None, failed: bool = False
+    ) -> int:
+        """Makes events due again, also those that were applied; returns how many."""
+        return self._run("replay", type=type, id=id, since=since, failed=failed).rowcount
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[Any]:
         return self.connection.execute(_QUERIES[name], {"team_id": self.team_id, **params})
+
+
+def teams_waiting(connection: psycopg.Connection, *, due_for_s: float) -> list[str]:
+    """Connected teams with events that were due that long ago and are not applied."""
+    rows = connection.execute(_QUERIES["teams_waiting"], {"due_for_s": due_for_s}).fetchall()
+    return [team_id for (team_id,) in rows]
+
+
+def prune(connection: psycopg.Connection, limit: int) -> int:
+    """Deletes up to `limit` of the oldest events that Stripe has forgotten too; returns how many."""
+    return connection.execute(_QUERIES["prune"], {"limit": limit}).rowcount
+
+
+def oldest_pending_s(connection: psycopg.Connection) -> float:
+    """For how long the oldest event of all teams has been waiting; 0 when none waits."""
+    row = connection.execute(_QUERIES["oldest_pending"]).fetchone()
+    return row[0] or 0.0 if row else 0.0

@@ -1,16 +1,15 @@
 -- The ledger of events: one row per event, however often it was delivered.
 
 -- name: record
-INSERT INTO billstack.events (team_id, id, type, created, body)
-VALUES (%(team_id)s, %(id)s, %(type)s, %(created)s, %(body)s)
+INSERT INTO billstack.events (team_id, id, type, created, body, delivered)
+VALUES (%(team_id)s, %(id)s, %(type)s, %(created)s, %(body)s, %(delivered)s)
 ON CONFLICT (team_id, id) DO NOTHING
 RETURNING id;
 
 -- name: claim
--- Oldest first, so that most events are wholly newer than their row. Claimed for a minute: should this worker die, the
--- next one to come takes them.
+-- Those that wait longest first; nobody else gets them for a while. Should this worker die, the next one takes them.
 UPDATE billstack.events
-SET next_attempt_at = clock_timestamp() + interval '1 minute', attempts = attempts + 1
+SET next_attempt_at = clock_timestamp() + %(claim_s)s * interval '1 second', attempts = attempts + 1
 WHERE team_id = %(team_id)s
     AND id IN (
         SELECT id
@@ -22,12 +21,13 @@ WHERE team_id = %(team_id)s
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
     )
-RETURNING id, type, created, body, attempts;
+RETURNING id, type, created, body, delivered, attempts;
 
 -- name: settle
 UPDATE billstack.events
 SET state = %(state)s, error = %(error)s, applied_at = clock_timestamp()
-WHERE team_id = %(team_id)s AND id = ANY (%(ids)s);
+WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
+RETURNING type, extract(epoch FROM applied_at - received_at)::float8;
 
 -- name: postpone
 -- With backoff: 2, 4, 8 … seconds, at most an hour.
@@ -35,19 +35,56 @@ UPDATE billstack.events
 SET state = 'failed',
     error = %(error)s,
     next_attempt_at = clock_timestamp() + least(3600, power(2, least(attempts, 12))) * interval '1 second'
-WHERE team_id = %(team_id)s AND id = ANY (%(ids)s);
+WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
+RETURNING type, extract(epoch FROM clock_timestamp() - received_at)::float8;
 
 -- name: unsettled
 SELECT count(*)
 FROM billstack.events
 WHERE team_id = %(team_id)s AND state IN ('pending', 'failed') AND created <= %(until)s;
 
--- name: waiting
-SELECT count(*)
-FROM billstack.events
-WHERE team_id = %(team_id)s AND state IN ('pending', 'failed') AND next_attempt_at <= clock_timestamp();
-
 -- name: touch_connection
 UPDATE billstack.connections
-SET last_event_at = greatest(last_event_at, to_timestamp(%(created)s))
+SET last_event_at = greatest(last_event_at, to_timestamp(%(created)s)),
+    delivered_version = coalesce(%(delivered_version)s, delivered_version)
 WHERE team_id = %(team_id)s;
+
+-- name: replay
+-- As if they had just come. What is not given does not choose; of those that are being applied right now, none.
+UPDATE billstack.events
+SET state = 'pending', attempts = 0, error = NULL, applied_at = NULL, next_attempt_at = clock_timestamp()
+WHERE team_id = %(team_id)s
+    AND (%(type)s::text IS NULL OR type = %(type)s)
+    AND (%(id)s::text IS NULL OR id = %(id)s)
+    AND (%(since)s::bigint IS NULL OR created >= %(since)s)
+    AND (NOT %(failed)s OR state = 'failed')
+RETURNING id;
+
+-- name: teams_waiting
+-- Teams with events that were due a while ago: whoever records one wakes its job at once, and a job at work takes what comes.
+SELECT connections.team_id
+FROM billstack.connections
+WHERE connections.secret_key IS NOT NULL
+    AND EXISTS (
+        SELECT
+        FROM billstack.events
+        WHERE events.team_id = connections.team_id
+            AND events.state IN ('pending', 'failed')
+            AND events.next_attempt_at <= clock_timestamp() - %(due_for_s)s * interval '1 second'
+    );
+
+-- name: prune
+-- Stripe itself keeps events for 30 days, so nothing older comes again.
+DELETE FROM billstack.events
+WHERE ctid IN (
+    SELECT ctid
+    FROM billstack.events
+    WHERE received_at < now() - interval '30 days'
+    ORDER BY received_at
+    LIMIT %(limit)s
+);
+
+-- name: oldest_pending
+SELECT extract(epoch FROM now() - min(received_at))::float8
+FROM billstack.events
+WHERE state IN ('pending', 'failed');

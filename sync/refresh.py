@@ -16,16 +16,19 @@ _ROUNDS = 20
 log = structlog.get_logger()
 
 
-def refresh(store: MirrorStore, source: Source, object_type: ObjectType, object_id: str) -> Outcome:
+def refresh(
+    store: MirrorStore, source: Source, object_type: ObjectType, object_id: str, *, advance: bool = False
+) -> Outcome:
     """Brings one row to what Stripe says now. No transaction is open while Stripe is asked.
 
     The answer replaces the row that was there when the fetch began. A row that changed during the fetch may be newer than
-    the answer, so then Stripe is asked again. "absent": Stripe does not have it, and neither does the mirror.
+    the answer, so then Stripe is asked again. "absent": Stripe does not have it, and neither does the mirror. `advance`
+    is for events: a row that is equal takes the answer's time, so that an earlier event that comes later is older.
     """
     for _ in range(_ROUNDS):
         version = store.version(object_type, object_id)
         answer = source.fetch(object_type, object_id)
-        outcome = _put(store, object_type, object_id, answer, version)
+        outcome = _put(store, object_type, object_id, answer, version, advance=advance)
         if outcome:
             log.debug("object.refreshed", type=object_type.name, id=object_id, outcome=outcome)
             return outcome
@@ -33,11 +36,11 @@ def refresh(store: MirrorStore, source: Source, object_type: ObjectType, object_
 
 
 def _put(
-    store: MirrorStore, object_type: ObjectType, object_id: str, answer: Answer, version: str | None
+    store: MirrorStore, object_type: ObjectType, object_id: str, answer: Answer, version: str | None, *, advance: bool
 ) -> Outcome | None:
     """None: the row changed during the fetch."""
     if answer.body:
-        verdict = store.put_fetched(object_type, object_id, answer, version=version)
+        verdict = store.put_fetched(object_type, object_id, answer, version=version, advance=advance)
         return None if verdict == "changed" else verdict
     if version is None:
         return "absent" if store.version(object_type, object_id) is None else None

@@ -107,9 +107,12 @@ class MirrorStore:
         return row[0] if row else None
 
     def put_fetched(
-        self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None
+        self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None, advance: bool = False
     ) -> FetchVerdict:
-        """`version` is the row's from before the fetch began; "changed": fetch again."""
+        """`version` is the row's from before the fetch began; "changed": fetch again.
+
+        With `advance` an equal row takes the fetch's time, as for an event that the fetch settles.
+        """
         row = self._run(
             object_type,
             "put_fetched",
@@ -118,6 +121,7 @@ class MirrorStore:
             as_of=answer.as_of,
             as_of_until=answer.as_of_until,
             version=version,
+            advance=advance,
         ).fetchone()
         assert row is not None
         verdict: FetchVerdict = row[0]
