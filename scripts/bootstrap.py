@@ -80,11 +80,24 @@ class Bootstrap:
         except OSError:
             return False
 
+    def _is_sound(self) -> bool:
+        """Whether .venv was made here, by a set-up that came to its end, for the interpreter that still is there.
+
+        Then a new lock file is installed into it: programs that run from it meanwhile do not lose it.
+        """
+        try:
+            return self._stamp.read_text().startswith(self._venv_fingerprint())
+        except OSError:
+            return False
+
     def _fingerprint(self) -> str:
-        """What .venv was made from: its place (scripts in it name it), its interpreter, the lock file."""
+        """What was installed into what."""
+        return f"{self._venv_fingerprint()}{hashlib.sha256(self.lock.read_bytes()).hexdigest()}\n"
+
+    def _venv_fingerprint(self) -> str:
+        """Its place, which the scripts in it name, and its interpreter."""
         interpreter = self.python.resolve(strict=True)
-        lock = hashlib.sha256(self.lock.read_bytes()).hexdigest()
-        return f"{self.venv}\n{interpreter} {interpreter.stat().st_size} {interpreter.stat().st_mtime_ns}\n{lock}\n"
+        return f"{self.venv}\n{interpreter} {interpreter.stat().st_size} {interpreter.stat().st_mtime_ns}\n"
 
     def _install(self) -> None:
         routes: list[tuple[str, Callable[[], None]]] = []
@@ -106,18 +119,21 @@ class Bootstrap:
 
     def _install_with_uv(self, uv: str) -> None:
         environ = self._environ | {"UV_PYTHON_DOWNLOADS": "never"}
-        run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(self.venv)], environ)
+        if not self._is_sound():
+            run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(self.venv)], environ)
         sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--only-binary", ":all:"]
         run([*sync, "--python", str(self.python), str(self.lock)], environ)
 
     def _install_with_venv(self) -> None:
-        run([sys.executable, "-m", "venv", "--clear", str(self.venv)], self._environ)
+        if not (self._is_sound() and (self.venv / "bin" / "pip").exists()):  # uv makes it without pip
+            run([sys.executable, "-m", "venv", "--clear", str(self.venv)], self._environ)
         pip = [str(self.python), "-I", "-m", "pip"]
         run([*pip, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
 
     def _install_with_system_pip(self) -> None:
         """For Debian with python3-pip and without python3-venv."""
-        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)], self._environ)
+        if not self._is_sound():
+            run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)], self._environ)
         pip = [sys.executable, "-m", "pip"]
         into_venv = [*pip, "--python", str(self.python)]
         run([*into_venv, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
