@@ -12,8 +12,8 @@
 local CUT_EVERY_S = 1
 local LOWEST_SHARE = 0.02 -- of the configured rate: what cuts never go below
 local FIRST_CALM_S = 2.5 -- from a cut halfway back; all the way takes twice as long, at most three times
-local LONGEST_CALM_S = 8 -- it doubles up to this with each cut that follows soon, so that probing stays under 1% of 429s
-local REMEMBER_S = 30 -- a cut within this of the last one follows soon: longer than the longest way back
+local LONGEST_CALM_S = 10 -- it doubles up to this with each cut that follows soon, so that probing stays under 1% of 429s
+local REMEMBER_S = 40 -- a cut within this of the last one follows soon: longer than the longest way back
 local BREATH_S = 2.5 -- times the share: so long nothing is handed out after a cut, and Stripe's bucket gets some air
 local LONGEST_LINE_S = 10
 local EXPIRY_MS = 60000 -- by then a bucket would be full and uncut anyway
