@@ -55,12 +55,16 @@ class NestedList:
 
 @dataclass(frozen=True, slots=True)
 class ObjectType:
-    """`variants` are the list filters that together give every object (stripe-facts: what lists leave out)."""
+    """`variants` are the list filters that together give every object (stripe-facts: what lists leave out).
+
+    `events` are the types of all events that carry such an object with an id.
+    """
 
     name: str
     table: str
     path: str
     ordinal: int
+    events: tuple[str, ...]
     variants: tuple[Mapping[str, str], ...] = ({},)
     nested: tuple[NestedList, ...] = ()
 
@@ -74,12 +78,33 @@ class ObjectType:
         return f"retrieve_{self.table}"
 
 
+def _events(prefix: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}.{name}" for name in names)
+
+
 _TYPES = (
-    ObjectType("customer", table="customers", path="/v1/customers", ordinal=1),
-    ObjectType("product", table="products", path="/v1/products", ordinal=2),
+    ObjectType(
+        "customer",
+        table="customers",
+        path="/v1/customers",
+        ordinal=1,
+        events=_events("customer", "created", "deleted", "updated"),
+    ),
+    ObjectType(
+        "product",
+        table="products",
+        path="/v1/products",
+        ordinal=2,
+        events=_events("product", "created", "deleted", "updated"),
+    ),
     # The documentation says that a list without `active` may leave inactive prices out.
     ObjectType(
-        "price", table="prices", path="/v1/prices", ordinal=3, variants=({"active": "true"}, {"active": "false"})
+        "price",
+        table="prices",
+        path="/v1/prices",
+        ordinal=3,
+        events=_events("price", "created", "deleted", "updated"),
+        variants=({"active": "true"}, {"active": "false"}),
     ),
     # Without status=all, canceled subscriptions are left out.
     ObjectType(
@@ -87,6 +112,17 @@ _TYPES = (
         table="subscriptions",
         path="/v1/subscriptions",
         ordinal=4,
+        events=_events(
+            "customer.subscription",
+            "created",
+            "deleted",
+            "paused",
+            "pending_update_applied",
+            "pending_update_expired",
+            "resumed",
+            "trial_will_end",
+            "updated",
+        ),
         variants=({"status": "all"},),
         nested=(NestedList("items", "/v1/subscription_items", {"subscription": "{id}"}),),
     ),
@@ -95,12 +131,40 @@ _TYPES = (
         table="invoices",
         path="/v1/invoices",
         ordinal=5,
+        # Not invoice.upcoming, whose invoice is a preview without an id.
+        events=_events(
+            "invoice",
+            "created",
+            "deleted",
+            "finalization_failed",
+            "finalized",
+            "marked_uncollectible",
+            "overdue",
+            "overpaid",
+            "paid",
+            "payment_action_required",
+            "payment_attempt_required",
+            "payment_failed",
+            "payment_succeeded",
+            "sent",
+            "updated",
+            "voided",
+            "will_be_due",
+        ),
         nested=(NestedList("lines", "/v1/invoices/{id}/lines"),),
     ),
-    ObjectType("charge", table="charges", path="/v1/charges", ordinal=6),
+    ObjectType(
+        "charge",
+        table="charges",
+        path="/v1/charges",
+        ordinal=6,
+        events=_events("charge", "captured", "expired", "failed", "pending", "refunded", "succeeded", "updated"),
+    ),
 )
 
 OBJECT_TYPES: dict[str, ObjectType] = {object_type.name: object_type for object_type in _TYPES}
+# What an endpoint at Stripe has to send us, and what we read from /v1/events.
+EVENT_TYPES: tuple[str, ...] = tuple(name for object_type in _TYPES for name in object_type.events)
 
 
 def head_struct(object_type: ObjectType) -> type[Any]:
