@@ -50,6 +50,33 @@ CREATE TABLE IF NOT EXISTS billstack.members (
 );
 CREATE INDEX IF NOT EXISTS members_user ON billstack.members (user_id);
 
+-- Projects ---------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.projects (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    name text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (team_id, id)             -- what refers to a project names its team too, so that the two always fit
+);
+
+CREATE TABLE IF NOT EXISTS billstack.api_keys (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    project_id text,                 -- NULL: of every project of the team, and of the mirror
+    name text NOT NULL,
+    prefix text NOT NULL,            -- bs_ and eight digits: shown, and what a key is found by
+    key_sha256 bytea NOT NULL,       -- the key itself is never stored
+    scopes text[] NOT NULL,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,        -- to the minute
+    FOREIGN KEY (team_id, project_id) REFERENCES billstack.projects (team_id, id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS api_keys_prefix ON billstack.api_keys (prefix);
+CREATE INDEX IF NOT EXISTS api_keys_project ON billstack.api_keys (team_id, project_id);
+
 -- The Stripe account behind a team ---------------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS billstack.connections (
@@ -73,6 +100,37 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     swept_until bigint,              -- /v1/events is read up to here, on Stripe's clock
     sweep_due_at timestamptz NOT NULL DEFAULT now(),
     sweep_error text
+);
+
+-- Project customers: people in a project, each linked to a Stripe customer. They go with the connection, when a team
+-- gives its mirror up (purge). What Stripe says of a person is read from the mirror; the rest is for while it has no row.
+CREATE TABLE IF NOT EXISTS billstack.project_customers (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.connections ON DELETE CASCADE,
+    project_id text NOT NULL,
+    stripe_customer_id text NOT NULL,
+    email text NOT NULL,             -- the one of the request that linked it
+    name text,
+    metadata jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (team_id, project_id) REFERENCES billstack.projects (team_id, id) ON DELETE CASCADE,
+    UNIQUE (project_id, stripe_customer_id)
+);
+CREATE INDEX IF NOT EXISTS project_customers_newest ON billstack.project_customers (project_id, created_at, id);
+CREATE INDEX IF NOT EXISTS project_customers_email ON billstack.project_customers (project_id, lower(email));
+CREATE INDEX IF NOT EXISTS project_customers_project ON billstack.project_customers (team_id, project_id);
+
+-- Somebody is linking or creating the Stripe customer of this email. A row outlives its request only where it is not
+-- known whether Stripe made the customer; the next request goes on with the same creation.
+CREATE TABLE IF NOT EXISTS billstack.customer_intents (
+    team_id text NOT NULL REFERENCES billstack.connections ON DELETE CASCADE,
+    email text NOT NULL,             -- in lower case
+    holder text NOT NULL,            -- the request that may go on with it, until it is late
+    held_until timestamptz NOT NULL,
+    idempotency_key text,            -- set before Stripe is asked to create, with all that Stripe is asked for
+    creation jsonb,
+    PRIMARY KEY (team_id, email)
 );
 
 -- Backfills --------------------------------------------------------------------------------------------------------
@@ -224,7 +282,7 @@ CREATE TABLE IF NOT EXISTS {team}.customers (
     delinquent boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'delinquent')) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
-CREATE INDEX IF NOT EXISTS customers_created ON {team}.customers (created);
+CREATE INDEX IF NOT EXISTS customers_newest ON {team}.customers (created, id);
 CREATE INDEX IF NOT EXISTS customers_email ON {team}.customers (lower(email));
 
 CREATE TABLE IF NOT EXISTS {team}.products (
@@ -242,7 +300,7 @@ CREATE TABLE IF NOT EXISTS {team}.products (
     default_price text GENERATED ALWAYS AS (billstack.as_id(raw -> 'default_price')) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
-CREATE INDEX IF NOT EXISTS products_created ON {team}.products (created);
+CREATE INDEX IF NOT EXISTS products_newest ON {team}.products (created, id);
 
 CREATE TABLE IF NOT EXISTS {team}.prices (
     id text PRIMARY KEY,
@@ -265,7 +323,7 @@ CREATE TABLE IF NOT EXISTS {team}.prices (
     lookup_key text GENERATED ALWAYS AS (billstack.as_text(raw -> 'lookup_key')) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
-CREATE INDEX IF NOT EXISTS prices_created ON {team}.prices (created);
+CREATE INDEX IF NOT EXISTS prices_newest ON {team}.prices (created, id);
 CREATE INDEX IF NOT EXISTS prices_product ON {team}.prices (product);
 
 -- Since 2025-03-31.basil the period sits on the items; before, on the subscription. price, product and quantity are
@@ -296,7 +354,7 @@ CREATE TABLE IF NOT EXISTS {team}.subscriptions (
     latest_invoice text GENERATED ALWAYS AS (billstack.as_id(raw -> 'latest_invoice')) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
-CREATE INDEX IF NOT EXISTS subscriptions_created ON {team}.subscriptions (created);
+CREATE INDEX IF NOT EXISTS subscriptions_newest ON {team}.subscriptions (created, id);
 CREATE INDEX IF NOT EXISTS subscriptions_customer ON {team}.subscriptions (customer);
 CREATE INDEX IF NOT EXISTS subscriptions_status ON {team}.subscriptions (status);
 
@@ -329,7 +387,7 @@ CREATE TABLE IF NOT EXISTS {team}.invoices (
         GENERATED ALWAYS AS (billstack.as_time(raw #> ARRAY['status_transitions', 'paid_at'])) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
-CREATE INDEX IF NOT EXISTS invoices_created ON {team}.invoices (created);
+CREATE INDEX IF NOT EXISTS invoices_newest ON {team}.invoices (created, id);
 CREATE INDEX IF NOT EXISTS invoices_customer ON {team}.invoices (customer);
 CREATE INDEX IF NOT EXISTS invoices_subscription ON {team}.invoices (subscription);
 CREATE INDEX IF NOT EXISTS invoices_status ON {team}.invoices (status);
@@ -360,7 +418,7 @@ CREATE TABLE IF NOT EXISTS {team}.charges (
     receipt_email text GENERATED ALWAYS AS (billstack.as_text(raw -> 'receipt_email')) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
-CREATE INDEX IF NOT EXISTS charges_created ON {team}.charges (created);
+CREATE INDEX IF NOT EXISTS charges_newest ON {team}.charges (created, id);
 CREATE INDEX IF NOT EXISTS charges_customer ON {team}.charges (customer);
 CREATE INDEX IF NOT EXISTS charges_status ON {team}.charges (status);
 CREATE INDEX IF NOT EXISTS charges_payment_intent ON {team}.charges (payment_intent);
