@@ -182,8 +182,14 @@ class BackfillStore:
     def give_back(self, backfill_id: str, part: str, fence: int, *, done: bool) -> bool:
         return self._one("give_back", backfill_id=backfill_id, part=part, fence=fence, done=done) is not None
 
-    def end_type(self, backfill_id: str, object_type: str, *, status: TypeStatus, error: str | None = None) -> None:
-        self._run("end_type", backfill_id=backfill_id, type=object_type, status=status, error=error)
+    def end_type(
+        self, backfill_id: str, object_type: str, fence: int, *, status: TypeStatus, error: str | None = None
+    ) -> None:
+        """Raises LeaseLost when somebody else holds the type now."""
+        if not self._one(
+            "end_type", backfill_id=backfill_id, type=object_type, fence=fence, status=status, error=error
+        ):
+            raise LeaseLost(f"{object_type} is another worker's now")
 
     def due_parts(self, backfill_id: str | None = None) -> list[Part]:
         """What nobody works on although it could be done now, of one backfill or of all."""
@@ -197,10 +203,12 @@ class BackfillStore:
         with self.connection.cursor(row_factory=class_row(TypeState)) as cursor:
             return cursor.execute(_QUERIES["types"], {"backfill_id": backfill_id}).fetchall()
 
-    def end(self, backfill_id: str, *, state: str, error: str | None, warnings: Sequence[str]) -> bool:
-        """False when it was canceled meanwhile."""
-        row = self._one("end_backfill", backfill_id=backfill_id, state=state, error=error, warnings=list(warnings))
-        return row is not None
+    def end(self, backfill_id: str, fence: int, *, state: str, error: str | None, warnings: Sequence[str]) -> None:
+        """Raises LeaseLost when it was canceled meanwhile, or somebody else holds its finish now."""
+        if not self._one(
+            "end_backfill", backfill_id=backfill_id, fence=fence, state=state, error=error, warnings=list(warnings)
+        ):
+            raise LeaseLost("the backfill was canceled, or its finish is another worker's now")
 
     def cancel(self, team_id: str) -> str | None:
         """The id of the backfill that ran, if one did: no page of it is written after this."""

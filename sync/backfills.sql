@@ -166,9 +166,27 @@ WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND fence = %(fence)s
 RETURNING fence;
 
 -- name: end_type
+-- By the holder of its lease only: whoever lost it may have failed at what its successor does well. With the exact count,
+-- also where the type ends between two renewals.
+WITH held AS MATERIALIZED (
+    SELECT fence
+    FROM billstack.leases
+    WHERE backfill_id = %(backfill_id)s AND part = %(type)s AND fence = %(fence)s AND held
+    FOR UPDATE
+),
+counts AS MATERIALIZED (
+    SELECT coalesce(sum(counted), 0) AS synced
+    FROM billstack.windows
+    WHERE backfill_id = %(backfill_id)s AND type = %(type)s
+)
 UPDATE billstack.backfill_types
-SET status = %(status)s, error = %(error)s, progress = CASE WHEN %(status)s = 'ready' THEN 1 ELSE progress END
-WHERE backfill_id = %(backfill_id)s AND type = %(type)s;
+SET status = %(status)s,
+    error = %(error)s,
+    synced = counts.synced,
+    progress = CASE WHEN %(status)s = 'ready' THEN 1 ELSE progress END
+FROM held, counts
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s
+RETURNING backfill_types.type;
 
 -- name: due_parts
 -- What nobody works on although it could be: never enqueued, its job lost, or its holder dead. `finish` waits for all.
@@ -202,9 +220,17 @@ FROM billstack.backfill_types
 WHERE backfill_id = %(backfill_id)s;
 
 -- name: end_backfill
+-- By the holder of its finish only.
+WITH held AS MATERIALIZED (
+    SELECT backfill_id
+    FROM billstack.leases
+    WHERE backfill_id = %(backfill_id)s AND part = 'finish' AND fence = %(fence)s AND held
+    FOR UPDATE
+)
 UPDATE billstack.backfills
 SET state = %(state)s, error = %(error)s, warnings = %(warnings)s, finished_at = clock_timestamp()
-WHERE id = %(backfill_id)s AND state = 'running'
+FROM held
+WHERE id = held.backfill_id AND state = 'running'
 RETURNING id;
 
 -- name: cancel

@@ -63,10 +63,12 @@ class PartRun:
             raise
         except StripeError as exc:
             log.warning("part.failed", reason=exc.message)
-            self._fail(store, _sentence(exc))
+            self._fail(store, lease, _sentence(exc))
         except Exception:
             log.exception("part.broke")
-            self._fail(store, "BillStack itself failed here; the worker's log says how. Start the backfill again.")
+            self._fail(
+                store, lease, "BillStack itself failed here; the worker's log says how. Start the backfill again."
+            )
         return True
 
     def _mirror_type(self, store: BackfillStore, lease: Lease) -> bool:
@@ -83,8 +85,7 @@ class PartRun:
         lease.show_progress(run.progress)
         if run.run() == "yielded":
             return False
-        store.publish(backfill.id, object_type.name, progress=1)
-        store.end_type(backfill.id, object_type.name, status="ready")
+        store.end_type(backfill.id, object_type.name, lease.fence, status="ready")
         return True
 
     def _with_upper(self, store: BackfillStore) -> Backfill:
@@ -103,15 +104,19 @@ class PartRun:
             warnings = Finish(self._backfill, ready, self._mirrored, lease, self._tools, store.connection).run()
         failed = [f"{state.type}: {state.error}" for state in states if state.status == "error"]
         store.end(
-            self._backfill.id, state="error" if failed else "ready", error=" ".join(failed) or None, warnings=warnings
+            self._backfill.id,
+            lease.fence,
+            state="error" if failed else "ready",
+            error=" ".join(failed) or None,
+            warnings=warnings,
         )
         return True
 
-    def _fail(self, store: BackfillStore, sentence: str) -> None:
+    def _fail(self, store: BackfillStore, lease: Lease, sentence: str) -> None:
         if self._part == FINISH:
-            store.end(self._backfill.id, state="error", error=sentence, warnings=[])
+            store.end(self._backfill.id, lease.fence, state="error", error=sentence, warnings=[])
         else:
-            store.end_type(self._backfill.id, self._part, status="error", error=sentence)
+            store.end_type(self._backfill.id, self._part, lease.fence, status="error", error=sentence)
 
     def _show_all(self, store: BackfillStore) -> None:
         for state in store.types(self._backfill.id):

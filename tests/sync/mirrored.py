@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from sync.backfills import BackfillStore
+from sync.backfills import FINISH, BackfillStore
 from sync.caller import Answer
 from sync.object_types import OBJECT_TYPES, ObjectType, head_struct
 from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
@@ -76,6 +76,12 @@ def open_window(
     if floor is not None:
         set_window(store, number, object_type, floor=floor)
     return WindowKey(backfill_id, object_type.name, number, fence)
+
+
+def end_backfill(backfills: BackfillStore, backfill_id: str, state: str = "ready") -> None:
+    fence = backfills.acquire(backfill_id, FINISH)
+    assert fence
+    backfills.end(backfill_id, fence, state=state, error=None, warnings=[])
 
 
 def windows(store: MirrorStore, object_type: ObjectType = CUSTOMER) -> list[dict[str, Any]]:

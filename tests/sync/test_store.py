@@ -11,6 +11,7 @@ from tests.sync.conftest import Team
 from tests.sync.mirrored import (
     CUSTOMER,
     answer,
+    end_backfill,
     mirror,
     open_window,
     page_of,
@@ -438,7 +439,7 @@ def test_until_when_pages_looked_is_kept_when_the_next_backfill_begins(
     store: MirrorStore, key: WindowKey, backfills
 ) -> None:
     mirror(store, key, page_of([OLD], as_of=NOW, as_of_until=NOW + 7))
-    backfills.end(key.backfill_id, state="ready", error=None, warnings=[])
+    end_backfill(backfills, key.backfill_id)
     backfills.start(store.team_id, ["customer"], None, request_id=None)
 
     assert windows(store) == []
