@@ -5,7 +5,21 @@ import sys
 
 from flask import Flask
 
-from api import access, auth, cli, csrf, docs, errors, headers, health, operators, request_log, stripe, webhooks
+from api import (
+    access,
+    auth,
+    cli,
+    csrf,
+    docs,
+    errors,
+    headers,
+    health,
+    metrics,
+    operators,
+    request_log,
+    stripe,
+    webhooks,
+)
 from api.context import EXTENSION
 from sync.errors import ConfigError
 from workers.context import open_context
@@ -30,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for part in (request_log, headers, errors, csrf, access):
         part.install(app)
     api = docs.install(app)
-    for blueprint in (auth.blueprint, stripe.blueprint, webhooks.blueprint, health.blueprint):
+    for blueprint in (auth.blueprint, stripe.blueprint, webhooks.blueprint, health.blueprint, metrics.blueprint):
         api.register_blueprint(blueprint)
     operators.install(app, settings.redis_url)
     cli.install(app)

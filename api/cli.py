@@ -9,6 +9,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
+from api import event_commands
 from api.context import current_context
 from api.fields import Body, Email, Text
 from api.passwords import hash_password, is_password
@@ -20,6 +21,8 @@ from sync.schema import SCHEMA_VERSION, check_version, upgrade
 def install(app: Flask) -> None:
     app.cli.add_command(init_db)
     app.cli.add_command(create_user)
+    for command in event_commands.COMMANDS:
+        app.cli.add_command(command)
 
 
 class _NewUser(Body):

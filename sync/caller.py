@@ -69,7 +69,9 @@ class Caller:
         attempts: int = PATIENT_ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        on_answer: Callable[[str, int | None], None] = lambda endpoint, status: None,
     ) -> None:
+        """`on_answer` hears of each request's endpoint and status, None where there was no answer."""
         self.account_id = account_id
         self.livemode = livemode
         self._client = stripe.StripeClient(
@@ -81,6 +83,7 @@ class Caller:
         )
         self._limiter = limiter
         self._sleep = sleep
+        self._on_answer = on_answer
         self._monotonic = monotonic
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StripeUnavailable),
@@ -108,6 +111,29 @@ class Caller:
         `reserved` says that the first attempt is already paid for. Raises StripeUnavailable after the last attempt,
         StripeRejected at once. `on_retry` hears of each failure that is tried again.
         """
+        return self._call("get", endpoint, path, params, read, reserved=reserved, on_retry=on_retry)
+
+    def post(
+        self, endpoint: str, path: str, params: Mapping[str, Any], read: Callable[[Answer], T], *, idempotency_key: str
+    ) -> T:
+        """The key makes a retry safe: Stripe does the work of several attempts once."""
+        return self._call("post", endpoint, path, {**params, "idempotency_key": idempotency_key}, read)
+
+    def delete(self, endpoint: str, path: str) -> None:
+        """Raises StripeRejected `resource_missing` also when an attempt without an answer had done it."""
+        self._call("delete", endpoint, path, {}, lambda answer: None)
+
+    def _call(
+        self,
+        method: str,
+        endpoint: str,
+        path: str,
+        params: Mapping[str, Any],
+        read: Callable[[Answer], T],
+        *,
+        reserved: bool = False,
+        on_retry: Callable[[BaseException], None] | None = None,
+    ) -> T:
         paid = reserved
 
         def attempt() -> T:
@@ -115,7 +141,7 @@ class Caller:
             if not paid and (wait_s := self.reserve(endpoint).wait_s):
                 self._sleep(wait_s)
             paid = False
-            answer = self._send("get", endpoint, path, params)
+            answer = self._send(method, endpoint, path, params)
             try:
                 return read(answer)
             except msgspec.DecodeError as exc:
@@ -134,9 +160,12 @@ class Caller:
         try:
             headers: AnswerHeaders = self._client.raw_request(method, path, **params).headers
         except stripe.RateLimitError as exc:
+            self._on_answer(endpoint, exc.http_status)
             raise self._slowed_down(endpoint, exc) from exc
         except stripe.StripeError as exc:
+            self._on_answer(endpoint, exc.http_status)
             raise _translated(exc, self._monotonic() - started) from exc
+        self._on_answer(endpoint, 200)
         return Answer(headers.body, *_moments(headers, self._monotonic() - started))
 
     def _slowed_down(self, endpoint: str, exc: stripe.RateLimitError) -> StripeRateLimited:

@@ -60,6 +60,27 @@ class Connections:
         sealed = self._box.seal(secret, team_id=team_id)
         self._run("set_endpoint", team_id=team_id, endpoint_id=endpoint_id, endpoint_secret=sealed)
 
+    def claim_sweeps(self, *, every_s: int) -> list[str]:
+        """Teams whose events are to be read from Stripe now; nobody else gets them for `every_s`."""
+        rows = self._connection.execute(_QUERIES["claim_sweeps"], {"every_s": every_s}).fetchall()
+        return [team_id for (team_id,) in rows]
+
+    def swept_until(self, team_id: str) -> int | None:
+        """Up to which second of Stripe's clock all events are in the ledger; None before the first backfill."""
+        row = self._connection.execute(_QUERIES["swept_until"], {"team_id": team_id}).fetchone()
+        return row[0] if row else None
+
+    def set_swept(self, team_id: str, until: int) -> None:
+        self._run("set_swept", team_id=team_id, until=until)
+
+    def sweep_again(self, team_id: str) -> None:
+        """There is more to read than one turn could."""
+        self._run("sweep_again", team_id=team_id)
+
+    def set_sweep_error(self, team_id: str, error: str) -> None:
+        """Why events cannot be read; the status shows it until they can."""
+        self._run("set_sweep_error", team_id=team_id, error=error)
+
     def lock(self, team_id: str) -> None:
         self._row("lock", team_id=team_id)
 

@@ -19,6 +19,39 @@ UPDATE billstack.connections
 SET endpoint_id = %(endpoint_id)s, endpoint_secret = %(endpoint_secret)s
 WHERE team_id = %(team_id)s;
 
+-- name: claim_sweeps
+-- Connected teams whose first backfill is done and whose events were not read lately; several schedulers may ask.
+UPDATE billstack.connections
+SET sweep_due_at = now() + %(every_s)s * interval '1 second'
+WHERE secret_key IS NOT NULL
+    AND sweep_due_at <= now()
+    AND EXISTS (SELECT FROM billstack.backfills WHERE backfills.team_id = connections.team_id AND state = 'ready')
+RETURNING team_id;
+
+-- name: swept_until
+-- Before the first sweep: the start of the first backfill, whose end replayed the events since then.
+SELECT coalesce(
+    swept_until,
+    (SELECT min(started) FROM billstack.backfills WHERE backfills.team_id = connections.team_id AND state = 'ready')
+)
+FROM billstack.connections
+WHERE team_id = %(team_id)s;
+
+-- name: set_swept
+UPDATE billstack.connections
+SET swept_until = greatest(swept_until, %(until)s), sweep_error = NULL
+WHERE team_id = %(team_id)s;
+
+-- name: sweep_again
+UPDATE billstack.connections
+SET sweep_due_at = now()
+WHERE team_id = %(team_id)s;
+
+-- name: set_sweep_error
+UPDATE billstack.connections
+SET sweep_error = %(error)s
+WHERE team_id = %(team_id)s;
+
 -- name: lock
 -- One connect or disconnect of a team at a time, also the first one.
 SELECT id
@@ -91,6 +124,8 @@ SELECT
     connections.secret_key IS NOT NULL AS connected,
     connections.key_valid,
     connections.last_event_at,
+    connections.delivered_version,
+    connections.sweep_error,
     to_regnamespace(%(schema)s) IS NOT NULL AS schema_exists,
     (
         SELECT max(finished_at)

@@ -99,7 +99,7 @@ def prune(connection: psycopg.Connection, limit: int) -> int:
     return connection.execute(_QUERIES["prune"], {"limit": limit}).rowcount
 
 
-def oldest_pending_s(connection: psycopg.Connection) -> float:
-    """For how long the oldest event of all teams has been waiting; 0 when none waits."""
-    row = connection.execute(_QUERIES["oldest_pending"]).fetchone()
-    return row[0] or 0.0 if row else 0.0
+def backlog(connection: psycopg.Connection) -> tuple[int, float]:
+    """How many events of all teams are not applied, and for how many seconds the oldest has waited."""
+    row = connection.execute(_QUERIES["backlog"]).fetchone()
+    return (row[0], row[1] or 0.0) if row else (0, 0.0)

@@ -84,7 +84,7 @@ WHERE ctid IN (
     LIMIT %(limit)s
 );
 
--- name: oldest_pending
-SELECT extract(epoch FROM now() - min(received_at))::float8
+-- name: backlog
+SELECT count(*), extract(epoch FROM now() - min(received_at))::float8
 FROM billstack.events
 WHERE state IN ('pending', 'failed');

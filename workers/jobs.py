@@ -13,11 +13,11 @@ from rq import Queue, Worker, get_current_job
 from sync.backfill import Tools
 from sync.backfills import BackfillStore
 from sync.connections import Connection, Connections
-from sync.events import Mirrored, apply_batch
+from sync.events import Mirrored
 from sync.parts import PartRun
 from workers.context import Context, open_context
 from workers.progress import Progress
-from workers.queues import BACKFILLS, enqueue_due, wake_mark
+from workers.queues import BACKFILLS, enqueue_due
 from workers.settings import Settings
 from workers.stripe_account import open_source
 
@@ -47,22 +47,6 @@ def work_on_part(backfill_id: str, part: str) -> str:
         ended = PartRun(backfill, part, mirrored(connected), tools, show).run()
         enqueue_due(context, backfill_id)
         return ended
-
-
-def apply_events(team_id: str) -> int:
-    """Drains one team's ledger; returns how many events it settled."""
-    with job_context(team=team_id) as context:
-        context.redis.delete(wake_mark(team_id))
-        settled = 0
-        with context.pool.connection() as connection:
-            connected = Connections(connection, context.box).get(team_id)
-            if connected is None or connected.secret_key is None:
-                return 0
-            source = open_source(context, connected)
-            while outcomes := apply_batch(connection, team_id, source, mirrored(connected)):
-                settled += sum(outcomes.values())
-                log.info("events.applied", **outcomes)
-        return settled
 
 
 def mirrored(connected: Connection) -> Mirrored:

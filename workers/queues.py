@@ -7,6 +7,8 @@ from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 
 from sync.backfills import FINISH, BackfillStore, Part
+from sync.connections import Connections
+from sync.ledger import teams_waiting
 from workers.context import Context
 
 BACKFILLS = "backfills"
@@ -18,6 +20,9 @@ _TYPE_TIMEOUT_S = 15 * 60
 _FINISH_TIMEOUT_S = 24 * 3600
 _RESULT_TTL_S = 3600
 _FAILURE_TTL_S = 24 * 3600
+SWEEP_EVERY_S = 300
+# What is due for longer lies there; a job at work takes the rest.
+_LYING_S = 2.0
 # Should the process die between taking the mark and enqueuing, the scheduler's sweep finds the events after this.
 _WAKE_MARK_S = 30
 
@@ -75,14 +80,36 @@ def _is_waiting(connection: redis.Redis, job_id: str) -> bool:
 def wake_events(context: Context, team_id: str, *, request_id: str | None = None) -> None:
     """One job drains a team's ledger; while one waits in the queue, no second is put there."""
     if context.redis.set(wake_mark(team_id), "1", nx=True, ex=_WAKE_MARK_S):
-        Queue(EVENTS, connection=context.redis).enqueue(
-            "workers.jobs.apply_events",
-            team_id,
-            job_timeout=_TYPE_TIMEOUT_S,
-            result_ttl=0,
-            failure_ttl=_FAILURE_TTL_S,
-            meta={"request_id": request_id, "team": team_id},
-        )
+        _enqueue_event_job(context, "apply_events", team_id, request_id)
+
+
+def wake_waiting(context: Context) -> int:
+    """Wakes the teams whose events lie there: Redis was away, a worker died, or they failed and are due again."""
+    with context.pool.connection() as connection:
+        team_ids = teams_waiting(connection, due_for_s=_LYING_S)
+    for team_id in team_ids:
+        wake_events(context, team_id)
+    return len(team_ids)
+
+
+def enqueue_sweeps(context: Context) -> int:
+    """A job for each team whose events were not read from Stripe lately."""
+    with context.pool.connection() as connection:
+        team_ids = Connections(connection, context.box).claim_sweeps(every_s=SWEEP_EVERY_S)
+    for team_id in team_ids:
+        _enqueue_event_job(context, "sweep_events", team_id, None)
+    return len(team_ids)
+
+
+def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: str | None) -> None:
+    Queue(EVENTS, connection=context.redis).enqueue(
+        f"workers.event_jobs.{name}",
+        team_id,
+        job_timeout=_TYPE_TIMEOUT_S,
+        result_ttl=0,
+        failure_ttl=_FAILURE_TTL_S,
+        meta={"request_id": request_id, "team": team_id},
+    )
 
 
 def wake_mark(team_id: str) -> str:

@@ -1,34 +1,60 @@
-"""Looks every few seconds for work that nobody does: parts whose holder died or whose job Redis lost, events left lying."""
+"""Looks every few seconds for work that nobody does, and for what is due: several may run, and find each other's work done.
+
+parts    of backfills, whose holder died or whose job Redis lost
+events   left lying in the ledger, and those that Stripe did not deliver
+ledger   what is too old to come again is deleted
+"""
 
 import signal
 import threading
+from collections.abc import Callable
 
 import psycopg
 import redis
 import structlog
-from psycopg_pool import PoolTimeout
 
+from sync.ledger import prune
 from workers.context import Context
-from workers.queues import enqueue_due
+from workers.queues import enqueue_due, enqueue_sweeps, wake_waiting
 
 EVERY_S = 3.0
+# A time, so that no statement takes long; a busy ledger shrinks by more than a thousand a second.
+_PRUNED_AT_A_TIME = 5000
 
 log = structlog.get_logger()
 
 
 def run(context: Context) -> None:
-    """Until SIGTERM or SIGINT. Several schedulers may run: what one enqueued, the others find enqueued."""
+    """Until SIGTERM or SIGINT."""
     stopped = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())
     log.info("scheduler.started")
     while not stopped.wait(EVERY_S):
-        try:
-            run_once(context)
-        except (psycopg.Error, PoolTimeout, redis.RedisError) as exc:
-            log.warning("scheduler.waits", reason=str(exc))
+        run_once(context)
 
 
-def run_once(context: Context) -> int:
-    """How many parts it enqueued."""
-    return enqueue_due(context)
+def run_once(context: Context) -> dict[str, int]:
+    """How much each step found to do. One that cannot be taken now does not keep the others from being taken."""
+    return {name: _take(name, step, context) for name, step in _STEPS.items()}
+
+
+def _take(name: str, step: Callable[[Context], int], context: Context) -> int:
+    try:
+        return step(context)
+    except (psycopg.Error, redis.RedisError) as exc:
+        log.warning("scheduler.waits", step=name, reason=str(exc))
+        return 0
+
+
+def _prune(context: Context) -> int:
+    with context.pool.connection() as connection:
+        return prune(connection, _PRUNED_AT_A_TIME)
+
+
+_STEPS: dict[str, Callable[[Context], int]] = {
+    "parts": enqueue_due,
+    "waiting": wake_waiting,
+    "sweeps": enqueue_sweeps,
+    "pruned": _prune,
+}

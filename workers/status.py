@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sync.caller import API_VERSION
 from sync.connections import Connections
 from workers.context import Context
 from workers.progress import ShownType, read_progress
@@ -28,12 +29,23 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "livemode": row["livemode"],
         "lastSyncedAt": iso(row["last_synced_at"]),
         "lastEventAt": iso(row["last_event_at"]),
-        "warnings": row["warnings"] or [],
+        "warnings": [*(row["warnings"] or []), *_event_warnings(row)],
         "result": {
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
         "backfill": _backfill_shown(row, shown),
     }
+
+
+def _event_warnings(row: dict[str, Any]) -> list[str]:
+    """What is wrong with how events come."""
+    warnings = [row["sweep_error"]] if row["sweep_error"] else []
+    if row["delivered_version"] not in (None, API_VERSION):
+        warnings.append(
+            f"Stripe delivers events in API version {row['delivered_version']}, and each of them costs a request: pin"
+            f" the webhook endpoint to {API_VERSION}, or let BillStack set it up."
+        )
+    return warnings
 
 
 def _never_connected() -> dict[str, Any]:

@@ -9,18 +9,29 @@ from sync.transport import Transport
 from sync.windows import MAX_IN_FLIGHT
 from workers.context import Context
 from workers.limiter import FallbackLimiter, Limiter, Rates
+from workers.metrics import Meter, MeteredLimiter
 
 
-def open_source(context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS) -> Source:
-    """Raises Conflict `not_connected` once the team's keys are forgotten."""
+def open_source(
+    context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS, urgent: bool = False
+) -> Source:
+    """Raises Conflict `not_connected` once the team's keys are forgotten. `urgent` goes ahead of those who stand in line."""
+    return Source(open_caller(context, connection, attempts=attempts, urgent=urgent))
+
+
+def open_caller(
+    context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS, urgent: bool = False
+) -> Caller:
+    """What `open_source` reads with; for what is written at Stripe."""
     if connection.secret_key is None:
         raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
-    return source_of_key(
+    return _caller_of_key(
         context,
         connection.secret_key,
         account_id=connection.account_id,
         livemode=connection.livemode,
         attempts=attempts,
+        urgent=urgent,
     )
 
 
@@ -28,18 +39,40 @@ def source_of_key(
     context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int = PATIENT_ATTEMPTS
 ) -> Source:
     return Source(
-        Caller(
-            secret_key=secret_key,
-            account_id=account_id,
-            livemode=livemode,
-            api_base=context.settings.stripe_api_base,
-            transport=Transport(max_connections=MAX_IN_FLIGHT),
-            limiter=make_limiter(context),
-            attempts=attempts,
-        )
+        _caller_of_key(context, secret_key, account_id=account_id, livemode=livemode, attempts=attempts, urgent=False)
     )
 
 
-def make_limiter(context: Context) -> caller.Limiter:
+def _caller_of_key(
+    context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int, urgent: bool
+) -> Caller:
+    meter = Meter(context.redis)
+    return Caller(
+        secret_key=secret_key,
+        account_id=account_id,
+        livemode=livemode,
+        api_base=context.settings.stripe_api_base,
+        transport=Transport(max_connections=MAX_IN_FLIGHT),
+        limiter=MeteredLimiter(make_limiter(context, urgent=urgent), meter),
+        attempts=attempts,
+        on_answer=meter.request,
+    )
+
+
+def make_limiter(context: Context, *, urgent: bool = False) -> caller.Limiter:
     rates = Rates(context.settings.stripe_account_rps, context.settings.stripe_endpoint_rps)
-    return FallbackLimiter(Limiter(context.redis, rates), rates)
+    limiter = FallbackLimiter(Limiter(context.redis, rates), rates)
+    return UrgentLimiter(limiter) if urgent else limiter
+
+
+class UrgentLimiter:
+    """For reads that a person or an event waits for: they do not stand in line behind a backfill's."""
+
+    def __init__(self, limiter: FallbackLimiter) -> None:
+        self._limiter = limiter
+
+    def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> caller.Reservation:
+        return self._limiter.reserve(account_id, endpoint, livemode=livemode, urgent=True)
+
+    def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
+        self._limiter.slow_down(account_id, endpoint, reason, livemode=livemode)

@@ -28,6 +28,8 @@ def test_only_these_are_open_to_anyone(app):
         "auth.sign_out",
         "health.healthz",
         "health.readyz",
+        "metrics.show_metrics",
+        "webhooks.receive",  # signed by Stripe
         "openapi",
         "docs",
         "static",

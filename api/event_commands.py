@@ -1,0 +1,66 @@
+"""The commands of `flask --app api` for a mirror that may have missed something: replay-events, reconcile."""
+
+import json
+from datetime import UTC, datetime
+
+import click
+import psycopg
+import redis
+from flask.cli import with_appcontext
+
+from api.context import current_context
+from api.people import People
+from sync.ledger import Ledger
+from workers.queues import wake_events
+
+
+class _Moment(click.ParamType[datetime]):
+    """An ISO 8601 date or date-time; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no ISO 8601 date or date-time, like 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx
+            )
+        return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+@click.command("replay-events")
+@click.option("--team", required=True, help="The team's id, or its name.")
+@click.option("--type", "event_type", help="Only events of this type, like invoice.paid.")
+@click.option("--id", "event_id", help="Only this event.")
+@click.option("--since", type=_Moment(), help="Only what happened since then.")
+@click.option("--failed", is_flag=True, help="Only what could not be applied.")
+@with_appcontext
+def replay_events(
+    team: str, event_type: str | None, event_id: str | None, since: datetime | None, failed: bool
+) -> None:
+    """Apply recorded events once more, and print {"replayed"}. What is older than its row stays without effect."""
+    context = current_context()
+    created = int(since.timestamp()) if since else None
+    try:
+        with context.pool.connection() as connection:
+            team_id = find_team(connection, team)
+            replayed = Ledger(connection, team_id).replay(type=event_type, id=event_id, since=created, failed=failed)
+        wake_events(context, team_id)
+    except psycopg.OperationalError as exc:
+        raise click.ClickException(f"Postgres cannot be reached through DATABASE_URL: {exc}") from exc
+    except redis.RedisError as exc:
+        click.echo(f"Redis is away ({exc}): the scheduler sees to them when it is back.", err=True)
+    click.echo(json.dumps({"replayed": replayed}))
+
+
+def find_team(connection: psycopg.Connection, team: str) -> str:
+    """A team's id by its id or name."""
+    known = connection.execute("SELECT id FROM billstack.teams WHERE id = %s", (team,)).fetchone()
+    team_id = known[0] if known else People(connection).find_team(team)
+    if team_id is None:
+        raise click.ClickException(f"there is no team {team!r}")
+    return str(team_id)
+
+
+COMMANDS = (replay_events,)

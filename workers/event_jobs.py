@@ -1,0 +1,79 @@
+"""The jobs of the queue `events`: thin, ids in; nothing that takes long, for all teams' events wait behind it."""
+
+import time
+
+import structlog
+
+from sync.caller import HASTY_ATTEMPTS
+from sync.connections import Connection, Connections
+from sync.errors import StripeError
+from sync.events import apply_batch
+from sync.ledger import Ledger
+from sync.sweep import sweep
+from workers import jobs
+from workers.context import Context
+from workers.metrics import Meter
+from workers.queues import wake_events, wake_mark
+from workers.stripe_account import open_source
+
+# Then other teams' events have their turn.
+TURN_S = 20.0
+
+log = structlog.get_logger()
+
+
+def apply_events(team_id: str) -> int:
+    """Drains one team's ledger, or works on it for a turn; returns how many events it settled."""
+    with jobs.job_context(team=team_id) as context:
+        context.redis.delete(wake_mark(team_id))
+        connected = _connection_of(context, team_id)
+        if connected is None:
+            return 0
+        over_at, settled, report = time.monotonic() + TURN_S, 0, Meter(context.redis).events
+        # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
+        source = open_source(context, connected, attempts=HASTY_ATTEMPTS, urgent=True)
+        with context.pool.connection() as connection:
+            while outcomes := apply_batch(
+                connection,
+                team_id,
+                source,
+                jobs.mirrored(connected),
+                connect=lambda: jobs.connect(context),
+                report=report,
+            ):
+                settled += sum(outcomes.values())
+                log.info("events.applied", **outcomes)
+                if time.monotonic() > over_at:
+                    wake_events(context, team_id)
+                    break
+        return settled
+
+
+def sweep_events(team_id: str) -> int:
+    """Reads from Stripe what it did not deliver; returns how many events were new."""
+    with jobs.job_context(team=team_id) as context:
+        connected = _connection_of(context, team_id)
+        if connected is None:
+            return 0
+        over_at = time.monotonic() + TURN_S
+        source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
+        with context.pool.connection() as connection:
+            ledger, connections = Ledger(connection, team_id), Connections(connection, context.box)
+            try:
+                swept = sweep(ledger, connections, source, is_over=lambda: time.monotonic() > over_at)
+            except StripeError as exc:
+                log.warning("events.not_swept", reason=exc.message)
+                return 0
+            if not swept.complete:
+                connections.sweep_again(team_id)
+        log.info("events.swept", new=swept.new, complete=swept.complete)
+        if swept.new:
+            wake_events(context, team_id)
+        return swept.new
+
+
+def _connection_of(context: Context, team_id: str) -> Connection | None:
+    """None once the team is disconnected."""
+    with context.pool.connection() as connection:
+        connected = Connections(connection, context.box).get(team_id)
+    return connected if connected and connected.secret_key else None
