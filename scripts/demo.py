@@ -123,7 +123,7 @@ class Demo:
         status = self._watch(stack, client, team_id)
         took_s = time.monotonic() - started
         total = sum(result["synced"] for result in status["result"].values())
-        self._say(f"{total:,} objects in {took_s:.1f} s, {total / took_s:,.0f} objects/s")
+        self._say(f"took {took_s:.1f} s, {total / took_s:,.0f} objects/s")
         for name, result in status["result"].items():
             if result["error"]:
                 self._say(f"{name}: {result['error']}")
@@ -187,7 +187,7 @@ class Demo:
         """Says `done` with the seconds it took, once it is."""
         started = time.monotonic()
         yield
-        self._say(f"{done:<60} {time.monotonic() - started:5.1f} s")
+        self._say(f"{done:<62} {time.monotonic() - started:5.1f} s")
 
     def _say(self, sentence: str) -> None:
         self._display.say(f"  {sentence}")
