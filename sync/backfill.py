@@ -1,7 +1,7 @@
 """Mirrors one object type of one backfill: several requests in flight, pages written as they come, exact at every instant.
 
     the coordinator (this thread)   holds the plan: pays for a request, picks the window or splits one, hands it out
-    fetchers (threads)              ask Stripe for a page and make its cut lists whole
+    fetchers (threads)              ask Stripe for pages, and for the rest of lists that it cut
     writers (two threads)           commit rows, seen, count and checkpoint of a page together
     keeper (a thread)               renews the lease and publishes what is durable (sync/lease.py)
 
@@ -13,29 +13,31 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import psycopg
 import structlog
 
 from sync.backfills import Backfill, BackfillStore
-from sync.caller import Reservation
+from sync.caller import Answer, Reservation
 from sync.errors import CursorLost, StripeRateLimited
 from sync.lease import Lease
 from sync.object_types import ObjectType
 from sync.page_writer import PageObjects, write_page
 from sync.progress_estimate import ProgressEstimate
-from sync.refresh import refresh
+from sync.refresh import refresh_or_reject
 from sync.source import Page, Source
 from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
 from sync.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
 
 WRITERS = 2
-# Pages fetched and not yet written; beyond it nothing more is asked for, so that memory stays flat.
-MOST_WAITING = 6
+# Pages fetched and not yet written; beyond it nothing more is asked for, so that memory stays flat. Enough that the cut
+# lists of some are read while the next pages come.
+MOST_WAITING = 16
 # Requests in flight at first; one more whenever a page finds all writers idle, fewer on a 429.
 FIRST_IN_FLIGHT = 8
 _LATENCY_SMOOTHING = 0.2
@@ -62,13 +64,26 @@ class _Reserved:
     reservation: Reservation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Fetched:
+    """A page that waits for its cut objects, and then for its turn among its window's pages."""
+
     window: Window
     page: Page
-    completed: dict[str, bytes]
-    as_of_until: int
+    cut: dict[str, bytes]
     elapsed_s: float
+    completed: dict[str, Answer] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.completed) == len(self.cut)
+
+
+@dataclass(frozen=True, slots=True)
+class _Completed:
+    fetched: _Fetched
+    object_id: str
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,7 @@ class _Reopened:
 @dataclass(frozen=True, slots=True)
 class _CursorLost:
     window: Window
+    is_whole = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +137,7 @@ class TypeRun:
         self._reservation: Reservation | None = None
         self._reserving = False
         self._prices_named: set[str] = set()
+        self._lines: dict[int, deque[_Fetched | _CursorLost]] = {}
 
     def progress(self) -> float:
         """The share of the type that is read, 0..1."""
@@ -133,7 +150,7 @@ class TypeRun:
         ]
         for writer in writers:
             writer.start()
-        fetchers = ThreadPoolExecutor(MAX_IN_FLIGHT + 1, thread_name_prefix="fetcher")
+        fetchers = ThreadPoolExecutor(2 * MAX_IN_FLIGHT, thread_name_prefix="fetcher")
         try:
             with self._tools.connect() as connection:
                 return self._coordinate(BackfillStore(connection), fetchers)
@@ -193,6 +210,8 @@ class TypeRun:
                 self._reserving, self._reservation = False, news.reservation
             case _Fetched():
                 self._page_arrived(news)
+                for object_id in news.cut:
+                    fetchers.submit(self._complete, news, object_id)
             case _Written():
                 self._unwritten -= 1
                 for object_id in news.page.overlapping:
@@ -204,7 +223,10 @@ class TypeRun:
                 # Not to be sent again until its new bounds are stored behind its earlier pages.
                 news.window.in_flight = True
                 self._plan.in_flight += 1
-                self._queue_of(news.window).put(news)
+                self._line_up(news)
+            case _Completed():
+                news.fetched.completed[news.object_id] = news.answer
+                self._write_what_is_whole(news.fetched.window)
             case _Reopened():
                 self._plan.request_failed(news.window)
             case StripeRateLimited():
@@ -228,11 +250,17 @@ class TypeRun:
             met=self._plan.met, remaining=self._plan.estimated_remaining(), is_finished=False
         )
         self._unwritten += 1
-        self._queue_of(fetched.window).put(fetched)
+        self._line_up(fetched)
 
-    def _queue_of(self, window: Window) -> "queue.SimpleQueue[Any]":
-        """One writer a window, so that its pages are committed in their order."""
-        return self._writer_queues[window.number % WRITERS]
+    def _line_up(self, task: _Fetched | _CursorLost) -> None:
+        self._lines.setdefault(task.window.number, deque()).append(task)
+        self._write_what_is_whole(task.window)
+
+    def _write_what_is_whole(self, window: Window) -> None:
+        """A window's pages are committed in their order: by one writer, and none before an earlier one that is not whole."""
+        line = self._lines[window.number]
+        while line and line[0].is_whole:
+            self._writer_queues[window.number % WRITERS].put(line.popleft())
 
     # Fetchers' threads -------------------------------------------------------------------------------------------
 
@@ -249,17 +277,25 @@ class TypeRun:
         try:
             page = self._tools.source.page(self._type, request, reserved=True, on_retry=self._inbox.put)
             elapsed_s = time.monotonic() - started
-            completed, until = self._tools.source.completed(self._type, page)
-            self._inbox.put(_Fetched(window, page, completed, until, elapsed_s))
+            self._inbox.put(_Fetched(window, page, page.cut_objects(self._type), elapsed_s))
         except CursorLost:
             self._inbox.put(_CursorLost(window))
+        except Exception as exc:
+            self._inbox.put(_Failed(exc))
+
+    def _complete(self, fetched: _Fetched, object_id: str) -> None:
+        try:
+            answer = self._tools.source.complete(self._type, fetched.cut[object_id], fetched.page.answer)
+            self._inbox.put(_Completed(fetched, object_id, answer))
         except Exception as exc:
             self._inbox.put(_Failed(exc))
 
     def _refresh(self, object_id: str) -> None:
         try:
             with self._tools.connect() as connection:
-                refresh(MirrorStore(connection, self._backfill.team_id), self._tools.source, self._type, object_id)
+                refresh_or_reject(
+                    MirrorStore(connection, self._backfill.team_id), self._tools.source, self._type, object_id
+                )
             self._inbox.put("refreshed")
         except Exception as exc:
             self._inbox.put(_Failed(exc))
@@ -289,16 +325,18 @@ class TypeRun:
 
     def _as_written(self, fetched: _Fetched) -> MirrorPage:
         page, heads = fetched.page, fetched.page.heads
+        answers = fetched.completed.values()
+        completed = {object_id: answer.body for object_id, answer in fetched.completed.items()}
         return MirrorPage(
             body=page.answer.body,
             as_of=page.answer.as_of,
-            as_of_until=fetched.as_of_until,
+            as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in answers)]),
             has_more=page.has_more,
             cursor=heads[-1].id if heads else None,
             newest=heads[0].created if heads else None,
             oldest=heads[-1].created if heads else None,
-            completed=fetched.completed,
-            named_prices=sorted(page.named_prices(self._type) - self._prices_named),
+            completed=completed,
+            named_prices=sorted(page.named_prices(self._type, completed) - self._prices_named),
         )
 
 

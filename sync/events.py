@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -20,10 +19,10 @@ import structlog
 from sync.caller import API_VERSION
 from sync.errors import StripeError
 from sync.ledger import Ended, EventState, Ledger, LedgerEvent
-from sync.object_types import OBJECT_TYPES, ObjectType, head_struct
+from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder
 from sync.refresh import refresh
 from sync.source import Source, is_cut
-from sync.store import MirrorStore
+from sync.store import REFUSALS, MirrorStore, reason_of
 
 BATCH_SIZE = 200
 # Of one batch at the same time; the budget holds them back where need be.
@@ -177,7 +176,7 @@ class _Batch:
         routes = [(event, self._route(event)) for event in events]
         try:
             doubtful = self._apply_certain(routes, nullcontext)
-        except psycopg.DataError:
+        except REFUSALS:
             # Postgres refuses one of them; each on its own then, for a savepoint costs as much as an event.
             doubtful = self._apply_certain(routes, self._connection.transaction)
         self._fetch_all(doubtful)
@@ -234,7 +233,7 @@ class _Batch:
                 return store.apply_event(
                     way.object_type, way.object_id, way.raw, created=created, checked_until=checked_until
                 )
-        except psycopg.DataError:
+        except REFUSALS:
             if guard is nullcontext:
                 raise
             return "doubtful"  # what Postgres refuses of an event, it may take of the object; its error is kept
@@ -280,9 +279,10 @@ class _Batch:
         ledger, store = Ledger(connection, self._team_id), MirrorStore(connection, self._team_id)
         try:
             refresh(store, self._source, OBJECT_TYPES[type_name], object_id, advance=True)
-        except (StripeError, psycopg.DataError) as exc:
-            log.warning("event.failed", ids=ids, reason=str(exc))
-            return "failed", ledger.postpone(ids, str(exc))
+        except (StripeError, *REFUSALS) as exc:
+            reason = exc.message if isinstance(exc, StripeError) else reason_of(exc)
+            log.warning("event.failed", ids=ids, reason=reason)
+            return "failed", ledger.postpone(ids, reason)
         return "fetched", ledger.settle(ids, "applied")
 
     def _count(self, outcome: Outcome, events: list[Ended]) -> None:
@@ -300,11 +300,6 @@ def _api_version(event: LedgerEvent) -> str | None:
 def _is_whole(object_type: ObjectType, raw: bytes) -> bool:
     """False also for a shape in which that cannot be read."""
     try:
-        return not is_cut(object_type, _decoder(object_type.name).decode(raw))
+        return not is_cut(object_type, head_decoder(object_type.name).decode(raw))
     except msgspec.DecodeError:
         return False
-
-
-@cache
-def _decoder(type_name: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(head_struct(OBJECT_TYPES[type_name]))

@@ -20,7 +20,7 @@ from sync.events import Mirrored, apply_batch, record_events
 from sync.lease import Lease
 from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES, ObjectType
-from sync.refresh import refresh
+from sync.refresh import refresh_or_reject
 from sync.store import MirrorStore
 from sync.windows import Window
 
@@ -132,7 +132,7 @@ class Finish:
                 store = MirrorStore(connection, self._backfill.team_id)
                 for object_id in ids:
                     self._lease.check()
-                    refresh(store, self._tools.source, object_type, object_id)
+                    refresh_or_reject(store, self._tools.source, object_type, object_id)
 
     def _rejects(self) -> list[str]:
         """One sentence a type, with its newest rejected object as the example."""

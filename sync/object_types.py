@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -172,3 +173,9 @@ def head_struct(object_type: ObjectType) -> type[Any]:
     nested = [(nested_list.field, CutList | None, None) for nested_list in object_type.nested]
     fields: list[Any] = [("id", str), ("created", int), *nested]
     return msgspec.defstruct(f"{object_type.name.title()}Head", fields)
+
+
+@cache
+def head_decoder(type_name: str) -> msgspec.json.Decoder[Any]:
+    """Reads one object's head."""
+    return msgspec.json.Decoder(head_struct(OBJECT_TYPES[type_name]))

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg import errors
 
 from sync.errors import LeaseLost
 from sync.object_types import ObjectType
-from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
+from sync.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, reason_of
 
 # Two writers of one type may meet the same rows where windows touch; the one that Postgres stops tries again.
 _DEADLOCK_ATTEMPTS = 5
@@ -30,8 +29,8 @@ def write_page(
             return _write_whole(store, object_type, key, page)
         except errors.DeadlockDetected:
             log.info("page.deadlocked", window=key.number)
-        except (psycopg.DataError, errors.CardinalityViolation, errors.ProgramLimitExceeded) as exc:
-            log.warning("page.refused", window=key.number, reason=_reason(exc))
+        except (*REFUSALS, errors.CardinalityViolation) as exc:
+            log.warning("page.refused", window=key.number, reason=reason_of(exc))
             break
     return _write_one_by_one(store, object_type, key, page, objects)
 
@@ -65,21 +64,18 @@ def _write_one_by_one(
         if not store.lock_window(object_type, key):
             raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
         for object_id, created, raw in objects.each():
-            body = b'{"data":[' + completed.get(object_id, raw) + b"]}"
+            if not (whole := completed.get(object_id, raw)):
+                continue
+            body = b'{"data":[' + whole + b"]}"
             single = replace(page, body=body, has_more=True, oldest=created, completed=None, named_prices=(), pages=0)
             try:
                 with store.connection.transaction():
                     written = store.mirror_page(object_type, key, single)
-            except (psycopg.DataError, errors.ProgramLimitExceeded) as exc:
-                log.warning("object.rejected", type=key.type, id=object_id, reason=_reason(exc))
-                store.reject(object_type, object_id, _reason(exc))
+            except REFUSALS as exc:
+                log.warning("object.rejected", type=key.type, id=object_id, reason=reason_of(exc))
+                store.reject(object_type, object_id, reason_of(exc))
                 continue
             counted += written.counted
             overlapping += written.overlapping
         store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed=None))
     return MirroredPage(counted, overlapping)
-
-
-def _reason(exc: psycopg.Error) -> str:
-    """Postgres' first line and its detail; never the statement, which holds the object."""
-    return " ".join(filter(None, (exc.diag.message_primary or type(exc).__name__, exc.diag.message_detail)))[:500]

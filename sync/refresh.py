@@ -7,7 +7,7 @@ import structlog
 from sync.caller import Answer
 from sync.object_types import ObjectType
 from sync.source import Source
-from sync.store import MirrorStore
+from sync.store import REFUSALS, MirrorStore, reason_of
 
 Outcome = Literal["written", "equal", "deleted", "absent"]
 # Each further round means that somebody else wrote this row during our fetch; nobody does that so often.
@@ -33,6 +33,15 @@ def refresh(
             log.debug("object.refreshed", type=object_type.name, id=object_id, outcome=outcome)
             return outcome
     raise RuntimeError(f"{object_type.name} {object_id} changed during each of {_ROUNDS} fetches")
+
+
+def refresh_or_reject(store: MirrorStore, source: Source, object_type: ObjectType, object_id: str) -> None:
+    """`refresh` for a backfill, which one bad object does not stop: what Postgres refuses is kept in the table of rejects."""
+    try:
+        refresh(store, source, object_type, object_id)
+    except REFUSALS as exc:
+        log.warning("object.rejected", type=object_type.name, id=object_id, reason=reason_of(exc))
+        store.reject(object_type, object_id, reason_of(exc))
 
 
 def _put(

@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 
 from sync.caller import Answer, Caller, Reservation
-from sync.errors import CursorLost, StripeRejected
-from sync.object_types import NestedList, ObjectType, head_struct
+from sync.errors import CursorLost, StripeRejected, StripeUnavailable
+from sync.object_types import NestedList, ObjectType, head_decoder, head_struct
 from sync.windows import PAGE_SIZE
+
+# Each further round means that a nested list lost an item while it was read.
+_ROUNDS = 5
 
 
 class _RawList(msgspec.Struct):
@@ -29,16 +32,23 @@ class Page:
     heads: list[Any]
     has_more: bool
 
-    def named_prices(self, object_type: ObjectType) -> set[str]:
-        """Ids of the prices that items or lines of these objects name."""
+    def named_prices(self, object_type: ObjectType, completed: Mapping[str, bytes]) -> set[str]:
+        """Ids of the prices that items or lines of these objects name, also beyond where Stripe cut their lists."""
+        decode = head_decoder(object_type.name).decode
         items = [
             item
-            for head in self.heads
+            for head in [*self.heads, *(decode(body) for body in completed.values() if body)]
             for nested in object_type.nested
             if (part := getattr(head, nested.field)) is not None
             for item in part.data
         ]
         return {price for item in items if (price := item.named_price())}
+
+    def cut_objects(self, object_type: ObjectType) -> dict[str, bytes]:
+        """The objects, by id, of which Stripe left out part of an embedded list."""
+        cut = [index for index, head in enumerate(self.heads) if is_cut(object_type, head)]
+        raw = self.raw_objects() if cut else []
+        return {self.heads[index].id: raw[index] for index in cut}
 
     def raw_objects(self) -> list[bytes]:
         """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
@@ -100,28 +110,26 @@ class Source:
     def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
         """One object with its nested lists whole; an empty body when Stripe deleted it or never had it."""
         path = f"{object_type.path}/{object_id}"
-        try:
-            answer, found = self._caller.get(object_type.retrieve_endpoint, path, {}, _read_object)
-        except StripeRejected as exc:
-            if exc.stripe_code == "resource_missing":
-                return Answer(b"", exc.as_of, exc.as_of_until)
-            raise
-        if found.get("deleted") is True:
-            return Answer(b"", answer.as_of, answer.as_of_until)
-        return self._with_whole_lists(object_type, answer, found)
+        for _ in range(_ROUNDS):
+            try:
+                answer, found = self._caller.get(object_type.retrieve_endpoint, path, {}, _read_object)
+            except StripeRejected as exc:
+                if exc.stripe_code == "resource_missing":
+                    return Answer(b"", exc.as_of, exc.as_of_until)
+                raise
+            if found.get("deleted") is True:
+                return Answer(b"", answer.as_of, answer.as_of_until)
+            if whole := self._with_whole_lists(object_type, answer, found):
+                return whole
+        raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
-    def completed(self, object_type: ObjectType, page: Page) -> tuple[dict[str, bytes], int]:
-        """The objects of a page whose nested lists Stripe cut, whole, by id; and until when all of the page was true."""
-        cut = [index for index, head in enumerate(page.heads) if is_cut(object_type, head)]
-        raw = page.raw_objects() if cut else []
-        whole = {}
-        until = page.answer.as_of_until
-        for index in cut:
-            found = msgspec.json.decode(raw[index])
-            answer = self._with_whole_lists(object_type, page.answer, found)
-            whole[page.heads[index].id] = answer.body
-            until = max(until, answer.as_of_until)
-        return whole, until
+    def complete(self, object_type: ObjectType, raw: bytes, page: Answer) -> Answer:
+        """An object of a page with its nested lists whole: true from the page's beginning to the lists' end.
+
+        An empty body when Stripe deleted it meanwhile.
+        """
+        found = msgspec.json.decode(raw)
+        return self._with_whole_lists(object_type, page, found) or self.fetch(object_type, found["id"])
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
@@ -141,11 +149,17 @@ class Source:
         dashboard = (found.get("settings") or {}).get("dashboard") or {}
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
 
-    def _with_whole_lists(self, object_type: ObjectType, answer: Answer, found: dict[str, Any]) -> Answer:
+    def _with_whole_lists(self, object_type: ObjectType, answer: Answer, found: dict[str, Any]) -> Answer | None:
+        """None: the object, or an item that stood for a cursor, was deleted while its lists were read."""
         until = answer.as_of_until
         cut = [nested for nested in object_type.nested if (found.get(nested.field) or {}).get("has_more")]
         for nested in cut:
-            items, read_until = self._nested_items(nested, found["id"])
+            try:
+                items, read_until = self._nested_items(nested, found["id"])
+            except StripeRejected as exc:
+                if exc.stripe_code == "resource_missing":
+                    return None
+                raise
             found[nested.field] |= {"data": items, "has_more": False}
             until = max(until, read_until)
         return Answer(msgspec.json.encode(found), answer.as_of, until) if cut else answer

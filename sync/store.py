@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from sync.caller import Answer
@@ -20,6 +21,9 @@ from sync.schema import schema_name
 from sync.sql import BoundQueries, Queries
 
 _QUERIES = Queries(Path(__file__).with_name("mirror.sql"))
+
+# What Postgres may refuse of one object: a NUL in a text, a key too long for an index, a number of a thousand digits.
+REFUSALS = (psycopg.DataError, errors.ProgramLimitExceeded)
 
 EventVerdict = Literal["applied", "older", "doubtful"]
 FetchVerdict = Literal["written", "equal", "changed"]
@@ -39,8 +43,8 @@ class WindowKey:
 class MirrorPage:
     """What of a page goes into its statement: Stripe's JSON as it came, and where it brings its window.
 
-    `completed` replaces the objects whose nested lists were cut, by id. `newest` and `oldest` are `created` of the first
-    and last object, None on an empty page, as is `cursor`.
+    `completed` replaces the objects whose nested lists were cut, by id; an empty body leaves its object out. `newest`
+    and `oldest` are `created` of the first and last object, None on an empty page, as is `cursor`.
     """
 
     body: bytes
@@ -84,7 +88,7 @@ class MirrorStore:
             "mirror_page",
             **_window(key),
             page=_json(page.body),
-            completed=_json(b"[" + b",".join(completed.values()) + b"]"),
+            completed=_json(b"[" + b",".join(filter(None, completed.values())) + b"]"),
             completed_ids=list(completed),
             as_of=page.as_of,
             as_of_until=page.as_of_until,
@@ -210,3 +214,8 @@ def _json(raw: bytes) -> Jsonb:
 
 def _as_it_is(raw: bytes) -> bytes:
     return raw
+
+
+def reason_of(exc: psycopg.Error) -> str:
+    """Postgres' first line and its detail; never its context or the statement, which hold the object."""
+    return " ".join(filter(None, (exc.diag.message_primary or type(exc).__name__, exc.diag.message_detail)))[:500]
