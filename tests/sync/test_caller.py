@@ -17,7 +17,9 @@ OK = (200, {}, b'{"id":"acct_1"}')
 class Called:
     """A caller whose answers the test writes down; when they are used up, the last one is given again."""
 
-    def __init__(self, *answers: tuple[int, dict[str, str], bytes] | Exception, attempts: int = 5, wait_s: float = 0) -> None:
+    def __init__(
+        self, *answers: tuple[int, dict[str, str], bytes] | Exception, attempts: int = 5, wait_s: float = 0
+    ) -> None:
         self.stripe = simulated_stripe()
         self.stripe.at_begin = self._give
         self.budget = Budget(wait_s=wait_s)
