@@ -10,12 +10,15 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from api.context import current_context
+from api.key_access import authenticate_key, show_rate_limit
+from api.key_store import PREFIX, PresentedKey, Scope
 from api.people import Caller, People, Role
+from api.project_store import ProjectStore
 from api.sessions import COOKIE, resume_session, set_cookie
 from sync.errors import Forbidden, NotFound, Unauthorized
 
 _View = TypeVar("_View", bound=Callable[..., object])
-_TEAM_ID = re.compile(r"team_[a-z0-9_]{1,64}")
+_ID = re.compile(r"[a-z]+_[a-z0-9_]{1,64}")
 
 
 class Access(Enum):
@@ -23,14 +26,26 @@ class Access(Enum):
     SIGNED_IN = "a session"
     READ_TEAM = "the session of a member of the team"
     CHANGE_TEAM = "the session of an owner or admin of the team"
+    OWN_TEAM = "the session of an owner of the team"
+    READ_PROJECT = "the session of a member of the team, or an API key of the project or of the whole team"
+    CHANGE_PROJECT = "the session of an owner or admin of the team, or an API key of the project or of the whole team"
+    READ_MIRROR = "the session of a member of the team, or an API key of the whole team"
     OPERATE = "the session of an owner of any team"
 
 
-def allow(access: Access) -> Callable[[_View], _View]:
+# What API keys reach, with the scope that the view names; on the rest they do not even count as credentials.
+OF_PROJECTS = (Access.READ_PROJECT, Access.CHANGE_PROJECT)
+OF_KEYS = (*OF_PROJECTS, Access.READ_MIRROR)
+_CHANGES = (Access.CHANGE_TEAM, Access.CHANGE_PROJECT)
+
+
+def allow(access: Access, scope: Scope | None = None) -> Callable[[_View], _View]:
     """Declares who may call a view. A view without it answers nobody."""
+    assert (scope is not None) == (access in OF_KEYS), "a view that keys reach names the scope that they need"
 
     def declare(view: _View) -> _View:
         view.access = access  # type: ignore[attr-defined]
+        view.scope = scope  # type: ignore[attr-defined]
         return view
 
     return declare
@@ -46,10 +61,16 @@ def allow_foreign(app: Flask, endpoints: str, access: Access) -> None:
 def install(app: Flask) -> None:
     app.before_request(_check)
     app.after_request(_renew_cookie)
+    app.after_request(show_rate_limit)
 
 
 def access_of(app: Flask, endpoint: str) -> Access | None:
     return getattr(app.view_functions[endpoint], "access", None)
+
+
+def scope_of(app: Flask, endpoint: str) -> Scope | None:
+    """What an API key needs for it; None where keys do not reach."""
+    return getattr(app.view_functions[endpoint], "scope", None)
 
 
 def caller() -> Caller:
@@ -71,15 +92,27 @@ def _check() -> None:
         raise Forbidden("nobody may call this")
     if access is Access.ANYONE:
         return
-    _refuse_api_key()
-    g.caller = _authenticate()
-    _authorize(access, g.caller)
-
-
-def _refuse_api_key() -> None:
-    given = request.authorization
-    if given and given.type == "bearer" and (given.token or "").startswith("bs_"):
+    raw_key = _presented_key()
+    if raw_key is None:
+        g.caller = _authenticate()
+        _authorize(access, g.caller)
+    elif access in OF_KEYS:
+        _authorize_key(access, authenticate_key(raw_key))
+    else:
         raise Forbidden("an API key does not reach this endpoint: sign in and use the session")
+    if any("\0" in str(part) for part in (request.view_args or {}).values()):
+        raise NotFound("there is nothing at this address")  # Postgres would refuse to look for it
+
+
+def _presented_key() -> str | None:
+    """A key counts even beside a session; other credentials, of a proxy perhaps, are none of ours."""
+    given = request.authorization
+    if given and given.type == "bearer" and (given.token or "").startswith(PREFIX):
+        return given.token
+    return None
+
+
+# Sessions -------------------------------------------------------------------------------------------------------------
 
 
 def _authenticate() -> Caller:
@@ -91,14 +124,20 @@ def _authenticate() -> Caller:
 
 
 def _authorize(access: Access, who: Caller) -> None:
+    if access is Access.SIGNED_IN:
+        return
     if access is Access.OPERATE:
         _require_operator(who)
-    if access in (Access.READ_TEAM, Access.CHANGE_TEAM):
-        if who.role is None:
-            raise NotFound("there is no such team")
-        structlog.contextvars.bind_contextvars(team=_team_id())
-    if access is Access.CHANGE_TEAM and who.role is Role.VIEWER:
+        return
+    if who.role is None:
+        raise NotFound("there is no such team")
+    structlog.contextvars.bind_contextvars(team=_team_id())
+    if access in OF_PROJECTS:
+        _require_project()
+    if access in _CHANGES and who.role is Role.VIEWER:
         raise Forbidden("a viewer may read only: ask an owner or admin of the team")
+    if access is Access.OWN_TEAM:
+        require_owner()
 
 
 def _require_operator(who: Caller) -> None:
@@ -107,10 +146,42 @@ def _require_operator(who: Caller) -> None:
             raise Forbidden("only the owner of a team may see the workers")
 
 
+# API keys -------------------------------------------------------------------------------------------------------------
+
+
+def _authorize_key(access: Access, key: PresentedKey) -> None:
+    if key.team_id != _team_id():
+        raise NotFound("there is no such team")
+    structlog.contextvars.bind_contextvars(team=key.team_id, api_key=key.id)
+    if access is Access.READ_MIRROR and key.project_id is not None:
+        raise Forbidden("an API key that is bound to a project does not reach the mirror: create one without projectId")
+    if access in OF_PROJECTS:
+        if key.project_id not in (None, _id_in_path("project_id")):
+            raise NotFound("there is no such project")
+        _require_project()
+    needed = scope_of(current_app, str(request.endpoint))
+    if needed not in key.scopes:
+        raise Forbidden(f"this API key lacks the scope {needed}", code="missing_scope", details={"scope": needed})
+
+
+# What the address names -----------------------------------------------------------------------------------------------
+
+
+def _require_project() -> None:
+    with current_context().pool.connection() as connection:
+        project_id = _id_in_path("project_id")
+        if project_id is None or ProjectStore(connection, str(_team_id())).find_project(project_id) is None:
+            raise NotFound("there is no such project")
+
+
 def _team_id() -> str | None:
-    """The team of the URL; what cannot be an id is nobody's team, and would be an error in Postgres if it had a NUL."""
-    team_id = str((request.view_args or {}).get("team_id", ""))
-    return team_id if _TEAM_ID.fullmatch(team_id) else None
+    return _id_in_path("team_id")
+
+
+def _id_in_path(name: str) -> str | None:
+    """What cannot be an id belongs to nobody, and would be an error in Postgres if it had a NUL."""
+    found = str((request.view_args or {}).get(name, ""))
+    return found if _ID.fullmatch(found) else None
 
 
 def _renew_cookie(response: Response) -> Response:

@@ -7,6 +7,7 @@ from flask import Flask
 
 from api import (
     access,
+    api_keys,
     auth,
     cli,
     csrf,
@@ -14,8 +15,10 @@ from api import (
     errors,
     headers,
     health,
+    members,
     metrics,
     operators,
+    projects,
     request_log,
     stripe,
     webhooks,
@@ -31,6 +34,8 @@ THREADS = 8
 # The largest honest body is a Stripe event; they stay far below this.
 MAX_BODY_BYTES = 1024 * 1024
 
+DOCUMENTED = (auth, members, projects, api_keys, stripe, webhooks, health, metrics)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Without `settings` they come from the environment; a bad one ends the process with one line on stderr."""
@@ -44,8 +49,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     for part in (request_log, headers, errors, csrf, access):
         part.install(app)
     api = docs.install(app)
-    for blueprint in (auth.blueprint, stripe.blueprint, webhooks.blueprint, health.blueprint, metrics.blueprint):
-        api.register_blueprint(blueprint)
+    for part in DOCUMENTED:
+        api.register_blueprint(part.blueprint)
     operators.install(app, settings.redis_url)
     cli.install(app)
     return app

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 from marshmallow import fields
 
 from api.access import Access, caller
@@ -11,6 +11,7 @@ from api.endpoints import Blueprint
 from api.fields import Body, Email, Text
 from api.passwords import is_password
 from api.people import Caller, People, User
+from api.rate_limits import SIGN_INS_FROM_ADDRESS, SIGN_INS_OF_ACCOUNT, refuse_if_spent, spend
 from api.sessions import begin_session, clear_cookie, end_session, set_cookie
 from sync.errors import Unauthorized
 from workers.times import iso
@@ -45,12 +46,18 @@ class SessionAnswer(Body):
 def sign_in(body: dict[str, str]) -> Response:
     """Begin a session, in a cookie
 
-    The cookie `billstack_session` lasts 30 days and slides with use.
+    The cookie `billstack_session` lasts 30 days and slides with use. After ten failures of an account within five
+    minutes, or a hundred from one address, it is 429.
     """
+    attempts = ((SIGN_INS_OF_ACCOUNT, body["email"].lower()), (SIGN_INS_FROM_ADDRESS, str(request.remote_addr)))
+    for limit, who in attempts:
+        refuse_if_spent(current_context().redis, limit, who, "too many failed attempts to sign in: wait a little")
     with current_context().pool.connection() as connection:
         people = People(connection)
         user = people.find_user(body["email"])
     if not is_password(body["password"], user.password_hash if user else None) or user is None:
+        for limit, who in attempts:
+            spend(current_context().redis, limit, who)
         raise Unauthorized("the e-mail address or the password is wrong", code="wrong_credentials")
     with current_context().pool.connection() as connection:
         people = People(connection)

@@ -33,6 +33,7 @@ def install(app: flask.Flask) -> Any:
     app.config.update(API_TITLE="BillStack", API_VERSION="1", OPENAPI_VERSION="3.0.3")
     api = _Api(app)
     api.spec.components.security_scheme("session", {"type": "apiKey", "in": "cookie", "name": COOKIE})
+    api.spec.components.security_scheme("apiKey", {"type": "http", "scheme": "bearer", "bearerFormat": "bs_…"})
 
     @allow(Access.ANYONE)
     def openapi() -> dict[str, Any]:

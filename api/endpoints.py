@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import flask_smorest  # type: ignore[import-untyped]
 import marshmallow
 
-from api.access import Access, allow
+from api.access import OF_KEYS, Access, allow
+from api.key_store import Scope
 from api.parsing import Parser
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -23,6 +24,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         path: str,
         access: Access,
         *,
+        scope: Scope | None = None,
         body: type[marshmallow.Schema] | None = None,
         query: type[marshmallow.Schema] | None = None,
         answers: Mapping[int, Answer],
@@ -30,7 +32,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         """The view gets the checked input as `body` and `query`; who calls is checked before what they sent."""
 
         def declare(view: _View) -> _View:
-            decorated: Any = self.doc(**_access_doc(access))(allow(access)(view))
+            decorated: Any = self.doc(**_access_doc(access, scope))(allow(access, scope)(view))
             for status, answer in answers.items():
                 decorated = self.alt_response(status, **_answer_doc(answer))(decorated)
             if body:
@@ -43,9 +45,11 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         return declare
 
 
-def _access_doc(access: Access) -> dict[str, Any]:
+def _access_doc(access: Access, scope: Scope | None) -> dict[str, Any]:
     if access is Access.ANYONE:
         return {"security": []}
+    if access in OF_KEYS:
+        return {"security": [{"session": []}, {"apiKey": []}], "x-access": f"{access.value}, with the scope {scope}"}
     return {"security": [{"session": []}], "x-access": access.value}
 
 

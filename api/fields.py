@@ -69,12 +69,13 @@ class Count(fields.Integer):
         super().__init__(validate=in_range, error_messages=messages, **options)
 
 
-class PastTime(fields.Field[datetime]):
-    """An ISO 8601 date or date-time that is not in the future; without an offset it is UTC."""
+class _Time(fields.Field[datetime]):
+    """An ISO 8601 date or date-time; without an offset it is UTC."""
 
     default_error_messages = _COMMON | {
         "invalid": "must be an ISO 8601 date or date-time, like 2025-01-01 or 2025-01-01T00:00:00Z",
         "future": "must not be in the future",
+        "past": "must be in the future",
     }
 
     def __init__(self, **options: Any) -> None:
@@ -86,9 +87,31 @@ class PastTime(fields.Field[datetime]):
             moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
         except (TypeError, ValueError, OverflowError) as exc:
             raise self.make_error("invalid") from exc
+        self._check(moment)
+        return moment
+
+    def _check(self, moment: datetime) -> None:
+        raise NotImplementedError
+
+
+class PastTime(_Time):
+    def _check(self, moment: datetime) -> None:
         if moment > datetime.now(UTC):
             raise self.make_error("future")
-        return moment
+
+
+class FutureTime(_Time):
+    def _check(self, moment: datetime) -> None:
+        if moment <= datetime.now(UTC):
+            raise self.make_error("past")
+
+
+class Choice(Text):
+    """One of the `allowed` words."""
+
+    def __init__(self, allowed: tuple[str, ...], **options: Any) -> None:
+        super().__init__(longest=100, **options)
+        self.validators = [validate.OneOf(allowed, error=f"must be one of {', '.join(allowed)}")]
 
 
 class Choices(fields.Field[list[str]]):

@@ -53,6 +53,19 @@ class Membership:
     role: str
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user as their team sees them."""
+
+    user_id: str
+    email: str
+    role: Role
+    created_at: datetime  # when they came into the team
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "role", Role(self.role))
+
+
 class People:
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
@@ -108,6 +121,23 @@ class People:
     def add_member(self, team_id: str, user_id: str, role: Role | None) -> None:
         """Without a role, a new member is an owner and an old one keeps theirs."""
         self._run("add_member", team_id=team_id, user_id=user_id, role=role)
+
+    def list_members(self, team_id: str) -> list[Member]:
+        with self._connection.cursor(row_factory=class_row(Member)) as cursor:
+            return cursor.execute(_QUERIES["list_members"], {"team_id": team_id}).fetchall()
+
+    def find_member(self, team_id: str, user_id: str) -> Member | None:
+        with self._connection.cursor(row_factory=class_row(Member)) as cursor:
+            return cursor.execute(_QUERIES["find_member"], {"team_id": team_id, "user_id": user_id}).fetchone()
+
+    def remove_member(self, team_id: str, user_id: str) -> None:
+        self._run("remove_member", team_id=team_id, user_id=user_id)
+
+    def has_other_owner(self, team_id: str, user_id: str) -> bool:
+        return bool(self._scalar("has_other_owner", team_id=team_id, user_id=user_id))
+
+    def lock_members(self, team_id: str) -> None:
+        self._run("lock_members", team_id=team_id)
 
     def lock_people(self) -> None:
         self._run("lock_people")

@@ -73,6 +73,37 @@ VALUES (%(team_id)s, %(user_id)s, coalesce(%(role)s, 'owner'))
 ON CONFLICT (team_id, user_id) DO UPDATE
 SET role = coalesce(%(role)s, members.role)
 
+-- name: list_members
+SELECT users.id AS user_id, users.email, members.role, members.created_at
+FROM billstack.members
+JOIN billstack.users ON users.id = members.user_id
+WHERE members.team_id = %(team_id)s
+ORDER BY members.created_at, users.id
+
+-- name: find_member
+SELECT users.id AS user_id, users.email, members.role, members.created_at
+FROM billstack.members
+JOIN billstack.users ON users.id = members.user_id
+WHERE members.team_id = %(team_id)s AND members.user_id = %(user_id)s
+
+-- name: remove_member
+DELETE FROM billstack.members
+WHERE team_id = %(team_id)s AND user_id = %(user_id)s
+
+-- name: has_other_owner
+SELECT EXISTS (
+    SELECT 1
+    FROM billstack.members
+    WHERE team_id = %(team_id)s AND user_id <> %(user_id)s AND role = 'owner'
+)
+
+-- name: lock_members
+-- One change of a team's members at a time: two owners who leave together would each see the other one stay.
+SELECT id
+FROM billstack.teams
+WHERE id = %(team_id)s
+FOR NO KEY UPDATE
+
 -- name: lock_people
 -- Held to the end of the transaction: two commands at a time would both find nobody and create the same team twice.
 SELECT pg_advisory_xact_lock(hashtext('billstack.people'))

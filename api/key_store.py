@@ -1,0 +1,109 @@
+"""API keys in Postgres, by their SHA-256 only; the statements are in key_store.sql."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from sync.ids import new_id
+from sync.sql import Queries
+
+PREFIX = "bs_"
+_RAW_KEY = re.compile(r"bs_[0-9a-f]{48}")
+_SECRET_BYTES = 24
+# bs_ and eight digits: enough to tell one's keys apart, and 160 secret bits are left.
+_SHOWN = 11
+
+_QUERIES = Queries(Path(__file__).with_name("key_store.sql")).bind()
+
+
+class Scope(StrEnum):
+    READ_CUSTOMERS = "customers:read"
+    CHANGE_CUSTOMERS = "customers:write"
+    READ_PRODUCTS = "products:read"
+    READ_SUBSCRIPTIONS = "subscriptions:read"
+    READ_INVOICES = "invoices:read"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """As its team sees it. Without a project it is good for all of them."""
+
+    id: str
+    name: str
+    prefix: str
+    project_id: str | None
+    scopes: list[str]
+    expires_at: datetime | None
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """A key that somebody sent, and what it opens."""
+
+    id: str
+    team_id: str
+    project_id: str | None
+    key_sha256: bytes
+    scopes: list[str]
+    is_expired: bool
+    is_use_due: bool  # of last_used_at, to be written
+
+
+class KeyStore:
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+
+    def create_key(
+        self, team_id: str, name: str, *, project_id: str | None, scopes: list[str], expires_at: datetime | None
+    ) -> tuple[ApiKey, str]:
+        """The key and its raw text, which cannot be had again. Raises psycopg.errors.ForeignKeyViolation: no such project."""
+        raw_key = PREFIX + secrets.token_hex(_SECRET_BYTES)
+        with self._connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+            parameters = {
+                "id": new_id("key"),
+                "team_id": team_id,
+                "project_id": project_id,
+                "name": name,
+                "prefix": raw_key[:_SHOWN],
+                "key_sha256": _sha256(raw_key),
+                "scopes": scopes,
+                "expires_at": expires_at,
+            }
+            created = cursor.execute(_QUERIES["create_key"], parameters).fetchone()
+        assert created is not None
+        return created, raw_key
+
+    def list_keys(self, team_id: str) -> list[ApiKey]:
+        with self._connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+            return cursor.execute(_QUERIES["list_keys"], {"team_id": team_id}).fetchall()
+
+    def delete_key(self, team_id: str, key_id: str) -> bool:
+        """False when the team has no such key."""
+        row = self._connection.execute(_QUERIES["delete_key"], {"team_id": team_id, "key_id": key_id}).fetchone()
+        return row is not None
+
+    def find(self, raw_key: str) -> PresentedKey | None:
+        if not _RAW_KEY.fullmatch(raw_key):
+            return None
+        with self._connection.cursor(row_factory=class_row(PresentedKey)) as cursor:
+            candidates = cursor.execute(_QUERIES["keys_of_prefix"], {"prefix": raw_key[:_SHOWN]}).fetchall()
+        digest = _sha256(raw_key)
+        return next((key for key in candidates if hmac.compare_digest(key.key_sha256, digest)), None)
+
+    def note_use(self, key_id: str) -> None:
+        self._connection.execute(_QUERIES["note_use"], {"key_id": key_id})
+
+
+def _sha256(raw_key: str) -> bytes:
+    return hashlib.sha256(raw_key.encode()).digest()

@@ -1,0 +1,123 @@
+"""Who belongs to a team, and what they may do in it; owners decide."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import fields
+
+from api.access import Access
+from api.context import current_context
+from api.endpoints import Blueprint
+from api.fields import Body, Choice, Email
+from api.people import Member, People, Role
+from sync.errors import Conflict, NotFound
+from workers.times import iso
+
+blueprint = Blueprint(
+    "members",
+    __name__,
+    url_prefix="/api/billstack/teams/<team_id>/members",
+    description="Who belongs to a team: an owner decides, an admin changes, a viewer reads.",
+)
+
+_ROLES = tuple(role.value for role in Role)
+
+
+class NewMember(Body):
+    email = Email(required=True, metadata={"description": "of somebody who has a user already"})
+    role = Choice(_ROLES, required=True)
+
+
+class ChangedMember(Body):
+    role = Choice(_ROLES, required=True)
+
+
+class MemberShown(Body):
+    userId = fields.String(required=True)
+    email = fields.String(required=True)
+    role = fields.String(required=True)
+    createdAt = fields.DateTime(required=True)
+
+
+class MemberAnswer(Body):
+    member = fields.Nested(MemberShown, required=True)
+
+
+class MembersAnswer(Body):
+    members = fields.List(fields.Nested(MemberShown), required=True)
+
+
+@blueprint.endpoint("GET", "", Access.READ_TEAM, answers={200: MembersAnswer})
+def list_members(team_id: str) -> dict[str, Any]:
+    """Who belongs to the team"""
+    with current_context().pool.connection() as connection:
+        return {"members": [_shown(member) for member in People(connection).list_members(team_id)]}
+
+
+@blueprint.endpoint("POST", "", Access.OWN_TEAM, body=NewMember, answers={201: MemberAnswer})
+def add_member(team_id: str, *, body: dict[str, str]) -> tuple[dict[str, Any], int]:
+    """Take somebody into the team
+
+    They must have a user already: `flask --app api create-user` makes one.
+    """
+    with current_context().pool.connection() as connection, connection.transaction():
+        people = People(connection)
+        people.lock_members(team_id)
+        user = people.find_user(body["email"])
+        if user is None:
+            raise NotFound("there is no user with this e-mail address: create them first", code="user_not_found")
+        if people.find_member(team_id, user.id) is not None:
+            raise Conflict("this user is a member already: change their role instead", code="already_member")
+        people.add_member(team_id, user.id, Role(body["role"]))
+        return {"member": _shown(_member(people, team_id, user.id))}, 201
+
+
+@blueprint.endpoint("PATCH", "/<user_id>", Access.OWN_TEAM, body=ChangedMember, answers={200: MemberAnswer})
+def change_member(team_id: str, user_id: str, *, body: dict[str, str]) -> dict[str, Any]:
+    """Give a member another role
+
+    The last owner stays one.
+    """
+    role = Role(body["role"])
+    with current_context().pool.connection() as connection, connection.transaction():
+        people = People(connection)
+        people.lock_members(team_id)
+        if role is not Role.OWNER:
+            _keep_an_owner(people, team_id, _member(people, team_id, user_id))
+        people.add_member(team_id, _member(people, team_id, user_id).user_id, role)
+        return {"member": _shown(_member(people, team_id, user_id))}
+
+
+@blueprint.endpoint("DELETE", "/<user_id>", Access.OWN_TEAM, answers={204: "Removed"})
+def remove_member(team_id: str, user_id: str) -> Response:
+    """Remove a member, or leave the team oneself
+
+    The last owner cannot leave.
+    """
+    with current_context().pool.connection() as connection, connection.transaction():
+        people = People(connection)
+        people.lock_members(team_id)
+        _keep_an_owner(people, team_id, _member(people, team_id, user_id))
+        people.remove_member(team_id, user_id)
+    return Response(status=204)
+
+
+def _member(people: People, team_id: str, user_id: str) -> Member:
+    member = people.find_member(team_id, user_id)
+    if member is None:
+        raise NotFound("the team has no such member")
+    return member
+
+
+def _keep_an_owner(people: People, team_id: str, leaving: Member) -> None:
+    if leaving.role is Role.OWNER and not people.has_other_owner(team_id, leaving.user_id):
+        raise Conflict("this is the team's last owner: make somebody else one first", code="last_owner")
+
+
+def _shown(member: Member) -> dict[str, Any]:
+    return {
+        "userId": member.user_id,
+        "email": member.email,
+        "role": member.role,
+        "createdAt": iso(member.created_at),
+    }
