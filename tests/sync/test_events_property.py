@@ -1,0 +1,270 @@
+"""However edits, deliveries, pages, fetches, backfills and crashes interleave, what events leave behind is Stripe's state.
+
+One thread, so that a seed gives the same run each time. What happens side by side in life happens here inside each other:
+whenever something asks Stripe, other things may go on before the answer is written and after.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from scripts.sandbox.changes import Changer
+from sync.errors import LeaseLost
+from sync.events import apply_batch, record_event
+from sync.ledger import Ledger
+from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.page_writer import PageObjects, write_page
+from sync.refresh import refresh
+from sync.source import Page, Source
+from sync.store import MirrorPage, MirrorStore, WindowKey
+from tests.factories import encoded
+from tests.sync.backfilling import Backfilling, Killed
+from tests.sync.conftest import Team, empty_team
+from tests.sync.mirrored import open_window, row
+from tests.sync.simulated_stripe import Request, mirrored_of, simulated_stripe, source_of
+
+# Few objects, so that most of what happens happens to the same ones.
+COUNTS = {"customer": 3, "product": 1, "price": 2, "subscription": 2, "invoice": 2, "charge": 1}
+MOST_NESTED = 2
+
+# A seed says all there is to say, so nothing is gained by looking for a smaller one.
+bounded = settings(
+    max_examples=max(20, settings().max_examples // 5),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@bounded
+@given(seed=st.integers(0, 2**32), steps=st.integers(10, 80))
+def test_events_leave_the_mirror_as_stripe_is(team: Team, seed: int, steps: int) -> None:
+    empty_team(team)
+    run = _Run(team, random.Random(seed))
+    run.mirror_all()
+
+    for _ in range(steps):
+        run.act()
+    run.become_quiet()
+
+    assert run.lies() == []
+
+
+@dataclass
+class _HeldPage:
+    """A page that was read and is not written yet."""
+
+    object_type: ObjectType
+    key: WindowKey
+    page: Page
+    written: MirrorPage
+
+
+class _Run:
+    def __init__(self, team: Team, rng: random.Random) -> None:
+        self._team = team
+        self._store = MirrorStore(team.connection, team.id)
+        self._rng = rng
+        self._stripe = simulated_stripe(seed=rng.randrange(10**6), counts=COUNTS)
+        self._account = self._stripe.account
+        self._changer = Changer(self._account, seed=rng.randrange(10**6))
+        self._source: Source = source_of(self._stripe, page_size=rng.choice([5, 100]))
+        self._mirrored = mirrored_of(self._stripe)
+        self._held: list[_HeldPage] = []
+        self._delivered: set[str] = set()
+        self._depth = 0
+        self._kill_after: int | None = None
+        self._stripe.at_begin = self._stripe.at_end = self._meanwhile
+        self._moves: list[tuple[int, Callable[[], object]]] = [
+            (8, self._edit),
+            (8, self._flip_flop),
+            (6, self._let_time_pass),
+            (6, self._deliver),
+            (2, self._deliver_again),
+            (8, self._apply),
+            (1, self._apply_and_die),
+            (4, self._read_page),
+            (4, self._write_page),
+            (2, self._refresh),
+            (1, self._begin_backfill),
+            (1, self._let_claims_run_out),
+        ]
+
+    def act(self) -> None:
+        weights, moves = zip(*self._moves, strict=True)
+        self._rng.choices(moves, weights)[0]()
+
+    def _meanwhile(self, request: Request) -> None:
+        """At the beginning and at the end of each request."""
+        if self._kill_after is not None:
+            self._kill_after -= 1
+            if self._kill_after < 0:
+                self._kill_after = None
+                raise Killed
+        if self._depth < MOST_NESTED and self._rng.random() < 0.4:
+            self._depth += 1
+            try:
+                self.act()
+            finally:
+                self._depth -= 1
+
+    # Stripe's side -------------------------------------------------------------------------------------------------
+
+    def _edit(self) -> None:
+        self._changer.make_one()
+
+    def _flip_flop(self) -> None:
+        """Between two states only, so that a later one often equals an earlier one."""
+        customers = [each["id"] for each in self._account.objects("customer")]
+        prices = [record.id for record in self._account.state.shelves["price"].timeline]
+        for _ in range(self._rng.randint(1, 3)):
+            if customers and self._rng.random() < 0.6:
+                self._account.update("customer", self._rng.choice(customers), description=self._rng.choice(["A", "B"]))
+            elif prices:
+                self._account.update("price", self._rng.choice(prices), active=self._rng.random() < 0.5)
+            self._stripe.clock.advance(self._rng.choice([0, 0, 0.4, 1, 2]))
+
+    def _let_time_pass(self) -> None:
+        self._stripe.clock.advance(self._rng.choice([0.3, 1, 2, 5, 61]))
+
+    # Deliveries ----------------------------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        undelivered = [event for event in self._account.events() if event["id"] not in self._delivered]
+        for event in self._rng.sample(undelivered, min(len(undelivered), self._rng.randint(1, 4))):
+            self._record(event)
+
+    def _deliver_again(self) -> None:
+        for event in self._rng.choices(self._account.events() or [{}], k=2):
+            if event:
+                self._record(event)
+
+    def _record(self, event: dict) -> None:
+        self._delivered.add(event["id"])
+        with self._team.connect() as connection:
+            record_event(Ledger(connection, self._team.id), encoded(event), delivered=True)
+
+    def _apply(self) -> bool:
+        with self._team.connect() as connection:
+            return bool(apply_batch(connection, self._team.id, self._source, self._mirrored))
+
+    def _apply_and_die(self) -> None:
+        if self._kill_after is None:
+            self._kill_after = self._rng.randint(0, 4)
+            try:
+                self._apply()
+            except Killed:
+                return
+            self._kill_after = None
+
+    def _let_claims_run_out(self) -> None:
+        self._team.connection.execute(
+            "UPDATE billstack.events SET next_attempt_at = now() - interval '1 second' WHERE team_id = %s",
+            (self._team.id,),
+        )
+
+    # Pages, fetches, backfills -------------------------------------------------------------------------------------
+
+    def mirror_all(self) -> None:
+        self._depth = MOST_NESTED
+        for object_type in OBJECT_TYPES.values():
+            for variant in object_type.variants:
+                self._read(object_type, variant)
+                self._write_page()
+            for about in self._account.objects(object_type.name):  # inline prices stand in no list
+                refresh(self._store, self._source, object_type, about["id"])
+        self._depth = 0
+
+    def _read_page(self) -> None:
+        object_type = self._rng.choice([*OBJECT_TYPES.values(), OBJECT_TYPES["customer"], OBJECT_TYPES["price"]])
+        self._read(object_type, self._rng.choice(object_type.variants))
+
+    def _read(self, object_type: ObjectType, variant: dict) -> None:
+        """The first page of its newest objects, in a window of its own."""
+        page = self._source.page(object_type, variant)
+        cut = page.cut_objects(object_type)
+        answers = {id: self._source.complete(object_type, raw, page.answer) for id, raw in cut.items()}
+        key = open_window(self._store, object_type)
+        written = MirrorPage(
+            body=page.answer.body,
+            as_of=page.answer.as_of,
+            as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in answers.values())]),
+            has_more=page.has_more,
+            completed={id: answer.body for id, answer in answers.items()},
+        )
+        self._held.append(_HeldPage(object_type, key, page, written))
+
+    def _write_page(self) -> None:
+        if not self._held:
+            return
+        held = self._held.pop(self._rng.randrange(len(self._held)))
+        with self._team.connect() as connection:
+            store = MirrorStore(connection, self._team.id)
+            objects = PageObjects(held.page.heads, held.page.raw_objects)
+            try:
+                found = write_page(store, held.object_type, held.key, held.written, objects)
+            except LeaseLost:
+                return  # another backfill has begun meanwhile
+            for object_id in found.overlapping:
+                refresh(store, self._source, held.object_type, object_id)
+
+    def _refresh(self) -> None:
+        """As the finish of a backfill does with a suspect."""
+        object_type = self._rng.choice([OBJECT_TYPES["customer"], OBJECT_TYPES["price"], OBJECT_TYPES["subscription"]])
+        known = [*self._account.objects(object_type.name), *({"id": id} for id in self._deleted(object_type))]
+        if known:
+            with self._team.connect() as connection:
+                store = MirrorStore(connection, self._team.id)
+                refresh(store, self._source, object_type, self._rng.choice(known)["id"])
+
+    def _begin_backfill(self) -> None:
+        backfills = Backfilling(self._team, self._stripe).store
+        backfills.cancel(self._team.id)
+        backfills.start(self._team.id, list(OBJECT_TYPES), None, request_id=None)
+
+    # The end -------------------------------------------------------------------------------------------------------
+
+    def become_quiet(self) -> None:
+        """Pages in flight land or are lost, and what was never delivered is swept."""
+        self._kill_after = None
+        while self._held:
+            self._write_page()
+        self._depth = MOST_NESTED
+        undelivered = [event for event in self._account.events() if event["id"] not in self._delivered]
+        for event in self._rng.sample(undelivered, len(undelivered)):
+            self._record(event)
+            if self._rng.random() < 0.3:
+                self._apply()
+        self._let_claims_run_out()
+        while self._apply():
+            pass
+
+    def _deleted(self, object_type: ObjectType) -> set[str]:
+        return set(self._account.state.shelves[object_type.name].deleted)
+
+    def lies(self) -> list[str]:
+        found = [f"{each.object_type}: {each}" for each in Backfilling(self._team, self._stripe).differences()]
+        for object_type in OBJECT_TYPES.values():
+            for object_id in self._deleted(object_type):
+                dead = row(self._store, object_id, object_type)
+                if dead is None or dead.deleted_at is None:
+                    found.append(f"{object_id} is no tombstone")
+        return found
+
+
+@pytest.mark.slow
+@settings(bounded, max_examples=200)
+@given(seed=st.integers(0, 2**32), steps=st.integers(80, 400))
+def test_events_leave_the_mirror_as_stripe_is_after_long_runs(team: Team, seed: int, steps: int) -> None:
+    empty_team(team)
+    run = _Run(team, random.Random(seed))
+    run.mirror_all()
+
+    for _ in range(steps):
+        run.act()
+    run.become_quiet()
+
+    assert run.lies() == []
