@@ -15,6 +15,8 @@ from scripts.servers import at_database
 from sync.schema import check_version
 
 ROOT = Path(__file__).parent.parent.parent
+# Several at once on a busy machine: each imports the whole application.
+COMMAND_TIMEOUT_S = 180
 EMAIL, PASSWORD = "ada@example.com", "correct horse"
 
 
@@ -152,7 +154,7 @@ def test_commands_at_the_same_moment_make_one_team(environment, database):
     commands = [
         _start("create-user", "--email", f"p{n}@example.com", "--password", PASSWORD, env=environment) for n in range(3)
     ]
-    answers = [json.loads(command.communicate(timeout=60)[0]) for command in commands]
+    answers = [json.loads(command.communicate(timeout=COMMAND_TIMEOUT_S)[0]) for command in commands]
 
     assert len({answer["teamId"] for answer in answers}) == 1
     assert len({answer["userId"] for answer in answers}) == 3
@@ -160,7 +162,7 @@ def test_commands_at_the_same_moment_make_one_team(environment, database):
 
 def test_init_db_sets_up_an_empty_database_from_several_hosts_at_once(environment, empty_database_url):
     commands = [_start("init-db", env=environment | {"DATABASE_URL": empty_database_url}) for _ in range(3)]
-    outputs = [command.communicate(timeout=60) for command in commands]
+    outputs = [command.communicate(timeout=COMMAND_TIMEOUT_S) for command in commands]
 
     assert [command.returncode for command in commands] == [0, 0, 0], outputs
     with psycopg.connect(empty_database_url) as connection:
@@ -173,7 +175,7 @@ def test_init_db_refuses_a_newer_database(environment, new_database):
         connection.execute("UPDATE billstack.schema_version SET version = version + 1")
 
     command = _start("init-db", env=environment | {"DATABASE_URL": url})
-    _, complaint = command.communicate(timeout=60)
+    _, complaint = command.communicate(timeout=COMMAND_TIMEOUT_S)
 
     assert command.returncode == 1
     assert "deploy the newer program" in complaint
@@ -183,7 +185,7 @@ def test_init_db_refuses_a_newer_database(environment, new_database):
 @pytest.mark.parametrize("command", [("init-db",), ("create-user", "--email", EMAIL, "--password", PASSWORD)])
 def test_a_command_without_postgres_says_so(environment, command):
     process = _start(*command, env=environment | {"DATABASE_URL": "postgresql://127.0.0.1:1/none"})
-    output, complaint = process.communicate(timeout=60)
+    output, complaint = process.communicate(timeout=COMMAND_TIMEOUT_S)
 
     assert process.returncode == 1
     assert output == ""
@@ -196,7 +198,7 @@ def test_a_missing_setting_stops_the_process_in_one_line_that_names_it(environme
     del environment[name]
 
     command = _start("init-db", env=environment)
-    _, complaint = command.communicate(timeout=60)
+    _, complaint = command.communicate(timeout=COMMAND_TIMEOUT_S)
 
     assert command.returncode == 1
     assert complaint.startswith(f"billstack: {name} is not set: it should be ")
