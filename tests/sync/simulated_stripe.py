@@ -56,11 +56,11 @@ class Budget:
     rate: float = 100.0
     tokens: float = 100.0
 
-    def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> "Budget":
+    def reserve(self, account_id: str, endpoint: str, **_: bool) -> "Budget":
         self.reserved.append(endpoint)
         return self
 
-    def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
+    def slow_down(self, account_id: str, endpoint: str, reason: str | None, **_: bool) -> None:
         self.slowed_down.append((endpoint, reason))
 
 
