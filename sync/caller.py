@@ -188,6 +188,8 @@ def _translated(exc: stripe.StripeError, elapsed_s: float) -> StripeUnavailable 
     )
     if isinstance(error, StripeRejected):
         error.as_of, error.as_of_until = _moments(exc.headers or {}, elapsed_s)
+    else:
+        error.is_replay = (exc.headers or {}).get("Idempotent-Replayed") == "true"
     return error
 
 

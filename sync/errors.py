@@ -97,7 +97,10 @@ class StripeError(BillStackError):
 
 
 class StripeUnavailable(StripeError):
+    """`is_replay`: Stripe keeps this error under the idempotency key and gives it again, for a day."""
+
     code = "stripe_unavailable"
+    is_replay = False
 
 
 class StripeRateLimited(StripeUnavailable):
