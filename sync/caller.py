@@ -41,7 +41,7 @@ class Reservation(Protocol):
 class Limiter(Protocol):
     """Hands out the request budget of an account (workers/limiter.py)."""
 
-    def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> Reservation: ...
+    def reserve(self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False) -> Reservation: ...
     def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None: ...
 
 
@@ -93,8 +93,9 @@ class Caller:
             reraise=True,
         )
 
-    def reserve(self, endpoint: str) -> Reservation:
-        return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode)
+    def reserve(self, endpoint: str, *, urgent: bool = False) -> Reservation:
+        """Pages of a backfill stand in line for the account's budget; an urgent request goes before those that wait."""
+        return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode, urgent=urgent)
 
     def get(
         self,
@@ -138,7 +139,8 @@ class Caller:
 
         def attempt() -> T:
             nonlocal paid
-            if not paid and (wait_s := self.reserve(endpoint).wait_s):
+            # Whatever is no page of a list is waited for: by a person, an event, or a page whose lists Stripe cut.
+            if not paid and (wait_s := self.reserve(endpoint, urgent=not reserved).wait_s):
                 self._sleep(wait_s)
             paid = False
             answer = self._send(method, endpoint, path, params)

@@ -57,10 +57,12 @@ class Finish:
     def run(self) -> list[str]:
         """Returns warnings: sentences for the status. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
         now = self._tools.source.account().now + 1
-        self._read_tails(now)
-        warnings = self._replay_events()
-        if OBJECT_TYPES["price"] in self._types:
-            self._refresh_all(OBJECT_TYPES["price"], self._store.missing_prices())
+        with ThreadPoolExecutor(1) as beside:
+            prices = beside.submit(self._refresh_all, OBJECT_TYPES["price"], self._missing_prices())
+            self._read_tails(now)
+            warnings = self._replay_events()
+            prices.result()
+        self._refresh_all(OBJECT_TYPES["price"], self._missing_prices())  # named by what came since
         for object_type in self._types:
             self._ask_for_suspects(object_type, now)
         return warnings + self._rejects()
@@ -111,6 +113,9 @@ class Finish:
                     return [f"{unsettled} events could not be applied yet; they are tried again by themselves."]
                 time.sleep(0.5)
         return []
+
+    def _missing_prices(self) -> list[str]:
+        return self._store.missing_prices() if OBJECT_TYPES["price"] in self._types else []
 
     def _ask_for_suspects(self, object_type: ObjectType, now: int) -> None:
         after = ""
