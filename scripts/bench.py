@@ -13,64 +13,28 @@ Exit code 0: all that was judged was met; 1: something was missed or went wrong.
 import argparse
 import dataclasses
 import json
-import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import psycopg
 import urllib3
 
 from scripts.api_client import ApiError
-from scripts.benchmark import report, targets
-from scripts.benchmark.drain import THREADS_WITH_LATENCY, THREADS_WITHOUT, Drain
+from scripts.benchmark import measures, report
 from scripts.benchmark.lists import Rates
-from scripts.benchmark.rig import BenchError, Conditions, running_rig
-from scripts.benchmark.rows import Rows
-from scripts.benchmark.targets import Target
+from scripts.benchmark.measures import Findings, say
+from scripts.benchmark.rig import BenchError, Conditions
 from scripts.sandbox.profiles import PROFILES
 from scripts.sandbox.running import ControlError
 from scripts.servers import ServerError
 from scripts.stack import StackError
-from sync.schema import schema_name
 
-ACCOUNT = "bench"
 SCALE = 10.0
+PEERS_SCALE = 1.0  # a peer needs some 2 s a thousand objects
+PEERS_TIMEOUT_S = 300.0
 LATENCY_MS = 150.0
-
-
-@dataclasses.dataclass(slots=True)
-class Findings:
-    """What goes into the JSON file, and the targets at the end."""
-
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
-    targets: list[Target] = dataclasses.field(default_factory=list)
-
-
-def measure_backfill(options: argparse.Namespace, conditions: Conditions, findings: Findings) -> None:
-    """The bare client first, then BillStack, on the same sandbox."""
-    with running_rig(conditions, account=ACCOUNT) as rig:
-        survey = rig.survey(ACCOUNT)
-        say(f"{survey.total:,} objects in {len(survey.requests):,} pages · {os.cpu_count()} cores")
-        threads = THREADS_WITH_LATENCY if conditions.latency_ms else THREADS_WITHOUT
-        drained = Drain(rig.sandbox.url, f"sk_test_{ACCOUNT}", survey.requests, conditions.rates).run(threads)
-        team = rig.connect(ACCOUNT)
-        run = rig.backfill(team)
-        say(report.load(run.usage), "")
-        say(*report.HOW_MEASURED, "", *report.speed(conditions, survey, run, drained), "")
-        say(*report.requests(survey, run), "", *report.cost(run), "", *report.HOW_CPU, "")
-        findings.facts |= {"survey": survey.objects, "pages": len(survey.requests), "run": run, "drained": drained}
-        findings.targets += targets.of_run(conditions, survey, run, rig.differences(team))
-        if options.again:
-            rows = Rows(rig.database_url, schema_name(team.id))
-            rows.remember()
-            second = rig.backfill(team)
-            rewritten = rows.rewritten()
-            say(*report.second_run(run, second, rewritten), "")
-            findings.facts |= {"again": second, "rewritten": rewritten}
-            findings.targets += targets.of_second_run(run, second, rewritten)
 
 
 def main() -> int:
@@ -93,9 +57,16 @@ def run(options: argparse.Namespace) -> int:
     findings = Findings()
     conditions = conditions_of(options)
     say("BillStack bench", str(conditions))
-    measure: Callable[[argparse.Namespace, Conditions, Findings], None] = measure_backfill
-    measure(options, conditions, findings)
-    say("target · measured · verdict", *report.targets(findings.targets))
+    if options.fair:
+        measures.measure_fairness(conditions, findings)
+    elif options.memory:
+        measures.measure_growth(conditions, findings)
+    elif options.peers:
+        measures.measure_peers(conditions, findings, timeout_s=options.peers_timeout_s)
+    else:
+        measures.measure_backfill(conditions, findings, again=options.again)
+    if findings.targets:
+        say("", "target · measured · verdict", *report.targets(findings.targets))
     if options.json:
         facts = {"conditions": conditions, **findings.facts, "targets": findings.targets}
         options.json.write_text(json.dumps(facts, default=plain, indent=2) + "\n")
@@ -108,20 +79,16 @@ def plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
-def say(*lines: str) -> None:
-    for line in lines:
-        print(line, flush=True)
-
-
 def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
 def conditions_of(options: argparse.Namespace) -> Conditions:
+    scale = options.scale or (PEERS_SCALE if options.peers else SCALE)
     if options.no_limits:
-        return Conditions(options.scale, options.profile, latency_ms=0.0, rates=Rates())
+        return Conditions(scale, options.profile, latency_ms=0.0, rates=Rates())
     rates = Rates(options.account_rps, options.endpoint_rps)
-    return Conditions(options.scale, options.profile, options.latency_ms, rates)
+    return Conditions(scale, options.profile, options.latency_ms, rates)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -129,13 +96,18 @@ def parse_arguments() -> argparse.Namespace:
         prog="./scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--scale", type=float, default=SCALE, help="multiplies 9,458 objects (default 10)")
+    add("--scale", type=float, help=f"multiplies 9,497 objects (default {SCALE:g}, {PEERS_SCALE:g} with --peers)")
     add("--profile", choices=sorted(PROFILES), default="default", help="how the objects lie in time")
     add("--latency-ms", type=float, default=LATENCY_MS, help="how long an answer takes (default 150)")
     add("--account-rps", type=float, default=100.0, help="requests a second an account (default 100, as Stripe's live)")
     add("--endpoint-rps", type=float, default=25.0, help="requests a second an endpoint (default 25)")
     add("--no-limits", action="store_true", help="no latency and no limits")
-    add("--again", action="store_true", help="also a second backfill of the unchanged account")
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--again", action="store_true", help="also a second backfill of the unchanged account")
+    others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")
+    others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
+    others.add_argument("--peers", action="store_true", help="beside @supabase/stripe-sync-engine; needs Node and npm")
+    add("--peers-timeout-s", type=float, default=PEERS_TIMEOUT_S, help="when a peer's run is given up (default 300)")
     add("--json", type=Path, metavar="FILE", help="write what was measured there too")
     return parser.parse_args()
 

@@ -5,7 +5,6 @@ It knows all cursors beforehand, so nothing keeps it from having many requests o
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from scripts.benchmark.lists import Rates, Reader, Request
 
 # With 150 ms an answer and 100 requests/s some fifteen are in flight; heavy pages take longer.
 THREADS_WITH_LATENCY = 64
-THREADS_WITHOUT = 8  # more only fight for the interpreter
+THREADS_WITHOUT = 4  # more only fight for the interpreter
 # Behind what is allowed: the sandbox counts from the first arrival, we from the start.
 MARGIN_S = 0.05
 TRY_AGAIN_AFTER_S = 0.25
@@ -29,27 +28,43 @@ class Drained:
     received_bytes: int
 
 
+class Bucket:
+    """Predicts the sandbox's token bucket: one second's worth of tokens, full at first; None: no limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._tokens = max(1.0, rate or 0.0)
+        self._at = 0.0
+
+    def next_token_at(self) -> float:
+        if self._rate is None or self._tokens >= 1:
+            return self._at
+        return self._at + (1 - self._tokens) / self._rate
+
+    def take(self, at: float) -> None:
+        if self._rate is not None:
+            refilled = self._tokens + (at - self._at) * self._rate
+            self._tokens = min(max(1.0, self._rate), refilled) - 1
+        self._at = at
+
+
 def due_times(endpoints: Sequence[str], rates: Rates) -> list[float]:
-    """When each request may go out, in seconds from the first.
-
-    From a full bucket of b tokens, refilled with r a second, the k-th token is there after (k - b) / r.
-    """
-    asked: Counter[str] = Counter()
-    own = []
-    for endpoint in endpoints:
-        asked[endpoint] += 1
-        own.append(allowed_at(asked[endpoint], rates.endpoint_rps))
-    order = sorted(range(len(own)), key=own.__getitem__)
-    due = own[:]
-    for position, index in enumerate(order, start=1):
-        due[index] = max(own[index], allowed_at(position, rates.account_rps))
+    """When each request may go out, in seconds from the first one; of several that may, the longest list goes first."""
+    waiting: dict[str, list[int]] = {}
+    for index in reversed(range(len(endpoints))):
+        waiting.setdefault(endpoints[index], []).append(index)
+    account, own = Bucket(rates.account_rps), {endpoint: Bucket(rates.endpoint_rps) for endpoint in waiting}
+    due, now = [0.0] * len(endpoints), 0.0
+    while waiting:
+        free_at = {each: max(now, account.next_token_at(), own[each].next_token_at()) for each in waiting}
+        chosen = min(waiting, key=lambda each: (free_at[each], -len(waiting[each])))
+        now = free_at[chosen]
+        account.take(now)
+        own[chosen].take(now)
+        due[waiting[chosen].pop()] = now + MARGIN_S
+        if not waiting[chosen]:
+            del waiting[chosen]
     return due
-
-
-def allowed_at(number: int, rate: float | None) -> float:
-    if rate is None or number <= rate:
-        return 0.0
-    return (number - rate) / rate + MARGIN_S
 
 
 class Drain:

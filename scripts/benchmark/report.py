@@ -109,6 +109,12 @@ def second_run(first: Run, second: Run, rewritten: int) -> list[str]:
     return table(["", "first", "again, unchanged"], [[*row] for row in zip(names, *columns, strict=True)])
 
 
+def memory_row(scale: float, run: Run) -> list[str]:
+    usage = run.usage
+    peaks = [megabytes(mb) for mb in (usage.peak_mb["worker"], usage.peak_mb["web"], usage.total_mb)]
+    return [f"{scale:g}", f"{run.objects:,}", seconds(usage.wall_s), *peaks]
+
+
 def load(usage: Usage) -> str:
     before, after = usage.load_average
     share = usage.others_cpu_s / usage.wall_s

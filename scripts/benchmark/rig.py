@@ -103,6 +103,7 @@ class Rig:
         self.conditions = conditions
         self.sandbox = sandbox
         self.stack = stack
+        self.until = int(time.time())  # where the made-up history of further accounts ends
         self.client = ApiClient(stack.url)
         self._password = secrets.token_urlsafe(12)
         assert isinstance(stack.postgres, EmbeddedPostgres)
@@ -120,7 +121,7 @@ class Rig:
 
     def add_account(self, name: str, scale: float, *, rates: Rates | None = None) -> None:
         """An account of the sandbox, under the rates of the run unless others are given."""
-        self.sandbox.add_account(name, scale=scale, profile=self.conditions.profile)
+        self.sandbox.add_account(name, scale=scale, profile=self.conditions.profile, until=self.until)
         self.sandbox.call("PUT", "limits", account=name, **limits(rates or self.conditions.rates))
 
     def connect(self, account: str) -> Team:
@@ -157,20 +158,31 @@ class Rig:
         idle = self._workers()
         meter = Meter(self.database_url, self.roots, watched=PROCFILE_PARTS)
         meter.start()
-        started = time.monotonic()
-        self.client.start_backfill(team.id)
-        status, lists_read_at = self._watch(team)
+        status, lists_read_s = self.run_to_end(team)
         meter.stop_clock()
         self._wait_for_rest(idle)
         stats = self.sandbox.stats(account=team.account)
         return Run(
             synced={name: result["synced"] for name, result in status["result"].items()},
-            lists_read_s=lists_read_at - started,
+            lists_read_s=lists_read_s,
             usage=meter.stop(),
             traffic=stats["endpoints"],
             most_in_flight=stats["maxInFlight"],
             warnings=tuple(status["warnings"]),
         )
+
+    def run_to_end(self, team: Team) -> tuple[JSON, float]:
+        """The status `ready`, and after how many seconds all lists had been read.
+
+        Raises:
+            BenchError: it ended in another way.
+        """
+        started = time.monotonic()
+        self.client.start_backfill(team.id)
+        status, lists_read_at = self._watch(team)
+        if status["syncStatus"] != "ready":
+            raise BenchError(f"the backfill ended as {status['syncStatus']}: {(status['backfill'] or {}).get('error')}")
+        return status, lists_read_at - started
 
     def differences(self, team: Team) -> list[str]:
         """Sentences on how the mirror differs from the sandbox, object for object and field for field; empty is equal."""
@@ -192,8 +204,6 @@ class Rig:
                 raise BenchError(problem)
             nearly_there = all(each["progress"] >= 0.95 for each in status["result"].values())
             time.sleep(POLL_AT_THE_END_S if nearly_there else POLL_S)
-        if status["syncStatus"] != "ready":
-            raise BenchError(f"the backfill ended as {status['syncStatus']}: {(status['backfill'] or {}).get('error')}")
         return status, lists_read_at or time.monotonic()
 
     def _workers(self) -> set[int]:

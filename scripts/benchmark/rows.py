@@ -32,3 +32,10 @@ class Rows:
                 assert row
                 total += row[0]
         return total
+
+    def total(self) -> int:
+        """How many were there."""
+        with psycopg.connect(self._database_url) as connection:
+            row = connection.execute("SELECT count(*) FROM public.bench_rows").fetchone()
+        assert row
+        return int(row[0])

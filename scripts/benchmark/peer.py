@@ -1,0 +1,147 @@
+"""@supabase/stripe-sync-engine, installed from npm into an ignored folder and run on the same sandbox and Postgres."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from scripts.benchmark.rig import BenchError, secret_key
+from scripts.benchmark.sides import Attempt, Place
+from scripts.run_procfile import ROOT
+from scripts.servers import at_database
+
+FOLDER = ROOT / ".billstack" / "peers"
+PACKAGES = {"@supabase/stripe-sync-engine": "0.48.5", "stripe": "23.1.0"}  # the latest when this was written
+DRIVER = Path(__file__).with_name("supabase.cjs")
+SCHEMA = "stripe"  # its migrations know no other
+OLDEST_NODE = 18
+INSTALL_TIMEOUT_S = 300.0
+MIGRATE_TIMEOUT_S = 60.0
+# In the order of its own `all`, which also asks for types that the sandbox does not have.
+OBJECTS = ("product", "price", "customer", "subscription", "invoice", "charge")
+# Its tables abort a run at the first amount above 2^31, and the sandbox has some. So that the rest can be compared:
+WIDEN = """
+DO $$
+DECLARE narrow record;
+BEGIN
+    FOR narrow IN
+        SELECT table_name, column_name
+        FROM information_schema.columns
+        WHERE table_schema = 'stripe' AND data_type = 'integer' AND table_name <> 'migrations'
+    LOOP
+        EXECUTE format('ALTER TABLE stripe.%I ALTER COLUMN %I TYPE bigint', narrow.table_name, narrow.column_name);
+    END LOOP;
+END
+$$
+"""
+HOW_RUN = (
+    "The peer: `syncBackfill` of its README for each of the six types, autoExpandLists (else its invoices keep 10 lines)",
+    "on, backfillRelatedEntities (its server's default) on in turn and off side by side, where it costs more than it gives;",
+    "a pool of 10, stripe-node's own API version and retries, the client's address set to the sandbox, a database of its",
+    "own on the same Postgres. Its migrations ran before, and its integer columns were widened to bigint (not for the last",
+    "check), for it ends at the first amount above 2^31.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What Node itself says at its end."""
+
+    cpu_s: float
+    peak_mb: float
+
+
+class Peer:
+    """Each account is mirrored into a database of its own."""
+
+    name = "supabase"
+
+    def __init__(self, server_url: str, sandbox_url: str, timeout_s: float, *, side_by_side: bool = False) -> None:
+        self._server_url = server_url
+        self._sandbox_url = sandbox_url
+        self._timeout_s = timeout_s
+        self._side_by_side = side_by_side
+        self.cost = Cost(0.0, 0.0)
+
+    def prepare(self, account: str, *, as_shipped: bool = False) -> None:
+        """A fresh database with its tables; unless `as_shipped`, such as hold amounts above 2^31."""
+        name = sql.Identifier(self._database(account))
+        with psycopg.connect(self._server_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        attempt = self._run(account, MIGRATE_TIMEOUT_S)
+        if attempt.problem:
+            raise BenchError(f"the peer's migrations failed: {attempt.problem}")
+        if not as_shipped:
+            with psycopg.connect(self.place(account).database_url) as connection:
+                connection.execute(WIDEN)
+
+    def mirror(self, account: str) -> Attempt:
+        return self._run(account, self._timeout_s, objects=OBJECTS, sideBySide=self._side_by_side)
+
+    def place(self, account: str) -> Place:
+        return Place(at_database(self._server_url, self._database(account)), SCHEMA)
+
+    def _database(self, account: str) -> str:
+        return f"peer_{account}_{'side_by_side' if self._side_by_side else 'in_turn'}"
+
+    def _run(self, account: str, timeout_s: float, **wishes: Any) -> Attempt:
+        given = {
+            "databaseUrl": self.place(account).database_url,
+            "stripeUrl": self._sandbox_url,
+            "secretKey": secret_key(account),
+            **wishes,
+        }
+        command = ["node", str(DRIVER), str(FOLDER), json.dumps(given)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        except subprocess.TimeoutExpired:
+            return Attempt(f"not done after {timeout_s:g} s", timeout_s)
+        lines = done.stdout.splitlines()
+        if not lines:
+            raise BenchError(f"the peer said nothing: {done.stderr.strip()[-500:]}")
+        said = json.loads(lines[-1])
+        self.cost = Cost(said["cpuSeconds"], said["peakMb"])
+        return Attempt(said["error"], said["seconds"])
+
+
+def install() -> None:
+    """Does nothing when it is there already.
+
+    Raises:
+        BenchError: no Node of that age or npm here, or npm could not.
+    """
+    refuse_old_node()
+    if all(installed_version(name) == version for name, version in PACKAGES.items()):
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "package.json").write_text(json.dumps({"private": True, "dependencies": PACKAGES}))
+    npm("install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+
+
+def refuse_old_node() -> None:
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise BenchError(f"--peers needs Node {OLDEST_NODE} or newer, and npm")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
+        raise BenchError(f"--peers needs Node {OLDEST_NODE} or newer; here is {version}")
+
+
+def installed_version(name: str) -> str | None:
+    try:
+        described: Mapping[str, str] = json.loads((FOLDER / "node_modules" / name / "package.json").read_text())
+    except OSError:
+        return None
+    return described["version"]
+
+
+def npm(*arguments: str) -> None:
+    command: Sequence[str] = ["npm", *arguments]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
+    if done.returncode:
+        raise BenchError(f"npm could not install the peer: {done.stderr.strip()[-500:]}")

@@ -1,0 +1,83 @@
+"""What a mirror has to be able to do to stand in the table beside another, and how to look into it."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+
+from scripts.benchmark.rig import BenchError, Rig, Team
+from sync.object_types import ObjectType
+from sync.schema import schema_name
+
+# Rows that are live in BillStack's tables, where a deleted object keeps a tombstone, and in the peer's, which mark it.
+LIVE = sql.SQL("coalesce(to_jsonb(mirrored) ->> 'deleted_at', to_jsonb(mirrored) ->> 'deleted', 'false') = 'false'")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run to its end; `problem` is what it ended with, None if it was content."""
+
+    problem: str | None
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a mirror's six tables are; both sides call them alike, and have an `id` and a price's `unit_amount`."""
+
+    database_url: str
+    schema: str
+
+    def live_ids(self, object_type: ObjectType) -> set[str]:
+        table = sql.Identifier(self.schema, object_type.table)
+        statement = sql.SQL("SELECT id FROM {} AS mirrored WHERE {}").format(table, LIVE)
+        with psycopg.connect(self.database_url) as connection:
+            return {id for (id,) in connection.execute(statement)}
+
+    def unit_amount(self, price_id: str) -> int | None:
+        statement = sql.SQL("SELECT unit_amount FROM {} WHERE id = {}").format(
+            sql.Identifier(self.schema, "prices"), sql.Literal(price_id)
+        )
+        with psycopg.connect(self.database_url) as connection:
+            row = connection.execute(statement).fetchone()
+        return row[0] if row else None
+
+
+class Side(Protocol):
+    """A program that mirrors an account of the sandbox. `prepare` comes once, `mirror` as often as wanted.
+
+    `as_shipped` takes away what we changed of the program so that it gets through at all.
+    """
+
+    name: str
+
+    def prepare(self, account: str, *, as_shipped: bool = False) -> None: ...
+    def mirror(self, account: str) -> Attempt: ...
+    def place(self, account: str) -> Place: ...
+
+
+class BillStack:
+    """A team an account, in the running stack."""
+
+    name = "BillStack"
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._teams: dict[str, Team] = {}
+
+    def prepare(self, account: str, *, as_shipped: bool = False) -> None:
+        self._teams[account] = self._rig.connect(account)
+
+    def mirror(self, account: str) -> Attempt:
+        started = time.monotonic()
+        problem = None
+        try:
+            self._rig.run_to_end(self._teams[account])
+        except BenchError as error:
+            problem = str(error)
+        return Attempt(problem, time.monotonic() - started)
+
+    def place(self, account: str) -> Place:
+        return Place(self._rig.database_url, schema_name(self._teams[account].id))
