@@ -66,6 +66,7 @@ def running_stack(
             **os.environ, **settings,
             "DATABASE_URL": postgres.url, "REDIS_URL": redis.url,
             "PORT": str(port), "BILLSTACK_PUBLIC_URL": url,
+            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",  # for this machine only
         }  # fmt: skip
         run_flask(env, "init-db")
         log_dir = state_dir / "logs"

@@ -41,7 +41,7 @@ class Backfill:
     @property
     def gte(self) -> int:
         """The oldest `created` that it covers: `created_after` is exclusive, and Stripe's seconds are whole."""
-        return int(self.created_after.timestamp()) + 1 if self.created_after else 0
+        return max(0, int(self.created_after.timestamp()) + 1) if self.created_after else 0
 
 
 @dataclass(frozen=True, slots=True)

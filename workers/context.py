@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import redis
 from psycopg_pool import ConnectionPool
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from sync.secrets import SecretBox
 from workers.settings import Settings
@@ -42,4 +44,11 @@ def open_context(settings: Settings, *, pool_size: int = 4) -> Context:
 
 
 def connect_redis(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(settings.redis_url, socket_connect_timeout=_REDIS_TIMEOUT_S, health_check_interval=30)
+    """RQ's workers lengthen the timeout for the commands that wait for a job."""
+    return redis.Redis.from_url(
+        settings.redis_url,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),  # redis-py's own ten take 4 s to say no
+    )
