@@ -218,6 +218,27 @@ CREATE TABLE IF NOT EXISTS billstack.events (
 CREATE INDEX IF NOT EXISTS events_pending ON billstack.events (team_id, next_attempt_at) WHERE state IN ('pending', 'failed');
 CREATE INDEX IF NOT EXISTS events_received ON billstack.events (received_at);
 
+-- Comparisons of a whole mirror with Stripe ------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.reconciles (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'error', 'canceled')),
+    request_id text,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    fence bigint NOT NULL DEFAULT 0,      -- grows with every holder
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    upper bigint,                         -- compared is what was created before it, on Stripe's clock
+    type text,                            -- the type at work
+    compared_until bigint NOT NULL DEFAULT 0,        -- of that type, by created
+    suspects jsonb NOT NULL DEFAULT '{}',            -- of that type: what differed, by id, to be looked at again
+    found jsonb NOT NULL DEFAULT '{}',               -- by type: how many were compared, which were missing, stale, not deleted
+    error text
+);
+CREATE UNIQUE INDEX IF NOT EXISTS reconciles_one_running ON billstack.reconciles (team_id) WHERE state = 'running';
+CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, requested_at DESC);
+
 -- Readers of Stripe's JSON for the generated columns. Written so that Postgres inlines them, and so that they never
 -- raise: what has another JSON type or does not fit is NULL in the column and still there in raw.
 

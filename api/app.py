@@ -21,6 +21,7 @@ from api import (
     projects,
     request_log,
     stripe,
+    stripe_events,
     webhooks,
 )
 from api.context import EXTENSION
@@ -34,7 +35,7 @@ THREADS = 8
 # The largest honest body is a Stripe event; they stay far below this.
 MAX_BODY_BYTES = 1024 * 1024
 
-DOCUMENTED = (auth, members, projects, api_keys, stripe, webhooks, health, metrics)
+DOCUMENTED = (auth, members, projects, api_keys, stripe, stripe_events, webhooks, health, metrics)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -1,7 +1,9 @@
 """The commands of `flask --app api` for a mirror that may have missed something: replay-events, reconcile."""
 
 import json
+import time
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 import psycopg
@@ -10,8 +12,14 @@ from flask.cli import with_appcontext
 
 from api.context import current_context
 from api.people import People
+from sync.errors import BillStackError
 from sync.ledger import Ledger
+from sync.reconciles import ReconcileStore
+from workers.context import Context
 from workers.queues import wake_events
+from workers.reconciles import start_reconcile, take_turn
+
+_LOOK_S = 0.5
 
 
 class _Moment(click.ParamType[datetime]):
@@ -54,6 +62,39 @@ def replay_events(
     click.echo(json.dumps({"replayed": replayed}))
 
 
+@click.command("reconcile")
+@click.option("--team", required=True, help="The team's id, or its name.")
+@with_appcontext
+def reconcile(team: str) -> None:
+    """Compare every object of a mirror with Stripe, repair what drifted, and print what that was."""
+    context = current_context()
+    try:
+        with context.pool.connection() as connection:
+            team_id = find_team(connection, team)
+        reconcile_id, _ = start_reconcile(context, team_id, None)
+        state, error, found = _wait_for(context, reconcile_id)
+    except psycopg.OperationalError as exc:
+        raise click.ClickException(f"Postgres cannot be reached through DATABASE_URL: {exc}") from exc
+    except BillStackError as exc:
+        raise click.ClickException(exc.message) from exc
+    click.echo(json.dumps({"reconcileId": reconcile_id, "status": state, "result": found, "error": error}))
+    if state != "done":
+        raise click.exceptions.Exit(1)
+
+
+def _wait_for(context: Context, reconcile_id: str) -> tuple[str, str | None, dict[str, Any]]:
+    """Works on it here where no worker does."""
+    while True:
+        take_turn(context, reconcile_id, lambda: False)
+        with context.pool.connection() as connection:
+            found = ReconcileStore(connection).get(reconcile_id)
+        if found is None:
+            raise click.ClickException("the team was removed meanwhile")
+        if found[0] != "running":
+            return found
+        time.sleep(_LOOK_S)
+
+
 def find_team(connection: psycopg.Connection, team: str) -> str:
     """A team's id by its id or name."""
     known = connection.execute("SELECT id FROM billstack.teams WHERE id = %s", (team,)).fetchone()
@@ -63,4 +104,4 @@ def find_team(connection: psycopg.Connection, team: str) -> str:
     return str(team_id)
 
 
-COMMANDS = (replay_events,)
+COMMANDS = (replay_events, reconcile)

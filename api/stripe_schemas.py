@@ -86,6 +86,41 @@ class HistoryAnswer(Body):
     backfills = fields.List(fields.Nested(PastAnswer), required=True)
 
 
+class DriftAnswer(Body):
+    count = fields.Integer(required=True)
+    ids = fields.List(fields.String(), required=True, metadata={"description": "up to 20 of them"})
+
+
+class ComparedAnswer(Body):
+    compared = fields.Integer(required=True)
+    missing = fields.Nested(DriftAnswer, required=True)
+    stale = fields.Nested(DriftAnswer, required=True)
+    notDeleted = fields.Nested(DriftAnswer, required=True)
+
+
+class ReconcileAnswer(Body):
+    id = fields.String(required=True)
+    status = fields.String(required=True, metadata={"description": "running, done, error or canceled"})
+    startedAt = fields.DateTime(required=True)
+    finishedAt = fields.DateTime(required=True, allow_none=True)
+    result = fields.Dict(fields.String(), fields.Nested(ComparedAnswer), required=True)
+    error = fields.String(required=True, allow_none=True)
+
+
+class ReconcilingAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    reconcileId = fields.String(required=True)
+
+
+class WebhookAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    webhookUrl = fields.Url(required=True, require_tld=False)
+    endpointId = fields.String(required=True)
+    apiVersion = fields.String(required=True)
+
+
 class StatusAnswer(Body):
     connected = fields.Boolean(required=True)
     isActive = fields.Boolean(required=True)
@@ -100,3 +135,4 @@ class StatusAnswer(Body):
     warnings = fields.List(fields.String(), required=True)
     result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
     backfill = fields.Nested(RunningAnswer, required=True, allow_none=True)
+    lastReconcile = fields.Nested(ReconcileAnswer, required=True, allow_none=True)

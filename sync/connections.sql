@@ -110,13 +110,17 @@ WHERE team_id = %(team_id)s;
 DELETE FROM billstack.backfills
 WHERE team_id = %(team_id)s;
 
+-- name: delete_reconciles
+DELETE FROM billstack.reconciles
+WHERE team_id = %(team_id)s;
+
 -- name: delete_events
 DELETE FROM billstack.events
 WHERE team_id = %(team_id)s;
 
 -- name: status
 -- All that GET status needs of Postgres, in one indexed read: the connection, and the last backfill that was not
--- canceled with its types.
+-- canceled with its types, and the last comparison with Stripe.
 SELECT
     connections.account_id,
     connections.account_name,
@@ -147,7 +151,13 @@ SELECT
         )
         FROM billstack.backfill_types
         WHERE backfill_types.backfill_id = shown.id
-    ) AS types
+    ) AS types,
+    compared.id AS reconcile_id,
+    compared.state AS reconcile_state,
+    compared.requested_at AS reconcile_requested_at,
+    compared.finished_at AS reconcile_finished_at,
+    compared.found AS reconcile_found,
+    compared.error AS reconcile_error
 FROM billstack.connections
 LEFT JOIN LATERAL (
     SELECT id, objects, created_after, state, requested_at, finished_at, error, warnings
@@ -156,4 +166,11 @@ LEFT JOIN LATERAL (
     ORDER BY requested_at DESC, id
     LIMIT 1
 ) AS shown ON true
+LEFT JOIN LATERAL (
+    SELECT id, state, requested_at, finished_at, found, error
+    FROM billstack.reconciles
+    WHERE reconciles.team_id = connections.team_id
+    ORDER BY requested_at DESC
+    LIMIT 1
+) AS compared ON true
 WHERE connections.team_id = %(team_id)s;

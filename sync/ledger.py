@@ -74,6 +74,11 @@ class Ledger:
         row = self._run("unsettled", until=until).fetchone()
         return row[0] if row else 0
 
+    def mentioned(self, ids: Sequence[str], *, since: int) -> set[str]:
+        """Which of these objects have events of that second of Stripe's clock or later, recorded lately."""
+        rows = self._run("mentioned", ids=list(ids), since=since).fetchall()
+        return {object_id for (object_id,) in rows}
+
     def touch_connection(self, created: int, delivered_version: str | None) -> None:
         """When the last event happened, and in which API version Stripe delivered it; None: not delivered by Stripe."""
         self._run("touch_connection", created=created, delivered_version=delivered_version)

@@ -43,6 +43,19 @@ SELECT count(*)
 FROM billstack.events
 WHERE team_id = %(team_id)s AND state IN ('pending', 'failed') AND created <= %(until)s;
 
+-- name: mentioned
+-- Which of these ids stand in events since then. Few events are so recent, and few ids are ever asked for.
+SELECT mentioned.id
+FROM unnest(%(ids)s::text[]) AS mentioned (id)
+WHERE EXISTS (
+    SELECT
+    FROM billstack.events
+    WHERE team_id = %(team_id)s
+        AND received_at > now() - interval '1 hour'
+        AND created >= %(since)s
+        AND position(mentioned.id IN body) > 0
+);
+
 -- name: touch_connection
 UPDATE billstack.connections
 SET last_event_at = greatest(last_event_at, to_timestamp(%(created)s)),

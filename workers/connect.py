@@ -10,6 +10,7 @@ from sync.schema import create_team_schema, drop_team_schema
 from sync.source import Account
 from workers.context import Context
 from workers.stripe_account import source_of_key
+from workers.webhook_setup import take_down_webhook
 
 _SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
 
@@ -33,7 +34,10 @@ def connect(
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
         connections.lock(team_id)
-        _refuse_other_account(connections.get(team_id), account, livemode)
+        known = connections.get(team_id)
+        _refuse_other_account(known, account, livemode)
+        if known and known.webhook_secret == webhook_secret:
+            webhook_secret = None  # not rolled: the one before stays the one before
         connections.put(
             team_id,
             account_id=account.id,
@@ -50,16 +54,22 @@ def connect(
 
 
 def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
-    """Forgets the keys and stops a running backfill; the mirrored data stays, unless `purge` drops it too."""
+    """Forgets the keys, takes our webhook endpoint down and stops a running backfill.
+
+    The mirrored data stays, unless `purge` drops it too.
+    """
     with context.pool.connection() as connection:
         BackfillStore(connection).cancel(team_id)
-        with connection.transaction():
-            connections = Connections(connection, context.box)
-            connections.lock(team_id)
-            connections.forget_keys(team_id)
-            if purge:
-                drop_team_schema(connection, team_id)
-                connections.delete(team_id)
+        connected = Connections(connection, context.box).get(team_id)
+    if connected:
+        take_down_webhook(context, connected)
+    with context.pool.connection() as connection, connection.transaction():
+        connections = Connections(connection, context.box)
+        connections.lock(team_id)
+        connections.forget_keys(team_id)
+        if purge:
+            drop_team_schema(connection, team_id)
+            connections.delete(team_id)
 
 
 def _account_of(context: Context, secret_key: str, livemode: bool) -> Account:

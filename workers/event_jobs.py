@@ -31,7 +31,7 @@ def apply_events(team_id: str) -> int:
             return 0
         over_at, settled, report = time.monotonic() + TURN_S, 0, Meter(context.redis).events
         # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
-        source = open_source(context, connected, attempts=HASTY_ATTEMPTS, urgent=True)
+        source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
         with context.pool.connection() as connection:
             while outcomes := apply_batch(
                 connection,

@@ -42,7 +42,7 @@ def work_on_part(backfill_id: str, part: str) -> str:
             log.info("part.dropped", reason="the team was disconnected")
             return "dropped"
         source = open_source(context, connected)
-        tools = Tools(source, lambda: connect(context), Turn(context.redis, _worker_name()).is_over)
+        tools = Tools(source, lambda: connect(context), turn(context).is_over)
         show = Progress(context.redis, backfill_id).show
         ended = PartRun(backfill, part, mirrored(connected), tools, show).run()
         enqueue_due(context, backfill_id)
@@ -78,9 +78,10 @@ def job_context(**facts: str) -> Iterator[Context]:
             context.close()
 
 
-def _worker_name() -> str | None:
+def turn(context: Context) -> "Turn":
+    """The current job's turn on the queue of backfills, from now on."""
     job = get_current_job()
-    return job.worker_name if job else None
+    return Turn(context.redis, job.worker_name if job else None)
 
 
 class Turn:

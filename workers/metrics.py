@@ -81,9 +81,9 @@ class MeteredLimiter:
         self._limiter = limiter
         self._meter = meter
 
-    def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> caller.Reservation:
+    def reserve(self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False) -> caller.Reservation:
         began = time.monotonic()
-        reservation = self._limiter.reserve(account_id, endpoint, livemode=livemode)
+        reservation = self._limiter.reserve(account_id, endpoint, livemode=livemode, urgent=urgent)
         self._meter.budget_wait(endpoint, time.monotonic() - began + reservation.wait_s)
         return reservation
 

@@ -9,6 +9,7 @@ from rq.job import Job, JobStatus
 from sync.backfills import FINISH, BackfillStore, Part
 from sync.connections import Connections
 from sync.ledger import teams_waiting
+from sync.reconciles import Idle, ReconcileStore
 from workers.context import Context
 
 BACKFILLS = "backfills"
@@ -110,6 +111,35 @@ def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: st
         failure_ttl=_FAILURE_TTL_S,
         meta={"request_id": request_id, "team": team_id},
     )
+
+
+def enqueue_reconciles(context: Context) -> int:
+    """A turn for each comparison that nobody works on. On the queue of backfills: it may take long."""
+    with context.pool.connection() as connection:
+        idle = ReconcileStore(connection).idle()
+    return sum(_enqueue_reconcile(context, each) for each in idle)
+
+
+def _enqueue_reconcile(context: Context, idle: Idle) -> bool:
+    """The job's id names the fence, as a part's does."""
+    job_id = f"{idle.id}-{idle.fence}"
+    if _is_waiting(context.redis, job_id):
+        return False
+    try:
+        Queue(BACKFILLS, connection=context.redis).enqueue(
+            "workers.reconciles.work_on_reconcile",
+            idle.id,
+            job_id=job_id,
+            unique=True,
+            job_timeout=_TYPE_TIMEOUT_S,
+            result_ttl=_RESULT_TTL_S,
+            failure_ttl=_FAILURE_TTL_S,
+            description=f"reconcile {idle.id}",
+            meta={"request_id": idle.request_id, "team": idle.team_id},
+        )
+    except DuplicateJobError:
+        return False  # somebody else was quicker
+    return True
 
 
 def wake_mark(team_id: str) -> str:

@@ -2,6 +2,7 @@
 
 parts    of backfills, whose holder died or whose job Redis lost
 events   left lying in the ledger, and those that Stripe did not deliver
+mirrors  to be compared with Stripe once a day
 ledger   what is too old to come again is deleted
 """
 
@@ -15,7 +16,8 @@ import structlog
 
 from sync.ledger import prune
 from workers.context import Context
-from workers.queues import enqueue_due, enqueue_sweeps, wake_waiting
+from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
+from workers.reconciles import start_due_reconciles
 
 EVERY_S = 3.0
 # A time, so that no statement takes long; a busy ledger shrinks by more than a thousand a second.
@@ -56,5 +58,7 @@ _STEPS: dict[str, Callable[[Context], int]] = {
     "parts": enqueue_due,
     "waiting": wake_waiting,
     "sweeps": enqueue_sweeps,
+    "due": start_due_reconciles,
+    "reconciles": enqueue_reconciles,
     "pruned": _prune,
 }

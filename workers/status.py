@@ -34,6 +34,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
         "backfill": _backfill_shown(row, shown),
+        "lastReconcile": _reconcile_shown(row),
     }
 
 
@@ -49,7 +50,7 @@ def _event_warnings(row: dict[str, Any]) -> list[str]:
 
 
 def _never_connected() -> dict[str, Any]:
-    absent = ("accountName", "accountId", "livemode", "lastSyncedAt", "lastEventAt", "backfill")
+    absent = ("accountName", "accountId", "livemode", "lastSyncedAt", "lastEventAt", "backfill", "lastReconcile")
     false = ("connected", "isActive", "schemaExists", "keyValid")
     return {
         **dict.fromkeys(false, False),
@@ -83,6 +84,19 @@ def _backfill_shown(row: dict[str, Any], shown: dict[str, ShownType]) -> dict[st
         "objectsPerSecond": round(sum(of_type.rate for of_type in shown.values())),
         "etaSeconds": _eta_s(shown),
         "error": row["error"],
+    }
+
+
+def _reconcile_shown(row: dict[str, Any]) -> dict[str, Any] | None:
+    if row["reconcile_id"] is None:
+        return None
+    return {
+        "id": row["reconcile_id"],
+        "status": row["reconcile_state"],
+        "startedAt": iso(row["reconcile_requested_at"]),
+        "finishedAt": iso(row["reconcile_finished_at"]),
+        "result": row["reconcile_found"],
+        "error": row["reconcile_error"],
     }
 
 

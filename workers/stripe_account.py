@@ -12,16 +12,12 @@ from workers.limiter import FallbackLimiter, Limiter, Rates
 from workers.metrics import Meter, MeteredLimiter
 
 
-def open_source(
-    context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS, urgent: bool = False
-) -> Source:
-    """Raises Conflict `not_connected` once the team's keys are forgotten. `urgent` goes ahead of those who stand in line."""
-    return Source(open_caller(context, connection, attempts=attempts, urgent=urgent))
+def open_source(context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS) -> Source:
+    """Raises Conflict `not_connected` once the team's keys are forgotten."""
+    return Source(open_caller(context, connection, attempts=attempts))
 
 
-def open_caller(
-    context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS, urgent: bool = False
-) -> Caller:
+def open_caller(context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS) -> Caller:
     """What `open_source` reads with; for what is written at Stripe."""
     if connection.secret_key is None:
         raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
@@ -31,21 +27,16 @@ def open_caller(
         account_id=connection.account_id,
         livemode=connection.livemode,
         attempts=attempts,
-        urgent=urgent,
     )
 
 
 def source_of_key(
     context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int = PATIENT_ATTEMPTS
 ) -> Source:
-    return Source(
-        _caller_of_key(context, secret_key, account_id=account_id, livemode=livemode, attempts=attempts, urgent=False)
-    )
+    return Source(_caller_of_key(context, secret_key, account_id=account_id, livemode=livemode, attempts=attempts))
 
 
-def _caller_of_key(
-    context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int, urgent: bool
-) -> Caller:
+def _caller_of_key(context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int) -> Caller:
     meter = Meter(context.redis)
     return Caller(
         secret_key=secret_key,
@@ -53,26 +44,12 @@ def _caller_of_key(
         livemode=livemode,
         api_base=context.settings.stripe_api_base,
         transport=Transport(max_connections=MAX_IN_FLIGHT),
-        limiter=MeteredLimiter(make_limiter(context, urgent=urgent), meter),
+        limiter=MeteredLimiter(make_limiter(context), meter),
         attempts=attempts,
         on_answer=meter.request,
     )
 
 
-def make_limiter(context: Context, *, urgent: bool = False) -> caller.Limiter:
+def make_limiter(context: Context) -> caller.Limiter:
     rates = Rates(context.settings.stripe_account_rps, context.settings.stripe_endpoint_rps)
-    limiter = FallbackLimiter(Limiter(context.redis, rates), rates)
-    return UrgentLimiter(limiter) if urgent else limiter
-
-
-class UrgentLimiter:
-    """For reads that a person or an event waits for: they do not stand in line behind a backfill's."""
-
-    def __init__(self, limiter: FallbackLimiter) -> None:
-        self._limiter = limiter
-
-    def reserve(self, account_id: str, endpoint: str, *, livemode: bool) -> caller.Reservation:
-        return self._limiter.reserve(account_id, endpoint, livemode=livemode, urgent=True)
-
-    def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
-        self._limiter.slow_down(account_id, endpoint, reason, livemode=livemode)
+    return FallbackLimiter(Limiter(context.redis, rates), rates)

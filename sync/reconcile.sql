@@ -1,0 +1,44 @@
+-- Compares one type's rows with what Stripe lists; reads only. {team} is the team's schema, {table} the type's table.
+
+-- name: slice_end
+-- The second of the row that is so many rows after a second.
+SELECT extract(epoch FROM created)::bigint
+FROM {team}.{table}
+WHERE created >= to_timestamp(%(start)s)
+ORDER BY created
+OFFSET %(rows)s
+LIMIT 1;
+
+-- name: differing
+-- The objects of a page that the mirror lacks, or has otherwise.
+WITH listed AS (
+    SELECT object ->> 'id' AS id, object AS raw
+    FROM jsonb_array_elements(%(page)s -> 'data') AS object
+    WHERE object ->> 'id' <> ALL (%(completed_ids)s)
+    UNION ALL
+    SELECT object ->> 'id', object
+    FROM jsonb_array_elements(%(completed)s) AS object
+)
+SELECT listed.id, CASE WHEN known.id IS NULL THEN 'missing' ELSE 'stale' END
+FROM listed
+LEFT JOIN {team}.{table} AS known ON known.id = listed.id
+WHERE known.id IS NULL OR known.raw <> listed.raw OR known.deleted_at IS NOT NULL;
+
+-- name: unlisted
+-- Live rows of a range that Stripe's lists did not give: deleted there, or left out by its lists.
+SELECT id
+FROM {team}.{table}
+WHERE deleted_at IS NULL
+    AND created >= to_timestamp(%(start)s)
+    AND created < to_timestamp(%(end)s)
+    AND id <> ALL (%(listed)s);
+
+-- name: unknown_prices
+SELECT named.id
+FROM unnest(%(ids)s::text[]) AS named (id)
+WHERE NOT EXISTS (SELECT FROM {team}.prices WHERE prices.id = named.id);
+
+-- name: is_live
+SELECT 1
+FROM {team}.{table}
+WHERE id = %(id)s AND deleted_at IS NULL;

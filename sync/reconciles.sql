@@ -1,0 +1,78 @@
+-- The record of comparisons of a mirror with Stripe.
+
+-- name: running_backfill
+SELECT id
+FROM billstack.backfills
+WHERE team_id = %(team_id)s AND state = 'running';
+
+-- name: running
+SELECT id
+FROM billstack.reconciles
+WHERE team_id = %(team_id)s AND state = 'running';
+
+-- name: insert
+INSERT INTO billstack.reconciles (id, team_id, request_id)
+VALUES (%(id)s, %(team_id)s, %(request_id)s);
+
+-- name: due_teams
+-- Once a day: after the last backfill that ended well or the last comparison, whatever came of it.
+SELECT connections.team_id
+FROM billstack.connections
+WHERE secret_key IS NOT NULL
+    AND EXISTS (SELECT FROM billstack.backfills WHERE backfills.team_id = connections.team_id AND state = 'ready')
+    AND NOT EXISTS (
+        SELECT
+        FROM billstack.backfills
+        WHERE backfills.team_id = connections.team_id
+            AND (state = 'running' OR state = 'ready' AND finished_at > now() - interval '1 day')
+    )
+    AND NOT EXISTS (
+        SELECT
+        FROM billstack.reconciles
+        WHERE reconciles.team_id = connections.team_id
+            AND (state = 'running' OR requested_at > now() - interval '1 day')
+    );
+
+-- name: idle
+-- Running ones that nobody works on: never enqueued, their turn over, their job lost or its worker dead.
+SELECT id, team_id, request_id, fence
+FROM billstack.reconciles
+WHERE state = 'running' AND held_until < now();
+
+-- name: acquire
+UPDATE billstack.reconciles
+SET fence = fence + 1, held_until = now() + %(lease_s)s * interval '1 second'
+WHERE id = %(id)s AND state = 'running' AND held_until < now()
+RETURNING fence, team_id, upper, type, compared_until, suspects, found;
+
+-- name: renew
+UPDATE billstack.reconciles
+SET held_until = now() + %(lease_s)s * interval '1 second'
+WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
+RETURNING id;
+
+-- name: save
+UPDATE billstack.reconciles
+SET upper = %(upper)s,
+    type = %(type)s,
+    compared_until = %(compared_until)s,
+    suspects = %(suspects)s,
+    found = %(found)s,
+    held_until = now() + %(lease_s)s * interval '1 second'
+WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
+RETURNING id;
+
+-- name: give_back
+UPDATE billstack.reconciles
+SET held_until = now()
+WHERE id = %(id)s AND fence = %(fence)s;
+
+-- name: end
+UPDATE billstack.reconciles
+SET state = %(state)s, error = %(error)s, finished_at = now(), held_until = '-infinity', suspects = '{}'
+WHERE id = %(id)s AND fence = %(fence)s AND state = 'running';
+
+-- name: get
+SELECT state, error, found
+FROM billstack.reconciles
+WHERE id = %(id)s;

@@ -1,0 +1,47 @@
+"""Sets a team's webhook up at Stripe with one call, and takes it down when the team disconnects."""
+
+import structlog
+
+from sync.caller import HASTY_ATTEMPTS
+from sync.connections import Connection, Connections
+from sync.errors import Conflict, StripeError
+from sync.ids import new_id
+from sync.webhook_endpoint import SetUp, remove, set_up
+from workers.context import Context
+from workers.stripe_account import open_caller
+
+log = structlog.get_logger()
+
+
+def webhook_url(context: Context, team_id: str) -> str:
+    return f"{context.settings.public_url}/api/webhooks/stripe/{team_id}"
+
+
+def set_up_webhook(context: Context, team_id: str) -> SetUp:
+    """Raises Conflict `not_connected`, StripeError."""
+    with context.pool.connection() as connection:
+        connected = Connections(connection, context.box).get(team_id)
+    if connected is None or connected.secret_key is None:
+        raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
+    done = set_up(
+        open_caller(context, connected, attempts=HASTY_ATTEMPTS),
+        team_id=team_id,
+        url=webhook_url(context, team_id),
+        known_id=connected.endpoint_id,
+        attempt=new_id("attempt"),
+    )
+    if done.secret:
+        with context.pool.connection() as connection:
+            Connections(connection, context.box).set_endpoint(team_id, done.endpoint_id, done.secret)
+    log.info("webhook.set_up", team=team_id, action=done.action, endpoint=done.endpoint_id)
+    return done
+
+
+def take_down_webhook(context: Context, connected: Connection) -> None:
+    """Only an endpoint that we made. Stripe that refuses is no reason to keep the keys."""
+    if connected.endpoint_id is None or connected.secret_key is None:
+        return
+    try:
+        remove(open_caller(context, connected, attempts=HASTY_ATTEMPTS), connected.endpoint_id)
+    except StripeError as exc:
+        log.warning("webhook.not_removed", team=connected.team_id, endpoint=connected.endpoint_id, reason=exc.message)
