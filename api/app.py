@@ -11,6 +11,7 @@ from api import (
     auth,
     cli,
     csrf,
+    customers,
     docs,
     errors,
     headers,
@@ -35,7 +36,7 @@ THREADS = 8
 # The largest honest body is a Stripe event; they stay far below this.
 MAX_BODY_BYTES = 1024 * 1024
 
-DOCUMENTED = (auth, members, projects, api_keys, stripe, stripe_events, webhooks, health, metrics)
+DOCUMENTED = (auth, members, projects, api_keys, customers, stripe, stripe_events, webhooks, health, metrics)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

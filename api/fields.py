@@ -106,6 +106,33 @@ class FutureTime(_Time):
             raise self.make_error("past")
 
 
+class Metadata(fields.Field[dict[str, str | None]]):
+    """Texts by name, as Stripe keeps them; with `null` for what shall be unset where `may_unset`."""
+
+    _SENTENCE = "must be an object of at most 50 texts of up to 500 characters, with names of 1 to 40"
+
+    def __init__(self, *, may_unset: bool = False, **options: Any) -> None:
+        self._may_unset = may_unset
+        shape = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 500, "nullable": may_unset}}
+        super().__init__(metadata=shape, error_messages=_COMMON | {"invalid": self._SENTENCE}, **options)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> dict[str, str | None]:
+        if not isinstance(value, dict) or len(value) > 50 or not all(map(self._is_entry, value.items())):
+            raise self.make_error("invalid")
+        return value
+
+    def _is_entry(self, entry: tuple[Any, Any]) -> bool:
+        name, text = entry
+        if not 1 <= len(name) <= 40 or any(each in name for each in "[]"):
+            return False
+        for part in (name, text or ""):
+            if isinstance(part, str):
+                _storable(part)
+        return (text is None and self._may_unset) or (isinstance(text, str) and len(text) <= 500)
+
+
 class Choice(Text):
     """One of the `allowed` words."""
 
