@@ -80,7 +80,7 @@ class Finish:
             store = BackfillStore(connection)
             with connection.transaction():
                 windows = store.take_windows(backfill.id, object_type.name, fence)
-                start = max(backfill.upper, *(window.lt for window in windows))
+                start = max(backfill.gte, backfill.upper, *(window.lt for window in windows))
                 number = max(window.number for window in windows)
                 for variant in range(len(object_type.variants)):
                     tail = Window(number=number + 1 + variant, variant=variant, gte=start, lt=now, floor=start)
