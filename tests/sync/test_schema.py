@@ -1,0 +1,182 @@
+"""Creating and upgrading the database: from nothing, again, from several hosts at once, and never a newer one."""
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from scripts.servers import at_database
+from sync import schema
+from sync.errors import SchemaError
+from sync.object_types import OBJECT_TYPES
+
+
+@pytest.fixture
+def empty_database(postgres_server) -> Iterator[str]:
+    """Nothing in it, not even our schema."""
+    name = "billstack_schema_test"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield at_database(postgres_server.url, name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def tables(connection: psycopg.Connection, name: str) -> set[str]:
+    rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (name,))
+    return {table for (table,) in rows}
+
+
+def add_team(connection: psycopg.Connection, team_id: str) -> None:
+    connection.execute("INSERT INTO billstack.teams (id, name) VALUES (%s, 'Test')", (team_id,))
+    connection.execute(
+        "INSERT INTO billstack.connections (team_id, account_id, livemode) VALUES (%s, 'acct_1', false)", (team_id,)
+    )
+    with connection.transaction():
+        schema.create_team_schema(connection, team_id)
+
+
+def test_a_database_is_made_from_nothing(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        with pytest.raises(SchemaError, match="init-db"):
+            schema.check_version(connection)
+
+        schema.upgrade(connection)
+
+        schema.check_version(connection)
+        assert {"users", "teams", "connections", "backfills", "events"} <= tables(connection, "billstack")
+
+
+def test_upgrading_again_changes_nothing(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        add_team(connection, "team_a")
+        connection.execute("INSERT INTO stripe_team_a.customers (id, raw, as_of, as_of_until) VALUES ('c', '{}', 1, 1)")
+
+        schema.upgrade(connection)
+
+        assert connection.execute("SELECT id FROM stripe_team_a.customers").fetchall() == [("c",)]
+        schema.check_version(connection)
+
+
+def test_hosts_that_upgrade_at_once_wait_for_each_other(empty_database: str) -> None:
+    errors: list[Exception] = []
+    together = threading.Barrier(6)
+
+    def deploy() -> None:
+        try:
+            with psycopg.connect(empty_database, autocommit=True) as connection:
+                together.wait()
+                schema.upgrade(connection)
+        except Exception as exc:
+            errors.append(exc)
+
+    hosts = [threading.Thread(target=deploy) for _ in range(6)]
+    for host in hosts:
+        host.start()
+    for host in hosts:
+        host.join()
+
+    assert errors == []
+    with psycopg.connect(empty_database) as connection:
+        schema.check_version(connection)
+
+
+def test_a_newer_database_is_refused_and_left_as_it_is(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        connection.execute("UPDATE billstack.schema_version SET version = %s", (schema.SCHEMA_VERSION + 1,))
+
+        for look in (schema.upgrade, schema.check_version):
+            with pytest.raises(SchemaError, match="deploy the newer program"):
+                look(connection)
+
+        found = connection.execute("SELECT version FROM billstack.schema_version").fetchone()
+        assert found == (schema.SCHEMA_VERSION + 1,)
+
+
+def test_an_older_database_is_upgraded_before_it_is_used(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        connection.execute("UPDATE billstack.schema_version SET version = 0")
+        with pytest.raises(SchemaError, match="init-db"):
+            schema.check_version(connection)
+
+        schema.upgrade(connection)
+
+        schema.check_version(connection)
+
+
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA billstack")
+        connection.execute("CREATE VIEW billstack.sessions AS SELECT 1 AS in_the_way")
+
+        with pytest.raises(psycopg.Error):
+            schema.upgrade(connection)
+
+        assert tables(connection, "billstack") == set()
+
+
+def test_an_upgrade_brings_every_teams_schema_along_and_raises_none_from_the_dead(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        for team_id in ("team_a", "team_b", "team_gone"):
+            add_team(connection, team_id)
+        connection.execute("DROP TABLE stripe_team_a.rejects")
+        connection.execute("DROP INDEX stripe_team_b.charges_status")
+        schema.drop_team_schema(connection, "team_gone")
+
+        schema.upgrade(connection)
+
+        assert "rejects" in tables(connection, "stripe_team_a")
+        assert connection.execute("SELECT to_regclass('stripe_team_b.charges_status') IS NOT NULL").fetchone() == (
+            True,
+        )
+        assert tables(connection, "stripe_team_gone") == set()
+
+
+def test_a_teams_schema_has_a_table_for_every_type_under_its_own_name(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        add_team(connection, "team_k3v9")
+
+        assert schema.schema_name("team_k3v9") == "stripe_team_k3v9"
+        assert {object_type.table for object_type in OBJECT_TYPES.values()} <= tables(connection, "stripe_team_k3v9")
+        for object_type in OBJECT_TYPES.values():
+            indexes = connection.execute(
+                "SELECT count(*) FROM pg_indexes WHERE schemaname = 'stripe_team_k3v9' AND tablename = %s",
+                (object_type.table,),
+            ).fetchone()
+            assert indexes
+            assert indexes[0] >= 2, "the primary key, and at least created"
+
+
+def test_dropping_a_teams_schema_takes_no_other_with_it(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        for team_id in ("team_a", "team_ab"):
+            add_team(connection, team_id)
+
+        schema.drop_team_schema(connection, "team_a")
+        schema.drop_team_schema(connection, "team_a")
+
+        assert tables(connection, "stripe_team_a") == set()
+        assert "customers" in tables(connection, "stripe_team_ab")
+
+
+def test_raw_is_never_compressed_with_pglz(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        add_team(connection, "team_a")
+
+        found = connection.execute(
+            """
+            SELECT DISTINCT attcompression::text, attstorage::text FROM pg_attribute
+            WHERE attname = 'raw' AND attrelid = 'stripe_team_a.customers'::regclass
+            """
+        ).fetchall()
+
+        assert found in ([("l", "x")], [("", "e")])
