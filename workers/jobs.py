@@ -70,7 +70,7 @@ def job_context(**facts: str) -> Iterator[Context]:
     """A context, and log lines that say which request, team and part they are of."""
     job = get_current_job()
     meta = {key: value for key, value in (job.meta if job else {}).items() if value}
-    with structlog.contextvars.bound_contextvars(**meta, **facts):
+    with structlog.contextvars.bound_contextvars(**(meta | facts)):
         context = open_context(Settings.from_env(os.environ))
         try:
             yield context
