@@ -12,6 +12,7 @@ from api import (
     cli,
     csrf,
     customers,
+    dashboard,
     docs,
     errors,
     headers,
@@ -21,6 +22,7 @@ from api import (
     operators,
     projects,
     request_log,
+    set_up,
     stripe,
     stripe_events,
     webhooks,
@@ -36,7 +38,19 @@ THREADS = 8
 # The largest honest body is a Stripe event; they stay far below this.
 MAX_BODY_BYTES = 1024 * 1024
 
-DOCUMENTED = (auth, members, projects, api_keys, customers, stripe, stripe_events, webhooks, health, metrics)
+DOCUMENTED = (
+    auth,
+    set_up,
+    members,
+    projects,
+    api_keys,
+    customers,
+    stripe,
+    stripe_events,
+    webhooks,
+    health,
+    metrics,
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -54,6 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for part in DOCUMENTED:
         api.register_blueprint(part.blueprint)
     operators.install(app, settings.redis_url)
+    dashboard.install(app)
     cli.install(app)
     return app
 

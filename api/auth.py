@@ -78,6 +78,16 @@ def sign_out() -> Response:
     return response
 
 
+@blueprint.endpoint("POST", "/sign-out-everywhere", Access.SIGNED_IN, answers={204: "Signed out"})
+def sign_out_everywhere() -> Response:
+    """Revoke all sessions of this user, on every device"""
+    with current_context().pool.connection() as connection:
+        People(connection).delete_sessions_of_user(caller().id)
+    response = Response(status=204)
+    clear_cookie(response)
+    return response
+
+
 @blueprint.endpoint("GET", "/session", Access.SIGNED_IN, answers={200: SessionAnswer})
 def show_session() -> dict[str, Any]:
     """Who is signed in, and their teams"""

@@ -78,6 +78,9 @@ class People:
     def owns_a_team(self, user_id: str) -> bool:
         return bool(self._scalar("owns_a_team", user_id=user_id))
 
+    def has_users(self) -> bool:
+        return bool(self._scalar("has_users"))
+
     def create_session(self, token_sha256: bytes, *, user_id: str, lifetime: timedelta) -> None:
         self._run("create_session", token_sha256=token_sha256, user_id=user_id, lifetime=lifetime)
 

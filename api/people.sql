@@ -13,6 +13,9 @@ WHERE sessions.token_sha256 = %(token_sha256)s
 -- name: owns_a_team
 SELECT EXISTS (SELECT 1 FROM billstack.members WHERE user_id = %(user_id)s AND role = 'owner')
 
+-- name: has_users
+SELECT EXISTS (SELECT 1 FROM billstack.users)
+
 -- name: create_session
 INSERT INTO billstack.sessions (token_sha256, user_id, expires_at)
 VALUES (%(token_sha256)s, %(user_id)s, now() + %(lifetime)s)

@@ -27,6 +27,9 @@ def test_only_these_are_open_to_anyone(app):
     assert open_to_all == {
         "auth.sign_in",
         "auth.sign_out",
+        "set_up.set_up",  # while there is no user
+        "dashboard.doors.sign_in",
+        "dashboard.doors.set_up",
         "health.healthz",
         "health.readyz",
         "metrics.show_metrics",

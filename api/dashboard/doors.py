@@ -1,0 +1,48 @@
+"""The ways in: the first visit, signing in, and where a person lands."""
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from api.access import Access, allow
+from api.context import current_context
+from api.dashboard.pages import list_teams, show_page
+from api.people import People
+from api.sessions import resume_session
+
+blueprint = Blueprint("doors", __name__)
+
+
+@blueprint.get("/")
+@allow(Access.SIGNED_IN)
+def home() -> Response | str:
+    teams = list_teams()
+    if not teams:
+        return show_page("no_team.html")
+    return redirect(url_for("dashboard.stripe_page.show", team_id=teams[0].id))
+
+
+@blueprint.get("/sign-in")
+@allow(Access.ANYONE)
+def sign_in() -> Response | str:
+    with current_context().pool.connection() as connection:
+        people = People(connection)
+        if not people.has_users():
+            return redirect(url_for("dashboard.doors.set_up"))
+        is_signed_in = resume_session(people, None) is not None
+    target = _within(request.args.get("next", "/"))
+    return redirect(target) if is_signed_in else render_template("dashboard/sign_in.html", target=target)
+
+
+@blueprint.get("/set-up")
+@allow(Access.ANYONE)
+def set_up() -> Response | str:
+    with current_context().pool.connection() as connection:
+        if People(connection).has_users():
+            return redirect(url_for("dashboard.doors.sign_in"))
+    return render_template("dashboard/set_up.html")
+
+
+def _within(target: str) -> str:
+    """An address of ours; browsers read `//host` and `/\\host` as another site's."""
+    is_ours = target.startswith("/") and not target.startswith("//") and not any(each in target for each in "\\\r\n\t")
+    return target if is_ours else "/"

@@ -1,0 +1,118 @@
+"""Explore the mirror: a table a type with filters, and a page an object, with what belongs to it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, request
+
+from api.access import Access, allow
+from api.context import current_context
+from api.dashboard.mirror_rows import MirrorRows, Row
+from api.dashboard.mirror_tables import OF_A_CUSTOMER, TABLES, Table
+from api.dashboard.pages import show_page
+from sync.errors import NotFound
+from workers.status import read_status
+
+blueprint = Blueprint("explore", __name__)
+
+_PAGE = 50
+_RELATED = 10
+
+
+@blueprint.get("/teams/<team_id>/explore/<kind>")
+@allow(Access.READ_TEAM)
+def show_table(team_id: str, kind: str) -> str:
+    table = _table(kind)
+    given = {name: value.strip() for name, value in request.args.items() if value.strip()}
+    conditions, params = _filters(table, given)
+    if "before" in given:
+        _add_cursor(given["before"], conditions, params)
+    with current_context().pool.connection() as connection:
+        mirror = MirrorRows(connection, team_id)
+        has_mirror = mirror.has_mirror()
+        rows = mirror.list_rows(kind, conditions, limit=_PAGE + 1, **params) if has_mirror else []
+    return show_page(
+        "explore_table.html",
+        team_id,
+        table=table,
+        rows=rows[:_PAGE],
+        has_mirror=has_mirror,
+        given=given,
+        is_filtered=bool(set(given) & {"find", "status", "active"}),
+        older={**given, "before": _cursor(rows[_PAGE - 1])} if len(rows) > _PAGE else None,
+    )
+
+
+@blueprint.get("/teams/<team_id>/explore/<kind>/<object_id>")
+@allow(Access.READ_TEAM)
+def show_object(team_id: str, kind: str, object_id: str) -> str:
+    table = _table(kind)
+    with current_context().pool.connection() as connection:
+        mirror = MirrorRows(connection, team_id)
+        row = mirror.find_row(kind, object_id) if mirror.has_mirror() else None
+        if row is None:
+            raise NotFound(f"there is no such {table.one} in the mirror")
+        raw = mirror.raw(kind, object_id)
+        related = _related(mirror, kind, object_id)
+    status = read_status(current_context(), team_id)
+    return show_page(
+        "explore_object.html",
+        team_id,
+        table=table,
+        row=row,
+        raw=raw,
+        related=related,
+        limit=_RELATED,
+        stripe_url=_stripe_url(table, object_id, status),
+    )
+
+
+def _table(kind: str) -> Table:
+    if kind not in TABLES:
+        raise NotFound("there is nothing at this address")
+    return TABLES[kind]
+
+
+def _filters(table: Table, given: Mapping[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """The blocks of mirror_rows.sql and their parameters. What a type has no filter for is ignored."""
+    found: dict[str, Any] = {}
+    if "find" in given and "\0" not in given["find"]:
+        found[_condition(table, given["find"])] = given["find"]
+    if given.get("status") in table.statuses:
+        found["where_status"] = given["status"]
+    if table.has_active and given.get("active") in ("true", "false"):
+        found["where_active"] = given["active"] == "true"
+    return list(found), {block.removeprefix("where_"): value for block, value in found.items()}
+
+
+def _condition(table: Table, text: str) -> str:
+    known = (block for mark, block in table.finds.items() if mark in text and (mark == "@" or text.startswith(mark)))
+    return next(known, "where_id")
+
+
+def _cursor(row: Row) -> str:
+    """Where the next page goes on; a row without a time of creation has only its id."""
+    created = row["created"]
+    return f"{int(created.timestamp()) if created else ''}.{row['id']}"
+
+
+def _add_cursor(cursor: str, conditions: list[str], params: dict[str, Any]) -> None:
+    created, dot, last_id = cursor.partition(".")
+    if not dot or "\0" in last_id or not (created == "" or (created.isascii() and created.isdigit())):
+        raise NotFound("there is no such page: begin with the newest")
+    conditions.append("before" if created else "before_undated")
+    params |= {"before_id": last_id} | ({"before_created": min(int(created[:12]), 253402300799)} if created else {})
+
+
+def _related(mirror: MirrorRows, kind: str, object_id: str) -> list[tuple[Table, list[Row]]]:
+    if kind != "customers":
+        return []
+    return [
+        (table, mirror.list_rows(table.name, ["where_customer"], limit=_RELATED + 1, customer=object_id))
+        for table in OF_A_CUSTOMER
+    ]
+
+
+def _stripe_url(table: Table, object_id: str, status: Mapping[str, Any]) -> str:
+    mode = "" if status["livemode"] else "test/"
+    return f"https://dashboard.stripe.com/{status['accountId']}/{mode}{table.stripe_path}/{object_id}"

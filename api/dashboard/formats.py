@@ -1,0 +1,100 @@
+"""How numbers, times and money read on a page."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from flask import Flask
+
+# https://docs.stripe.com/currencies#minor-units. Stripe counts ISK and UGX in hundredths although they have none.
+_ZERO_DECIMAL = {
+    "bif",
+    "clp",
+    "djf",
+    "gnf",
+    "jpy",
+    "kmf",
+    "krw",
+    "mga",
+    "pyg",
+    "rwf",
+    "vnd",
+    "vuv",
+    "xaf",
+    "xof",
+    "xpf",
+}
+_THREE_DECIMAL = {"bhd", "jod", "kwd", "omr", "tnd"}
+
+_MINUS = "\N{MINUS SIGN}"
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+Moment = datetime | str
+
+
+def install(app: Flask) -> None:
+    for show in (ago, day, duration, money, moment, number, sentence):
+        app.add_template_filter(show)
+
+
+def money(amount: int | Decimal | None, currency: str | None) -> str:
+    """`amount` in the currency's smallest unit: (123450, "eur") -> "1,234.50 EUR"."""
+    if amount is None:
+        return "—"
+    digits = decimals(currency)
+    value = Decimal(amount).scaleb(-digits)
+    places = max(digits, -int(value.normalize().as_tuple().exponent))  # a price may be a fraction of a cent
+    return f"{value:,.{places}f} {(currency or '').upper()}".replace("-", _MINUS).strip()
+
+
+def decimals(currency: str | None) -> int:
+    if currency in _ZERO_DECIMAL:
+        return 0
+    return 3 if currency in _THREE_DECIMAL else 2
+
+
+def number(value: float | None) -> str:
+    return "—" if value is None else f"{value:,.0f}"
+
+
+def moment(value: Moment | None) -> str:
+    """Always UTC: the same for everybody who looks at the same page."""
+    return f"{_aware(value):%-d %b %Y, %H:%M} UTC" if value else "—"
+
+
+def day(value: Moment | None) -> str:
+    return f"{_aware(value):%-d %b %Y}" if value else "—"
+
+
+def ago(value: Moment | None) -> str:
+    """The page's script keeps it up to date (times.js)."""
+    return f"{_roughly((datetime.now(UTC) - _aware(value)).total_seconds())} ago" if value else "never"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "—"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+def sentence(text: str) -> str:
+    """Errors are written to follow a colon; on a page they stand alone."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _roughly(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return "a moment"
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        if seconds >= unit:
+            count = int(seconds // unit)
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    raise AssertionError
+
+
+def _aware(value: Moment) -> datetime:
+    return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)

@@ -1,0 +1,88 @@
+-- What the explore pages read of one team's mirror. {team} is the team's schema. A list is a select, the conditions that
+-- are wanted, and its end; `object` is the row's own table in all of them.
+
+-- name: has_mirror
+SELECT to_regnamespace(%(schema)s) IS NOT NULL
+
+-- name: customers
+SELECT object.id, object.created, object.deleted_at, object.synced_at,
+    object.email, object.name, object.currency, object.balance, object.delinquent
+FROM {team}.customers AS object
+WHERE true
+
+-- name: products
+SELECT object.id, object.created, object.deleted_at, object.synced_at,
+    object.name, object.active, object.description
+FROM {team}.products AS object
+WHERE true
+
+-- name: prices
+SELECT object.id, object.created, object.deleted_at, object.synced_at,
+    object.product, product.name AS product_name, object.nickname, object.currency,
+    coalesce(object.unit_amount, object.unit_amount_decimal) AS unit_amount,
+    concat_ws(' ', nullif(object.recurring_interval_count, 1), object.recurring_interval) AS every,
+    object.active
+FROM {team}.prices AS object
+LEFT JOIN {team}.products AS product ON product.id = object.product
+WHERE true
+
+-- name: subscriptions
+SELECT object.id, object.created, object.deleted_at, object.synced_at,
+    object.customer, customer.email AS customer_email, object.status,
+    object.product, product.name AS product_name, object.quantity, object.current_period_end, object.cancel_at_period_end
+FROM {team}.subscriptions AS object
+LEFT JOIN {team}.customers AS customer ON customer.id = object.customer
+LEFT JOIN {team}.products AS product ON product.id = object.product
+WHERE true
+
+-- name: invoices
+SELECT object.id, object.created, object.deleted_at, object.synced_at,
+    object.number, object.customer, object.customer_email, object.subscription, object.status,
+    object.currency, object.total, object.amount_remaining, object.due_date
+FROM {team}.invoices AS object
+WHERE true
+
+-- name: charges
+SELECT object.id, object.created, object.deleted_at, object.synced_at,
+    object.customer, customer.email AS customer_email, object.status,
+    object.currency, object.amount, object.amount_refunded, coalesce(object.failure_message, object.description) AS note
+FROM {team}.charges AS object
+LEFT JOIN {team}.customers AS customer ON customer.id = object.customer
+WHERE true
+
+-- name: where_id
+    AND object.id = %(id)s
+
+-- name: where_email
+    AND lower(object.email) = lower(%(email)s)
+
+-- name: where_customer
+    AND object.customer = %(customer)s
+
+-- name: where_customer_email
+    AND object.customer IN (SELECT known.id FROM {team}.customers AS known WHERE lower(known.email) = lower(%(customer_email)s))
+
+-- name: where_product
+    AND object.product = %(product)s
+
+-- name: where_status
+    AND object.status = %(status)s
+
+-- name: where_active
+    AND object.active = %(active)s
+
+-- name: before
+    AND (object.created, object.id) < (to_timestamp(%(before_created)s), %(before_id)s)
+
+-- name: before_undated
+-- What has no time of creation comes first.
+    AND (object.created IS NOT NULL OR object.id < %(before_id)s)
+
+-- name: page
+ORDER BY object.created DESC, object.id DESC
+LIMIT %(limit)s
+
+-- name: raw
+SELECT jsonb_pretty(raw)
+FROM {team}.{table}
+WHERE id = %(id)s

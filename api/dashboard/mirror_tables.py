@@ -1,0 +1,144 @@
+"""The tables of the explore pages: which columns each type has, how they read, and what one may look for.
+
+A type is a row here too, as it is in sync/object_types.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`kind` names the way templates/dashboard/explore_parts.html shows it; `to` is the table that an id leads to."""
+
+    title: str
+    key: str
+    kind: str = "text"
+    to: str = ""
+    words: str = ""  # the key of what is shown instead of an id
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`finds` are conditions by what the text looked for begins with; "@" is anywhere in an e-mail address."""
+
+    name: str
+    one: str
+    stripe_path: str
+    columns: tuple[Column, ...]
+    finds: Mapping[str, str] = field(default_factory=dict)
+    find_label: str = "Id"
+    statuses: tuple[str, ...] = ()
+    has_active: bool = False
+
+
+_CREATED = Column("Created", "created", "moment")
+_STATUS = Column("Status", "status", "status")
+_ACTIVE = Column("Active", "active", "flag")
+_CUSTOMER = Column("Customer", "customer", "link", to="customers", words="customer_email")
+_PRODUCT = Column("Product", "product", "link", to="products", words="product_name")
+_OF_CUSTOMER = {"@": "where_customer_email", "cus_": "where_customer"}
+_BY_CUSTOMER = "Customer's e-mail, or an id"
+
+_TABLES = (
+    Table(
+        "customers",
+        "customer",
+        stripe_path="customers",
+        columns=(
+            Column("E-mail", "email", "title"),
+            Column("Name", "name"),
+            Column("Balance", "balance", "money"),
+            Column("Delinquent", "delinquent", "flag"),
+            _CREATED,
+        ),
+        finds={"@": "where_email"},
+        find_label="E-mail or id",
+    ),
+    Table(
+        "products",
+        "product",
+        stripe_path="products",
+        columns=(Column("Name", "name", "title"), _ACTIVE, Column("Description", "description"), _CREATED),
+        has_active=True,
+    ),
+    Table(
+        "prices",
+        "price",
+        stripe_path="prices",
+        columns=(
+            Column("Price", "nickname", "title"),
+            _PRODUCT,
+            Column("Amount", "unit_amount", "money"),
+            Column("Every", "every"),
+            _ACTIVE,
+            _CREATED,
+        ),
+        finds={"prod_": "where_product"},
+        find_label="Id of a price or product",
+        has_active=True,
+    ),
+    Table(
+        "subscriptions",
+        "subscription",
+        stripe_path="subscriptions",
+        columns=(
+            Column("Subscription", "id", "title"),
+            _CUSTOMER,
+            _STATUS,
+            _PRODUCT,
+            Column("Quantity", "quantity", "number"),
+            Column("Period ends", "current_period_end", "day"),
+            _CREATED,
+        ),
+        finds=_OF_CUSTOMER,
+        find_label=_BY_CUSTOMER,
+        statuses=(
+            "active",
+            "trialing",
+            "past_due",
+            "unpaid",
+            "incomplete",
+            "incomplete_expired",
+            "paused",
+            "canceled",
+        ),
+    ),
+    Table(
+        "invoices",
+        "invoice",
+        stripe_path="invoices",
+        columns=(
+            Column("Invoice", "number", "title"),
+            _CUSTOMER,
+            _STATUS,
+            Column("Total", "total", "money"),
+            Column("Remaining", "amount_remaining", "money"),
+            _CREATED,
+        ),
+        finds=_OF_CUSTOMER,
+        find_label=_BY_CUSTOMER,
+        statuses=("draft", "open", "paid", "uncollectible", "void"),
+    ),
+    Table(
+        "charges",
+        "charge",
+        stripe_path="payments",
+        columns=(
+            Column("Charge", "id", "title"),
+            _CUSTOMER,
+            _STATUS,
+            Column("Amount", "amount", "money"),
+            Column("Refunded", "amount_refunded", "money"),
+            Column("Note", "note"),
+            _CREATED,
+        ),
+        finds=_OF_CUSTOMER,
+        find_label=_BY_CUSTOMER,
+        statuses=("succeeded", "pending", "failed"),
+    ),
+)
+
+TABLES: dict[str, Table] = {table.name: table for table in _TABLES}
+# What a customer's page shows below the customer.
+OF_A_CUSTOMER = tuple(table for table in _TABLES if table.finds == _OF_CUSTOMER)

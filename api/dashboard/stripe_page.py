@@ -1,0 +1,78 @@
+"""Team settings, Stripe connection: connect, sync data, watch it, and what keeps the mirror right afterwards."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint
+
+from api.access import Access, allow
+from api.context import current_context
+from api.dashboard.pages import show_page
+from sync.caller import API_VERSION
+from sync.object_types import EVENT_TYPES, OBJECT_TYPES
+from workers.backfills import backfill_history
+from workers.status import read_status
+from workers.webhook_setup import webhook_url
+
+blueprint = Blueprint("stripe_page", __name__)
+
+_HISTORY = 20
+
+
+@blueprint.get("/teams/<team_id>/stripe")
+@allow(Access.READ_TEAM)
+def show(team_id: str) -> str:
+    context = current_context()
+    status = read_status(context, team_id)
+    return show_page(
+        "stripe.html",
+        team_id,
+        status=status,
+        types=OBJECT_TYPES,
+        phase=_phase(status),
+        is_finishing=_is_finishing(status),
+        today=datetime.now(UTC).date(),
+        history=[_timed(each) for each in backfill_history(context, team_id, _HISTORY)],
+        reconcile=_reconcile_shown(status["lastReconcile"]),
+        webhook_url=webhook_url(context, team_id),
+        api_version=API_VERSION,
+        event_types=EVENT_TYPES,
+    )
+
+
+def _is_finishing(status: dict[str, Any]) -> bool:
+    """All lists are read, and what changed meanwhile is looked at (live.js has the same rule)."""
+    types = status["result"].values()
+    return status["syncStatus"] == "syncing" and all(
+        each["status"] == "error" or each["progress"] >= 1 for each in types
+    )
+
+
+def _phase(status: dict[str, Any]) -> str:
+    """Changes when something begins or ends: then live.js, which has the same rule, reads the page again."""
+    backfill, reconcile = status["backfill"] or {}, status["lastReconcile"] or {}
+    parts = (status["syncStatus"], backfill.get("id", ""), reconcile.get("id", ""), reconcile.get("status", ""))
+    return " ".join([*parts, str(status["connected"]), str(status["keyValid"])])
+
+
+def _timed(backfill: dict[str, Any]) -> dict[str, Any]:
+    return backfill | {
+        "seconds": _seconds(backfill),
+        "synced": sum(each["synced"] for each in backfill["result"].values()),
+    }
+
+
+def _reconcile_shown(reconcile: dict[str, Any] | None) -> dict[str, Any] | None:
+    """With what was compared and what differed, added up over the types."""
+    if reconcile is None:
+        return None
+    found = reconcile["result"].values()
+    drifted = sum(each[way]["count"] for each in found for way in ("missing", "stale", "notDeleted"))
+    compared = sum(each["compared"] for each in found)
+    return reconcile | {"compared": compared, "drifted": drifted, "seconds": _seconds(reconcile)}
+
+
+def _seconds(run: dict[str, Any]) -> float | None:
+    if run["finishedAt"] is None:
+        return None
+    return (datetime.fromisoformat(run["finishedAt"]) - datetime.fromisoformat(run["startedAt"])).total_seconds()

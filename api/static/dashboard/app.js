@@ -1,0 +1,10 @@
+// What every page needs: forms that call the API, menus, copying, times that stay true, and the live status.
+import { startForms } from "./forms.js";
+import { startLiveStatus } from "./live.js";
+import { startMenus } from "./menus.js";
+import { startTimes } from "./times.js";
+
+startForms();
+startMenus();
+startTimes();
+startLiveStatus();

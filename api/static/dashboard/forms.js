@@ -1,0 +1,127 @@
+// Forms that say which call they make: <form data-call="POST /api/…" data-then="reload | go:/… | reveal:name">.
+import { Problem, asSentence, call } from "./call.js";
+import { announce } from "./announce.js";
+
+const LEAVING = "/sign-in";
+
+export function startForms() {
+  document.addEventListener("submit", (event) => {
+    if (event.target.dataset.call) {
+      event.preventDefault();
+      submit(event.target, event.submitter);
+    }
+  });
+}
+
+async function submit(form, button) {
+  const [method, path] = form.dataset.call.split(" ");
+  clearProblem(form);
+  setBusy(form, button, true);
+  try {
+    const answer = await call(method, path, method === "DELETE" ? undefined : valuesOf(form));
+    await proceed(form, answer);
+  } catch (error) {
+    if (!(error instanceof Problem)) {
+      throw error;
+    }
+    if (error.status === 401 && location.pathname !== LEAVING) {
+      location.assign(`${LEAVING}?next=${encodeURIComponent(location.pathname + location.search)}`);
+      return;
+    }
+    showProblem(form, error);
+  } finally {
+    setBusy(form, button, false);
+  }
+}
+
+// Fields left empty are left out; boxes of one name with data-list become a list.
+export function valuesOf(form) {
+  const values = {};
+  for (const field of form.elements) {
+    if (!field.name || field.disabled) {
+      continue;
+    }
+    if (field.dataset.list !== undefined) {
+      values[field.name] ??= [];
+      if (field.checked) {
+        values[field.name].push(field.value);
+      }
+    } else if (field.type === "datetime-local" || field.type === "date") {
+      if (field.value) {
+        values[field.name] = field.value;
+      }
+    } else if (field.value.trim() !== "") {
+      values[field.name] = field.type === "password" ? field.value : field.value.trim();
+    }
+  }
+  return values;
+}
+
+async function proceed(form, answer) {
+  const [step, argument] = split(form.dataset.then ?? "reload");
+  if (step === "go") {
+    location.assign(argument);
+  } else if (step === "reveal") {
+    reveal(form, argument, answer);
+  } else if (step === "refresh") {
+    form.closest("dialog")?.close();
+    document.dispatchEvent(new CustomEvent("billstack:refresh"));
+  } else {
+    location.reload();
+  }
+  if (answer.message) {
+    announce(answer.message);
+  }
+}
+
+function split(text) {
+  const at = text.indexOf(":");
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+// A value that is shown once takes the form's place.
+function reveal(form, name, answer) {
+  const shown = document.getElementById(form.dataset.revealIn);
+  const field = shown.querySelector("input");
+  field.value = answer[name];
+  form.hidden = true;
+  shown.hidden = false;
+  field.focus();
+  field.select();
+}
+
+function setBusy(form, button, isBusy) {
+  form.ariaBusy = String(isBusy);
+  if (button) {
+    button.disabled = isBusy;
+  }
+}
+
+function clearProblem(form) {
+  const shown = form.querySelector(".problem");
+  if (shown) {
+    shown.hidden = true;
+    shown.textContent = "";
+  }
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+  }
+}
+
+function showProblem(form, problem) {
+  const [name, complaints] = Object.entries(problem.fields ?? {})[0] ?? [];
+  const field = name ? form.elements.namedItem(name) : null;
+  const shown = form.querySelector(".problem");
+  const complaint = field && [complaints].flat()[0];
+  shown.textContent = complaint && field.labels ? asSentence(`${labelOf(field)} ${complaint}`) : problem.message;
+  shown.hidden = false;
+  if (field instanceof HTMLElement) {
+    field.setAttribute("aria-invalid", "true");
+    field.focus();
+  }
+}
+
+function labelOf(field) {
+  const label = field.labels[0];
+  return label ? [...label.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data.trim()).join(" ").trim() : field.name;
+}

@@ -1,0 +1,178 @@
+// The live status: asks the cheap status endpoint, quickly while something runs, rarely otherwise, never while hidden.
+// A connection held open for each viewer would hold a server thread each.
+import { Problem, asSentence, call } from "./call.js";
+import { announce } from "./announce.js";
+import { duration } from "./times.js";
+
+const BUSY_MS = 1500;
+const IDLE_MS = 15_000;
+const LONGEST_BACKOFF_MS = 30_000;
+const ANNOUNCE_EVERY_MS = 15_000;
+
+const WORDS = { pending: "Waiting", syncing: "Syncing", ready: "Ready", error: "Failed" };
+const KINDS = { pending: "", syncing: "busy", ready: "good", error: "bad" };
+const numbers = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+let view;
+let timer;
+let failures = 0;
+let announcedAt = 0;
+
+export function startLiveStatus() {
+  view = document.querySelector("[data-status]");
+  if (!view) {
+    return;
+  }
+  document.addEventListener("visibilitychange", () => schedule(document.hidden ? null : 0));
+  document.addEventListener("billstack:refresh", () => schedule(0));
+  schedule(isBusy(view.dataset.phase) ? BUSY_MS : IDLE_MS);
+}
+
+function schedule(delay) {
+  clearTimeout(timer);
+  if (delay !== null && !document.hidden) {
+    timer = setTimeout(look, delay);
+  }
+}
+
+async function look() {
+  try {
+    const status = await call("GET", view.dataset.status);
+    failures = 0;
+    const phase = phaseOf(status);
+    if (phase !== view.dataset.phase) {
+      await refresh(phase);
+    } else {
+      show(status);
+    }
+    schedule(isBusy(phase) ? BUSY_MS : IDLE_MS);
+  } catch (error) {
+    if (!(error instanceof Problem)) {
+      throw error;
+    }
+    await giveWay(error);
+  }
+}
+
+async function giveWay(problem) {
+  if (problem.status === 401 || problem.status === 404) {
+    location.reload(); // signed out, or out of the team: the server says which
+    return;
+  }
+  failures += 1;
+  setText(view, "eta", "BillStack does not answer; trying again");
+  schedule(Math.min(BUSY_MS * 2 ** failures, LONGEST_BACKOFF_MS));
+}
+
+function phaseOf(status) {
+  const { backfill, lastReconcile } = status;
+  const parts = [status.syncStatus, backfill?.id ?? "", lastReconcile?.id ?? "", lastReconcile?.status ?? ""];
+  return [...parts, status.connected ? "True" : "False", status.keyValid ? "True" : "False"].join(" ");
+}
+
+function isBusy(phase) {
+  return phase.startsWith("syncing") || phase.includes(" running ");
+}
+
+// Something began or ended: the server's own page takes the place of what it changes.
+async function refresh(phase) {
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!response.ok) {
+    throw new Problem("", { status: response.status });
+  }
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const focused = document.activeElement;
+  for (const part of document.querySelectorAll("[data-refreshed]")) {
+    const fresh = page.getElementById(part.id);
+    if (!fresh) {
+      location.reload();
+      return;
+    }
+    part.replaceWith(document.adoptNode(fresh));
+  }
+  if (page.querySelectorAll("[data-refreshed]").length !== document.querySelectorAll("[data-refreshed]").length) {
+    location.reload();
+    return;
+  }
+  keepFocus(focused);
+  view.dataset.phase = phase;
+  const badge = document.querySelector("#sync .badge");
+  announce(badge ? `Data: ${badge.textContent}` : "");
+}
+
+function keepFocus(focused) {
+  if (focused === document.body || document.contains(focused)) {
+    return;
+  }
+  const fallback = document.querySelector("#main-actions button") ?? document.getElementById("content");
+  (document.getElementById(focused.id) ?? fallback).focus({ preventScroll: true });
+}
+
+function show(status) {
+  let total = 0;
+  for (const [name, ofType] of Object.entries(status.result)) {
+    total += ofType.synced;
+    const row = view.querySelector(`tr[data-type="${name}"]`);
+    if (row) {
+      showType(row, ofType);
+    }
+  }
+  showErrors(status.result);
+  if (status.syncStatus === "syncing") {
+    setText(view, "total", numbers.format(total));
+    setText(view, "rate", numbers.format(status.backfill.objectsPerSecond));
+    setText(view, "eta", remaining(status));
+    sayProgress(status, total);
+  }
+}
+
+function showType(row, ofType) {
+  const bar = row.querySelector("progress");
+  bar.value = ofType.progress;
+  bar.className = ofType.status;
+  setText(row, "synced", numbers.format(ofType.synced));
+  const badge = row.querySelector(".badge");
+  badge.textContent = WORDS[ofType.status];
+  badge.className = `badge ${KINDS[ofType.status]}`;
+}
+
+function showErrors(result) {
+  const place = view.querySelector('[data-field="errors"]');
+  const failed = Object.entries(result).filter(([, ofType]) => ofType.error);
+  if (!place || place.childElementCount === failed.length) {
+    return;
+  }
+  place.replaceChildren(
+    ...failed.map(([name, ofType]) => {
+      const paragraph = document.createElement("p");
+      paragraph.className = "problem";
+      const title = document.createElement("strong");
+      title.textContent = `${view.querySelector(`tr[data-type="${name}"] th`).textContent}:`;
+      paragraph.append(title, ` ${asSentence(ofType.error)}`);
+      return paragraph;
+    }),
+  );
+}
+
+function remaining(status) {
+  const types = Object.values(status.result);
+  if (types.every((ofType) => ofType.status === "error" || ofType.progress >= 1)) {
+    return "checking what changed meanwhile";
+  }
+  const seconds = status.backfill.etaSeconds;
+  return seconds === null ? "estimating" : `about ${duration(seconds)} left`;
+}
+
+function sayProgress(status, total) {
+  if (Date.now() - announcedAt > ANNOUNCE_EVERY_MS) {
+    announcedAt = Date.now();
+    announce(`Syncing: ${numbers.format(total)} objects, ${remaining(status)}`);
+  }
+}
+
+function setText(within, field, text) {
+  const place = within.querySelector(`[data-field="${field}"]`);
+  if (place && place.textContent !== text) {
+    place.textContent = text;
+  }
+}
