@@ -1,12 +1,15 @@
 """The main job over HTTP, on the Procfile's processes: connect, backfill, watch, and a mirror that equals Stripe."""
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from scripts.api_client import ApiError
 from scripts.servers import temporary_state_dir
 from tests.end_to_end.product import Product, running_product, sign_up
+from workers.times import iso
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +89,46 @@ def test_another_team_does_not_exist_for_a_stranger(product):
         stranger.status(product.team_id)
 
     assert refused.value.status == 404
+
+
+def test_created_after_mirrors_only_what_was_created_after_it(product):
+    created = sorted(each["created"] for each in product.sandbox.objects("charge"))
+    middle = created[len(created) // 2]
+
+    status = product.backfill(objects=["charge"], createdAfter=iso(datetime.fromtimestamp(middle, UTC)))
+
+    assert status["result"] == {
+        "charge": {
+            "synced": sum(second > middle for second in created),
+            "status": "ready",
+            "progress": 1.0,
+            "error": None,
+        }
+    }
+
+
+def test_the_request_id_of_the_post_is_in_the_lines_of_its_jobs(product):
+    product.backfill(objects=["product"])
+    [(request_id,)] = product.sql("SELECT request_id FROM billstack.backfills ORDER BY requested_at DESC LIMIT 1")
+
+    lines = (product.stack.log_dir / "worker.log").read_text().splitlines()
+
+    events = {json.loads(line)["event"] for line in lines if request_id in line}
+    assert {"part.taken", "part.done"} <= events
+
+
+def test_a_type_that_the_key_may_not_read_fails_alone_and_the_next_backfill_mends_it(product):
+    client, team_id = sign_up(product.stack, "restricted@example.com", "Restricted")
+    restricted = Product(product.stack, product.sandbox, client, team_id)
+    permissions = ["rak_accounts_kyc_basic_read", "rak_customer_read", "rak_product_read", "rak_event_read"]
+    key = product.sandbox.call("POST", "keys", account="demo", permissions=permissions)["key"]
+    client.connect(team_id, key)
+
+    failed = restricted.backfill(objects=["customer", "product", "invoice"])
+    client.connect(team_id, "sk_test_demo")
+    mended = restricted.backfill(objects=["customer", "product", "invoice"])
+
+    assert (failed["syncStatus"], failed["result"]["invoice"]["status"]) == ("error", "error")
+    assert "rak_invoice_read" in failed["result"]["invoice"]["error"]
+    assert [failed["result"][name]["status"] for name in ("customer", "product")] == ["ready", "ready"]
+    assert (mended["syncStatus"], mended["result"]["invoice"]["synced"]) == ("ready", 3200)
