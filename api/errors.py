@@ -7,10 +7,11 @@ from typing import Any
 import psycopg
 import redis
 import structlog
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from rq.exceptions import NoSuchJobError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from api.mirror_errors import is_of_mirror, stripe_body
 from api.request_log import request_id
 from sync.errors import (
     BadRequest,
@@ -69,9 +70,12 @@ def install(app: Flask) -> None:
 def error_answer(
     status: int, code: str, message: str, *, details: dict[str, Any] | None = None, retry_after_s: float | None = None
 ) -> Response:
-    """`{"error", "code", "details"?}`; Retry-After is rounded up to whole seconds."""
-    body = {"error": redact(message), "code": code} | ({"details": details} if details else {})
-    response = jsonify(body)
+    """`{"error", "code", "details"?}`, for the mirror Stripe's shape; Retry-After is rounded up to whole seconds."""
+    if is_of_mirror(request.path):
+        response = jsonify(stripe_body(status, code, redact(message), details))
+        response.headers["Request-Id"] = request_id()
+    else:
+        response = jsonify({"error": redact(message), "code": code} | ({"details": details} if details else {}))
     response.status_code = status
     if retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, int(-(-retry_after_s // 1))))

@@ -1,0 +1,39 @@
+"""Errors of the mirror in Stripe's own shape, so that Stripe's libraries make of them what they make of Stripe's."""
+
+import re
+from typing import Any
+
+from sync.errors import BadRequest, NotFound
+
+_ADDRESS = re.compile(r"/api/billstack/teams/[^/]+/mirror/")
+
+
+class RefusedParameter(BadRequest):
+    """`code` is Stripe's; Stripe gives none to most refusals."""
+
+    def __init__(self, message: str, param: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(message, code=code, details={"param": param} if param else None)
+
+
+class NoSuchObject(NotFound):
+    def __init__(self, type_name: str, object_id: str) -> None:
+        super().__init__(f"No such {type_name}: '{object_id}'", code="resource_missing", details={"param": "id"})
+
+
+def is_of_mirror(path: str) -> bool:
+    """Whether errors of this address take Stripe's shape."""
+    return _ADDRESS.match(path) is not None
+
+
+def stripe_body(status: int, code: str, message: str, details: dict[str, Any] | None) -> dict[str, Any]:
+    """`{"error": {"message", "type", "code"?, "param"?, "doc_url"?}}`."""
+    error: dict[str, Any] = {"message": message, "type": "api_error" if status >= 500 else "invalid_request_error"}
+    if status == 429:
+        code = "rate_limit"
+    if code != BadRequest.code:
+        error["code"] = code
+    if details and "param" in details:
+        if code != BadRequest.code:
+            error["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
+        error["param"] = details["param"]
+    return {"error": error}
