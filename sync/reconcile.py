@@ -137,7 +137,7 @@ class ReconcileRun:
         """Asks Stripe for each suspect: what the answer changes had drifted, unless Stripe changed it just now."""
         work = self._work
         caught_up = self._tools.catch_up()
-        while work.suspects:
+        while work.suspects and not self._tools.should_yield():
             some = dict(list(work.suspects.items())[:_SETTLED_AT_A_TIME])
             drifted = {id: drift for id, suspicion in some.items() if (drift := self._ask(object_type, id, suspicion))}
             under_way = self._tools.changed_since(list(drifted), caught_up) if drifted else set()

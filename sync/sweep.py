@@ -16,6 +16,8 @@ from sync.source import Source
 
 # Stripe lists an event a little after its second.
 OVERLAP_S = 600
+# `now` is rounded down, and what has just happened is welcome too.
+LEAD_S = 10
 # As long as Stripe keeps events, less an hour for those that leave the list while it is read.
 REACH_S = 30 * 86_400 - 3600
 # Read and remembered at a time, so that a sweep after a long outage may stop in between.
@@ -45,7 +47,7 @@ def sweep(ledger: Ledger, connections: Connections, source: Source, *, is_over: 
     try:
         while start < now:
             end = min(start + SLICE_S, now)
-            new += record_between(ledger, source, gte=start, lte=end)
+            new += record_between(ledger, source, gte=start, lte=end + LEAD_S)
             connections.set_swept(team_id, end)
             start = end
             if is_over():
