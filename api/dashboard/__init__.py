@@ -2,15 +2,23 @@
 
 from flask import Blueprint, Flask
 
-from api.dashboard import doors, explore, formats, problems, stripe_page
+from api.dashboard import doors, explore, formats, operations, problems, stripe_page, team_pages
 
-PAGES = (doors, stripe_page, explore)
+PAGES = (
+    doors.blueprint,
+    stripe_page.blueprint,
+    explore.blueprint,
+    team_pages.projects,
+    team_pages.keys,
+    team_pages.members,
+    operations.blueprint,
+)
 
 
 def install(app: Flask) -> None:
     blueprint = Blueprint("dashboard", __name__)
     for part in PAGES:
-        blueprint.register_blueprint(part.blueprint)
+        blueprint.register_blueprint(part)
     app.register_blueprint(blueprint)
     formats.install(app)
     problems.install(app)

@@ -31,7 +31,7 @@ Moment = datetime | str
 
 
 def install(app: Flask) -> None:
-    for show in (ago, day, duration, money, moment, number, sentence):
+    for show in (ago, day, duration, machine, money, moment, number, sentence):
         app.add_template_filter(show)
 
 
@@ -62,6 +62,11 @@ def moment(value: Moment | None) -> str:
 
 def day(value: Moment | None) -> str:
     return f"{_aware(value):%-d %b %Y}" if value else "—"
+
+
+def machine(value: Moment) -> str:
+    """For `datetime` attributes, which scripts read."""
+    return _aware(value).isoformat()
 
 
 def ago(value: Moment | None) -> str:

@@ -32,7 +32,7 @@ class Table:
     has_active: bool = False
 
 
-_CREATED = Column("Created", "created", "moment")
+_CREATED = Column("Created", "created", "day")
 _STATUS = Column("Status", "status", "status")
 _ACTIVE = Column("Active", "active", "flag")
 _CUSTOMER = Column("Customer", "customer", "link", to="customers", words="customer_email")
@@ -84,8 +84,8 @@ _TABLES = (
         stripe_path="subscriptions",
         columns=(
             Column("Subscription", "id", "title"),
-            _CUSTOMER,
             _STATUS,
+            _CUSTOMER,
             _PRODUCT,
             Column("Quantity", "quantity", "number"),
             Column("Period ends", "current_period_end", "day"),
@@ -110,10 +110,10 @@ _TABLES = (
         stripe_path="invoices",
         columns=(
             Column("Invoice", "number", "title"),
-            _CUSTOMER,
             _STATUS,
             Column("Total", "total", "money"),
             Column("Remaining", "amount_remaining", "money"),
+            _CUSTOMER,
             _CREATED,
         ),
         finds=_OF_CUSTOMER,
@@ -126,10 +126,10 @@ _TABLES = (
         stripe_path="payments",
         columns=(
             Column("Charge", "id", "title"),
-            _CUSTOMER,
             _STATUS,
             Column("Amount", "amount", "money"),
             Column("Refunded", "amount_refunded", "money"),
+            _CUSTOMER,
             Column("Note", "note"),
             _CREATED,
         ),

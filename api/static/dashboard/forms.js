@@ -1,6 +1,7 @@
 // Forms that say which call they make: <form data-call="POST /api/…" data-then="reload | go:/… | reveal:name">.
 import { Problem, asSentence, call } from "./call.js";
 import { announce } from "./announce.js";
+import { confirmed } from "./confirm.js";
 
 const LEAVING = "/sign-in";
 
@@ -14,6 +15,9 @@ export function startForms() {
 }
 
 async function submit(form, button) {
+  if (form.dataset.confirm && !(await confirmed(form.dataset.confirm, button.textContent))) {
+    return;
+  }
   const [method, path] = form.dataset.call.split(" ");
   clearProblem(form);
   setBusy(form, button, true);

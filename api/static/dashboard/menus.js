@@ -14,6 +14,8 @@ export function startMenus() {
       document.getElementById(button.dataset.open).showModal();
     } else if (button.dataset.close !== undefined) {
       button.closest("dialog").close();
+    } else if (button.dataset.reload !== undefined) {
+      location.reload();
     } else if (button.dataset.copy) {
       copy(button);
     }

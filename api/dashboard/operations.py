@@ -1,0 +1,72 @@
+"""For operators: what waits, who works, how much of each Stripe budget is in use."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+from flask import Blueprint
+from rq import Queue, Worker
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+
+from api.access import Access, allow
+from api.context import current_context
+from api.dashboard.pages import show_page
+from sync.ledger import backlog
+from workers.queues import BACKFILLS, EVENTS
+
+blueprint = Blueprint("operations", __name__)
+
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    name: str
+    waiting: int
+    running: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerShown:
+    name: str
+    queues: str
+    state: str
+    job: str
+    beat_at: datetime | None
+
+
+@blueprint.get("/operators")
+@allow(Access.OPERATE)
+def show() -> str:
+    context = current_context()
+    with context.pool.connection() as connection:
+        pending, oldest_s = backlog(connection)
+    return show_page(
+        "operators.html",
+        pending=pending,
+        oldest_s=oldest_s,
+        queues=[_depth(name, context.redis) for name in (BACKFILLS, EVENTS)],
+        workers=_workers(context.redis),
+    )
+
+
+def _depth(name: str, connection: redis.Redis) -> QueueDepth:
+    queue = Queue(name, connection=connection)
+    running = StartedJobRegistry(queue=queue).get_job_count(cleanup=False)
+    failed = FailedJobRegistry(queue=queue).get_job_count(cleanup=False)
+    return QueueDepth(name, queue.count, running, failed)
+
+
+def _workers(connection: redis.Redis) -> list[WorkerShown]:
+    found = sorted(Worker.all(connection=connection), key=lambda worker: (worker.queue_names(), worker.name))
+    return [
+        WorkerShown(
+            worker.name,
+            ", ".join(worker.queue_names()),
+            str(worker.get_state()),
+            worker.get_current_job_id() or "",
+            worker.last_heartbeat,
+        )
+        for worker in found[:_SHOWN]
+    ]
