@@ -1,0 +1,160 @@
+"""Members over HTTP: owners decide, and one of them stays. Sign-in attempts are limited."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from api.rate_limits import SIGN_INS_FROM_ADDRESS, SIGN_INS_OF_ACCOUNT
+
+
+@pytest.fixture
+def members(owner):
+    return f"/api/billstack/teams/{owner.team_id}/members"
+
+
+@pytest.fixture
+def admin(owner, new_member):
+    return new_member("admin", team_id=owner.team_id)
+
+
+def roles(owner, members):
+    return {each["email"]: each["role"] for each in owner.client.get(members).json["members"]}
+
+
+def test_an_existing_user_is_added(owner, members, new_member):
+    person = new_member(email="Ada@example.com")
+
+    answer = owner.client.post(members, json={"email": "ada@EXAMPLE.com", "role": "viewer"})
+
+    assert answer.status_code == 201
+    assert answer.json["member"]["userId"] == person.user_id
+    assert roles(owner, members)["Ada@example.com"] == "viewer"
+    assert person.client.get(members).status_code == 200
+
+
+def test_somebody_without_a_user_is_404(owner, members):
+    answer = owner.client.post(members, json={"email": "nobody@example.com", "role": "viewer"})
+
+    assert (answer.status_code, answer.json["code"]) == (404, "user_not_found")
+
+
+def test_a_member_is_not_added_again(owner, members, admin):
+    answer = owner.client.post(members, json={"email": admin.email, "role": "owner"})
+
+    assert (answer.status_code, answer.json["code"]) == (409, "already_member")
+    assert roles(owner, members)[admin.email] == "admin"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"email": "a@b"}, {"email": "a@b", "role": "god"}, {"email": 5, "role": "viewer"}]
+)
+def test_bad_fields_are_400(owner, members, body):
+    assert owner.client.post(members, json=body).status_code == 400
+
+
+def test_a_role_is_changed(owner, members, admin):
+    answer = owner.client.patch(f"{members}/{admin.user_id}", json={"role": "viewer"})
+
+    assert answer.json["member"]["role"] == "viewer"
+    assert admin.client.post(f"/api/billstack/teams/{owner.team_id}/projects", json={"name": "x"}).status_code == 403
+
+
+def test_a_member_is_removed(owner, members, admin):
+    assert owner.client.delete(f"{members}/{admin.user_id}", json={}).status_code == 204
+    assert admin.client.get(members).status_code == 404
+    assert owner.client.delete(f"{members}/{admin.user_id}", json={}).status_code == 404
+
+
+@pytest.mark.parametrize("role", ["admin", "viewer"])
+def test_only_owners_decide(owner, members, new_member, role):
+    member = new_member(role, team_id=owner.team_id)
+
+    assert member.client.post(members, json={"email": owner.email, "role": "viewer"}).status_code == 403
+    assert member.client.patch(f"{members}/{member.user_id}", json={"role": "owner"}).status_code == 403
+    assert member.client.delete(f"{members}/{owner.user_id}", json={}).status_code == 403
+    assert member.client.get(members).status_code == 200
+
+
+def test_the_last_owner_stays(owner, members, admin):
+    address = f"{members}/{owner.user_id}"
+
+    leave, step_down = owner.client.delete(address, json={}), owner.client.patch(address, json={"role": "admin"})
+
+    assert (leave.status_code, leave.json["code"]) == (409, "last_owner")
+    assert (step_down.status_code, step_down.json["code"]) == (409, "last_owner")
+    assert owner.client.patch(address, json={"role": "owner"}).status_code == 200
+
+
+def test_an_owner_who_is_not_the_last_may_leave(owner, members, new_member):
+    other = new_member("owner", team_id=owner.team_id)
+
+    assert other.client.delete(f"{members}/{other.user_id}", json={}).status_code == 204
+    assert roles(owner, members) == {owner.email: "owner"}
+
+
+def test_two_owners_who_leave_together_leave_one(owner, members, new_member, database):
+    for _ in range(5):
+        other = new_member("owner", team_id=owner.team_id)
+        both, barrier = [owner, other], threading.Barrier(2)
+
+        def leave(member, barrier=barrier):
+            barrier.wait()
+            return member.client.patch(f"{members}/{member.user_id}", json={"role": "viewer"}).status_code
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(leave, both)) == [200, 409]
+        owners = database.execute("SELECT user_id FROM billstack.members WHERE role = 'owner'").fetchall()
+        assert len(owners) == 1
+        database.execute("UPDATE billstack.members SET role = 'viewer'")
+        database.execute("UPDATE billstack.members SET role = 'owner' WHERE user_id = %s", (owner.user_id,))
+
+
+def test_another_teams_member_is_404(owner, members, new_member):
+    stranger = new_member()
+
+    assert owner.client.patch(f"{members}/{stranger.user_id}", json={"role": "viewer"}).status_code == 404
+    assert owner.client.delete(f"{members}/{stranger.user_id}", json={}).status_code == 404
+
+
+# Sign-in attempts -----------------------------------------------------------------------------------------------------
+
+
+def test_an_account_is_closed_for_a_while_after_some_failures(client, owner, new_member, sign_in):
+    other = new_member()
+
+    failed = [sign_in(client, owner.email, "wrong").status_code for _ in range(SIGN_INS_OF_ACCOUNT.most)]
+    refused = sign_in(client, owner.email.upper())
+
+    assert set(failed) == {401}
+    assert (refused.status_code, refused.json["code"]) == (429, "too_many_requests")
+    assert 0 < int(refused.headers["Retry-After"]) <= SIGN_INS_OF_ACCOUNT.window_s
+    assert sign_in(client, other.email).status_code == 200
+
+
+def test_unknown_accounts_are_limited_alike(client, sign_in):
+    answers = [sign_in(client, "nobody@example.com").status_code for _ in range(SIGN_INS_OF_ACCOUNT.most + 1)]
+
+    assert answers == [401] * SIGN_INS_OF_ACCOUNT.most + [429]
+
+
+def test_an_address_is_limited_over_all_accounts(app, sign_in, owner):
+    here, elsewhere = app.test_client(), app.test_client()
+    elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.1"
+
+    answers = [sign_in(here, f"nobody{n}@example.com").status_code for n in range(SIGN_INS_FROM_ADDRESS.most + 1)]
+
+    assert answers == [401] * SIGN_INS_FROM_ADDRESS.most + [429]
+    assert sign_in(here, owner.email).status_code == 429
+    assert sign_in(elsewhere, owner.email).status_code == 200
+
+
+def test_good_sign_ins_do_not_count(client, owner, sign_in):
+    assert {sign_in(client, owner.email).status_code for _ in range(SIGN_INS_OF_ACCOUNT.most + 2)} == {200}
+
+
+def test_without_redis_one_can_sign_in(new_app, settings, owner, sign_in):
+    client = new_app(replace(settings, redis_url="redis://127.0.0.1:1")).test_client()
+
+    assert sign_in(client, owner.email).status_code == 200
