@@ -203,8 +203,10 @@ class _Batch:
                     ended["refused" if way.action == "refuse" else "skipped", way.reason].append(event.id)
                     continue
                 key = (way.object_type.name, way.object_id)
-                # What follows an event in doubt is settled by the same fetch.
-                verdict = "doubtful" if key in doubtful else self._apply(event, way, checked[key[0]], guard)
+                # What follows an event in doubt is settled by the same fetch; but a deletion is final, and a fetch that finds
+                # nothing where no row is would leave no tombstone against updates that come later still.
+                waits = key in doubtful and way.action != "delete"
+                verdict = "doubtful" if waits else self._apply(event, way, checked[key[0]], guard)
                 if verdict == "doubtful":
                     doubtful[key].append(event.id)
                 else:

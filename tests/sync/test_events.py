@@ -230,13 +230,17 @@ def test_events_in_doubt_about_one_object_are_one_fetch(worker: Worker, store: M
     assert row(store, about["id"]).raw == about  # type: ignore[union-attr]
 
 
-def test_a_deletion_behind_an_event_in_doubt_is_settled_by_the_same_fetch(worker: Worker, store: MirrorStore) -> None:
+def test_a_deletion_behind_an_event_in_doubt_leaves_a_tombstone_against_later_updates(
+    worker: Worker, store: MirrorStore
+) -> None:
+    """The fetch for the event in doubt finds nothing, and there is no row that it could make a tombstone of."""
     about = worker.stripe.account.objects("customer")[0]
-    mirror(store, open_window(store), page_of([about], as_of=NOW))
     worker.stripe.account.delete("customer", about["id"])
-    doubtful = event({**about, "name": "?"}, created=NOW)
+    worker.stripe.clock.advance(10)
+    doubtful = event(about, created=NOW, api_version=OLD_VERSION)
 
-    assert worker.take(doubtful, event(about, "customer.deleted", created=NOW)) == {"fetched": 2}
+    assert worker.take(doubtful, event(about, "customer.deleted", created=NOW + 1)) == {"applied": 1, "fetched": 1}
+    assert worker.take(event({**about, "name": "late"}, created=NOW)) == {"older": 1}
 
     assert row(store, about["id"]).deleted_at  # type: ignore[union-attr]
 

@@ -28,19 +28,19 @@ from tests.sync.mirrored import open_window, row
 from tests.sync.simulated_stripe import Request, mirrored_of, simulated_stripe, source_of
 
 # Few objects, so that most of what happens happens to the same ones.
-COUNTS = {"customer": 3, "product": 1, "price": 2, "subscription": 2, "invoice": 2, "charge": 1}
+COUNTS = {"customer": 2, "product": 1, "price": 1, "subscription": 1, "invoice": 1, "charge": 0}
 MOST_NESTED = 2
 
 # A seed says all there is to say, so nothing is gained by looking for a smaller one.
 bounded = settings(
-    max_examples=max(20, settings().max_examples // 5),
+    max_examples=max(30, settings().max_examples // 2),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
 @bounded
-@given(seed=st.integers(0, 2**32), steps=st.integers(10, 80))
+@given(seed=st.integers(0, 2**32), steps=st.integers(40, 100))
 def test_events_leave_the_mirror_as_stripe_is(team: Team, seed: int, steps: int) -> None:
     empty_team(team)
     run = _Run(team, random.Random(seed))
@@ -75,27 +75,33 @@ class _Run:
         self._mirrored = mirrored_of(self._stripe)
         self._held: list[_HeldPage] = []
         self._delivered: set[str] = set()
+        self._read_at: dict[str, int] = {}  # since when, by the newest page of each object, no earlier event matters
+        self._other_version = rng.choice([0, 0.2])
         self._depth = 0
         self._kill_after: int | None = None
         self._stripe.at_begin = self._stripe.at_end = self._meanwhile
-        self._moves: list[tuple[int, Callable[[], object]]] = [
-            (8, self._edit),
-            (8, self._flip_flop),
+        moves: list[tuple[int, Callable[[], object]]] = [
+            (2, self._edit),
+            (10, self._flip_flop),
             (6, self._let_time_pass),
-            (6, self._deliver),
-            (2, self._deliver_again),
-            (8, self._apply),
+            (10, self._deliver),
+            (1, self._deliver_again),
+            (10, self._apply),
+            (4, self._hear_at_once),
             (1, self._apply_and_die),
-            (4, self._read_page),
-            (4, self._write_page),
-            (2, self._refresh),
+            (6, self._read_page),
+            (6, self._write_page),
+            (3, self._refresh),
             (1, self._begin_backfill),
             (1, self._let_claims_run_out),
         ]
+        # Each run has a character: what it does often and what never. All of everything would heal more than it hurts.
+        self._moves = [move for _, move in moves]
+        self._weights = [weight * rng.choice([0, 0.3, 1, 1, 3]) for weight, _ in moves]
+        self._weights[0] += 1
 
     def act(self) -> None:
-        weights, moves = zip(*self._moves, strict=True)
-        self._rng.choices(moves, weights)[0]()
+        self._rng.choices(self._moves, self._weights)[0]()
 
     def _meanwhile(self, request: Request) -> None:
         """At the beginning and at the end of each request."""
@@ -107,7 +113,8 @@ class _Run:
         if self._depth < MOST_NESTED and self._rng.random() < 0.4:
             self._depth += 1
             try:
-                self.act()
+                for _ in range(self._rng.randint(1, 5)):
+                    self.act()
             finally:
                 self._depth -= 1
 
@@ -133,9 +140,16 @@ class _Run:
     # Deliveries ----------------------------------------------------------------------------------------------------
 
     def _deliver(self) -> None:
+        """Most of the news, in any order; what is left out comes late, some of it only at the end."""
         undelivered = [event for event in self._account.events() if event["id"] not in self._delivered]
-        for event in self._rng.sample(undelivered, min(len(undelivered), self._rng.randint(1, 4))):
-            self._record(event)
+        for event in self._rng.sample(undelivered, len(undelivered)):
+            if self._rng.random() < 0.6:
+                self._record(event)
+
+    def _hear_at_once(self) -> None:
+        self._flip_flop()
+        self._deliver()
+        self._apply()
 
     def _deliver_again(self) -> None:
         for event in self._rng.choices(self._account.events() or [{}], k=2):
@@ -144,12 +158,12 @@ class _Run:
 
     def _record(self, event: dict) -> None:
         self._delivered.add(event["id"])
-        with self._team.connect() as connection:
-            record_event(Ledger(connection, self._team.id), encoded(event), delivered=True)
+        if self._rng.random() < self._other_version:
+            event = {**event, "api_version": "2024-06-20"}
+        record_event(Ledger(self._team.connection, self._team.id), encoded(event), delivered=True)
 
     def _apply(self) -> bool:
-        with self._team.connect() as connection:
-            return bool(apply_batch(connection, self._team.id, self._source, self._mirrored))
+        return bool(apply_batch(self._team.connection, self._team.id, self._source, self._mirrored))
 
     def _apply_and_die(self) -> None:
         if self._kill_after is None:
@@ -179,7 +193,7 @@ class _Run:
         self._depth = 0
 
     def _read_page(self) -> None:
-        object_type = self._rng.choice([*OBJECT_TYPES.values(), OBJECT_TYPES["customer"], OBJECT_TYPES["price"]])
+        object_type = OBJECT_TYPES[self._rng.choice(["customer"] * 4 + ["price"] * 2 + list(OBJECT_TYPES))]
         self._read(object_type, self._rng.choice(object_type.variants))
 
     def _read(self, object_type: ObjectType, variant: dict) -> None:
@@ -201,24 +215,22 @@ class _Run:
         if not self._held:
             return
         held = self._held.pop(self._rng.randrange(len(self._held)))
-        with self._team.connect() as connection:
-            store = MirrorStore(connection, self._team.id)
-            objects = PageObjects(held.page.heads, held.page.raw_objects)
-            try:
-                found = write_page(store, held.object_type, held.key, held.written, objects)
-            except LeaseLost:
-                return  # another backfill has begun meanwhile
-            for object_id in found.overlapping:
-                refresh(store, self._source, held.object_type, object_id)
+        objects = PageObjects(held.page.heads, held.page.raw_objects)
+        try:
+            found = write_page(self._store, held.object_type, held.key, held.written, objects)
+        except LeaseLost:
+            return  # another backfill has begun meanwhile
+        for object_id in found.overlapping:
+            refresh(self._store, self._source, held.object_type, object_id)
+        for head in held.page.heads:
+            self._read_at[head.id] = max(self._read_at.get(head.id, 0), held.written.as_of)
 
     def _refresh(self) -> None:
         """As the finish of a backfill does with a suspect."""
         object_type = self._rng.choice([OBJECT_TYPES["customer"], OBJECT_TYPES["price"], OBJECT_TYPES["subscription"]])
         known = [*self._account.objects(object_type.name), *({"id": id} for id in self._deleted(object_type))]
         if known:
-            with self._team.connect() as connection:
-                store = MirrorStore(connection, self._team.id)
-                refresh(store, self._source, object_type, self._rng.choice(known)["id"])
+            refresh(self._store, self._source, object_type, self._rng.choice(known)["id"])
 
     def _begin_backfill(self) -> None:
         backfills = Backfilling(self._team, self._stripe).store
@@ -235,12 +247,19 @@ class _Run:
         self._depth = MOST_NESTED
         undelivered = [event for event in self._account.events() if event["id"] not in self._delivered]
         for event in self._rng.sample(undelivered, len(undelivered)):
-            self._record(event)
+            if not self._may_be_lost(event):
+                self._record(event)
             if self._rng.random() < 0.3:
                 self._apply()
         self._let_claims_run_out()
         while self._apply():
             pass
+
+    def _may_be_lost(self, event: dict) -> bool:
+        """For good: a backfill does not ask for events from before its start, for its pages have shown what they did."""
+        about = event["data"]["object"]["id"]
+        is_shown = event["created"] < self._read_at.get(about, 0) and not event["type"].endswith(".deleted")
+        return is_shown and self._rng.random() < 0.7
 
     def _deleted(self, object_type: ObjectType) -> set[str]:
         return set(self._account.state.shelves[object_type.name].deleted)
