@@ -1,0 +1,104 @@
+"""axe-core finds nothing to complain about on any page, light and dark, on a phone and on a wide screen."""
+
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from scripts.run_procfile import ROOT
+from tests.browser.conftest import sign_in
+from tests.end_to_end.product import Product
+
+pytestmark = pytest.mark.browser
+
+AXE_VERSION = "4.14.1"
+SIGNED_OUT = ("/sign-in", "/teams/team_x/nothing")
+OF_TEAM = (
+    "stripe",
+    "explore/customers",
+    "explore/products",
+    "explore/prices?active=false",
+    "explore/subscriptions?status=canceled",
+    "explore/invoices?find=nobody",
+    "explore/charges",
+    "projects",
+    "api-keys",
+    "members",
+)
+DIALOGS = (("stripe", "Sync data"), ("stripe", "Disconnect…"), ("api-keys", "New key"), ("members", "Add member"))
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """axe-core's script, from npm; kept in .billstack so that it is fetched once."""
+    script = ROOT / ".billstack" / "axe" / f"axe-{AXE_VERSION}.js"
+    if not script.exists():
+        _fetch(script)
+    return script.read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_breaks_a_rule(synced: Product, open_page: Callable[..., Page], axe: str, scheme: str, width: int):
+    page = open_page(synced.stack.url, color_scheme=scheme, viewport={"width": width, "height": 900})
+    found = {address: _violations(page, axe, address) for address in SIGNED_OUT}
+    sign_in(page, "owner@example.com")
+    team = f"/teams/{synced.team_id}"
+    for address in [f"{team}/{place}" for place in OF_TEAM] + [_a_customer(synced), "/operators"]:
+        found[address] = _violations(page, axe, address)
+    for place, button in DIALOGS:
+        page.goto(f"{team}/{place}")
+        page.get_by_role("button", name=button).click()
+        found[f"{place}: {button}"] = _run(page, axe)
+
+    assert {address: each for address, each in found.items() if each} == {}
+
+
+def _a_customer(product: Product) -> str:
+    ((customer_id,),) = product.sql("SELECT id FROM {team}.customers ORDER BY created, id LIMIT 1")
+    return f"/teams/{product.team_id}/explore/customers/{customer_id}"
+
+
+def _violations(page: Page, axe: str, address: str) -> list[str]:
+    """Also that nothing is wider than the screen."""
+    page.goto(address)
+    found = _run(page, axe)
+    if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+        found.append("wider than the screen")
+    return found
+
+
+def _run(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    answer = page.evaluate("axe.run()")
+    return [
+        f"{rule['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for rule in answer["violations"]
+        for node in rule["nodes"][:3]
+    ]
+
+
+def _fetch(script: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        _give_up("npm is not installed")
+    script.parent.mkdir(parents=True, exist_ok=True)
+    command = [npm, "pack", f"axe-core@{AXE_VERSION}", "--silent", "--pack-destination", str(script.parent)]
+    done = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        _give_up(f"npm could not fetch axe-core: {done.stderr.strip()[-200:]}")
+    archive = script.parent / f"axe-core-{AXE_VERSION}.tgz"
+    with tarfile.open(archive) as packed:
+        script.write_bytes(packed.extractfile("package/axe.min.js").read())
+    archive.unlink()
+
+
+def _give_up(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
