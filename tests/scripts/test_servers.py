@@ -24,6 +24,7 @@ from scripts.servers import (
 )
 
 BOTH = pytest.mark.parametrize("make", [EmbeddedPostgres, EmbeddedValkey])
+HEED_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 START_BOTH_AND_WAIT = """
 import sys, time
 from pathlib import Path
@@ -135,7 +136,8 @@ def test_a_second_start_on_a_live_folder_says_who_has_it(make, folder):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_servers_do_not_outlive_their_program(how, folder):
-    program = [sys.executable, "-c", START_BOTH_AND_WAIT, str(folder)]
+    # A shell that starts the tests with & has SIGINT ignored, and children inherit that.
+    program = [sys.executable, "-c", HEED_SIGINT + START_BOTH_AND_WAIT, str(folder)]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         alive_before = [is_running(pid) for pid in pids]
