@@ -23,7 +23,10 @@ blueprint = Blueprint(
     "mirror",
     __name__,
     url_prefix="/api/billstack/teams/<team_id>/mirror",
-    description="The mirror in Stripe's own format: point one of Stripe's libraries here.",
+    description="The mirror in Stripe's own format: point one of Stripe's libraries here, with an API key of the whole"
+    " team. Objects of one second are ordered by id; Stripe's order within a second is its own. Embedded lists are whole"
+    " where Stripe cuts them at ten, inline prices are listed too, and nothing is expanded. X-BillStack-Synced-At says"
+    " until when the mirror is known to be right.",
 )
 
 SCOPES = {
