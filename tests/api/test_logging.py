@@ -27,7 +27,7 @@ def test_bound_facts_are_in_every_line(lines):
 
 def test_libraries_write_the_same_kind_of_line(lines):
     with structlog.contextvars.bound_contextvars(request_id="r1"):
-        logging.getLogger("rq.worker").warning("queue %s is long", "backfills")
+        logging.getLogger("some.library").warning("queue %s is long", "backfills")
 
     (line,) = lines()
     assert (line["event"], line["level"], line["request_id"]) == ("queue backfills is long", "warning", "r1")

@@ -290,15 +290,16 @@ def test_whoever_fails_after_its_lease_ran_out_does_not_end_the_type(run: Backfi
     ends: list[str | None] = []
 
     def stand_still(request: Request) -> None:
-        run.let_leases_run_out()
-        ends.append(run.work_on(backfill_id, "customer"))
+        while not ends or ends[-1] == "not_ours":  # its keeper renewed it just before we came
+            run.let_leases_run_out()
+            ends.append(run.work_on(backfill_id, "customer"))
         request.instead = error(403)
 
     run.stripe.at_begin, _ = once(is_list_of_customers, stand_still)
 
     run.work_on(backfill_id, "customer")
 
-    assert ends == ["done"]
+    assert ends[-1] == "done"
     assert types_of(run, backfill_id)["customer"] == ("ready", None)
 
 
