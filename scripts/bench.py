@@ -25,7 +25,8 @@ from scripts.api_client import ApiError
 from scripts.benchmark import measures, report
 from scripts.benchmark.lists import Rates
 from scripts.benchmark.measures import Findings, say
-from scripts.benchmark.rig import BenchError, Conditions
+from scripts.benchmark.rig import Conditions
+from scripts.benchmark.state import BenchError
 from scripts.sandbox.profiles import PROFILES
 from scripts.sandbox.running import ControlError
 from scripts.servers import ServerError

@@ -1,6 +1,7 @@
 """What a mirror makes of the things that go wrong at others, tried out on small accounts of the sandbox, one each."""
 
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -28,7 +29,7 @@ class Checks:
         self._sandbox = rig.sandbox
         self._side = side
         self.notes: list[str] = []
-        self._missing_anyway = ""
+        self._missing_anyway: Counter[str] = Counter()
 
     def run(self) -> dict[str, str]:
         """What was checked, and what came out; what a program said when it ended early goes to `notes`."""
@@ -51,7 +52,7 @@ class Checks:
         attempt = self._side.mirror(account)
         self._missing_anyway = self._missing(account)
         found = {
-            "missing after a backfill": self._missing_anyway,
+            "missing after a backfill": shown(self._missing_anyway),
             "canceled subscriptions there": self._canceled(account),
         }
         place = self._side.place(account)
@@ -89,19 +90,18 @@ class Checks:
         missing = self._missing(account)
         self._note(attempt)
         if attempt.problem:
-            return f"aborts; missing {missing}"
-        return "survives" if missing == self._missing_anyway else f"says it is done; missing {missing}"
+            return f"aborts; {missing.total()} objects missing"
+        return "survives" if missing == self._missing_anyway else f"says it is done; {missing.total()} missing"
 
     def _note(self, *attempts: Attempt) -> None:
         self.notes += [f"{self._side.name}: {attempt.problem}" for attempt in attempts if attempt.problem]
 
-    def _missing(self, account: str) -> str:
-        """How many of which type: `10 price, 2 product`, or `none`."""
+    def _missing(self, account: str) -> Counter[str]:
+        """By type, how many objects the sandbox has and the mirror has not."""
         place = self._side.place(account)
-        missing = {
-            each.name: len(self._ids(account, each.name) - place.live_ids(each)) for each in OBJECT_TYPES.values()
-        }
-        return ", ".join(f"{count} {name}" for name, count in missing.items() if count) or "none"
+        return Counter(
+            {each.name: len(self._ids(account, each.name) - place.live_ids(each)) for each in OBJECT_TYPES.values()}
+        )
 
     def _canceled(self, account: str) -> str:
         at_stripe = {
@@ -122,3 +122,8 @@ class Checks:
         request.add_header("Authorization", f"Bearer {secret_key(account)}")
         with urllib.request.urlopen(request) as answer:
             return msgspec.json.decode(answer.read())
+
+
+def shown(missing: Counter[str]) -> str:
+    """`3 price`, or `none`."""
+    return ", ".join(f"{count} {name}" for name, count in missing.items() if count) or "none"

@@ -7,8 +7,9 @@ from typing import Any
 
 from scripts.benchmark import comparison, peer, report, targets
 from scripts.benchmark.drain import THREADS_WITH_LATENCY, THREADS_WITHOUT, Drain
-from scripts.benchmark.rig import BenchError, Conditions, Rig, Run, Team, running_rig, secret_key
+from scripts.benchmark.rig import Conditions, Rig, Run, Team, running_rig, secret_key
 from scripts.benchmark.rows import Rows
+from scripts.benchmark.state import BenchError
 from scripts.benchmark.table import seconds, table
 from scripts.benchmark.targets import Target
 from sync.schema import schema_name
@@ -51,6 +52,7 @@ def measure_backfill(conditions: Conditions, findings: Findings, *, again: bool)
 def measure_again(rig: Rig, team: Team, first: Run, findings: Findings) -> None:
     rows = Rows(rig.database_url, schema_name(team.id))
     rows.remember()
+    rig.keep_house()
     second = rig.backfill(team)
     rewritten = rows.rewritten()
     say("", *report.second_run(first, second, rewritten))

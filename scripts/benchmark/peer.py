@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from scripts.benchmark.rig import BenchError, secret_key
+from scripts.benchmark.rig import secret_key
 from scripts.benchmark.sides import Attempt, Place
+from scripts.benchmark.state import BenchError
 from scripts.run_procfile import ROOT
 from scripts.servers import at_database
 

@@ -92,7 +92,7 @@ def in_order(usage: Usage) -> list[tuple[str, float]]:
 
 
 def second_run(first: Run, second: Run, rewritten: int) -> list[str]:
-    """Beside the first one."""
+    """Beside the first one, whose rows were vacuumed in between."""
     pairs = [(first, f"{first.objects:,}"), (second, f"{rewritten:,}")]
     columns = [
         [

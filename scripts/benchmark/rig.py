@@ -1,28 +1,25 @@
 """What a benchmark runs on: the sandbox Stripe and BillStack's real processes, and one backfill on them, measured."""
 
 import base64
-import fcntl
 import json
-import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+
+import psycopg
 
 from scripts.api_client import JSON, ApiClient
 from scripts.benchmark import processes
 from scripts.benchmark.lists import Rates, Survey, survey
 from scripts.benchmark.meter import Meter, Usage
+from scripts.benchmark.state import BenchError, fresh_state_dir, refuse_foreign_servers
 from scripts.comparison import compare_with_sandbox
-from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
 from scripts.servers import EmbeddedPostgres, EmbeddedValkey
 from scripts.stack import Stack, running_stack
 
-STATE_DIR = ROOT / ".billstack" / "bench"
 EMAIL = "bench@example.com"
 # What a limit that is off means to BillStack, whose settings know no such thing: the most they take.
 NO_LIMIT_RPS = 100_000.0
@@ -32,10 +29,6 @@ POLL_AT_THE_END_S = 0.05
 STALLED_AFTER_S = 180.0
 REST_TIMEOUT_S = 10.0
 PROCFILE_PARTS = ("worker", "events", "scheduler", "web")
-
-
-class BenchError(Exception):
-    """The benchmark cannot go on; the text is for the person at the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +177,11 @@ class Rig:
             raise BenchError(f"the backfill ended as {status['syncStatus']}: {(status['backfill'] or {}).get('error')}")
         return status, lists_read_at - started
 
+    def keep_house(self) -> None:
+        """What autovacuum would do at some later moment, so that it falls into no measurement."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute("VACUUM (ANALYZE)")
+
     def differences(self, team: Team) -> list[str]:
         """Sentences on how the mirror differs from the sandbox, object for object and field for field; empty is equal."""
         found = compare_with_sandbox(self.database_url, team.id, self.sandbox.url, team.account)
@@ -238,37 +236,6 @@ def running_rig(conditions: Conditions, *, account: str = "bench") -> Iterator[R
             sandbox.call("PUT", "latency", ms=conditions.latency_ms)
             rig.refresh_limits(account)
             yield rig
-
-
-def refuse_foreign_servers() -> None:
-    if not processes.is_readable():
-        raise BenchError("processor time and memory come from /proc, so the benchmark runs on Linux only")
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        if os.environ.get(name):
-            raise BenchError(f"the benchmark fills and measures servers of its own: run it without {name}")
-
-
-@contextmanager
-def fresh_state_dir() -> Iterator[Path]:
-    """The benchmark's own folder, on the disk of the checkout as a user's data would be: empty at first, logs stay."""
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    with (STATE_DIR / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BenchError("another benchmark runs in this checkout") from None
-        shutil.rmtree(STATE_DIR / "logs", ignore_errors=True)
-        forget_data()
-        try:
-            yield STATE_DIR
-        finally:
-            forget_data()
-
-
-def forget_data() -> None:
-    for server in (EmbeddedPostgres(STATE_DIR), EmbeddedValkey(STATE_DIR)):
-        server.stop()  # never started, but its socket may have a folder of its own
-        shutil.rmtree(server.home)
 
 
 def secret_key(account: str) -> str:

@@ -7,7 +7,8 @@ from typing import Protocol
 import psycopg
 from psycopg import sql
 
-from scripts.benchmark.rig import BenchError, Rig, Team
+from scripts.benchmark.rig import Rig, Team
+from scripts.benchmark.state import BenchError
 from sync.object_types import ObjectType
 from sync.schema import schema_name
 
