@@ -3,9 +3,12 @@
 -- Stripe's order within a second cannot be known from its objects; here it is by id, so that pages never overlap.
 
 -- name: page
-SELECT mirror.id, mirror.raw::text
-FROM {team}.{table} AS mirror
-WHERE mirror.deleted_at IS NULL
+-- Text is made of the page's rows only: in one SELECT, a plan that sorts would make it of all that it sorts.
+SELECT page.id, page.raw::text
+FROM (
+    SELECT mirror.id, mirror.raw, mirror.created
+    FROM {team}.{table} AS mirror
+    WHERE mirror.deleted_at IS NULL
 
 -- name: cursor
 SELECT mirror.created
@@ -20,12 +23,16 @@ WHERE mirror.deleted_at IS NULL
     AND (mirror.created, mirror.id) > (%(cursor_created)s, %(cursor)s)
 
 -- name: newest_first
-ORDER BY mirror.created DESC, mirror.id DESC
-LIMIT %(limit)s
+    ORDER BY mirror.created DESC, mirror.id DESC
+    LIMIT %(limit)s
+) AS page
+ORDER BY page.created DESC, page.id DESC
 
 -- name: oldest_first
-ORDER BY mirror.created, mirror.id
-LIMIT %(limit)s
+    ORDER BY mirror.created, mirror.id
+    LIMIT %(limit)s
+) AS page
+ORDER BY page.created, page.id
 
 -- name: where_created_from
     AND mirror.created >= to_timestamp(%(created_from)s::double precision)
