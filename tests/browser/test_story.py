@@ -86,7 +86,7 @@ def a_failing_type_is_shown_and_mended(page: Page, sandbox: SandboxProcess) -> N
 
 
 def explore(page: Page) -> None:
-    page.get_by_role("navigation").get_by_role("link", name="Customers").click()
+    go(page, "Customers")
     email = page.locator("tbody a").filter(has_text="@").first.inner_text()
     page.get_by_label("E-mail or id").fill(email.swapcase())
     page.get_by_role("button", name="Show").click()
@@ -102,23 +102,24 @@ def explore(page: Page) -> None:
 
 
 def project_customer_and_key(page: Page) -> None:
-    page.get_by_role("navigation").get_by_role("link", name="Projects").click()
+    go(page, "Projects")
     page.get_by_role("button", name="New project").click()
     page.get_by_label("Name").fill("Rocket")
-    page.get_by_role("button", name="Create").click()
-    page.get_by_role("link", name="Rocket").click()
+    create(page)
+    go(page, "Rocket")
     page.get_by_role("button", name="Add customer").click()
     page.get_by_role("dialog").get_by_label("E-mail").fill("ada@example.com")
     page.get_by_role("dialog").get_by_role("button", name="Add").click()
     expect(page.get_by_role("cell", name="ada@example.com", exact=True)).to_be_visible()
 
-    page.get_by_role("navigation").get_by_role("link", name="API keys").click()
+    go(page, "API keys")
     page.get_by_role("button", name="New key").click()
     page.get_by_label("Name").fill("Back end")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_label("API key", exact=True)).to_have_value(re.compile(r"bs_[0-9a-f]{48}"))
     raw_key = page.get_by_label("API key", exact=True).input_value()
-    page.get_by_role("button", name="Done").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Done").click()
     expect(page.get_by_text("Back end")).to_be_visible()
     assert raw_key not in page.content()
     page.get_by_role("button", name="Revoke Back end").click()
@@ -146,6 +147,17 @@ def sign_out_everywhere(page: Page) -> None:
 
 
 TYPES = ("customer", "product", "price", "subscription", "invoice", "charge")
+
+
+def go(page: Page, link: str) -> None:
+    """Waits for the page's scripts, as a person does without noticing."""
+    with page.expect_navigation():
+        page.get_by_role("link", name=link).click()
+
+
+def create(page: Page) -> None:
+    with page.expect_navigation():
+        page.get_by_role("button", name="Create").click()
 
 
 def start_sync(page: Page) -> None:

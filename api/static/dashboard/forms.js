@@ -9,7 +9,9 @@ export function startForms() {
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.call) {
       event.preventDefault();
-      submit(event.target, event.submitter);
+      if (event.target.ariaBusy !== "true") {
+        submit(event.target, event.submitter);
+      }
     }
   });
 }
@@ -20,7 +22,7 @@ async function submit(form, button) {
   }
   const [method, path] = form.dataset.call.split(" ");
   clearProblem(form);
-  setBusy(form, button, true);
+  form.ariaBusy = "true"; // a disabled button would lose the focus
   try {
     const answer = await call(method, path, method === "DELETE" ? undefined : valuesOf(form));
     await proceed(form, answer);
@@ -34,7 +36,7 @@ async function submit(form, button) {
     }
     showProblem(form, error);
   } finally {
-    setBusy(form, button, false);
+    form.ariaBusy = "false";
   }
 }
 
@@ -92,13 +94,6 @@ function reveal(form, name, answer) {
   shown.hidden = false;
   field.focus();
   field.select();
-}
-
-function setBusy(form, button, isBusy) {
-  form.ariaBusy = String(isBusy);
-  if (button) {
-    button.disabled = isBusy;
-  }
 }
 
 function clearProblem(form) {

@@ -82,22 +82,21 @@ async function refresh(phase) {
   }
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const focused = document.activeElement;
-  for (const part of document.querySelectorAll("[data-refreshed]")) {
-    const fresh = page.getElementById(part.id);
-    if (!fresh) {
-      location.reload();
-      return;
-    }
-    part.replaceWith(document.adoptNode(fresh));
-  }
-  if (page.querySelectorAll("[data-refreshed]").length !== document.querySelectorAll("[data-refreshed]").length) {
-    location.reload();
+  if (refreshedIds(page) !== refreshedIds(document)) {
+    location.reload(); // a part came or went
     return;
+  }
+  for (const part of document.querySelectorAll("[data-refreshed]")) {
+    part.replaceWith(document.adoptNode(page.getElementById(part.id)));
   }
   keepFocus(focused);
   view.dataset.phase = phase;
   const badge = document.querySelector("#sync .badge");
   announce(badge ? `Data: ${badge.textContent}` : "");
+}
+
+function refreshedIds(page) {
+  return [...page.querySelectorAll("[data-refreshed]")].map((part) => part.id).join(" ");
 }
 
 function keepFocus(focused) {
