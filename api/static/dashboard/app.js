@@ -8,3 +8,5 @@ startForms();
 startMenus();
 startTimes();
 startLiveStatus();
+document.documentElement.dataset.ready = "";
+dispatchEvent(new Event("billstack:ready"));
