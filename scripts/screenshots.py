@@ -20,7 +20,7 @@ from scripts.stack import Stack, running_stack
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 EMAIL, PASSWORD, TEAM = "ada@example.com", secrets.token_urlsafe(12), "Acme"
-ACCOUNT = "Acme"
+ACCOUNT = "acme"
 WIDE, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 LOOKS: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
     "light": ("light", WIDE),
@@ -28,7 +28,7 @@ LOOKS: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
     "phone": ("light", PHONE),
 }
 # Slow enough that the bars are caught on their way.
-SLOW_MS = 400
+SLOW_MS = 1500
 FAST = {"STRIPE_ACCOUNT_RPS": "80"}
 
 Walk = Callable[[Page], None]
@@ -84,7 +84,7 @@ def pages(team_id: str) -> dict[str, Walk]:
 def show_syncing(team_id: str) -> Walk:
     def walk(page: Page) -> None:
         visit(page, f"/teams/{team_id}/stripe")
-        page.wait_for_function("[...document.querySelectorAll('progress')].some((bar) => bar.value > 0.05)")
+        page.locator("[data-field=total]:not(:text-is('0'))").wait_for()
 
     return walk
 
