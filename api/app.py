@@ -35,8 +35,10 @@ from workers.context import open_context
 from workers.logging import configure_logging
 from workers.settings import Settings
 
-# A gunicorn worker's threads, and so the most Postgres connections it can use at a time.
-THREADS = 8
+# A gunicorn worker's threads. Most of them wait: for Stripe, or for an fsync that all deliveries of a moment share.
+THREADS = 32
+# Its Postgres connections; a thread holds one for milliseconds.
+CONNECTIONS = 8
 # The largest honest body is a Stripe event; they stay far below this.
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("api")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
-    app.extensions[EXTENSION] = open_context(settings, pool_size=THREADS)
+    app.extensions[EXTENSION] = open_context(settings, pool_size=CONNECTIONS)
     # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
     for part in (request_log, headers, errors, csrf, access):
         part.install(app)

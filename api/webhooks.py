@@ -4,20 +4,27 @@ import time
 
 import psycopg
 import structlog
-from flask import Response, jsonify, request
+from flask import Response, current_app, jsonify, request
+from flask.sansio.blueprints import BlueprintSetupState
 from marshmallow import fields
 
 from api.access import Access
-from api.context import current_context
+from api.context import EXTENSION
 from api.endpoints import Blueprint
 from api.errors import RETRY_AFTER_S, error_answer
 from api.fields import Body
 from api.request_log import request_id
-from workers.intake import take_event
+from workers.intake import Intake
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/webhooks", description="Called by Stripe.")
 
+_INTAKE = "billstack_intake"
 _log = structlog.get_logger()
+
+
+@blueprint.record  # type: ignore[untyped-decorator]  # flask-smorest has no type hints
+def _install(state: BlueprintSetupState) -> None:
+    state.app.extensions[_INTAKE] = Intake(state.app.extensions[EXTENSION])
 
 
 class ReceivedAnswer(Body):
@@ -35,9 +42,10 @@ def receive(team_id: str) -> Response:
 
     Answered as soon as the event is durably recorded; it is applied right after. A repetition does nothing again.
     """
+    intake: Intake = current_app.extensions[_INTAKE]
     signature = request.headers.get("Stripe-Signature")
     try:
-        take_event(current_context(), team_id, request.get_data(), signature, now=time.time(), request_id=request_id())
+        intake.take(team_id, request.get_data(), signature, now=time.time(), request_id=request_id())
     except psycopg.Error as exc:
         _log.warning("event.not_recorded", team=team_id, reason=str(exc))
         sentence = "the event could not be recorded: deliver it again"

@@ -18,7 +18,7 @@ import structlog
 
 from sync.caller import API_VERSION
 from sync.errors import StripeError
-from sync.ledger import Ended, EventState, Ledger, LedgerEvent
+from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder
 from sync.refresh import refresh
 from sync.source import Source, is_cut
@@ -134,10 +134,16 @@ def apply_batch(
     return _Batch(connection, team_id, source, mirrored, connect, report).run()
 
 
+def read_delivered(team_id: str, body: bytes) -> Delivered:
+    """Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError for what is no event."""
+    head = msgspec.json.decode(body, type=_LedgerHead)
+    return Delivered(team_id, head.id, head.type, head.second, body.decode())
+
+
 def record_event(ledger: Ledger, body: bytes, *, delivered: bool) -> bool:
     """False when it was known already. Raises msgspec.DecodeError or UnicodeDecodeError for what is no event."""
-    head = msgspec.json.decode(body, type=_LedgerHead)
-    return ledger.record(head.id, head.type, head.second, body.decode(), delivered=delivered)
+    event = read_delivered(ledger.team_id, body)
+    return ledger.record(event.id, event.type, event.created, event.body, delivered=delivered)
 
 
 def record_events(ledger: Ledger, bodies: Iterable[bytes]) -> int:

@@ -93,6 +93,29 @@ class Ledger:
         return self.connection.execute(_QUERIES[name], {"team_id": self.team_id, **params})
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An event as Stripe delivered it to a team's endpoint; `created` in whole seconds."""
+
+    team_id: str
+    id: str
+    type: str
+    created: int
+    body: str
+
+
+def record_delivered(connection: psycopg.Connection, events: Sequence[Delivered]) -> set[tuple[str, str]]:
+    """Durable when it returns: the team and id of those that were new. One bad event refuses all: psycopg.DataError."""
+    columns = {
+        "team_ids": [event.team_id for event in events],
+        "ids": [event.id for event in events],
+        "types": [event.type for event in events],
+        "createds": [event.created for event in events],
+        "bodies": [event.body for event in events],
+    }
+    return set(connection.execute(_QUERIES["record_delivered"], columns).fetchall())
+
+
 def teams_waiting(connection: psycopg.Connection, *, due_for_s: float) -> list[str]:
     """Connected teams with events that were due that long ago and are not applied."""
     rows = connection.execute(_QUERIES["teams_waiting"], {"due_for_s": due_for_s}).fetchall()

@@ -6,6 +6,16 @@ VALUES (%(team_id)s, %(id)s, %(type)s, %(created)s, %(body)s, %(delivered)s)
 ON CONFLICT (team_id, id) DO NOTHING
 RETURNING id;
 
+-- name: record_delivered
+-- Many teams' events in one statement and one commit; says which of them are new.
+INSERT INTO billstack.events (team_id, id, type, created, body, delivered)
+SELECT DISTINCT ON (team_id, id) team_id, id, type, created, body, true
+FROM unnest(%(team_ids)s::text[], %(ids)s::text[], %(types)s::text[], %(createds)s::bigint[], %(bodies)s::text[])
+    AS delivered (team_id, id, type, created, body)
+ORDER BY team_id, id
+ON CONFLICT (team_id, id) DO NOTHING
+RETURNING team_id, id;
+
 -- name: claim
 -- Those that wait longest first; nobody else gets them for a while. Should this worker die, the next one takes them.
 UPDATE billstack.events

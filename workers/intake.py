@@ -1,6 +1,13 @@
-"""Takes in one delivery of an event: checks it, makes it durable, and sees to it that somebody applies it."""
+"""Takes in deliveries of events: checks them, makes them durable together, and sees to it that somebody applies them.
+
+One thread writes what all the others bring, so that an fsync serves all that came while the one before it ran: an answer
+waits for two of them at most, however many come. Another thread tells Redis afterwards; no answer waits for that.
+"""
 
 import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 import psycopg
@@ -9,46 +16,144 @@ import structlog
 
 from sync.connections import Connections
 from sync.errors import BadRequest, NotFound
-from sync.events import record_event
-from sync.ledger import Ledger
+from sync.events import read_delivered
+from sync.ledger import Delivered, record_delivered
 from sync.webhook_signature import verify
 from workers.context import Context
 from workers.queues import wake_events
 
 _TEAM_ID = re.compile(r"team_[a-z0-9_]{1,64}")
+# In one statement.
+_MOST_TOGETHER = 200
 
 log = structlog.get_logger()
 
 
-def take_event(
-    context: Context, team_id: str, body: bytes, signature: str | None, *, now: float, request_id: str | None
-) -> bool:
-    """False when the event was known already. `now` is in epoch seconds, `body` exactly as it came.
+@dataclass(slots=True)
+class _Waiting:
+    """An event whose bringer waits until `done`: it is durable then, or there is an `error`."""
 
-    Raises NotFound for an unknown team, BadRequest for what Stripe did not sign or what is no event, psycopg.Error when it
-    could not be recorded. When this returns, the event outlives a crash of everything.
-    """
-    with context.pool.connection() as connection:
-        secrets = Connections(connection, context.box).webhook_secrets(team_id) if _TEAM_ID.fullmatch(team_id) else None
-        if secrets is None:
+    event: Delivered
+    request_id: str | None
+    done: threading.Event = field(default_factory=threading.Event)
+    is_new: bool = False
+    error: Exception | None = None
+
+
+class Intake:
+    """One per process that Stripe delivers to. Thread-safe."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._waker = _Waker(context)
+        self._waiting: list[_Waiting] = []
+        self._changed = threading.Condition()
+        self._writer: threading.Thread | None = None
+
+    def take(self, team_id: str, body: bytes, signature: str | None, *, now: float, request_id: str | None) -> bool:
+        """False when the event was known already. `now` is in epoch seconds, `body` exactly as it came.
+
+        When this returns, the event outlives a crash of everything. Raises NotFound for an unknown team, BadRequest for
+        what Stripe did not sign or what is no event, psycopg.Error when it could not be recorded.
+        """
+        verify(body, signature, self._secrets(team_id), now=now)
+        try:
+            waiting = _Waiting(read_delivered(team_id, body), request_id)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise _no_event() from exc
+        self._hand_over(waiting)
+        waiting.done.wait()
+        if isinstance(waiting.error, psycopg.DataError):
+            raise _no_event() from waiting.error
+        if waiting.error:
+            raise waiting.error
+        return waiting.is_new
+
+    def _secrets(self, team_id: str) -> list[str]:
+        found = None
+        if _TEAM_ID.fullmatch(team_id):
+            with self._context.pool.connection() as connection:
+                found = Connections(connection, self._context.box).webhook_secrets(team_id)
+        if found is None:
             raise NotFound("there is no such team, or it was never connected to Stripe")
-        verify(body, signature, secrets, now=now)
-        is_new = _record(connection, team_id, body)
-    if is_new:
-        _wake(context, team_id, request_id)
-    return is_new
+        return found
+
+    def _hand_over(self, waiting: _Waiting) -> None:
+        with self._changed:
+            if self._writer is None:  # not before, for servers fork
+                self._writer = threading.Thread(target=self._write_all, name="intake", daemon=True)
+                self._writer.start()
+            self._waiting.append(waiting)
+            self._changed.notify()
+
+    # The writer's thread -------------------------------------------------------------------------------------------
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                together = self._waiting[:_MOST_TOGETHER]
+                del self._waiting[:_MOST_TOGETHER]
+            self._write(together)
+            for waiting in together:
+                if waiting.is_new:
+                    self._waker.wake(waiting.event.team_id, waiting.request_id)
+                waiting.done.set()
+
+    def _write(self, together: Sequence[_Waiting]) -> None:
+        try:
+            with self._context.pool.connection() as connection:
+                new = record_delivered(connection, [waiting.event for waiting in together])
+        except Exception as exc:  # whatever it is: who brought these waits for a word
+            self._refuse(together, exc)
+            return
+        for waiting in together:
+            key = (waiting.event.team_id, waiting.event.id)
+            waiting.is_new = key in new
+            new.discard(key)  # its twin of the same moment is not new
+
+    def _refuse(self, together: Sequence[_Waiting], error: Exception) -> None:
+        """One event that Postgres refuses, or a team that is being removed, is no reason to refuse the others."""
+        if len(together) > 1 and isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+            for waiting in together:
+                self._write([waiting])
+            return
+        for waiting in together:
+            waiting.error = error
 
 
-def _record(connection: psycopg.Connection, team_id: str, body: bytes) -> bool:
-    try:
-        return record_event(Ledger(connection, team_id), body, delivered=True)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, psycopg.DataError) as exc:
-        raise BadRequest("the body is no event of Stripe's", code="malformed_event") from exc
+class _Waker:
+    """Wakes teams' apply jobs from a thread of its own, once for all events that come meanwhile.
+
+    So a Redis that is slow or hangs holds up no answer to Stripe; and what this process did not get to tell it, the
+    scheduler finds in the ledger.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._teams: dict[str, str | None] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def wake(self, team_id: str, request_id: str | None) -> None:
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+                self._thread.start()
+            self._teams.setdefault(team_id, request_id)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._teams)
+                teams, self._teams = self._teams, {}
+            for team_id, request_id in teams.items():
+                try:
+                    wake_events(self._context, team_id, request_id=request_id)
+                except redis.RedisError as exc:
+                    log.warning("events.not_woken", team=team_id, reason=str(exc))
 
 
-def _wake(context: Context, team_id: str, request_id: str | None) -> None:
-    try:
-        wake_events(context, team_id, request_id=request_id)
-    except redis.RedisError as exc:
-        # It is recorded: the scheduler finds it as soon as Redis is back.
-        log.warning("events.not_woken", team=team_id, reason=str(exc))
+def _no_event() -> BadRequest:
+    return BadRequest("the body is no event of Stripe's", code="malformed_event")

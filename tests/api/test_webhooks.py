@@ -1,7 +1,9 @@
 """Deliveries of Stripe's: what is taken in, what is refused, and that nothing is answered 200 before it is durable."""
 
 import json
+import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
@@ -59,6 +61,13 @@ def an_event(**fields) -> bytes:
     return encoded(event(customer(), **fields))
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    """The wake-up is told to Redis from a thread, after the answer."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def ledger_rows(database: psycopg.Connection) -> list[tuple]:
     return database.execute(
         "SELECT team_id, id, type, created, state, body, delivered FROM billstack.events"
@@ -84,21 +93,23 @@ def test_one_apply_job_is_woken_for_many_events(deliver, app, team_id):
         assert deliver(an_event()).status_code == 200
 
     redis = app.extensions[EXTENSION].redis
+    wait_until(lambda: redis.llen(f"rq:queue:{EVENTS}"))
     assert redis.llen(f"rq:queue:{EVENTS}") == 1
     assert redis.exists(wake_mark(team_id))
 
 
 def test_a_duplicate_is_200_and_does_nothing_again(deliver, database, app, team_id):
-    body = an_event(id="evt_1")
+    redis, body = app.extensions[EXTENSION].redis, an_event(id="evt_1")
     deliver(body)
+    wait_until(lambda: redis.llen(f"rq:queue:{EVENTS}"))
     database.execute("UPDATE billstack.events SET state = 'applied'")
-    app.extensions[EXTENSION].redis.flushdb()
+    redis.flushdb()
 
     answer = deliver(body)
 
     assert (answer.status_code, answer.json) == (200, {"received": True})
     assert [row[4] for row in ledger_rows(database)] == ["applied"]
-    assert not app.extensions[EXTENSION].redis.exists(wake_mark(team_id))
+    assert not redis.exists(wake_mark(team_id))
 
 
 def test_the_same_event_of_two_teams_is_each_ones_own(deliver, database, settings, team_id):
@@ -286,6 +297,22 @@ def test_redis_away_is_200_for_the_event_is_durable(new_app, settings, deliver, 
 
     assert answer.status_code == 200
     assert [row[4] for row in ledger_rows(database)] == ["pending"]
+
+
+def test_a_redis_that_hangs_holds_up_no_answer(new_app, settings, deliver, team_id):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        away = new_app(replace(settings, redis_url=f"redis://127.0.0.1:{port}")).test_client()
+        body, began = an_event(), time.monotonic()
+
+        answer = away.post(
+            f"/api/webhooks/stripe/{team_id}",
+            data=body,
+            headers={"Stripe-Signature": signature(body, SECRET, int(time.time()))},
+        )
+
+        assert answer.status_code == 200
+        assert time.monotonic() - began < 4
 
 
 def test_postgres_away_is_503_so_that_stripe_delivers_again(new_app, settings, team_id):
