@@ -108,7 +108,10 @@ class Finish:
         give_up_at = time.monotonic() + _EVENTS_PATIENCE_S
         while unsettled := ledger.unsettled(until):
             self._lease.check()
-            if not apply_batch(self._connection, self._backfill.team_id, self._tools.source, self._mirrored):
+            tools = self._tools
+            if not apply_batch(
+                self._connection, self._backfill.team_id, tools.source, self._mirrored, connect=tools.connect
+            ):
                 if time.monotonic() > give_up_at:
                     return [f"{unsettled} events could not be applied yet; they are tried again by themselves."]
                 time.sleep(0.5)
