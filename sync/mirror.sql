@@ -178,7 +178,9 @@ WITH known AS MATERIALIZED (
 verdict AS MATERIALIZED (
     SELECT CASE
         WHEN known.id IS NULL THEN 'insert'
-        WHEN known.dead OR %(created)s < known.as_of THEN 'older'
+        WHEN %(created)s < known.as_of THEN 'older'
+        -- Only Stripe can say whether it lives: a product's own id may be used again once it was deleted.
+        WHEN known.dead THEN 'doubtful'
         WHEN known.equal THEN 'advance'
         WHEN known.as_of_until < %(created)s AND %(created)s > coalesce(%(checked_until)s, 0) THEN 'update'
         ELSE 'doubtful'

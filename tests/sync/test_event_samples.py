@@ -1,13 +1,17 @@
 """Samples of events in old and new API shapes, written from Stripe's documentation, apply without error."""
 
+import itertools
+
 import pytest
 
 from sync.caller import API_VERSION
 from sync.events import apply_batch, record_event
 from sync.ledger import Ledger
+from sync.object_types import OBJECT_TYPES
 from tests import factories
 from tests.factories import NOW, Json, customer, encoded, event, invoice, invoice_line, listed, subscription
 from tests.sync.conftest import Team
+from tests.sync.mirrored import row
 from tests.sync.simulated_stripe import SimulatedStripe, mirrored_of, simulated_stripe, source_of
 
 BASIL, ACACIA, OLDEST = "2025-03-31.basil", "2024-12-18.acacia", "2015-10-16"
@@ -86,6 +90,24 @@ def test_samples_of_old_and_new_shapes_apply_without_error(apply, type, written,
         assert (version == API_VERSION or type.endswith(("customer.deleted", "price.deleted"))) == (
             "applied" in outcomes
         )
+
+
+@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_a_product_whose_id_is_used_again_lives(apply, stripe, store, order, seconds):
+    account, gold = stripe.account, {"id": "gold", "name": "Gold"}
+    for step in (lambda: account.create("product", **gold), lambda: account.delete("product", "gold")) * 2:
+        step()
+        stripe.clock.advance(seconds)
+    account.create("product", **gold, description="Once more")
+    happened = [each for each in account.events() if each["data"]["object"]["id"] == "gold"]
+
+    for number in order:
+        apply(*happened[number * 2 : number * 2 + 2])
+
+    found = row(store, "gold", OBJECT_TYPES["product"])
+    assert found.deleted_at is None
+    assert found.raw["description"] == "Once more"
 
 
 def test_objects_in_doubt_are_fetched_side_by_side(apply, stripe):
