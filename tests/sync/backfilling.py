@@ -85,7 +85,7 @@ class MortalTransport(SimulatedStripe):
 
 @dataclass
 class Backfilling:
-    """One team's backfills. Whatever time leases need to run out passes when `let_leases_run_out` says so."""
+    """One team's backfills. The time that leases need to run out passes when `let_leases_run_out` says so."""
 
     team: Team
     stripe: SimulatedStripe
@@ -142,12 +142,18 @@ class Backfilling:
         return self.store.due_parts(backfill_id)
 
     def let_leases_run_out(self) -> None:
+        """Also the claims on events: a minute passes."""
         self.team.connection.execute(
             """
             UPDATE billstack.leases SET renewed_at = renewed_at - interval '60 seconds'
             FROM billstack.backfills
             WHERE backfills.id = leases.backfill_id AND team_id = %s AND held
             """,
+            (self.team.id,),
+        )
+
+        self.team.connection.execute(
+            "UPDATE billstack.events SET next_attempt_at = now() - interval '1 second' WHERE team_id = %s",
             (self.team.id,),
         )
 

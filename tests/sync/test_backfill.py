@@ -243,7 +243,7 @@ def test_a_turn_that_is_over_leaves_a_checkpoint_and_the_next_one_goes_on(run: B
     assert len(listings(run)) == pages, "no page is read twice"
 
 
-@pytest.mark.parametrize("dies_after", range(4, 100, 8))
+@pytest.mark.parametrize("dies_after", range(4, 100, 12))
 def test_a_process_killed_anywhere_loses_nothing_and_counts_nothing_twice(run: Backfilling, dies_after: int) -> None:
     backfill_id = run.start("customer")
 

@@ -42,7 +42,7 @@ def asked_for(run: Backfilling, path: str) -> list[str]:
 
 
 def test_what_was_created_since_the_start_is_mirrored_and_counted(run: Backfilling) -> None:
-    backfill_id = all_but_the_finish(run)
+    backfill_id = all_but_the_finish(run, "customer")
     created = run.stripe.account.create("customer", name="late")
     run.stripe.clock.advance(5)
 
@@ -50,13 +50,13 @@ def test_what_was_created_since_the_start_is_mirrored_and_counted(run: Backfilli
 
     assert created["id"] in seen(run.mirror)
     assert run.synced(backfill_id)["customer"] == COUNTS["customer"] + 1
-    assert run.differences() == []
+    assert run.differences("customer") == []
 
 
 @pytest.mark.parametrize("dies_after", range(2, 60, 7))
 def test_a_finish_killed_anywhere_is_finished_by_the_next_one(run: Backfilling, dies_after: int) -> None:
     account = run.stripe.account
-    backfill_id = all_but_the_finish(run)
+    backfill_id = all_but_the_finish(run, "customer")
     for number in range(7):
         account.create("customer", name=f"late {number}")
         run.stripe.clock.advance(1)
@@ -69,7 +69,7 @@ def test_a_finish_killed_anywhere_is_finished_by_the_next_one(run: Backfilling, 
     run.stripe.clock.advance(5)
 
     assert run.run(backfill_id) == "ready"
-    assert run.differences() == []
+    assert run.differences("customer") == []
     assert run.synced(backfill_id)["customer"] == COUNTS["customer"] + 8
     ranges = sorted((window["gte"], window["lt"]) for window in windows(run.mirror))
     assert ranges[0][0] == 0
@@ -149,7 +149,7 @@ def test_events_from_a_minute_before_the_start_are_replayed(run: Backfilling) ->
 
 
 def test_a_key_that_may_not_read_events_is_a_warning_and_suspects_are_asked_all_the_same(run: Backfilling) -> None:
-    run.run(run.start())
+    run.run(run.start("customer"))
     dead = run.stripe.account.objects("customer")[0]["id"]
     run.stripe.account.delete("customer", dead)
     run.stripe.clock.advance(3600)
@@ -160,7 +160,7 @@ def test_a_key_that_may_not_read_events_is_a_warning_and_suspects_are_asked_all_
 
     run.stripe.at_begin = forbid
 
-    assert run.run(run.start()) == "ready"
+    assert run.run(run.start("customer")) == "ready"
 
     assert len(warnings(run)) == 1
     assert "rak_event_read" in warnings(run)[0]
@@ -193,16 +193,16 @@ def test_prices_are_not_fetched_for_a_backfill_without_prices(run: Backfilling) 
 
 
 def test_what_was_deleted_while_nobody_listened_becomes_a_tombstone(run: Backfilling) -> None:
-    run.run(run.start())
+    run.run(run.start("customer"))
     dead = [each["id"] for each in run.stripe.account.objects("customer")[:2]]
     for object_id in dead:
         run.stripe.account.delete("customer", object_id)
     run.stripe.clock.advance(40 * 86_400)  # Stripe keeps events for 30 days
-    again = run.start()
+    again = run.start("customer")
 
     assert run.run(again) == "ready"
 
-    assert run.differences() == []
+    assert run.differences("customer") == []
     assert all(row(run.mirror, object_id).deleted_at for object_id in dead)  # type: ignore[union-attr]
     assert run.synced(again)["customer"] == COUNTS["customer"] - 2
 
