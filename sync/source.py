@@ -46,6 +46,8 @@ class Page:
 
     def cut_objects(self, object_type: ObjectType) -> dict[str, bytes]:
         """The objects, by id, of which Stripe left out part of an embedded list."""
+        if not object_type.nested:
+            return {}
         cut = [index for index, head in enumerate(self.heads) if is_cut(object_type, head)]
         raw = self.raw_objects() if cut else []
         return {self.heads[index].id: raw[index] for index in cut}

@@ -30,18 +30,19 @@ class Transport(stripe.HTTPClient):
 
     def __init__(self, *, max_connections: int, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         super().__init__()
-        self._pool = urllib3.PoolManager(
-            maxsize=max_connections,
-            retries=False,
-            timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=read_timeout_s),
-        )
+        self._max_connections = max_connections
+        self._timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=read_timeout_s)
+        self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_: Any
     ) -> tuple[str, int, AnswerHeaders]:
         try:
-            answer = self._pool.request(
-                method.upper(), url, headers={**(headers or {}), "Accept-Encoding": "gzip"}, body=post_data
+            answer = self._pool_of(url).urlopen(
+                method.upper(),
+                url[url.index("/", len("https://")) :],
+                headers={**(headers or {}), "Accept-Encoding": "gzip"},
+                body=post_data,
             )
         except urllib3.exceptions.HTTPError as exc:
             raise stripe.APIConnectionError(f"no answer from Stripe: {_reason(exc)}") from exc  # type: ignore[no-untyped-call]
@@ -51,8 +52,19 @@ class Transport(stripe.HTTPClient):
         answer_headers.body = answer.data
         return _PARSED_ELSEWHERE, answer.status, answer_headers
 
+    def _pool_of(self, url: str) -> urllib3.HTTPConnectionPool:
+        """One a host, found without urllib3's own parsing of every URL, which costs a third of a page."""
+        host = url[: url.index("/", len("https://"))]
+        if host not in self._pools:
+            pool = urllib3.connection_from_url(
+                host, maxsize=self._max_connections, retries=False, timeout=self._timeout, block=False
+            )
+            self._pools.setdefault(host, pool)
+        return self._pools[host]
+
     def close(self) -> None:
-        self._pool.clear()
+        for pool in self._pools.values():
+            pool.close()
 
 
 def _reason(exc: urllib3.exceptions.HTTPError) -> str:
