@@ -5,8 +5,8 @@ restart. What waits is asked of Postgres when it is looked at. No label names a 
 """
 
 import itertools
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -44,7 +44,8 @@ class Meter:
         self._redis = connection
         self._clock = clock
         self._away_until = 0.0
-        self._waits: deque[Increment] = deque()
+        self._lock = threading.Lock()
+        self._waits: list[Increment] = []
 
     def events(self, outcome: Outcome, events: list[Ended]) -> None:
         """Told by an apply job of what became of events (sync/events.py)."""
@@ -59,12 +60,14 @@ class Meter:
 
     def request(self, endpoint: str, status: int | None) -> None:
         """With the waits since the last one: a further round trip a request would cost as much as the request."""
-        waits = [self._waits.popleft() for _ in range(len(self._waits))]
+        with self._lock:
+            waits, self._waits = self._waits, []
         self.add([*waits, (REQUESTS, (endpoint, str(status or "none")), 1)])
 
     def budget_wait(self, endpoint: str, seconds: float) -> None:
         """Counted together with the next request, for which it was."""
-        self._waits.append((BUDGET_WAIT, (endpoint,), seconds))
+        with self._lock:
+            self._waits.append((BUDGET_WAIT, (endpoint,), seconds))
 
     def add(self, increments: Iterable[Increment]) -> None:
         if self._clock() < self._away_until:
