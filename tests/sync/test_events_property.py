@@ -217,6 +217,7 @@ class _Run:
         if not self._held:
             return
         held = self._held.pop(self._rng.randrange(len(self._held)))
+        started = self._started  # not of a backfill that begins while an object is asked for
         objects = PageObjects(held.page.heads, held.page.raw_objects)
         try:
             found = write_page(self._store, held.object_type, held.key, held.written, objects)
@@ -225,7 +226,7 @@ class _Run:
         for object_id in found.overlapping:
             refresh(self._store, self._source, held.object_type, object_id)
         for head in held.page.heads:
-            self._shown_from[head.id] = self._started
+            self._shown_from[head.id] = started
 
     def _refresh(self) -> None:
         """As the finish of a backfill does with a suspect."""
