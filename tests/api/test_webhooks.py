@@ -172,8 +172,17 @@ def test_the_secret_before_is_valid_beside_the_new_one_for_a_day(deliver, databa
     assert deliver(an_event(), secret=SECRET).status_code == 200
 
     database.execute("UPDATE billstack.connections SET previous_secret_until = now() - interval '1 second'")
+    wait_until(lambda: deliver(an_event(), secret=OLDER_SECRET).status_code == 400)
     assert deliver(an_event(), secret=OLDER_SECRET).status_code == 400
     assert deliver(an_event(), secret=SECRET).status_code == 200
+
+
+def test_a_new_secret_is_valid_at_once(deliver, database, settings, team_id):
+    deliver(an_event())
+
+    paste_secret(database, settings, team_id, OLDER_SECRET)
+
+    assert deliver(an_event(), secret=OLDER_SECRET).status_code == 200
 
 
 def test_connecting_without_a_secret_leaves_the_secrets_as_they_were(deliver, database, settings, team_id):
