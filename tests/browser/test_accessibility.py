@@ -42,8 +42,15 @@ def axe() -> str:
     return script.read_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "light"),
+        (1440, "dark"),
+        pytest.param(390, "dark", marks=pytest.mark.slow),
+        pytest.param(1440, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_no_page_breaks_a_rule(synced: Product, open_page: Callable[..., Page], axe: str, scheme: str, width: int):
     page = open_page(synced.stack.url, color_scheme=scheme, viewport={"width": width, "height": 900})
     found = {address: _violations(page, axe, address) for address in SIGNED_OUT}

@@ -145,6 +145,7 @@ def test_alone_on_the_account_all_of_the_rate_is_used_and_nothing_is_turned_away
     assert traffic.rate(1, 30) >= expected * 0.98
 
 
+@pytest.mark.slow
 def test_two_teams_on_one_account_share_it_without_429s(new_traffic: NewTraffic):
     traffic = new_traffic()
     for _ in range(2):
@@ -157,7 +158,7 @@ def test_two_teams_on_one_account_share_it_without_429s(new_traffic: NewTraffic)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("teams", [1, 2])
+@pytest.mark.parametrize("teams", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_beside_a_client_that_takes_half_of_the_account_at_most_one_in_a_hundred_is_turned_away(
     new_traffic: NewTraffic, teams: int, seed: int
 ):
@@ -184,6 +185,7 @@ def test_beside_a_client_that_takes_half_of_one_endpoint_the_others_keep_their_r
     assert traffic.rate(0, 100) >= (12.5 + 20 + 20) * 0.9
 
 
+@pytest.mark.slow
 def test_when_the_other_client_leaves_full_speed_is_back_within_30_seconds(new_traffic: NewTraffic):
     traffic = new_traffic()
     traffic.add_foreign(50, until=40)
