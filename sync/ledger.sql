@@ -18,20 +18,22 @@ RETURNING team_id, id;
 
 -- name: claim
 -- Those that wait longest first; nobody else gets them for a while. Should this worker die, the next one takes them.
+-- MATERIALIZED: as a subquery the plan may run it once a row, and then it locks more events than it claims.
+WITH due AS MATERIALIZED (
+    SELECT id
+    FROM billstack.events
+    WHERE team_id = %(team_id)s
+        AND state IN ('pending', 'failed')
+        AND next_attempt_at <= clock_timestamp()
+    ORDER BY next_attempt_at, created
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
 UPDATE billstack.events
 SET next_attempt_at = clock_timestamp() + %(claim_s)s * interval '1 second', attempts = attempts + 1
-WHERE team_id = %(team_id)s
-    AND id IN (
-        SELECT id
-        FROM billstack.events
-        WHERE team_id = %(team_id)s
-            AND state IN ('pending', 'failed')
-            AND next_attempt_at <= clock_timestamp()
-        ORDER BY next_attempt_at, created
-        LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED
-    )
-RETURNING id, type, created, body, delivered, attempts;
+FROM due
+WHERE events.team_id = %(team_id)s AND events.id = due.id
+RETURNING events.id, type, created, body, delivered, attempts;
 
 -- name: settle
 UPDATE billstack.events
