@@ -110,10 +110,6 @@ class Connections:
     def forget_keys(self, team_id: str) -> None:
         self._run("forget_keys", team_id=team_id)
 
-    def set_key_valid(self, team_id: str, key_valid: bool) -> None:
-        """What Stripe last said of the key; the status shows it."""
-        self._run("set_key_valid", team_id=team_id, key_valid=key_valid)
-
     def delete(self, team_id: str) -> None:
         """With the team's backfills and events: nothing of the account is left."""
         for statement in ("delete_backfills", "delete_reconciles", "delete_events", "delete"):

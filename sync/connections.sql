@@ -97,11 +97,6 @@ SET secret_key = NULL,
     disconnected_at = now()
 WHERE team_id = %(team_id)s;
 
--- name: set_key_valid
-UPDATE billstack.connections
-SET key_valid = %(key_valid)s
-WHERE team_id = %(team_id)s AND key_valid <> %(key_valid)s;
-
 -- name: delete
 DELETE FROM billstack.connections
 WHERE team_id = %(team_id)s;
