@@ -15,8 +15,8 @@ from api.key_store import Scope
 from api.mirror_errors import NoSuchObject, RefusedParameter
 from api.mirror_store import LostCursor, MirrorReader
 from api.request_log import request_id
-from sync.caller import API_VERSION
 from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.sdk import API_VERSION
 from workers.times import iso
 
 blueprint = Blueprint(

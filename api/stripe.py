@@ -9,8 +9,8 @@ from api.access import Access, require_owner
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.request_log import request_id
-from sync.caller import API_VERSION
 from sync.object_types import OBJECT_TYPES
+from sync.sdk import API_VERSION
 from workers.backfills import backfill_history, cancel_backfill, start_backfill
 from workers.connect import connect, disconnect
 from workers.status import read_status

@@ -7,7 +7,7 @@ from api.access import Access
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.request_log import request_id
-from sync.caller import API_VERSION
+from sync.sdk import API_VERSION
 from workers.reconciles import start_reconcile
 from workers.webhook_setup import set_up_webhook, webhook_url
 

@@ -24,8 +24,8 @@ from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
 from scripts.servers import EmbeddedPostgres, ServerError
 from scripts.stack import Stack, StackError, is_free, running_stack
-from sync.caller import API_VERSION
 from sync.schema import schema_name
+from sync.sdk import API_VERSION
 
 PREFERRED_PORT = 8000
 ACCOUNT = "demo"

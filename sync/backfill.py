@@ -195,7 +195,7 @@ class TypeRun:
         split = self._plan.propose_split(tokens=budget.tokens, rate=budget.rate, latency_s=self._latency_s)
         if split is None:
             return None
-        store.split(self._backfill.id, self._type.name, split, self._lease.fence)
+        store.split(self._backfill.id, self._lease.part, self._type.name, split, self._lease.fence)
         self._plan.apply_split(split)
         return self._plan.next_to_send()
 

@@ -127,6 +127,11 @@ class BackfillStore:
         row = self._one("acquire", backfill_id=backfill_id, part=part, lease_s=LEASE_S)
         return row[0] if row else None
 
+    def hold(self, backfill_id: str, part: str, fence: int) -> None:
+        """Keeps the part from being canceled or taken over until the transaction ends. Raises LeaseLost."""
+        if not self._one("hold", backfill_id=backfill_id, part=part, fence=fence):
+            raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
+
     def take_windows(self, backfill_id: str, object_type: str, fence: int) -> list[Window]:
         """All windows of a type; pages of an earlier holder that are not committed by now never will be."""
         self._run("mark_syncing", backfill_id=backfill_id, type=object_type)
@@ -146,10 +151,11 @@ class BackfillStore:
             fence=fence,
         )
 
-    def split(self, backfill_id: str, object_type: str, split: Split, fence: int) -> None:
+    def split(self, backfill_id: str, part: str, object_type: str, split: Split, fence: int) -> None:
         """Raises the giver's floor and adds the new window, in one transaction. Raises LeaseLost."""
         key = {"backfill_id": backfill_id, "type": object_type, "fence": fence}
         with self.connection.transaction():
+            self.hold(backfill_id, part, fence)
             if not self._one("raise_floor", **key, number=split.giver, floor=split.mid):
                 raise LeaseLost("the window was taken over by another worker")
             self._run("insert_window", **key, number=split.number, variant=split.variant, gte=split.floor, lt=split.mid)
@@ -212,8 +218,13 @@ class BackfillStore:
 
     def cancel(self, team_id: str) -> str | None:
         """The id of the backfill that ran, if one did: no page of it is written after this."""
-        row = self._one("cancel", team_id=team_id)
-        return row[0] if row else None
+        with self.connection.transaction():
+            row = self._one("cancel", team_id=team_id)
+            if row is None:
+                return None
+            self._run("fence_off", backfill_id=row[0])
+        canceled: str = row[0]
+        return canceled
 
     def history(self, team_id: str, limit: int) -> list[tuple[Any, ...]]:
         return self._run("history", team_id=team_id, limit=limit).fetchall()

@@ -98,6 +98,19 @@ UPDATE billstack.backfill_types
 SET status = 'syncing'
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND status = 'pending';
 
+-- name: hold
+-- Before windows are added: until the commit nobody cancels the backfill or takes the part over, for a window that these
+-- could not see yet would keep a fence that still writes.
+SELECT leases.fence
+FROM billstack.leases
+JOIN billstack.backfills ON backfills.id = leases.backfill_id
+WHERE leases.backfill_id = %(backfill_id)s
+    AND leases.part = %(part)s
+    AND leases.fence = %(fence)s
+    AND leases.held
+    AND backfills.state = 'running'
+FOR SHARE;
+
 -- name: take_windows
 -- Stamps the new fence: a page of the former holder that is not committed by now never will be.
 UPDATE billstack.windows
@@ -234,21 +247,17 @@ WHERE id = held.backfill_id AND state = 'running'
 RETURNING id;
 
 -- name: cancel
--- Bumping the fences stops pages in flight; running jobs notice at their next renewal.
-WITH canceled AS (
-    UPDATE billstack.backfills
-    SET state = 'canceled', finished_at = clock_timestamp()
-    WHERE team_id = %(team_id)s AND state = 'running'
-    RETURNING id
-),
-fenced AS (
-    UPDATE billstack.windows
-    SET fence = -1
-    FROM canceled
-    WHERE windows.backfill_id = canceled.id AND NOT windows.done
-)
-SELECT id
-FROM canceled;
+-- Running jobs notice at their next renewal. Waits for whoever adds windows this moment (hold).
+UPDATE billstack.backfills
+SET state = 'canceled', finished_at = clock_timestamp()
+WHERE team_id = %(team_id)s AND state = 'running'
+RETURNING id;
+
+-- name: fence_off
+-- After `cancel`, as a statement of its own: it has to see the windows that `cancel` waited for. Stops pages in flight.
+UPDATE billstack.windows
+SET fence = -1
+WHERE backfill_id = %(backfill_id)s AND NOT done;
 
 -- name: history
 SELECT id, objects, created_after, state, requested_at, finished_at, error, warnings, adopted,

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -13,9 +14,8 @@ import structlog
 import tenacity
 
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
-from sync.transport import AnswerHeaders, Transport
+from sync.sdk import Sdk, Sender
 
-API_VERSION = "2026-10-28.endive"  # the one stripe-python 16.1 is typed for, and our tables read
 # With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
 PATIENT_ATTEMPTS = 15
 # While a person waits for the answer.
@@ -64,7 +64,7 @@ class Caller:
         account_id: str,
         livemode: bool,
         api_base: str,
-        transport: Transport,
+        transport: Sender,
         limiter: Limiter,
         attempts: int = PATIENT_ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
@@ -74,13 +74,7 @@ class Caller:
         """`on_answer` hears of each request's endpoint and status, None where there was no answer."""
         self.account_id = account_id
         self.livemode = livemode
-        self._client = stripe.StripeClient(
-            secret_key,
-            base_addresses={"api": api_base},
-            max_network_retries=0,  # the retries below are the only layer
-            stripe_version=API_VERSION,
-            http_client=transport,
-        )
+        self._sdk = Sdk(secret_key=secret_key, api_base=api_base, transport=transport)
         self._limiter = limiter
         self._sleep = sleep
         self._on_answer = on_answer
@@ -155,12 +149,26 @@ class Caller:
             if on_retry and error:
                 on_retry(error)
 
-        return self._retrying.copy(before_sleep=before_sleep)(attempt)
+        try:
+            return attempt()  # most succeed; tenacity would cost these as much as sending them
+        except StripeUnavailable as exc:
+            failures = [exc]
+
+        def next_attempt() -> T:
+            """tenacity's first one is over."""
+            if failures:
+                raise failures.pop()
+            return attempt()
+
+        return self._retrying.copy(before_sleep=before_sleep)(next_attempt)
 
     def _send(self, method: str, endpoint: str, path: str, params: Mapping[str, Any]) -> Answer:
         started = self._monotonic()
         try:
-            headers: AnswerHeaders = self._client.raw_request(method, path, **params).headers
+            answer = self._sdk.get(path, params) if method == "get" else self._sdk.write(method, path, params)
+        except StripeUnavailable:
+            self._on_answer(endpoint, None)
+            raise
         except stripe.RateLimitError as exc:
             self._on_answer(endpoint, exc.http_status)
             raise self._slowed_down(endpoint, exc) from exc
@@ -168,7 +176,7 @@ class Caller:
             self._on_answer(endpoint, exc.http_status)
             raise _translated(exc, self._monotonic() - started) from exc
         self._on_answer(endpoint, 200)
-        return Answer(headers.body, *_moments(headers, self._monotonic() - started))
+        return Answer(answer.body, *_moments(answer.headers, self._monotonic() - started))
 
     def _slowed_down(self, endpoint: str, exc: stripe.RateLimitError) -> StripeRateLimited:
         error = StripeRateLimited(_message(exc), status=429, request_id=exc.request_id, retry_after_s=_retry_after(exc))
@@ -203,8 +211,13 @@ def _moments(headers: Mapping[str, str], elapsed_s: float) -> tuple[int, int]:
     """
     whole_s = math.ceil(elapsed_s)
     value = headers.get("Date")
-    date = int(email.utils.parsedate_to_datetime(value).timestamp()) if value else int(time.time())
+    date = _seconds(value) if value else int(time.time())
     return date - whole_s, date + 1 + whole_s
+
+
+@lru_cache(maxsize=16)  # all answers of a second have the same one
+def _seconds(date: str) -> int:
+    return int(email.utils.parsedate_to_datetime(date).timestamp())
 
 
 def _message(exc: stripe.StripeError) -> str:

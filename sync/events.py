@@ -16,11 +16,11 @@ import msgspec
 import psycopg
 import structlog
 
-from sync.caller import API_VERSION
 from sync.errors import StripeError
 from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder
 from sync.refresh import refresh
+from sync.sdk import API_VERSION
 from sync.source import Source, is_cut
 from sync.store import REFUSALS, MirrorStore, reason_of
 

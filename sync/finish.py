@@ -79,6 +79,7 @@ class Finish:
         with self._tools.connect() as connection:
             store = BackfillStore(connection)
             with connection.transaction():
+                store.hold(backfill.id, self._lease.part, fence)
                 windows = store.take_windows(backfill.id, object_type.name, fence)
                 start = max(backfill.gte, backfill.upper, *(window.lt for window in windows))
                 number = max(window.number for window in windows)

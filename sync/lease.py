@@ -31,9 +31,9 @@ class Lease:
         connect: Callable[[], psycopg.Connection],
         show: Callable[[TypeState], None],
     ) -> None:
+        self.part = part
         self.fence = fence
         self._backfill_id = backfill_id
-        self._part = part
         self._connect = connect
         self._show = show
         self._progress: Callable[[], float] | None = None
@@ -71,8 +71,8 @@ class Lease:
     def _renew(self, store: BackfillStore) -> None:
         state = None
         with store.connection.transaction():
-            store.renew(self._backfill_id, self._part, self.fence)
+            store.renew(self._backfill_id, self.part, self.fence)
             if self._progress:
-                state = store.publish(self._backfill_id, self._part, self._progress())
+                state = store.publish(self._backfill_id, self.part, self._progress())
         if state:
             self._show(state)

@@ -76,6 +76,7 @@ class PartRun:
         backfill, object_type = self._with_upper(store), OBJECT_TYPES[self._part]
         assert backfill.upper is not None
         with store.connection.transaction():
+            store.hold(backfill.id, self._part, lease.fence)
             windows = store.take_windows(backfill.id, object_type.name, lease.fence)
             for variant in range(0 if windows else len(object_type.variants)):
                 window = Window(variant + 1, variant, gte=backfill.gte, lt=backfill.upper, floor=backfill.gte)

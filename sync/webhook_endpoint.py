@@ -8,9 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from sync.caller import API_VERSION, Answer, Caller
+from sync.caller import Answer, Caller
 from sync.errors import StripeRejected
 from sync.object_types import EVENT_TYPES
+from sync.sdk import API_VERSION
 
 _PATH = "/v1/webhook_endpoints"
 _MARK = "billstack_team"

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from sync.caller import API_VERSION
+from sync.sdk import API_VERSION
 
 Json = dict[str, Any]
 

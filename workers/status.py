@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sync.caller import API_VERSION
 from sync.connections import Connections
+from sync.sdk import API_VERSION
 from workers.context import Context
 from workers.progress import ShownType, read_progress
 from workers.times import iso

@@ -6,7 +6,6 @@ from sync.connections import Connection
 from sync.errors import Conflict
 from sync.source import Source
 from sync.transport import Transport
-from sync.windows import MAX_IN_FLIGHT
 from workers.context import Context
 from workers.limiter import FallbackLimiter, Limiter, Rates
 from workers.metrics import Meter, MeteredLimiter
@@ -43,7 +42,7 @@ def _caller_of_key(context: Context, secret_key: str, *, account_id: str, livemo
         account_id=account_id,
         livemode=livemode,
         api_base=context.settings.stripe_api_base,
-        transport=Transport(max_connections=MAX_IN_FLIGHT),
+        transport=Transport(),
         limiter=MeteredLimiter(make_limiter(context), meter),
         attempts=attempts,
         on_answer=meter.request,

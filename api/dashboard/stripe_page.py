@@ -8,8 +8,8 @@ from flask import Blueprint
 from api.access import Access, allow
 from api.context import current_context
 from api.dashboard.pages import show_page
-from sync.caller import API_VERSION
 from sync.object_types import EVENT_TYPES, OBJECT_TYPES
+from sync.sdk import API_VERSION
 from workers.backfills import backfill_history
 from workers.status import read_status
 from workers.webhook_setup import webhook_url

@@ -11,10 +11,10 @@ from api.context import EXTENSION
 from scripts.sandbox.courier import signature
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
-from sync.caller import API_VERSION
 from sync.events import apply_batch
 from sync.ledger import Ledger
 from sync.object_types import EVENT_TYPES, OBJECT_TYPES
+from sync.sdk import API_VERSION
 from tests.factories import customer, encoded, event
 from workers import jobs
 from workers.metrics import Meter

@@ -17,6 +17,7 @@ from sync.caller import PATIENT_ATTEMPTS
 from sync.object_types import OBJECT_TYPES
 from sync.parts import Ended, PartRun
 from sync.store import MirrorStore
+from sync.transport import HttpAnswer
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import SimulatedStripe, mirrored_of, source_of
 
@@ -76,9 +77,9 @@ class MortalTransport(SimulatedStripe):
         self._simulated = simulated
         self._process = process
 
-    def request(self, *args: Any, **options: Any) -> Any:
+    def send(self, *args: Any, **options: Any) -> HttpAnswer:
         self._process.step()
-        found = self._simulated.request(*args, **options)
+        found = self._simulated.send(*args, **options)
         self._process.step()
         return found
 

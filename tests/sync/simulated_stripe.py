@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import stripe
-
 from scripts.sandbox.account import Account
 from scripts.sandbox.seeding import Recipe
 from sync.caller import PATIENT_ATTEMPTS, Caller
 from sync.events import Mirrored
 from sync.source import Source
-from sync.transport import AnswerHeaders
+from sync.transport import Headers, HttpAnswer
 from tests.factories import NOW, encoded
 
 
@@ -68,13 +66,10 @@ def _nothing(request: Request) -> None:
     pass
 
 
-class SimulatedStripe(stripe.HTTPClient):
+class SimulatedStripe:
     """One account. Thread-safe: requests are answered one at a time, in the order in which they get there."""
 
-    name = "simulated"
-
     def __init__(self, account: Account, clock: Clock) -> None:
-        super().__init__()
         self.account = account
         self.clock = clock
         self.lock = threading.RLock()
@@ -82,9 +77,7 @@ class SimulatedStripe(stripe.HTTPClient):
         self.at_begin: Callable[[Request], None] = _nothing
         self.at_end: Callable[[Request], None] = _nothing
 
-    def request(
-        self, method: str, url: str, headers: Any, post_data: Any = None, **_: Any
-    ) -> tuple[str, int, AnswerHeaders]:
+    def send(self, method: str, url: str, headers: Any, body: str | None = None) -> HttpAnswer:
         address = urlsplit(url)
         request = Request(address.path, dict(parse_qsl(address.query)))
         self.at_begin(request)
@@ -93,18 +86,11 @@ class SimulatedStripe(stripe.HTTPClient):
             status, answer_headers, request.body = request.instead or self._answer(method, request)
             date = email.utils.formatdate(self.clock.now, usegmt=True)
         self.at_end(request)
-        found = AnswerHeaders({"Date": date, **answer_headers})
-        if status >= 300:
-            return request.body.decode(), status, found
-        found.body = request.body
-        return "{}", status, found
+        return HttpAnswer(status, Headers({"Date": date, **answer_headers}), request.body)
 
     def _answer(self, method: str, request: Request) -> tuple[int, dict[str, str], bytes]:
         answer = self.account.handle(method.upper(), request.path, request.params)
         return answer.status, dict(answer.headers), answer.body
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def simulated_stripe(
@@ -126,7 +112,7 @@ def source_of(
         account_id=simulated.account.state.id,
         livemode=False,
         api_base="https://stripe.invalid",
-        transport=simulated,  # type: ignore[arg-type]
+        transport=simulated,
         limiter=budget or Budget(),
         attempts=attempts,
         sleep=simulated.clock.advance,

@@ -3,8 +3,10 @@
 import threading
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
+from scripts.processes import wait_until
 from sync.backfills import FINISH, BackfillStore
 from sync.errors import Conflict, LeaseLost
 from sync.object_types import OBJECT_TYPES
@@ -222,7 +224,57 @@ def test_a_canceled_backfill_takes_no_page_and_has_no_work_left(
     with pytest.raises(LeaseLost):
         backfills.renew(key.backfill_id, "customer", fence)
     with pytest.raises(LeaseLost):
-        backfills.split(key.backfill_id, "customer", Split(1, 2, 0, 0, 100, 1.0), 1)
+        backfills.split(key.backfill_id, "customer", "customer", Split(1, 2, 0, 0, 100, 1.0), 1)
+
+
+def test_a_window_that_is_split_off_while_somebody_cancels_takes_no_page_either(
+    backfills: BackfillStore, team: Team, store: MirrorStore
+) -> None:
+    key = open_window(store, lt=1000)
+    fence = backfills.acquire(key.backfill_id, "customer")
+    assert fence == key.fence
+    with team.connect() as connection:
+        canceling = threading.Thread(target=BackfillStore(connection).cancel, args=(team.id,))
+        with backfills.connection.transaction():
+            backfills.split(key.backfill_id, "customer", "customer", Split(1, 2, 0, 0, 400, 1.0), fence)
+            canceling.start()
+            assert wait_until(lambda: is_waiting(backfills, connection), timeout_s=10)
+        canceling.join()
+
+    assert [each["fence"] for each in windows(store)] == [-1, -1]
+
+
+def test_a_window_that_is_split_off_while_the_part_is_taken_over_is_the_new_holders(
+    backfills: BackfillStore, team: Team, store: MirrorStore
+) -> None:
+    key = open_window(store, lt=1000)
+    assert backfills.acquire(key.backfill_id, "customer") == 1
+    age(backfills, key.backfill_id)
+    taken: list[int | None] = []
+    with team.connect() as connection:
+        successor = BackfillStore(connection)
+
+        def take_over() -> None:
+            taken.append(successor.acquire(key.backfill_id, "customer"))
+            successor.take_windows(key.backfill_id, "customer", 2)
+
+        taking = threading.Thread(target=take_over)
+        with backfills.connection.transaction():
+            backfills.split(key.backfill_id, "customer", "customer", Split(1, 2, 0, 0, 400, 1.0), 1)
+            taking.start()
+            assert wait_until(lambda: is_waiting(backfills, connection), timeout_s=10)
+        taking.join()
+
+    assert taken == [2]
+    assert [each["fence"] for each in windows(store)] == [2, 2]
+
+
+def is_waiting(backfills: BackfillStore, connection: psycopg.Connection) -> bool:
+    """Whether that connection waits for a lock."""
+    row = backfills.connection.execute(
+        "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", (connection.info.backend_pid,)
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def test_a_finish_that_ends_after_the_cancel_changes_nothing(backfills: BackfillStore, team: Team) -> None:
@@ -389,13 +441,14 @@ def test_a_type_that_fails_between_two_renewals_ends_with_the_exact_count(
 
 def test_a_split_is_a_raised_floor_and_a_new_window_or_neither(backfills: BackfillStore, store: MirrorStore) -> None:
     key = open_window(store, lt=1000)
+    assert backfills.acquire(key.backfill_id, "customer") == 1
     split = Split(giver=1, number=2, variant=0, floor=0, mid=400, expected_density=1.0)
 
     with pytest.raises(LeaseLost):
-        backfills.split(key.backfill_id, "customer", split, fence=7)
+        backfills.split(key.backfill_id, "customer", "customer", split, fence=7)
     assert len(windows(store)) == 1
 
-    backfills.split(key.backfill_id, "customer", split, fence=1)
+    backfills.split(key.backfill_id, "customer", "customer", split, fence=1)
     assert [(each["gte"], each["lt"], each["floor"]) for each in windows(store)] == [(0, 1000, 400), (0, 400, 0)]
 
 

@@ -94,7 +94,7 @@ def new_links(team, sandbox):
             account_id="acct_1",
             livemode=False,
             api_base=sandbox.url,
-            transport=Transport(max_connections=2),
+            transport=Transport(),
             limiter=Budget(),
             attempts=HASTY_ATTEMPTS,
             sleep=lambda seconds: None,

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from sync.caller import API_VERSION
 from sync.events import apply_batch, record_event
 from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES
+from sync.sdk import API_VERSION
 from tests import factories
 from tests.factories import NOW, Json, customer, encoded, event, invoice, invoice_line, listed, subscription
 from tests.sync.conftest import Team
