@@ -17,13 +17,17 @@ _QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """`secret_key` is None once disconnected. Keys stay out of the repr, and so out of logs."""
+    """`secret_key` is None once disconnected. Keys stay out of the repr, and so out of logs.
+
+    `sealed_key` is the key as it is stored: another one with each connect, also of the same key.
+    """
 
     team_id: str
     account_id: str
     account_name: str | None
     livemode: bool
     secret_key: str | None = field(repr=False)
+    sealed_key: bytes | None = field(repr=False)
     publishable_key: str | None
     webhook_secret: str | None = field(repr=False)
     endpoint_id: str | None
@@ -44,6 +48,7 @@ class Connections:
         row = self._row("get", team_id=team_id)
         if row is None:
             return None
+        row["sealed_key"] = row["secret_key"]
         for name in ("secret_key", "webhook_secret"):
             row[name] = self._box.open(row[name], team_id=team_id) if row[name] else None
         return Connection(**row)
@@ -80,6 +85,10 @@ class Connections:
     def set_sweep_error(self, team_id: str, error: str) -> None:
         """Why events cannot be read; the status shows it until they can."""
         self._run("set_sweep_error", team_id=team_id, error=error)
+
+    def set_key_valid(self, team_id: str, sealed_key: bytes, *, valid: bool) -> None:
+        """What Stripe thinks of that key; nothing, once another one is stored."""
+        self._run("set_key_valid", team_id=team_id, sealed_key=sealed_key, valid=valid)
 
     def lock(self, team_id: str) -> None:
         self._row("lock", team_id=team_id)

@@ -52,6 +52,12 @@ UPDATE billstack.connections
 SET sweep_error = %(error)s
 WHERE team_id = %(team_id)s;
 
+-- name: set_key_valid
+-- Compare and set: a late answer to an old key says nothing of its successor. Nothing is written that is so already.
+UPDATE billstack.connections
+SET key_valid = %(valid)s
+WHERE team_id = %(team_id)s AND secret_key = %(sealed_key)s AND key_valid <> %(valid)s;
+
 -- name: lock
 -- One connect or disconnect of a team at a time, also the first one.
 SELECT id

@@ -29,13 +29,21 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "livemode": row["livemode"],
         "lastSyncedAt": iso(row["last_synced_at"]),
         "lastEventAt": iso(row["last_event_at"]),
-        "warnings": [*(row["warnings"] or []), *_event_warnings(row)],
+        "warnings": [*_key_warnings(row), *(row["warnings"] or []), *_event_warnings(row)],
         "result": {
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
         "backfill": _backfill_shown(row, shown),
         "lastReconcile": _reconcile_shown(row),
     }
+
+
+def _key_warnings(row: dict[str, Any]) -> list[str]:
+    if row["key_valid"] or not row["connected"]:
+        return []
+    return [
+        "Stripe refuses the stored key, and the mirror stands still: connect again with a valid key of the account."
+    ]
 
 
 def _event_warnings(row: dict[str, Any]) -> list[str]:

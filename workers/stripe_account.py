@@ -1,5 +1,7 @@
 """Opens the Stripe account behind a team for a job or a request."""
 
+from collections.abc import Callable
+
 from sync import caller
 from sync.caller import PATIENT_ATTEMPTS, Caller
 from sync.connections import Connection
@@ -7,6 +9,7 @@ from sync.errors import Conflict
 from sync.source import Source
 from sync.transport import Transport
 from workers.context import Context
+from workers.key_watch import KeyWatch
 from workers.limiter import FallbackLimiter, Limiter, Rates
 from workers.metrics import Meter, MeteredLimiter
 
@@ -26,6 +29,7 @@ def open_caller(context: Context, connection: Connection, *, attempts: int = PAT
         account_id=connection.account_id,
         livemode=connection.livemode,
         attempts=attempts,
+        heard=KeyWatch(context, connection).answered,
     )
 
 
@@ -35,8 +39,21 @@ def source_of_key(
     return Source(_caller_of_key(context, secret_key, account_id=account_id, livemode=livemode, attempts=attempts))
 
 
-def _caller_of_key(context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int) -> Caller:
+def _caller_of_key(
+    context: Context,
+    secret_key: str,
+    *,
+    account_id: str,
+    livemode: bool,
+    attempts: int,
+    heard: Callable[[int | None], None] = lambda status: None,
+) -> Caller:
     meter = Meter(context.redis)
+
+    def on_answer(endpoint: str, status: int | None) -> None:
+        meter.request(endpoint, status)
+        heard(status)
+
     return Caller(
         secret_key=secret_key,
         account_id=account_id,
@@ -45,7 +62,7 @@ def _caller_of_key(context: Context, secret_key: str, *, account_id: str, livemo
         transport=Transport(),
         limiter=MeteredLimiter(make_limiter(context), meter),
         attempts=attempts,
-        on_answer=meter.request,
+        on_answer=on_answer,
     )
 
 

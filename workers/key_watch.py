@@ -1,0 +1,41 @@
+"""Keeps the connection's `key_valid` at what Stripe says of the key, as its answers come by; costs nothing while all is well."""
+
+import psycopg
+import structlog
+
+from sync.connections import Connection, Connections
+from workers.context import Context
+
+_REFUSED = 401
+
+log = structlog.get_logger()
+
+
+class KeyWatch:
+    """Hears of every answer to one key. Thread-safe."""
+
+    def __init__(self, context: Context, connection: Connection) -> None:
+        self._context = context
+        self._connection = connection
+        # Only a key that was refused before our first request may be found valid: an answer that was under way when
+        # Stripe refused another request says nothing.
+        self._was_refused = not connection.key_valid
+
+    def answered(self, status: int | None) -> None:
+        if status == _REFUSED:
+            self._was_refused = False
+            self._set(valid=False)
+        elif status == 200 and self._was_refused:
+            self._was_refused = False
+            self._set(valid=True)
+
+    def _set(self, *, valid: bool) -> None:
+        sealed, team_id = self._connection.sealed_key, self._connection.team_id
+        assert sealed is not None
+        try:
+            with self._context.pool.connection() as connection:
+                Connections(connection, self._context.box).set_key_valid(team_id, sealed, valid=valid)
+        except psycopg.Error as exc:
+            log.warning("key.not_judged", reason=str(exc))  # whoever asks Stripe next will
+            return
+        log.info("key.valid" if valid else "key.refused", team=team_id)
