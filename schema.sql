@@ -216,6 +216,7 @@ CREATE TABLE IF NOT EXISTS billstack.events (
     PRIMARY KEY (team_id, id)
 );
 CREATE INDEX IF NOT EXISTS events_pending ON billstack.events (team_id, next_attempt_at) WHERE state IN ('pending', 'failed');
+CREATE INDEX IF NOT EXISTS events_failed ON billstack.events (team_id, created) WHERE state = 'failed';
 CREATE INDEX IF NOT EXISTS events_received ON billstack.events (received_at);
 
 -- Comparisons of a whole mirror with Stripe ------------------------------------------------------------------------

@@ -121,7 +121,7 @@ WHERE team_id = %(team_id)s;
 
 -- name: status
 -- All that GET status needs of Postgres, in one indexed read: the connection, and the last backfill that was not
--- canceled with its types, and the last comparison with Stripe.
+-- canceled with its types, the last comparison with Stripe, and a thousand events that failed.
 SELECT
     connections.account_id,
     connections.account_name,
@@ -131,6 +131,8 @@ SELECT
     connections.last_event_at,
     connections.delivered_version,
     connections.sweep_error,
+    failed.events AS failed_events,
+    failed.error AS failed_event_error,
     to_regnamespace(%(schema)s) IS NOT NULL AS schema_exists,
     (
         SELECT max(finished_at)
@@ -160,6 +162,16 @@ SELECT
     compared.found AS reconcile_found,
     compared.error AS reconcile_error
 FROM billstack.connections
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, (array_agg(oldest.error))[1] AS error
+    FROM (
+        SELECT error
+        FROM billstack.events
+        WHERE events.team_id = connections.team_id AND state = 'failed'
+        ORDER BY created
+        LIMIT 1000
+    ) AS oldest
+) AS failed
 LEFT JOIN LATERAL (
     SELECT id, objects, created_after, state, requested_at, finished_at, error, warnings
     FROM billstack.backfills

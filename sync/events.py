@@ -16,7 +16,7 @@ import msgspec
 import psycopg
 import structlog
 
-from sync.errors import StripeError
+from sync.errors import StripeError, StripeRejected
 from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder
 from sync.refresh import refresh
@@ -27,6 +27,7 @@ from sync.store import REFUSALS, MirrorStore, reason_of
 BATCH_SIZE = 200
 # Of one batch at the same time; the budget holds them back where need be.
 FETCHERS = 8
+_REFUSALS_OF_KEY = (401, 403)
 
 log = structlog.get_logger()
 
@@ -168,6 +169,9 @@ class _Batch:
         self._connection = connection
         self._team_id = team_id
         self._source = source
+        self._hasty = source.hasty()
+        self._tried: set[str] = set()
+        self._refused: dict[str, StripeRejected] = {}
         self._mirrored = mirrored
         self._connect = connect
         self._report = report
@@ -179,6 +183,7 @@ class _Batch:
         events = self._ledger.claim(BATCH_SIZE)
         if not events:
             return {}
+        self._tried = {event.id for event in events if event.attempts > 1}
         routes = [(event, self._route(event)) for event in events]
         try:
             doubtful = self._apply_certain(routes, nullcontext)
@@ -286,9 +291,15 @@ class _Batch:
         type_name, object_id = key
         ledger, store = Ledger(connection, self._team_id), MirrorStore(connection, self._team_id)
         try:
-            refresh(store, self._source, OBJECT_TYPES[type_name], object_id, advance=True)
+            if type_name in self._refused:
+                raise self._refused[type_name]
+            # Who failed before does not hold up the others for long.
+            source = self._hasty if self._tried.issuperset(ids) else self._source
+            refresh(store, source, OBJECT_TYPES[type_name], object_id, advance=True)
         except (StripeError, *REFUSALS) as exc:
             reason = exc.message if isinstance(exc, StripeError) else reason_of(exc)
+            if isinstance(exc, StripeRejected) and exc.status in _REFUSALS_OF_KEY:
+                self._refused[type_name] = exc  # it would say so of each object
             log.warning("event.failed", ids=ids, reason=reason)
             return "failed", ledger.postpone(ids, reason)
         return "fetched", ledger.settle(ids, "applied")

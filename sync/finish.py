@@ -28,6 +28,8 @@ from sync.windows import Window
 EVENTS_MARGIN_S = 60
 # Events that another worker took just before us; one that dies on them gives them back after a minute.
 _EVENTS_PATIENCE_S = 90
+# Of events that failed earlier; each costs a request, and more of them mean that Stripe or the key is not well.
+_TRIED_AGAIN = 1000
 _SUSPECTS_AT_A_TIME = 500
 _FETCHERS = 8
 
@@ -106,15 +108,17 @@ class Finish:
         return self._apply_events(ledger, until)
 
     def _apply_events(self, ledger: Ledger, until: int) -> list[str]:
+        """What failed earlier has one more attempt, and is no longer waited for than that: the status tells of it."""
+        ledger.try_again(until, limit=_TRIED_AGAIN)
         give_up_at = time.monotonic() + _EVENTS_PATIENCE_S
-        while unsettled := ledger.unsettled(until):
+        while pending := ledger.pending(until):
             self._lease.check()
             tools = self._tools
             if not apply_batch(
                 self._connection, self._backfill.team_id, tools.source, self._mirrored, connect=tools.connect
             ):
                 if time.monotonic() > give_up_at:
-                    return [f"{unsettled} events could not be applied yet; they are tried again by themselves."]
+                    return [f"{pending} events could not be applied yet; they are tried again by themselves."]
                 time.sleep(0.5)
         return []
 

@@ -69,10 +69,14 @@ class Ledger:
         rows = self._run("postpone", ids=list(ids), error=error).fetchall()
         return [Ended(*row) for row in rows]
 
-    def unsettled(self, until: int) -> int:
-        """Events up to that second of Stripe's clock that are still to be applied."""
-        row = self._run("unsettled", until=until).fetchone()
+    def pending(self, until: int) -> int:
+        """Events up to that second of Stripe's clock that did not have their first attempt, or are having it."""
+        row = self._run("pending", until=until).fetchone()
         return row[0] if row else 0
+
+    def try_again(self, until: int, *, limit: int) -> int:
+        """Makes the newest failed events up to that second pending; returns how many."""
+        return self._run("try_again", until=until, limit=limit).rowcount
 
     def mentioned(self, ids: Sequence[str], *, since: int) -> set[str]:
         """Which of these objects have events of that second of Stripe's clock or later, recorded lately."""

@@ -50,10 +50,24 @@ SET state = 'failed',
 WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
 RETURNING type, extract(epoch FROM clock_timestamp() - received_at)::float8;
 
--- name: unsettled
+-- name: pending
+-- Also those that somebody applies right now, but not what failed and waits for its next attempt.
 SELECT count(*)
 FROM billstack.events
-WHERE team_id = %(team_id)s AND state IN ('pending', 'failed') AND created <= %(until)s;
+WHERE team_id = %(team_id)s AND state = 'pending' AND created <= %(until)s;
+
+-- name: try_again
+-- What failed is due now, whatever its backoff says; that goes on where it stood if it fails again.
+UPDATE billstack.events
+SET state = 'pending', next_attempt_at = clock_timestamp()
+WHERE team_id = %(team_id)s
+    AND id IN (
+        SELECT id
+        FROM billstack.events
+        WHERE team_id = %(team_id)s AND state = 'failed' AND created <= %(until)s
+        ORDER BY created DESC
+        LIMIT %(limit)s
+    );
 
 -- name: mentioned
 -- Which of these ids stand in events since then. Few events are so recent, and few ids are ever asked for.

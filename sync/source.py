@@ -74,6 +74,10 @@ class Source:
         self._caller = caller
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
 
+    def hasty(self) -> "Source":
+        """For what may fail now and be tried again later."""
+        return Source(self._caller.hasty(), page_size=self.page_size)
+
     def reserve(self, object_type: ObjectType) -> Reservation:
         """Takes a token for a list request: wait `wait_s`, then call `page(..., reserved=True)`."""
         return self._caller.reserve(object_type.list_endpoint)

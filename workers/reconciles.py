@@ -115,7 +115,7 @@ class _Events:
         until = self._source.account().now
         self._sweep()
         give_up_at = time.monotonic() + _CATCH_UP_S
-        while self._ledger.unsettled(until) and time.monotonic() < give_up_at:  # what failed comes again by itself
+        while self._ledger.pending(until) and time.monotonic() < give_up_at:  # what failed comes again by itself
             if not apply_batch(self._connection, self._connected.team_id, self._source, jobs.mirrored(self._connected)):
                 time.sleep(0.2)
         return until

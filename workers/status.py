@@ -9,6 +9,7 @@ from workers.progress import ShownType, read_progress
 from workers.times import iso
 
 _SYNC_STATUS = {"running": "syncing", "ready": "ready", "error": "error", None: "pending"}
+_MOST_COUNTED = 1000  # of failed events, by the statement `status`
 
 
 def read_status(context: Context, team_id: str) -> dict[str, Any]:
@@ -49,6 +50,12 @@ def _key_warnings(row: dict[str, Any]) -> list[str]:
 def _event_warnings(row: dict[str, Any]) -> list[str]:
     """What is wrong with how events come."""
     warnings = [row["sweep_error"]] if row["sweep_error"] else []
+    if count := row["failed_events"]:
+        told = "1 event" if count == 1 else f"{'at least ' * (count == _MOST_COUNTED)}{count} events"
+        warnings.append(
+            f"{told} could not be applied yet, and what they are about may be out of date; they are tried again by"
+            f" themselves. The oldest one: {row['failed_event_error']}"
+        )
     if row["delivered_version"] not in (None, API_VERSION):
         warnings.append(
             f"Stripe delivers events in API version {row['delivered_version']}, and each of them costs a request: pin"

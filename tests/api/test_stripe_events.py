@@ -66,6 +66,21 @@ def status_of(member) -> dict:
     return member.client.get(f"{member.stripe}/status").json
 
 
+def test_events_that_failed_are_told_with_the_oldest_ones_reason(connected, database):
+    ledger = Ledger(database, connected.team_id)
+    for reason in ("oldest", "newer"):
+        told = event(customer())
+        ledger.record(told["id"], told["type"], {"oldest": 1, "newer": 2}[reason], "{}", delivered=True)
+        ledger.postpone([told["id"]], f"{reason} reason")
+
+    (warning,) = status_of(connected)["warnings"]
+
+    assert warning.startswith("2 events could not be applied yet")
+    assert "oldest reason" in warning
+    database.execute("UPDATE billstack.events SET state = 'applied'")
+    assert status_of(connected)["warnings"] == []
+
+
 # Setting the webhook up -----------------------------------------------------------------------------------------------
 
 

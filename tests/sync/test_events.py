@@ -314,6 +314,21 @@ def test_an_event_that_postgres_refuses_fails_alone_and_its_reason_tells_nothing
     assert row(store, "cus_2")
 
 
+def test_a_key_that_may_not_read_a_type_is_not_tried_with_each_object_of_it(worker: Worker) -> None:
+    def forbid(request: Request) -> None:
+        if request.path.startswith("/v1/customers/"):
+            request.instead = error(403, message="rak_customer_read")
+
+    worker.stripe.at_begin = forbid
+    told = [event(customer(f"cus_{number}"), api_version=OLD_VERSION) for number in range(20)]
+    found = worker.stripe.account.objects("product")[0]
+
+    assert worker.take(*told, event(found, api_version=OLD_VERSION)) == {"failed": 20, "fetched": 1}
+
+    assert len(worker.requests()) == 2
+    assert {worker.ends()[each["id"]] for each in told} == {("failed", "rak_customer_read")}
+
+
 def test_events_of_a_worker_that_died_come_back(worker: Worker, store: MirrorStore) -> None:
     worker.record(event(customer()))
     worker.ledger.claim(10)  # and dies
@@ -381,9 +396,9 @@ def test_a_nul_in_an_event_can_be_recorded(worker: Worker) -> None:
     assert worker.ledger.claim(1)
 
 
-def test_unsettled_are_those_up_to_a_second(worker: Worker) -> None:
+def test_pending_are_those_up_to_a_second(worker: Worker) -> None:
     worker.record(event(customer(), created=NOW), event(customer(), created=NOW + 5))
 
-    assert worker.ledger.unsettled(NOW - 1) == 0
-    assert worker.ledger.unsettled(NOW) == 1
-    assert worker.ledger.unsettled(NOW + 5) == 2
+    assert worker.ledger.pending(NOW - 1) == 0
+    assert worker.ledger.pending(NOW) == 1
+    assert worker.ledger.pending(NOW + 5) == 2

@@ -1,12 +1,16 @@
 """The finish: what the windows could not see comes into the mirror, and only Stripe's own word makes a tombstone."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
 
 from sync.backfills import FINISH
+from sync.caller import HASTY_ATTEMPTS
+from sync.events import record_event
+from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES
-from tests.factories import encoded
+from tests.factories import Json, encoded, event
 from tests.sync.backfilling import Backfilling, Process
 from tests.sync.conftest import Team
 from tests.sync.mirrored import CUSTOMER, row, seen, windows
@@ -169,6 +173,62 @@ def test_a_key_that_may_not_read_events_is_a_warning_and_suspects_are_asked_all_
     assert len(warnings(run)) == 1
     assert "rak_event_read" in warnings(run)[0]
     assert row(run.mirror, dead).deleted_at  # type: ignore[union-attr]
+
+
+def fail_an_event(run: Backfilling, about: Json, message: str = "No.") -> str:
+    """It failed a few times, a day ago, and its next attempt is in an hour."""
+    ledger = Ledger(run.team.connection, run.team.id)
+    told = event(about, created=int(run.stripe.clock.now) - 86_400, api_version="2019-01-01")
+    record_event(ledger, encoded(told), delivered=True)
+    run.team.connection.execute(
+        "UPDATE billstack.events SET state = 'failed', attempts = 12, next_attempt_at = now() + interval '1 hour', error = %s"
+        " WHERE id = %s",
+        (message, told["id"]),
+    )
+    return str(told["id"])
+
+
+def state_of(run: Backfilling, event_id: str) -> tuple[str, int]:
+    found = run.team.connection.execute("SELECT state, attempts FROM billstack.events WHERE id = %s", (event_id,))
+    state, attempts = found.fetchone() or ("", 0)
+    return state, attempts
+
+
+def test_what_failed_earlier_is_settled_by_the_finish_and_does_not_hold_it_up(run: Backfilling) -> None:
+    """Of a type that this backfill does not read: only the event's own fetch brings what the mirror missed."""
+    run.run(run.start())
+    about = run.stripe.account.objects("charge")[0]
+    run.stripe.account.update("charge", about["id"], description="missed")
+    event_id = fail_an_event(run, about)
+    run.stripe.clock.advance(3600)
+    started = time.monotonic()
+
+    assert run.run(run.start("customer")) == "ready"
+
+    assert time.monotonic() - started < 30
+    assert state_of(run, event_id)[0] == "applied"
+    assert run.differences() == []
+    assert warnings(run) == []
+
+
+def test_what_fails_again_is_not_waited_for_and_stays_failed_with_its_backoff(run: Backfilling) -> None:
+    about = run.stripe.account.objects("charge")[0]
+    event_id = fail_an_event(run, about)
+
+    def refuse(request: Request) -> None:
+        if request.path.startswith("/v1/charges/"):
+            request.instead = error(500)
+
+    run.stripe.at_begin = refuse
+    started = time.monotonic()
+
+    assert run.run(run.start("customer")) == "ready"
+
+    assert time.monotonic() - started < 30
+    assert len(asked_for(run, "/v1/charges")) == HASTY_ATTEMPTS
+    assert state_of(run, event_id) == ("failed", 13)
+    due = run.team.connection.execute("SELECT next_attempt_at > now() + interval '50 minutes' FROM billstack.events")
+    assert due.fetchone() == (True,)
 
 
 # Prices -----------------------------------------------------------------------------------------------------------------

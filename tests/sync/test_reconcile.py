@@ -59,7 +59,7 @@ class Reconciling:
         ledger = self._record_events()
         while apply_batch(self.team.connection, self.team.id, self.source, mirrored_of(self.stripe)):
             pass
-        assert ledger.unsettled(second) == 0
+        assert ledger.pending(second) == 0
         return second
 
     def changed_since(self, ids: Sequence[str], second: int) -> set[str]:
