@@ -96,6 +96,7 @@ class ComparedAnswer(Body):
     missing = fields.Nested(DriftAnswer, required=True)
     stale = fields.Nested(DriftAnswer, required=True)
     notDeleted = fields.Nested(DriftAnswer, required=True)
+    notStored = fields.Nested(DriftAnswer, metadata={"description": "what could not be repaired"})
 
 
 class ReconcileAnswer(Body):

@@ -5,7 +5,7 @@ import email.utils
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ import structlog
 import tenacity
 
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
+from sync.json_text import mended
 from sync.sdk import Sdk, Sender
 
 # With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
@@ -146,7 +147,7 @@ class Caller:
             paid = False
             answer = self._send(method, endpoint, path, params)
             try:
-                return read(answer)
+                return _read(read, answer)
             except msgspec.DecodeError as exc:
                 raise StripeUnavailable(f"Stripe's answer to {path} was not the JSON it should be: {exc}") from exc
 
@@ -190,6 +191,13 @@ class Caller:
         error.reason = (exc.headers or {}).get("Stripe-Rate-Limited-Reason")
         self._limiter.slow_down(self.account_id, endpoint, error.reason, livemode=self.livemode)
         return error
+
+
+def _read(read: Callable[[Answer], T], answer: Answer) -> T:
+    try:
+        return read(answer)
+    except msgspec.DecodeError:
+        return read(replace(answer, body=mended(answer.body)))
 
 
 def _translated(exc: stripe.StripeError, elapsed_s: float) -> StripeUnavailable | StripeRejected:

@@ -17,6 +17,7 @@ import psycopg
 import structlog
 
 from sync.errors import StripeError, StripeRejected
+from sync.json_text import mended
 from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder
 from sync.refresh import refresh
@@ -137,7 +138,11 @@ def apply_batch(
 
 def read_delivered(team_id: str, body: bytes) -> Delivered:
     """Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError for what is no event."""
-    head = msgspec.json.decode(body, type=_LedgerHead)
+    try:
+        head = msgspec.json.decode(body, type=_LedgerHead)
+    except msgspec.DecodeError:
+        body = mended(body)
+        head = msgspec.json.decode(body, type=_LedgerHead)
     return Delivered(team_id, head.id, head.type, head.second, body.decode())
 
 

@@ -24,7 +24,7 @@ from sync.refresh import refresh
 from sync.schema import schema_name
 from sync.source import Page, Source
 from sync.sql import Queries
-from sync.store import REFUSALS, MirrorStore
+from sync.store import REFUSALS, MirrorStore, reason_of
 
 _QUERIES = Queries(Path(__file__).with_name("reconcile.sql"))
 
@@ -35,6 +35,7 @@ IDS_SHOWN = 20
 # What a crash would leave repaired and untold.
 _SETTLED_AT_A_TIME = 50
 
+_Drift = tuple[str, str, str | None]  # type, kind, and why it could not be repaired
 Ended = Literal["done", "yielded", "canceled"]
 
 log = structlog.get_logger()
@@ -141,14 +142,14 @@ class ReconcileRun:
             some = dict(list(work.suspects.items())[:_SETTLED_AT_A_TIME])
             drifted = {id: drift for id, suspicion in some.items() if (drift := self._ask(object_type, id, suspicion))}
             under_way = self._tools.changed_since(list(drifted), caught_up) if drifted else set()
-            for object_id, (type_name, kind) in drifted.items():
+            for object_id, drift in drifted.items():
                 if object_id not in under_way:
-                    self._note(type_name, kind, object_id)
+                    self._note(object_id, *drift)
             work.suspects = {id: suspicion for id, suspicion in work.suspects.items() if id not in some}
             self._store.save(work)
 
-    def _ask(self, object_type: ObjectType, object_id: str, suspicion: Suspicion) -> tuple[str, str] | None:
-        """Repairs one object, and says of which type it is and how it had drifted; None: it had not."""
+    def _ask(self, object_type: ObjectType, object_id: str, suspicion: Suspicion) -> _Drift | None:
+        """Repairs one object, and says how it had drifted; None: it had not."""
         about = _PRICE if suspicion == "named" else object_type
         compare = Comparison(self._connection, self._work.team_id, about)
         if suspicion == "unlisted" and not compare.is_live(object_id):
@@ -157,21 +158,25 @@ class ReconcileRun:
         mirror = MirrorStore(self._connection, self._work.team_id)
         try:
             outcome = refresh(mirror, self._tools.source, about, object_id)
-        except REFUSALS:
-            return None  # in the table of rejects since the backfill that met it
+        except REFUSALS as exc:
+            mirror.reject(about, object_id, reason_of(exc))
+            return about.name, "notStored", reason_of(exc)
         kind = _KIND_OF.get((suspicion, outcome))
-        return (about.name, kind) if kind else None
+        return (about.name, kind, None) if kind else None
 
-    def _note(self, type_name: str, kind: str, object_id: str) -> None:
+    def _note(self, object_id: str, type_name: str, kind: str, reason: str | None) -> None:
         log.warning("object.had_drifted", type=type_name, id=object_id, kind=kind)
-        found = self._work.found[type_name][kind]
+        found = self._work.found[type_name].setdefault(kind, {"count": 0, "ids": []})
         found["count"] += 1
+        if reason:
+            found["reason"] = reason
         if len(found["ids"]) < IDS_SHOWN:
             found["ids"].append(object_id)
 
 
 _PRICE = OBJECT_TYPES["price"]
-_KINDS = ("missing", "stale", "notDeleted")
+# What could not be stored could not be repaired either.
+_KINDS = ("missing", "stale", "notDeleted", "notStored")
 # What a suspicion turned out to be. What is not here was right by the time it was asked for.
 _KIND_OF: dict[tuple[Suspicion, str], str] = {
     ("missing", "written"): "missing",
@@ -199,17 +204,17 @@ class Comparison:
         try:
             return self._differing(page.answer.body, completed)
         except REFUSALS:
-            # One object that Postgres cannot store keeps it from reading the page; a backfill has told of it.
+            # One object that Postgres cannot store keeps it from reading the page.
             found: dict[str, Suspicion] = {}
             for head, raw in zip(page.heads, page.raw_objects(), strict=True):
-                found |= self._differing_one(completed.get(head.id, raw))
+                found |= self._differing_one(head.id, completed.get(head.id, raw))
             return found
 
-    def _differing_one(self, raw: bytes) -> dict[str, Suspicion]:
+    def _differing_one(self, object_id: str, raw: bytes) -> dict[str, Suspicion]:
         try:
             return self._differing(b'{"data":[' + raw + b"]}", {})
         except REFUSALS:
-            return {}
+            return {object_id: "stale"}  # the mirror has it otherwise, or not at all
 
     def _differing(self, page: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
         whole = b"[" + b",".join(filter(None, completed.values())) + b"]"

@@ -218,4 +218,6 @@ def _as_it_is(raw: bytes) -> bytes:
 
 def reason_of(exc: psycopg.Error) -> str:
     """Postgres' first line and its detail; never its context or the statement, which hold the object."""
+    if isinstance(exc, errors.UntranslatableCharacter):
+        return "a text in it holds a NUL or half of a Unicode surrogate pair, which Postgres does not store"
     return " ".join(filter(None, (exc.diag.message_primary or type(exc).__name__, exc.diag.message_detail)))[:500]

@@ -30,7 +30,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "livemode": row["livemode"],
         "lastSyncedAt": iso(row["last_synced_at"]),
         "lastEventAt": iso(row["last_event_at"]),
-        "warnings": [*_key_warnings(row), *(row["warnings"] or []), *_event_warnings(row)],
+        "warnings": [*_key_warnings(row), *(row["warnings"] or []), *_event_warnings(row), *_not_stored(row)],
         "result": {
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
@@ -62,6 +62,16 @@ def _event_warnings(row: dict[str, Any]) -> list[str]:
             f" the webhook endpoint to {API_VERSION}, or let BillStack set it up."
         )
     return warnings
+
+
+def _not_stored(row: dict[str, Any]) -> list[str]:
+    """What the last comparison met and could not repair."""
+    return [
+        f"{met['count']} {name} object{'s' if met['count'] > 1 else ''} could not be stored when the mirror was last"
+        f" compared with Stripe, {met['ids'][-1]} for one: {met['reason']}"
+        for name, found in (row["reconcile_found"] or {}).items()
+        if (met := found.get("notStored")) and met["count"]
+    ]
 
 
 def _never_connected() -> dict[str, Any]:

@@ -81,6 +81,19 @@ def test_events_that_failed_are_told_with_the_oldest_ones_reason(connected, data
     assert status_of(connected)["warnings"] == []
 
 
+def test_what_a_comparison_could_not_store_is_told(connected, database):
+    found = {"customer": {"notStored": {"count": 1, "ids": ["cus_bad"], "reason": "a NUL"}}, "charge": {}}
+    database.execute(
+        "INSERT INTO billstack.reconciles (id, team_id, state, found) VALUES ('rc_1', %s, 'done', %s)",
+        (connected.team_id, json.dumps(found)),
+    )
+
+    (warning,) = status_of(connected)["warnings"]
+
+    assert "1 customer object could not be stored" in warning
+    assert "cus_bad for one: a NUL" in warning
+
+
 # Setting the webhook up -----------------------------------------------------------------------------------------------
 
 
