@@ -4,6 +4,7 @@ import os
 import sys
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import (
     access,
@@ -64,6 +65,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or read_settings()
     configure_logging(settings.log_level)
     app = Flask("api")
+    if settings.trusted_proxies:
+        # Of X-Forwarded-For only the part that our own proxies wrote; whatever a client puts before it stays unread.
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
+        )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
     app.extensions[EXTENSION] = open_context(settings, pool_size=CONNECTIONS)

@@ -11,6 +11,7 @@ from sync.errors import ConfigError
 _SECRET_KEY_BYTES = 32
 # Stripe allows 25 requests a second of one endpoint; the rest is the merchant's.
 _ENDPOINT_RPS = 20.0
+_MOST_PROXIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Settings:
     stripe_endpoint_rps: float
     log_level: str
     port: int
+    trusted_proxies: int  # how many of ours a request passes before the web
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -41,6 +43,7 @@ class Settings:
             stripe_endpoint_rps=reader.rate("STRIPE_ENDPOINT_RPS") or _ENDPOINT_RPS,
             log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
             port=reader.port("PORT", 8000),
+            trusted_proxies=reader.count("BILLSTACK_TRUSTED_PROXIES", most=_MOST_PROXIES),
         )
         if reader.problems:
             raise ConfigError("; ".join(reader.problems))
@@ -92,6 +95,14 @@ class _Reader:
         if not text.isdecimal() or not 0 < int(text) < 65_536:
             self._complain(name, "a port from 1 to 65535")
             return default
+        return int(text)
+
+    def count(self, name: str, *, most: int) -> int:
+        """None are the default."""
+        text = self._env.get(name) or "0"
+        if not text.isdecimal() or int(text) > most:
+            self._complain(name, f"a number from 0 to {most}")
+            return 0
         return int(text)
 
     def _complain(self, name: str, expected: str) -> None:
