@@ -99,8 +99,10 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     delivered_version text,          -- API version of the event that was delivered last
     swept_until bigint,              -- /v1/events is read up to here, on Stripe's clock
     sweep_due_at timestamptz NOT NULL DEFAULT now(),
-    sweep_error text
+    sweep_error text,
+    unread_until bigint              -- events before it were forgotten by Stripe before we could read them
 );
+ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS unread_until bigint;
 
 -- Project customers: people in a project, each linked to a Stripe customer. They go with the connection, when a team
 -- gives its mirror up (purge). What Stripe says of a person is read from the mirror; the rest is for while it has no row.

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from sync.object_types import OBJECT_TYPES
 from sync.schema import schema_name
 from sync.secrets import SecretBox
 from sync.sql import Queries
@@ -82,6 +83,10 @@ class Connections:
         """There is more to read than one turn could."""
         self._run("sweep_again", team_id=team_id)
 
+    def set_unread(self, team_id: str, until: int) -> None:
+        """Stripe forgot events before that second unread; the status says so until all was compared or read again."""
+        self._run("set_unread", team_id=team_id, until=until)
+
     def set_sweep_error(self, team_id: str, error: str) -> None:
         """Why events cannot be read; the status shows it until they can."""
         self._run("set_sweep_error", team_id=team_id, error=error)
@@ -126,7 +131,7 @@ class Connections:
 
     def status(self, team_id: str) -> dict[str, Any] | None:
         """The columns of the statement `status` by name; None for a team that was never connected."""
-        return self._row("status", team_id=team_id, schema=schema_name(team_id))
+        return self._row("status", team_id=team_id, schema=schema_name(team_id), all_types=list(OBJECT_TYPES))
 
     def _row(self, name: str, **params: Any) -> dict[str, Any] | None:
         with self._connection.cursor(row_factory=dict_row) as cursor:

@@ -47,6 +47,11 @@ UPDATE billstack.connections
 SET sweep_due_at = now()
 WHERE team_id = %(team_id)s;
 
+-- name: set_unread
+UPDATE billstack.connections
+SET unread_until = %(until)s
+WHERE team_id = %(team_id)s;
+
 -- name: set_sweep_error
 UPDATE billstack.connections
 SET sweep_error = %(error)s
@@ -131,6 +136,23 @@ SELECT
     connections.last_event_at,
     connections.delivered_version,
     connections.sweep_error,
+    connections.unread_until IS NOT NULL
+        AND NOT EXISTS (
+            SELECT
+            FROM billstack.backfills
+            WHERE backfills.team_id = connections.team_id
+                AND state = 'ready'
+                AND objects @> %(all_types)s
+                AND backfills.created_after IS NULL
+                AND backfills.requested_at > to_timestamp(unread_until)
+        )
+        AND NOT EXISTS (
+            SELECT
+            FROM billstack.reconciles
+            WHERE reconciles.team_id = connections.team_id
+                AND state = 'done'
+                AND reconciles.requested_at > to_timestamp(unread_until)
+        ) AS events_unread,
     failed.events AS failed_events,
     failed.error AS failed_event_error,
     to_regnamespace(%(schema)s) IS NOT NULL AS schema_exists,

@@ -36,15 +36,17 @@ class Swept:
 def sweep(ledger: Ledger, connections: Connections, source: Source, *, is_over: Callable[[], bool]) -> Swept:
     """Records the events since the last sweep; stops after a slice once `is_over`. Raises StripeError.
 
-    A key that may not read events is remembered for the status.
+    A key that may not read events is remembered for the status, and so are events that Stripe had forgotten by now.
     """
     team_id, new = ledger.team_id, 0
     swept_until = connections.swept_until(team_id)
     if swept_until is None:
         return Swept(0, complete=True)
-    now = source.account().now
-    start = max(swept_until - OVERLAP_S, now - REACH_S)
     try:
+        now = source.account().now
+        if swept_until < now - REACH_S:
+            connections.set_unread(team_id, now - REACH_S)
+        start = max(swept_until - OVERLAP_S, now - REACH_S)
         while start < now:
             end = min(start + SLICE_S, now)
             new += record_between(ledger, source, gte=start, lte=end + LEAD_S)

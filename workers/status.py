@@ -50,6 +50,11 @@ def _key_warnings(row: dict[str, Any]) -> list[str]:
 def _event_warnings(row: dict[str, Any]) -> list[str]:
     """What is wrong with how events come."""
     warnings = [row["sweep_error"]] if row["sweep_error"] else []
+    if row["events_unread"]:
+        warnings.append(
+            "Stripe keeps events for 30 days, and none were read for longer: what changed before may be out of date until"
+            " all is compared with Stripe, which happens by itself within a day; a full backfill does it at once."
+        )
     if count := row["failed_events"]:
         told = "1 event" if count == 1 else f"{'at least ' * (count == _MOST_COUNTED)}{count} events"
         warnings.append(

@@ -94,6 +94,30 @@ def test_what_a_comparison_could_not_store_is_told(connected, database):
     assert "cus_bad for one: a NUL" in warning
 
 
+@pytest.mark.parametrize(
+    "healed_by",
+    [
+        "INSERT INTO billstack.reconciles (id, team_id, state) VALUES ('rc_1', %s, 'done')",
+        "INSERT INTO billstack.backfills (id, team_id, state, objects)"
+        " VALUES ('bf_1', %s, 'ready', '{customer,product,price,subscription,invoice,charge}')",
+    ],
+)
+def test_events_that_stripe_forgot_unread_are_told_until_all_was_looked_at(connected, database, healed_by):
+    database.execute("UPDATE billstack.connections SET unread_until = extract(epoch FROM now())::bigint - 86400")
+    database.execute(
+        "INSERT INTO billstack.backfills (id, team_id, state, objects, requested_at) VALUES"
+        " ('bf_part', %(team)s, 'ready', '{customer}', now()),"
+        " ('bf_before', %(team)s, 'ready', '{customer,product,price,subscription,invoice,charge}', now() - interval '9 days')",
+        {"team": connected.team_id},
+    )
+
+    (warning,) = status_of(connected)["warnings"]
+
+    assert "30 days" in warning
+    database.execute(healed_by, (connected.team_id,))
+    assert status_of(connected)["warnings"] == []
+
+
 # Setting the webhook up -----------------------------------------------------------------------------------------------
 
 

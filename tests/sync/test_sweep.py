@@ -22,7 +22,9 @@ def stripe() -> SimulatedStripe:
 
 @pytest.fixture
 def connections(team: Team) -> Connections:
-    team.connection.execute("UPDATE billstack.connections SET swept_until = NULL, sweep_error = NULL")
+    team.connection.execute(
+        "UPDATE billstack.connections SET swept_until = NULL, sweep_error = NULL, unread_until = NULL"
+    )
     return Connections(team.connection, SecretBox((b"k" * 32,)))
 
 
@@ -134,6 +136,17 @@ def test_a_sweep_after_a_long_outage_reaches_30_days_back(run, stripe, team, con
     assert len(ids(team)) == 1
 
 
+@pytest.mark.parametrize(("days", "unread"), [(29, None), (60, NOW + 30 * DAY + 3600)])
+@pytest.mark.usefixtures("backfilled")
+def test_what_stripe_forgot_unread_is_remembered(run, stripe, team, connections, days, unread):
+    stripe.clock.advance(days * DAY)
+
+    run()
+
+    found = team.connection.execute("SELECT unread_until FROM billstack.connections WHERE team_id = %s", (team.id,))
+    assert found.fetchone() == (unread,)
+
+
 @pytest.mark.usefixtures("backfilled")
 def test_a_sweep_whose_turn_is_over_stops_after_a_slice_and_goes_on_later(run, stripe, team, connections):
     for _ in range(4):
@@ -149,10 +162,11 @@ def test_a_sweep_whose_turn_is_over_stops_after_a_slice_and_goes_on_later(run, s
     assert ids(team) == happened(stripe)
 
 
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/account"])
 @pytest.mark.usefixtures("backfilled")
-def test_a_key_that_may_not_read_events_is_remembered_until_it_may(run, stripe, team, connections):
+def test_a_key_that_may_not_read_events_is_remembered_until_it_may(run, stripe, team, connections, path):
     def refuse(request):
-        if request.path == "/v1/events":
+        if request.path == path:
             request.instead = error(403, message="The key lacks rak_event_read.")
 
     stripe.at_begin = refuse
