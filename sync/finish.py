@@ -32,6 +32,7 @@ _EVENTS_PATIENCE_S = 90
 _TRIED_AGAIN = 1000
 _SUSPECTS_AT_A_TIME = 500
 _FETCHERS = 8
+_FORBIDDEN = 403
 
 log = structlog.get_logger()
 
@@ -103,6 +104,8 @@ class Finish:
                 self._lease.check()
                 record_events(ledger, page)
         except StripeRejected as exc:
+            if exc.status != _FORBIDDEN:
+                raise
             log.warning("events.not_readable", reason=exc.message)
             return [f"Changes made during the backfill may be missing, for the key may not read events: {exc.message}"]
         return self._apply_events(ledger, until)

@@ -175,6 +175,16 @@ def test_a_key_that_may_not_read_events_is_a_warning_and_suspects_are_asked_all_
     assert row(run.mirror, dead).deleted_at  # type: ignore[union-attr]
 
 
+def test_a_key_that_is_revoked_before_the_events_ends_the_backfill_with_an_error(run: Backfilling) -> None:
+    def revoke(request: Request) -> None:
+        if request.path == "/v1/events":
+            request.instead = error(401, message="Expired API Key provided.")
+
+    run.stripe.at_begin = revoke
+
+    assert run.run(run.start("customer")) == "error"
+
+
 def fail_an_event(run: Backfilling, about: Json, message: str = "No.") -> str:
     """It failed a few times, a day ago, and its next attempt is in an hour."""
     ledger = Ledger(run.team.connection, run.team.id)
