@@ -201,7 +201,7 @@ class _Batch:
     def _route(self, event: LedgerEvent) -> Route:
         try:
             return route(event, self._mirrored)
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, RecursionError) as exc:  # how deep is too deep depends on who called
             return Route("skip", reason=f"the event could not be read: {exc}")
 
     # What needs no fetch: in one transaction -----------------------------------------------------------------------
@@ -317,7 +317,7 @@ class _Batch:
 def _api_version(event: LedgerEvent) -> str | None:
     try:
         return msgspec.json.decode(event.body, type=_Event).api_version
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -218,16 +218,25 @@ END
 FROM verdict;
 
 -- name: apply_deletion
--- Stripe never brings back what it deleted: a tombstone, also where no row was, unless the row was read after the event.
-INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until, deleted_at)
-VALUES (%(id)s, %(raw)s, %(created)s, %(created)s, to_timestamp(%(created)s))
-ON CONFLICT (id) DO UPDATE
-SET as_of = excluded.as_of,
-    as_of_until = greatest(mirror.as_of_until, excluded.as_of_until),
-    deleted_at = coalesce(mirror.deleted_at, excluded.deleted_at),
-    synced_at = now()
-WHERE mirror.as_of <= excluded.as_of
-RETURNING 1;
+-- A tombstone, also where no row was, unless the row was read after the event. Says what became of it, as apply_event does:
+-- where an id may be used again, a row that was alive in that very second may be its next life, and only Stripe can say.
+WITH written AS (
+    INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until, deleted_at)
+    VALUES (%(id)s, %(raw)s, %(created)s, %(created)s, to_timestamp(%(created)s))
+    ON CONFLICT (id) DO UPDATE
+    SET as_of = excluded.as_of,
+        as_of_until = greatest(mirror.as_of_until, excluded.as_of_until),
+        deleted_at = coalesce(mirror.deleted_at, excluded.deleted_at),
+        synced_at = now()
+    WHERE mirror.as_of <= excluded.as_of
+        AND (mirror.as_of_until < excluded.as_of OR mirror.deleted_at IS NOT NULL OR NOT %(reuses_ids)s)
+    RETURNING 1
+)
+SELECT CASE
+    WHEN EXISTS (SELECT FROM written) THEN 'applied'
+    WHEN EXISTS (SELECT FROM {team}.{table} WHERE id = %(id)s AND as_of > %(created)s) THEN 'older'
+    ELSE 'doubtful'
+END;
 
 -- name: suspects
 -- Live rows of the covered range that the lists of this backfill did not meet: deleted at Stripe, or left out by its lists.

@@ -58,7 +58,8 @@ class NestedList:
 class ObjectType:
     """`variants` are the list filters that together give every object (stripe-facts: what lists leave out).
 
-    `events` are the types of all events that carry such an object with an id.
+    `events` are the types of all events that carry such an object with an id. `reuses_ids`: people choose them, and may
+    choose a deleted one's again.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ObjectType:
     events: tuple[str, ...]
     variants: tuple[Mapping[str, str], ...] = ({},)
     nested: tuple[NestedList, ...] = ()
+    reuses_ids: bool = False
 
     @property
     def list_endpoint(self) -> str:
@@ -97,6 +99,7 @@ _TYPES = (
         path="/v1/products",
         ordinal=2,
         events=_events("product", "created", "deleted", "updated"),
+        reuses_ids=True,
     ),
     # The documentation says that a list without `active` may leave inactive prices out.
     ObjectType(

@@ -164,9 +164,21 @@ class MirrorStore:
         return verdict
 
     def apply_deletion(self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int) -> EventVerdict:
-        """Tombstones are for good: "older" only if the row was read alive after the event."""
-        row = self._run(object_type, "apply_deletion", id=object_id, raw=_json(raw), created=created).fetchone()
-        return "applied" if row else "older"
+        """Tombstones are for good: "older" only if the row was read alive after the event.
+
+        "doubtful" where an id may be used again, and the row was alive in that second.
+        """
+        row = self._run(
+            object_type,
+            "apply_deletion",
+            id=object_id,
+            raw=_json(raw),
+            created=created,
+            reuses_ids=object_type.reuses_ids,
+        ).fetchone()
+        assert row is not None
+        verdict: EventVerdict = row[0]
+        return verdict
 
     def suspects(self, object_type: ObjectType, *, gte: int, lt: int, after: str, limit: int) -> list[str]:
         """Ids of live rows in that range of `created` that this backfill's lists did not meet, in id order."""

@@ -1,5 +1,6 @@
 """Every event goes the way that its object says, and a batch settles each of them: applied, fetched, skipped, refused or kept."""
 
+import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -312,6 +313,35 @@ def test_an_event_that_postgres_refuses_fails_alone_and_its_reason_tells_nothing
     assert state == "failed"
     assert "JSON data" not in str(reason)
     assert row(store, "cus_2")
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_deletion_in_the_second_of_another_change_is_settled_by_stripe(
+    worker: Worker, store: MirrorStore, lives: bool
+) -> None:
+    """A product of that id was deleted and made anew within one second, and the deletion comes last; or was only changed."""
+    about = worker.stripe.account.create("product", name="again")
+    worker.take(event(about, created=NOW))
+    if not lives:
+        worker.stripe.account.delete("product", about["id"])
+
+    assert worker.take(event({**about, "name": "before"}, type="product.deleted", created=NOW)) == {"fetched": 1}
+
+    found = row(store, about["id"], OBJECT_TYPES["product"])
+    assert found
+    assert (found.deleted_at is None) == lives
+
+
+def test_an_event_that_is_nested_too_deep_to_read_does_not_stop_the_others(worker: Worker) -> None:
+    deep = encoded(event(customer("cus_deep"))).replace(b'"metadata":{}', b'"metadata":' + b"[" * 700 + b"]" * 700)
+    assert b"[[" in deep
+    record_event(worker.ledger, deep, delivered=True)
+    worker.record(event(customer("cus_good")))
+
+    def deeper(levels: int) -> dict[str, int]:
+        return deeper(levels - 1) if levels else worker.apply()
+
+    assert deeper(sys.getrecursionlimit() - 400) == {"applied": 1, "skipped": 1}
 
 
 def test_a_key_that_may_not_read_a_type_is_not_tried_with_each_object_of_it(worker: Worker) -> None:
