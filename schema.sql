@@ -3,12 +3,15 @@
 --
 --   Part 1  schema billstack       people, connections, backfills, the event ledger: once
 --   Part 2  schema {team}          the mirror of one Stripe account: once per team, `{team}` is stripe_ + the team's id
+--   Part 3  role {reader}          what a team's database role may read: once per team that asked for one
 --
 -- A change of meaning raises SCHEMA_VERSION in sync/schema.py; a program never touches a database newer than itself.
 
 -- part: control --------------------------------------------------------------------------------------------------
 
 CREATE SCHEMA IF NOT EXISTS billstack;
+-- Every database role has what PUBLIC has, those of the teams too (part 3).
+REVOKE ALL ON SCHEMA billstack FROM PUBLIC;
 
 CREATE TABLE IF NOT EXISTS billstack.schema_version (
     one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
@@ -103,6 +106,14 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     unread_until bigint              -- events before it were forgotten by Stripe before we could read them
 );
 ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS unread_until bigint;
+
+-- Teams that read their mirror by a database role of their own (sync/database_access.py), made on demand. It goes with the
+-- mirror, when a team gives that up (purge). The password is Postgres' alone.
+CREATE TABLE IF NOT EXISTS billstack.database_access (
+    team_id text PRIMARY KEY REFERENCES billstack.connections ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    password_set_at timestamptz NOT NULL DEFAULT now()
+);
 
 -- Project customers: people in a project, each linked to a Stripe customer. They go with the connection, when a team
 -- gives its mirror up (purge). What Stripe says of a person is read from the mirror; the rest is for while it has no row.
@@ -282,6 +293,7 @@ RETURN CASE WHEN jsonb_typeof(v) = 'object' THEN v END;
 -- part: team -------------------------------------------------------------------------------------------------------
 
 CREATE SCHEMA IF NOT EXISTS {team};
+REVOKE ALL ON SCHEMA {team} FROM PUBLIC;
 
 -- raw         the object as Stripe sent it
 -- as_of, as_of_until   between these two moments, on Stripe's clock in whole seconds, raw was true (sync/store.py)
@@ -489,3 +501,10 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- part: reader -----------------------------------------------------------------------------------------------------
+
+-- The six tables that a person may want to read. How we fill them (seen, checked, rejects...) is our own affair.
+GRANT USAGE ON SCHEMA {team} TO {reader};
+GRANT SELECT ON {team}.customers, {team}.products, {team}.prices, {team}.subscriptions, {team}.invoices, {team}.charges
+TO {reader};

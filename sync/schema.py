@@ -13,6 +13,7 @@ SCHEMA_VERSION = 1
 _SCHEMA_SQL = Path(__file__).parent.parent / "schema.sql"
 # Any fixed number of our own: everyone who upgrades this database takes this lock first.
 _UPGRADE_LOCK = 0x62696C6C  # "bill"
+_LONGEST_NAME = 63  # bytes; Postgres cuts the rest without a word
 
 
 def schema_name(team_id: str) -> str:
@@ -20,14 +21,25 @@ def schema_name(team_id: str) -> str:
     return f"stripe_{team_id}"
 
 
+def reader_name(team_id: str) -> str:
+    """The Postgres role that reads one team's mirror: `team_k3v9…` -> `stripe_team_k3v9…_reader`.
+
+    Raises ValueError for an id that is too long: Postgres would cut the name, and two teams might share a role.
+    """
+    name = f"{schema_name(team_id)}_reader"
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError("this team's id is too long for the name of a Postgres role")
+    return name
+
+
 def upgrade(connection: psycopg.Connection) -> None:
     """Brings the control schema and every team's schema to this program's version, in one transaction.
 
     Safe at every deploy and from several hosts at once. Raises SchemaError for a database of a newer version.
     """
-    control, _ = _parts()
+    control, _, _ = _parts()
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_UPGRADE_LOCK,))
+        lock(connection)
         _refuse_newer(_version(connection))
         connection.execute(control)
         connection.execute(
@@ -44,11 +56,27 @@ def upgrade(connection: psycopg.Connection) -> None:
 
 
 def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
-    """Creates what is missing of one team's schema, inside the caller's transaction."""
-    _, team = _parts()
+    """Creates what is missing of one team's schema, inside the caller's transaction.
+
+    A role that the team reads it with may read new tables too.
+    """
+    _, team, _ = _parts()
     name = schema_name(team_id)
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_UPGRADE_LOCK,))
+    lock(connection)
     connection.execute(sql.SQL(team).format(team=sql.Identifier(name), team_name=sql.Literal(name)))
+    if _has_reader(connection, team_id):
+        grant_reader(connection, team_id)
+
+
+def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
+    connection.execute(reader_grants(team_id))
+
+
+def reader_grants(team_id: str) -> sql.Composed:
+    """What the team's role may read, as statements."""
+    _, _, reader = _parts()
+    names = {"team": sql.Identifier(schema_name(team_id)), "reader": sql.Identifier(reader_name(team_id))}
+    return sql.SQL(reader).format(**names)
 
 
 def drop_team_schema(connection: psycopg.Connection, team_id: str) -> None:
@@ -62,6 +90,23 @@ def check_version(connection: psycopg.Connection) -> None:
     _refuse_newer(version)
     if version != SCHEMA_VERSION:
         raise SchemaError("the database is not set up for this version: run `flask --app api init-db`")
+
+
+def lock(connection: psycopg.Connection) -> None:
+    """Until the transaction ends, nobody else changes schemas and roles: Postgres fails some of that when done at once."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_UPGRADE_LOCK,))
+
+
+def _has_reader(connection: psycopg.Connection, team_id: str) -> bool:
+    row = connection.execute(
+        """
+        SELECT 1
+        FROM billstack.database_access, pg_roles
+        WHERE team_id = %s AND rolname = %s
+        """,
+        (team_id, reader_name(team_id)),
+    ).fetchone()
+    return row is not None
 
 
 def _refuse_newer(version: int | None) -> None:
@@ -83,8 +128,8 @@ def _exists(connection: psycopg.Connection, schema: str) -> bool:
     return connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone() is not None
 
 
-def _parts() -> tuple[LiteralString, LiteralString]:
-    """The control part and the team template of schema.sql."""
-    _, control, team = re.split(r"^-- part: .*$", _SCHEMA_SQL.read_text(), flags=re.MULTILINE)
+def _parts() -> tuple[LiteralString, ...]:
+    """The control part of schema.sql, and the templates of a team's schema and of its reader's rights."""
+    _, *parts = re.split(r"^-- part: .*$", _SCHEMA_SQL.read_text(), flags=re.MULTILINE)
     # LiteralString: our own file, never a caller's text.
-    return cast(LiteralString, control), cast(LiteralString, team)
+    return tuple(cast(LiteralString, part) for part in parts)

@@ -2,15 +2,21 @@
 
 import re
 
+import psycopg
+import structlog
+
 from sync.backfills import BackfillStore
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connection, Connections
+from sync.database_access import DatabaseAccess
 from sync.errors import BadRequest, Conflict, StripeRejected
 from sync.schema import create_team_schema, drop_team_schema
 from sync.source import Account
 from workers.context import Context
 from workers.stripe_account import source_of_key
 from workers.webhook_setup import take_down_webhook
+
+log = structlog.get_logger()
 
 _SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
 
@@ -56,11 +62,13 @@ def connect(
 def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
     """Forgets the keys, takes our webhook endpoint down and stops a running backfill.
 
-    The mirrored data stays, unless `purge` drops it too.
+    The mirrored data stays, unless `purge` drops it too, with the role that reads it.
     """
     with context.pool.connection() as connection:
         BackfillStore(connection).cancel(team_id)
         connected = Connections(connection, context.box).get(team_id)
+        if purge:
+            _remove_reader(connection, team_id)
     if connected:
         take_down_webhook(context, connected)
     with context.pool.connection() as connection, connection.transaction():
@@ -70,6 +78,15 @@ def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
         if purge:
             drop_team_schema(connection, team_id)
             connections.delete(team_id)
+
+
+def _remove_reader(connection: psycopg.Connection, team_id: str) -> None:
+    """First, for the mirror could not be dropped under a reader at work."""
+    try:
+        DatabaseAccess(connection, team_id).remove()
+    except Conflict as exc:
+        # Made by an administrator, and so not ours to drop. What it may read goes with the mirror.
+        log.warning("database_access.left", team=team_id, reason=exc.message)
 
 
 def _account_of(context: Context, secret_key: str, livemode: bool) -> Account:

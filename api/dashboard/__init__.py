@@ -2,12 +2,13 @@
 
 from flask import Blueprint, Flask
 
-from api.dashboard import doors, explore, formats, operations, problems, stripe_page, team_pages
+from api.dashboard import doors, explore, formats, operations, problems, psql_page, stripe_page, team_pages
 
 PAGES = (
     doors.blueprint,
     stripe_page.blueprint,
     explore.blueprint,
+    psql_page.blueprint,
     team_pages.projects,
     team_pages.keys,
     team_pages.members,

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from api.access import OF_KEYS, OF_PROJECTS, Access, access_of, scope_of
 from api.key_store import KeyStore, Scope
 from api.project_store import ProjectStore
+from sync.database_access import DatabaseAccess
 from tests.api.mirror_filling import connect_team
 
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
@@ -42,6 +43,7 @@ def team(owner, database):
     connect_team(database, owner.team_id)
     store = ProjectStore(database, owner.team_id)
     yield owner, store.create_project("This").id, store.create_project("Other").id
+    DatabaseAccess(database, owner.team_id).remove()
     database.execute(f'DROP SCHEMA "stripe_{owner.team_id}" CASCADE')
 
 

@@ -16,6 +16,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 OF_TEAM = (
     "stripe",
     *(f"explore/{kind}" for kind in TABLES),
+    "psql",
     "projects",
     "api-keys",
     "members",

@@ -26,11 +26,18 @@ OF_TEAM = (
     "explore/subscriptions?status=canceled",
     "explore/invoices?find=nobody",
     "explore/charges",
+    "psql",
     "projects",
     "api-keys",
     "members",
 )
-DIALOGS = (("stripe", "Sync data"), ("stripe", "Disconnect…"), ("api-keys", "New key"), ("members", "Add member"))
+DIALOGS = (
+    ("stripe", "Sync data"),
+    ("stripe", "Disconnect…"),
+    ("psql", "Create role"),
+    ("api-keys", "New key"),
+    ("members", "Add member"),
+)
 
 
 @pytest.fixture(scope="module")

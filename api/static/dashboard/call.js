@@ -1,10 +1,10 @@
 // Calls the JSON API. Everything that goes wrong becomes a Problem with a sentence for a person.
 
 export class Problem extends Error {
-  constructor(sentence, { status = 0, fields = {} } = {}) {
+  constructor(sentence, { status = 0, details = {} } = {}) {
     super(sentence);
     this.status = status;
-    this.fields = fields;
+    this.details = details;
   }
 }
 
@@ -43,7 +43,7 @@ function problemOf(status, answer, retryAfter) {
   if (status === 429 && retryAfter) {
     sentence += ` Try again in ${retryAfter} s.`;
   }
-  return new Problem(sentence, { status, fields: details.fields });
+  return new Problem(sentence, { status, details });
 }
 
 export function asSentence(text) {

@@ -90,10 +90,24 @@ function reveal(form, name, answer) {
   const shown = document.getElementById(form.dataset.revealIn);
   const field = shown.querySelector("input");
   field.value = answer[name];
+  for (const place of shown.querySelectorAll("[data-from]")) {
+    fill(place, answer[place.dataset.from]);
+  }
   form.hidden = true;
   shown.hidden = false;
   field.focus();
   field.select();
+}
+
+// What has nothing to show stays hidden; of a list each item is a line.
+function fill(place, value) {
+  const text = [value ?? []].flat().join("\n");
+  if (place instanceof HTMLInputElement) {
+    place.value = text;
+  } else {
+    place.textContent = text;
+    place.hidden = text === "";
+  }
 }
 
 function clearProblem(form) {
@@ -102,21 +116,29 @@ function clearProblem(form) {
     shown.hidden = true;
     shown.textContent = "";
   }
+  fillDetails(form, {});
   for (const field of form.querySelectorAll("[aria-invalid]")) {
     field.removeAttribute("aria-invalid");
   }
 }
 
 function showProblem(form, problem) {
-  const [name, complaints] = Object.entries(problem.fields ?? {})[0] ?? [];
+  const [name, complaints] = Object.entries(problem.details.fields ?? {})[0] ?? [];
   const field = name ? form.elements.namedItem(name) : null;
   const shown = form.querySelector(".problem");
   const complaint = field && [complaints].flat()[0];
   shown.textContent = complaint && field.labels ? asSentence(`${labelOf(field)} ${complaint}`) : problem.message;
   shown.hidden = false;
+  fillDetails(form, problem.details);
   if (field instanceof HTMLElement) {
     field.setAttribute("aria-invalid", "true");
     field.focus();
+  }
+}
+
+function fillDetails(form, details) {
+  for (const place of form.querySelectorAll("[data-problem]")) {
+    fill(place, details[place.dataset.problem]);
   }
 }
 

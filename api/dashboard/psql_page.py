@@ -1,0 +1,20 @@
+"""How to read the mirror with SQL: the team's database role, its one-time password, and where it connects to."""
+
+from flask import Blueprint
+
+from api.access import Access, allow
+from api.context import current_context
+from api.dashboard.mirror_rows import MirrorRows
+from api.dashboard.pages import show_page
+from api.database_access import find_access
+
+blueprint = Blueprint("psql_page", __name__)
+
+
+@blueprint.get("/teams/<team_id>/psql")
+@allow(Access.READ_TEAM)
+def show(team_id: str) -> str:
+    reader, where = find_access(team_id)
+    with current_context().pool.connection() as connection:
+        has_mirror = MirrorRows(connection, team_id).has_mirror()
+    return show_page("psql.html", team_id, reader=reader, where=where, has_mirror=has_mirror)
