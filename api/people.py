@@ -112,6 +112,10 @@ class People:
         with self._connection.cursor(row_factory=class_row(Membership)) as cursor:
             return cursor.execute(_QUERIES["list_teams"], {"user_id": user_id}).fetchall()
 
+    def list_accounts(self, user_id: str) -> list[tuple[str, bool, str]]:
+        """(account, livemode, team's name) of the teams that the user belongs to."""
+        return self._connection.execute(_QUERIES["list_accounts"], {"user_id": user_id}).fetchall()
+
     def find_team(self, name: str) -> str | None:
         team_id: str | None = self._scalar("find_team", name=name)
         return team_id

@@ -58,6 +58,14 @@ JOIN billstack.teams ON teams.id = members.team_id
 WHERE members.user_id = %(user_id)s
 ORDER BY teams.created_at, teams.id
 
+-- name: list_accounts
+SELECT connections.account_id, connections.livemode, teams.name
+FROM billstack.members
+JOIN billstack.teams ON teams.id = members.team_id
+JOIN billstack.connections ON connections.team_id = teams.id
+WHERE members.user_id = %(user_id)s
+ORDER BY teams.name, teams.id
+
 -- name: find_team
 -- Names are not unique; the oldest of that name is meant.
 SELECT id

@@ -6,6 +6,9 @@
 --          -> granted (1 or 0), wait in microseconds, rate in thousandths of a request/s, free tokens
 -- cut      ARGV: "cut", now, configured rates of both, which bucket (1 or 2), share to cut
 --          -> 1, or 0 when that bucket was cut less than a second ago
+-- look     KEYS: the account's bucket, then any number of its endpoints'. ARGV: "look", now, configured rates, seconds of burst
+--          -> for each: rate, tokens and requests/s lately in thousandths, milliseconds since the last cut (-1: none)
+--             Writes nothing.
 -- Rates are requests a second. Times are seconds of Redis' own clock, for hosts need not agree on theirs;
 -- `now` is empty outside of tests.
 
@@ -17,7 +20,8 @@ local REMEMBER_S = 40 -- a cut within this of the last one follows soon: longer 
 local BREATH_S = 2.5 -- times the share: so long nothing is handed out after a cut, and Stripe's bucket gets some air
 local LONGEST_LINE_S = 10
 local EXPIRY_MS = 60000 -- by then a bucket would be full and uncut anyway
-local FIELDS = { 'tokens', 'at', 'line', 'cut_at', 'low', 'level', 'calm_s', 'through' }
+local LATELY_S = 5 -- over about so long requests are averaged, for people to look at; older ones count ever less
+local FIELDS = { 'tokens', 'at', 'line', 'cut_at', 'low', 'level', 'calm_s', 'through', 'lately' }
 
 local function clock(given)
   if given ~= '' then
@@ -61,9 +65,15 @@ local function save(bucket)
   redis.call('PEXPIRE', bucket.key, EXPIRY_MS)
 end
 
+local function fade(bucket, now)
+  local elapsed = math.max(0, now - (bucket.at or now))
+  bucket.lately = (bucket.lately or 0) * math.exp(-elapsed / LATELY_S)
+  return elapsed
+end
+
 local function refill(bucket, burst_s, now)
   local most = math.max(1, bucket.rate * burst_s)
-  local elapsed = math.max(0, now - (bucket.at or now))
+  local elapsed = fade(bucket, now)
   bucket.tokens = math.min(most, (bucket.tokens or most) + bucket.rate * elapsed)
   bucket.at = now
 end
@@ -75,6 +85,7 @@ end
 local function take(bucket)
   bucket.tokens = bucket.tokens - 1
   bucket.through = bucket.through + 1
+  bucket.lately = bucket.lately + 1 / LATELY_S
   save(bucket)
 end
 
@@ -122,13 +133,27 @@ local function cut(bucket, configured, share, now)
   bucket.cut_at = now
   bucket.through = 0
   bucket.tokens = math.min(bucket.tokens or 0, -BREATH_S * share * bucket.low)
+  fade(bucket, now)
   bucket.at = now
   save(bucket)
   return 1
 end
 
+local function look(bucket, burst_s, now)
+  refill(bucket, burst_s, now)
+  local cut_ms = bucket.cut_at and math.max(0, math.floor((now - bucket.cut_at) * 1000)) or -1
+  return { math.floor(bucket.rate * 1000), math.floor(bucket.tokens * 1000), math.floor(bucket.lately * 1000 + 0.5), cut_ms }
+end
+
 local now = clock(ARGV[2])
 local rates = { tonumber(ARGV[3]), tonumber(ARGV[4]) }
+if ARGV[1] == 'look' then
+  local found = {}
+  for index, key in ipairs(KEYS) do
+    found[index] = look(open(key, rates[math.min(index, 2)], now), tonumber(ARGV[5]), now)
+  end
+  return found
+end
 if ARGV[1] == 'reserve' then
   local account, endpoint = open(KEYS[1], rates[1], now), open(KEYS[2], rates[2], now)
   return reserve(account, endpoint, tonumber(ARGV[5]), tonumber(ARGV[6]), now)

@@ -9,7 +9,7 @@ but after a foreign client left full speed takes up to 30 s. (tests/workers/test
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ CUTS = {
 AWAY_SHARE = 0.25
 AWAY_RETRY_S = 5.0  # asking a Redis that is away costs seconds, with the retries of redis-py: one caller, now and then
 
+KEY_PREFIX = "billstack:budget:"
+
 log = structlog.get_logger()
 
 
@@ -57,6 +59,17 @@ class Reservation:
     wait_s: float
     rate: float
     tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How one bucket stands; rates are requests/s. Less than no tokens: so much of the future is reserved or cut away."""
+
+    configured: float
+    rate: float
+    tokens: float
+    lately: float  # granted a second, over about the last five
+    cut_s: float | None  # since the last cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +119,39 @@ class Limiter:
         if self._call("cut", account_id, endpoint, livemode, cut):
             log.info("budget.cut", account=account_id, endpoint=endpoint, reason=reason)
 
+    def look(self, account_id: str, endpoints: Sequence[str], *, livemode: bool) -> list[Bucket]:
+        """How the account's bucket stands, and those of its endpoints, in that order. Changes nothing."""
+        account_rps, endpoint_rps = self._configured(livemode)
+        account_key = _account_key(account_id, livemode)
+        found = self._script(
+            keys=[account_key, *(f"{account_key}:{endpoint}" for endpoint in endpoints)],
+            args=["look", self._time(), account_rps, endpoint_rps, BURST_S],
+        )
+        configured = [account_rps, *(endpoint_rps for _ in endpoints)]
+        return [_bucket(rps, *values) for rps, values in zip(configured, found, strict=True)]
+
     def _call(self, action: str, account_id: str, endpoint: str, livemode: bool, arguments: tuple[float, float]) -> Any:
-        # Stripe's limits are per account and mode, whoever's key it is. The braces keep both keys on one cluster node.
-        account_key = f"billstack:budget:{{{account_id}}}:{'live' if livemode else 'test'}"
-        now = "" if self._now is None else self._now()
-        rates = (self._rates.account(livemode), self._rates.endpoint_rps)
+        account_key = _account_key(account_id, livemode)
         return self._script(
             keys=[account_key, f"{account_key}:{endpoint}"],
-            args=[action, now, *rates, *arguments],
+            args=[action, self._time(), *self._configured(livemode), *arguments],
         )
+
+    def _configured(self, livemode: bool) -> tuple[float, float]:
+        return self._rates.account(livemode), self._rates.endpoint_rps
+
+    def _time(self) -> float | str:
+        return "" if self._now is None else self._now()
+
+
+def _account_key(account_id: str, livemode: bool) -> str:
+    # Stripe's limits are per account and mode, whoever's key it is. The braces keep an account's keys on one cluster node.
+    return f"{KEY_PREFIX}{{{account_id}}}:{'live' if livemode else 'test'}"
+
+
+def _bucket(configured: float, milli_rate: int, milli_tokens: int, milli_lately: int, cut_ms: int) -> Bucket:
+    cut_s = None if cut_ms < 0 else cut_ms / 1e3
+    return Bucket(configured, milli_rate / 1e3, milli_tokens / 1e3, milli_lately / 1e3, cut_s)
 
 
 class FallbackLimiter:

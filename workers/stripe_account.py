@@ -67,5 +67,13 @@ def _caller_of_key(
 
 
 def make_limiter(context: Context) -> caller.Limiter:
-    rates = Rates(context.settings.stripe_account_rps, context.settings.stripe_endpoint_rps)
-    return FallbackLimiter(Limiter(context.redis, rates), rates)
+    return FallbackLimiter(shared_limiter(context), _rates(context))
+
+
+def shared_limiter(context: Context) -> Limiter:
+    """The one in Redis alone, to be looked at."""
+    return Limiter(context.redis, _rates(context))
+
+
+def _rates(context: Context) -> Rates:
+    return Rates(context.settings.stripe_account_rps, context.settings.stripe_endpoint_rps)

@@ -31,7 +31,7 @@ Moment = datetime | str
 
 
 def install(app: Flask) -> None:
-    for show in (ago, day, duration, machine, money, moment, number, sentence):
+    for show in (ago, day, duration, machine, money, moment, number, rate, sentence):
         app.add_template_filter(show)
 
 
@@ -53,6 +53,11 @@ def decimals(currency: str | None) -> int:
 
 def number(value: float | None) -> str:
     return "—" if value is None else f"{value:,.0f}"
+
+
+def rate(value: float) -> str:
+    """Per second: one decimal where it says something."""
+    return f"{value:,.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
 def moment(value: Moment | None) -> str:

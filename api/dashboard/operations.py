@@ -8,11 +8,14 @@ from flask import Blueprint
 from rq import Queue, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-from api.access import Access, allow
+from api.access import Access, allow, caller
 from api.context import current_context
 from api.dashboard.pages import show_page
+from api.people import People
 from sync.ledger import backlog
+from workers.budgets import read_budgets
 from workers.queues import BACKFILLS, EVENTS
+from workers.stripe_account import shared_limiter
 
 blueprint = Blueprint("operations", __name__)
 
@@ -42,13 +45,24 @@ def show() -> str:
     context = current_context()
     with context.pool.connection() as connection:
         pending, oldest_s = backlog(connection)
+        accounts = People(connection).list_accounts(caller().id)
     return show_page(
         "operators.html",
         pending=pending,
         oldest_s=oldest_s,
         queues=[_depth(name, context.redis) for name in (BACKFILLS, EVENTS)],
         workers=_workers(context.redis),
+        budgets=read_budgets(context.redis, shared_limiter(context))[:_SHOWN],
+        names=_names(accounts),
     )
+
+
+def _names(accounts: list[tuple[str, bool, str]]) -> dict[tuple[str, bool], str]:
+    """The teams behind an account, of those that the caller belongs to: other teams' names are not theirs to see."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for account_id, livemode, name in accounts:
+        found.setdefault((account_id, livemode), []).append(name)
+    return {account: ", ".join(names) for account, names in found.items()}
 
 
 def _depth(name: str, connection: redis.Redis) -> QueueDepth:

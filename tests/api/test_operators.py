@@ -1,11 +1,14 @@
-"""rq-dashboard at /rq works with our RQ, for owners only."""
+"""What operators look at, for owners only: rq-dashboard at /rq works with our RQ, and our own page shows the budgets."""
 
+import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 from rq import Queue, SimpleWorker
+
+from workers.limiter import Limiter, Rates
 
 QUEUES = "/rq/0/data/queues.json"
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
@@ -124,3 +127,30 @@ def test_the_password_of_redis_is_used_and_not_shown(settings, owner):
 
     assert "RQ dashboard" in page.text
     assert password not in page.text
+
+
+# ---- our own page
+
+
+def test_the_page_shows_the_budgets_and_names_only_ones_own_teams(owner, new_member, database, redis_url):
+    stranger = new_member()
+    connected = "INSERT INTO billstack.connections (team_id, account_id, livemode, secret_key) VALUES (%s, %s, %s, '')"
+    database.execute(connected, (owner.team_id, "acct_Mine", False))
+    database.execute(connected, (stranger.team_id, "acct_Theirs", False))
+    database.execute("UPDATE billstack.teams SET name = 'Team of others' WHERE id = %s", (stranger.team_id,))
+    database.execute("UPDATE billstack.teams SET name = 'Team of mine' WHERE id = %s", (owner.team_id,))
+    with redis.Redis.from_url(redis_url) as connection:
+        limiter = Limiter(connection, Rates())
+        for account in ("acct_Mine", "acct_Theirs"):
+            limiter.reserve(account, "list_invoices", livemode=False)
+        limiter.slow_down("acct_Mine", "list_invoices", "endpoint-rate", livemode=False)
+
+        page = owner.client.get("/operators", headers={"Accept": "text/html"}).text
+
+    table = page.partition('id="budgets-heading"')[2].partition("</section>")[0]
+    assert "acct_Mine" in table
+    assert "acct_Theirs" in table
+    assert "list invoices" in table
+    assert re.search(r"acct_Mine.*?Team of mine", table, re.DOTALL)
+    assert "Team of others" not in page
+    assert table.count("warn-text") == 1, "of the four buckets one was cut"

@@ -73,6 +73,56 @@ def rate_at(limiter: Limiter, clock: Clock, seconds: float, endpoint: str = CUST
     return reserve(limiter, endpoint, urgent=True).rate
 
 
+# ---- looked at by a person
+
+
+def test_a_look_shows_how_both_buckets_stand(limiter: Limiter, clock: Clock):
+    spend_burst(limiter)
+
+    account, customers, prices = limiter.look(ACCOUNT, [CUSTOMERS, PRICES], livemode=True)
+
+    assert (account.configured, account.rate, account.cut_s) == (80, 80, None)
+    assert (customers.configured, customers.rate) == (20, 20)
+    assert account.tokens == pytest.approx(40 - 11)
+    assert customers.tokens == pytest.approx(-1), "one is reserved ahead"
+    assert (prices.tokens, prices.lately) == (10, 0), "never used: full"
+
+
+def test_a_look_changes_nothing(limiter: Limiter, client: redis.Redis, clock: Clock):
+    spend_burst(limiter)
+    slow_down(limiter, "endpoint-rate")
+    before = {key: (client.hgetall(key), client.pttl(key) > 0) for key in client.scan_iter()}
+    clock.sleep(1)
+
+    limiter.look(ACCOUNT, [CUSTOMERS, PRICES], livemode=True)
+
+    assert {key: (client.hgetall(key), client.pttl(key) > 0) for key in client.scan_iter()} == before
+
+
+def test_requests_lately_come_to_the_rate_that_is_sent(limiter: Limiter, clock: Clock):
+    for _ in range(20 * 30):
+        clock.sleep(reserve(limiter).wait_s)
+    account, customers = limiter.look(ACCOUNT, [CUSTOMERS], livemode=True)
+    clock.sleep(5)
+    _, later = limiter.look(ACCOUNT, [CUSTOMERS], livemode=True)
+
+    assert customers.lately == pytest.approx(20, rel=0.05)
+    assert account.lately == pytest.approx(customers.lately, rel=0.01)
+    assert later.lately == pytest.approx(customers.lately * 0.368, rel=0.01), "a silence fades it"
+
+
+def test_a_look_shows_the_last_cut_and_the_way_back(limiter: Limiter, clock: Clock):
+    reserve(limiter)
+    slow_down(limiter, "endpoint-rate")
+    clock.sleep(0.5)
+
+    account, customers = limiter.look(ACCOUNT, [CUSTOMERS], livemode=True)
+
+    assert (account.rate, account.cut_s) == (80, None)
+    assert customers.cut_s == pytest.approx(0.5, abs=0.001)
+    assert 16 <= customers.rate < 20
+
+
 # ---- one bucket, two buckets
 
 
