@@ -76,6 +76,7 @@ def pages(team_id: str) -> dict[str, Walk]:
         "stripe": lambda page: show_ready(page, team),
         "invoices": lambda page: visit(page, f"{team}/explore/invoices"),
         "customer": lambda page: show_customer(page, team),
+        "psql": lambda page: visit(page, f"{team}/psql"),
         "projects": lambda page: visit(page, f"{team}/projects"),
         "operators": lambda page: visit(page, "/operators"),
     }

@@ -139,7 +139,7 @@ class DatabaseAccess:
         except errors.InsufficientPrivilege as exc:
             raise Conflict(
                 "BillStack's own database user may not do this: give it CREATEROLE, or let an administrator run the SQL"
-                " in details.sql",
+                " that comes with this answer",
                 code="may_not_create_roles",
                 details={"sql": script()},
             ) from exc

@@ -1,6 +1,7 @@
 """axe-core finds nothing to complain about on any page, light and dark, on a phone and on a wide screen."""
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from scripts.run_procfile import ROOT
 from tests.browser.conftest import sign_in
@@ -63,19 +64,40 @@ def test_no_page_breaks_a_rule(synced: Product, open_page: Callable[..., Page], 
     found = {address: _violations(page, axe, address) for address in SIGNED_OUT}
     sign_in(page, "owner@example.com")
     team = f"/teams/{synced.team_id}"
-    for address in [f"{team}/{place}" for place in OF_TEAM] + [_a_customer(synced), "/operators"]:
+    for address in [f"{team}/{place}" for place in OF_TEAM] + [
+        *_objects(synced),
+        "/operators",
+    ]:
         found[address] = _violations(page, axe, address)
     for place, button in DIALOGS:
         page.goto(f"{team}/{place}")
         page.get_by_role("button", name=button).click()
         found[f"{place}: {button}"] = _run(page, axe)
 
+    found |= _with_a_role(page, axe, synced)
+
     assert {address: each for address, each in found.items() if each} == {}
 
 
-def _a_customer(product: Product) -> str:
+def _with_a_role(page: Page, axe: str, product: Product) -> dict[str, list[str]]:
+    """The page for psql while a new role's password is shown, and after."""
+    address = f"/teams/{product.team_id}/psql"
+    page.goto(address)
+    page.get_by_role("button", name="Create role").click()
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_label("Password", exact=True)).to_have_value(re.compile(r"^[\w-]{32}$"))
+    found = {f"{address}: password": _run(page, axe), f"{address}: role": _violations(page, axe, address)}
+    expect(page.get_by_label("Command")).to_have_value(re.compile(r"^psql "))
+    product.client.call("DELETE", f"/api/billstack/teams/{product.team_id}/database-access", {})
+    return found
+
+
+def _objects(product: Product) -> list[str]:
+    """One with much that belongs to it, and one whose title is a long id."""
     ((customer_id,),) = product.sql("SELECT id FROM {team}.customers ORDER BY created, id LIMIT 1")
-    return f"/teams/{product.team_id}/explore/customers/{customer_id}"
+    ((subscription_id,),) = product.sql("SELECT id FROM {team}.subscriptions ORDER BY created, id LIMIT 1")
+    explore = f"/teams/{product.team_id}/explore"
+    return [f"{explore}/customers/{customer_id}", f"{explore}/subscriptions/{subscription_id}"]
 
 
 def _violations(page: Page, axe: str, address: str) -> list[str]:
