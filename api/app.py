@@ -19,6 +19,7 @@ from api import (
     errors,
     headers,
     health,
+    live_status,
     members,
     metrics,
     mirror,
@@ -37,9 +38,10 @@ from workers.context import open_context
 from workers.logging import configure_logging
 from workers.settings import Settings
 
-# A gunicorn worker's threads. Most of them wait: for Stripe, or for an fsync that all deliveries of a moment share.
+# A gunicorn worker's threads for requests. Most of them wait: for Stripe, or for an fsync that all deliveries of a moment
+# share. Live views have threads of their own beside them (api/gunicorn.py).
 THREADS = 32
-# Its Postgres connections; a thread holds one for milliseconds.
+# Its Postgres connections; a thread holds one for milliseconds, and all live views of a process share one now and then.
 CONNECTIONS = 8
 # The largest honest body is a Stripe event; they stay far below this.
 MAX_BODY_BYTES = 1024 * 1024
@@ -55,6 +57,7 @@ DOCUMENTED = (
     mirror_projects,
     mirror,
     stripe,
+    live_status,
     stripe_events,
     webhooks,
     health,

@@ -1,10 +1,15 @@
 """How gunicorn serves: `gunicorn --config api/gunicorn.py "api:create_app()"`."""
 
+import os
+import signal
+from types import FrameType
 from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from api.app import THREADS, read_settings
+from api.live_status import HUB
+from api.status_hub import MOST_VIEWERS, Hub
 from workers.logging import configure_logging
 
 # Here and not in each worker, which gunicorn would start again and again: a bad setting ends the master in one line.
@@ -14,7 +19,9 @@ bind = f"0.0.0.0:{_settings.port}"
 # Two, so that one keeps answering while the other starts again.
 workers = 2
 worker_class = "gthread"
-threads = THREADS
+# A live view holds one as long as it is open, so that even with all of them open every request finds a thread. They are
+# made when they are needed, and take some 100 kB each.
+threads = THREADS + MOST_VIEWERS
 # A request that waits for Stripe may take this long (connect asks it twice); a thread's time does not count here.
 timeout = 60
 # What a deploy gives to requests under way.
@@ -23,6 +30,28 @@ graceful_timeout = 25
 keepalive = 65
 # It would be a file in the home folder that two servers on one machine fight over.
 control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """A process that is to end ends its live views first: a deploy does not wait for them."""
+    hub: Hub = worker.wsgi.extensions[HUB]
+    # gunicorn tells its hooks nothing of SIGTERM, nor of a master that was killed.
+    hub.is_abandoned = lambda: bool(worker.ppid != os.getppid())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        _end_views_first(hub, number)
+
+
+def _end_views_first(hub: Hub, number: signal.Signals) -> None:
+    goes_on = signal.getsignal(number)
+    assert callable(goes_on)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        # The main thread, in which this runs, accepts connections and never holds the hub's lock.
+        hub.close()
+        goes_on(number, frame)
+
+    signal.signal(number, end)
+    signal.siginterrupt(number, False)  # as gunicorn has it, for requests under way
 
 
 class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no type hints

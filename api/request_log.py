@@ -12,6 +12,7 @@ HEADER = "X-Request-Id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 # Asked every few seconds by a load balancer.
 _QUIET_PATHS = ("/healthz", "/readyz")
+_STREAM = "text/event-stream"
 
 _log = structlog.get_logger()
 
@@ -36,12 +37,25 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers[HEADER] = g.request_id
+    if response.mimetype == _STREAM and response.is_streamed:
+        facts = {"path": request.path, "began": g.began}
+        response.call_on_close(lambda: _end_stream(**facts))
+        return response
     write = _log.debug if request.path in _QUIET_PATHS else _log.info
     write(
         "request.answered",
         method=request.method,
         path=request.path,
         status=response.status_code,
-        duration_ms=round((time.perf_counter() - g.began) * 1000, 1),
+        duration_ms=_ms_since(g.began),
     )
     return response
+
+
+def _end_stream(path: str, began: float) -> None:
+    """Another name than a request's: how long a page stayed open says nothing about how quick we answer."""
+    _log.info("stream.ended", path=path, duration_ms=_ms_since(began))
+
+
+def _ms_since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 1)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from api.app import THREADS
+
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [Path(sys.executable).with_name("gunicorn"), "--config", "api/gunicorn.py", "api:create_app()"]
 START_TIMEOUT_S = 30
@@ -117,3 +119,66 @@ def _wait_until_ready(port):
             pass
         assert time.monotonic() < deadline, "the web process did not get ready"
         time.sleep(0.05)
+
+
+def test_open_streams_do_not_delay_a_stop(start, port, log, owner):
+    process = start()
+    _wait_until_ready(port)
+    streams = [_open_stream(port, owner) for _ in range(5)]
+
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    for stream in streams:
+        stream.read()  # to its end
+
+    assert process.wait(timeout=20) == 0
+    assert time.monotonic() - began < 10  # gunicorn would give them 25 s, and an idle stream lives for two minutes
+    ended = [json.loads(line) for line in log() if "stream.ended" in line]
+    assert len(ended) == 5
+
+
+def test_open_streams_do_not_keep_an_orphan(start, port, owner):
+    """A killed master's workers give up its port before the next one needs it."""
+    process = start()
+    _wait_until_ready(port)
+    stream = _open_stream(port, owner)
+
+    began = time.monotonic()
+    process.kill()
+    stream.read()
+
+    assert time.monotonic() - began < 10
+
+
+def test_the_place_of_a_viewer_who_went_away_is_soon_free(start, port, log, owner):
+    start()
+    _wait_until_ready(port)
+    stream = _open_stream(port, owner)
+    began = time.monotonic()
+
+    stream.connection.close()
+    stream.close()
+
+    while not any("stream.ended" in line for line in log()):
+        assert time.monotonic() - began < 10, "it waits for a heartbeat"
+        time.sleep(0.05)
+
+
+def test_more_streams_than_threads_for_requests_leave_room_for_requests(start, port, owner):
+    start()
+    _wait_until_ready(port)
+    streams = [_open_stream(port, owner) for _ in range(THREADS * 2 + 10)]  # of two processes, with THREADS each
+
+    assert _request(port, "GET", "/readyz").status == 200
+    assert all(stream.status == 200 for stream in streams)
+
+
+def _open_stream(port, member):
+    """Returns once it has begun."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    cookie = f"billstack_session={member.client.get_cookie('billstack_session').value}"
+    connection.request("GET", f"{member.stripe}/status/stream", headers={"Cookie": cookie})
+    stream = connection.getresponse()
+    stream.connection = connection  # which would be closed with the last reference to it
+    assert stream.readline().startswith(b"retry: ")
+    return stream

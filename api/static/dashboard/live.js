@@ -1,12 +1,9 @@
-// The live status: asks the cheap status endpoint, quickly while something runs, rarely otherwise, never while hidden.
-// A connection held open for each viewer would hold a server thread each.
-import { Problem, asSentence, call } from "./call.js";
+// The live status on the page: bars, counts and words follow it, and where something begins or ends the page is read again.
+import { Problem, asSentence } from "./call.js";
 import { announce } from "./announce.js";
+import { StatusSource } from "./status_source.js";
 import { duration } from "./times.js";
 
-const BUSY_MS = 1500;
-const IDLE_MS = 15_000;
-const LONGEST_BACKOFF_MS = 30_000;
 const ANNOUNCE_EVERY_MS = 15_000;
 
 const WORDS = { pending: "Waiting", syncing: "Syncing", ready: "Ready", error: "Failed" };
@@ -14,8 +11,6 @@ const KINDS = { pending: "", syncing: "busy", ready: "good", error: "bad" };
 const numbers = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
 let view;
-let timer;
-let failures = 0;
 let announcedAt = 0;
 
 export function startLiveStatus() {
@@ -23,45 +18,30 @@ export function startLiveStatus() {
   if (!view) {
     return;
   }
-  document.addEventListener("visibilitychange", () => schedule(document.hidden ? null : 0));
-  document.addEventListener("billstack:refresh", () => schedule(0));
-  schedule(isBusy(view.dataset.phase) ? BUSY_MS : IDLE_MS);
+  const source = new StatusSource(view.dataset.status, { take, complain });
+  const follow = () => (document.hidden ? source.stop() : source.start());
+  document.addEventListener("visibilitychange", follow);
+  document.addEventListener("billstack:refresh", follow);
+  follow();
 }
 
-function schedule(delay) {
-  clearTimeout(timer);
-  if (delay !== null && !document.hidden) {
-    timer = setTimeout(look, delay);
+// Says whether more is to be expected soon.
+async function take(status) {
+  const phase = phaseOf(status);
+  if (phase !== view.dataset.phase) {
+    await refresh(phase);
+  } else {
+    show(status);
   }
+  return isBusy(phase);
 }
 
-async function look() {
-  try {
-    const status = await call("GET", view.dataset.status);
-    failures = 0;
-    const phase = phaseOf(status);
-    if (phase !== view.dataset.phase) {
-      await refresh(phase);
-    } else {
-      show(status);
-    }
-    schedule(isBusy(phase) ? BUSY_MS : IDLE_MS);
-  } catch (error) {
-    if (!(error instanceof Problem)) {
-      throw error;
-    }
-    await giveWay(error);
-  }
-}
-
-async function giveWay(problem) {
+function complain(problem) {
   if (problem.status === 401 || problem.status === 404) {
     location.reload(); // signed out, or out of the team: the server says which
     return;
   }
-  failures += 1;
   setText(view, "eta", "BillStack does not answer; trying again");
-  schedule(Math.min(BUSY_MS * 2 ** failures, LONGEST_BACKOFF_MS));
 }
 
 function phaseOf(status) {
@@ -76,9 +56,9 @@ function isBusy(phase) {
 
 // Something began or ended: the server's own page takes the place of what it changes.
 async function refresh(phase) {
-  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!response.ok) {
-    throw new Problem("", { status: response.status });
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => undefined);
+  if (!response?.ok) {
+    throw new Problem("", { status: response?.status });
   }
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const focused = document.activeElement;

@@ -1,0 +1,226 @@
+"""Looks at the status of the teams that somebody watches, once for all who watch: what changed goes to each as the same bytes.
+
+One hub a web process. It reads a team's status about once a second while something runs, and every few seconds
+otherwise; a team that nobody watches costs nothing.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+
+BUSY_S = 1.0
+IDLE_S = 5.0
+# Proxies close a connection on which nothing comes for a minute.
+HEARTBEAT_S = 15.0
+# How soon the place of a viewer is free who went away without a word.
+LOOK_UP_S = 5.0
+# Each holds a thread of the server (api/gunicorn.py), and a browser beyond them asks for the status instead.
+MOST_VIEWERS = 256
+# Access is checked when a stream is opened. So this is for how long at most one who signed out, whose session was revoked,
+# or who was removed from the team is told more. Not the same for all: those who came together do not come back together.
+SHORTEST_LIFE_S, LONGEST_LIFE_S = 90.0, 120.0
+
+HELLO = b"retry: 1000\n\n"  # milliseconds until the browser opens an ended stream again
+HEARTBEAT = b": still here\n\n"
+AWAY = b"event: away\ndata: {}\n\n"  # the status could not be read; when it can be again, it is sent
+
+Status = dict[str, Any]
+
+log = structlog.get_logger()
+
+
+class HubFull(Exception):
+    """There are as many viewers as may be, or the process is about to end."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A team; all of it is guarded by the hub's lock, which `news` belongs to."""
+
+    news: threading.Condition
+    viewers: int = 0
+    message: bytes = b""
+    read_at: float = float("-inf")  # when the reading of `message` began
+    due_at: float = float("-inf")
+    joined_at: float = float("-inf")  # when the newest viewer came
+
+
+@dataclass(slots=True)
+class Viewer:
+    """One open stream."""
+
+    team_id: str
+    opened_at: float
+    ends_at: float
+    spoke_at: float
+    is_there: Callable[[], bool]
+    sent: bytes | None = None
+    is_closed: bool = False
+
+
+def in_background(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="status-hub", daemon=True).start()
+
+
+class Hub:
+    """Thread-safe. `read` gives a team's status and may raise psycopg.Error."""
+
+    def __init__(
+        self,
+        read: Callable[[str], Status],
+        *,
+        most: int = MOST_VIEWERS,
+        clock: Callable[[], float] = time.monotonic,
+        run: Callable[[Callable[[], None]], None] = in_background,
+    ) -> None:
+        self.is_abandoned: Callable[[], bool] = lambda: False  # asked at each look; if so, all streams end
+        self._read = read
+        self._most = most
+        self._clock = clock
+        self._run = run
+        self._lock = threading.RLock()  # reentrant: a second signal may come while `close` answers the first
+        self._sooner = threading.Event()
+        self._watched: dict[str, _Watched] = {}
+        self._viewers = 0
+        self._is_running = False
+        self._is_closed = False
+
+    # For viewers ------------------------------------------------------------------------------------------------------
+
+    def watch(self, team_id: str, *, is_there: Callable[[], bool] = lambda: True) -> Viewer:
+        """To be given back with `leave`. Raises HubFull."""
+        now = self._clock()
+        with self._lock:
+            if self._is_closed or self._viewers >= self._most:
+                raise HubFull
+            self._viewers += 1
+            watched = self._watched.setdefault(team_id, _Watched(threading.Condition(self._lock)))
+            watched.viewers += 1
+            watched.joined_at = now
+            watched.due_at = min(watched.due_at, watched.read_at + BUSY_S)
+            must_start, self._is_running = not self._is_running, True
+        if must_start:
+            self._run(self._keep_looking)
+        self._sooner.set()
+        life_s = random.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)
+        return Viewer(team_id, now, now + life_s, spoke_at=now, is_there=is_there)
+
+    def pieces(self, viewer: Viewer) -> Iterator[bytes]:
+        """The body of the stream; waits between the pieces, and ends by itself."""
+        yield HELLO
+        while not self.is_over(viewer):
+            piece = self.take(viewer)
+            if piece:
+                yield piece
+            else:
+                self._wait(viewer)
+
+    def is_over(self, viewer: Viewer) -> bool:
+        return self._is_closed or viewer.is_closed or self._clock() >= viewer.ends_at or not viewer.is_there()
+
+    def take(self, viewer: Viewer) -> bytes | None:
+        """What this viewer is to be sent now, if anything. Nothing that was read before it came: it may know better."""
+        now = self._clock()
+        with self._lock:
+            watched = self._watched[viewer.team_id]
+            if self._has_news(viewer, watched):
+                viewer.sent, viewer.spoke_at = watched.message, now
+                return viewer.sent
+        if now - viewer.spoke_at >= HEARTBEAT_S:
+            viewer.spoke_at = now
+            return HEARTBEAT
+        return None
+
+    def leave(self, viewer: Viewer) -> None:
+        """May be called again."""
+        with self._lock:
+            if viewer.is_closed:
+                return
+            viewer.is_closed = True
+            self._viewers -= 1
+            watched = self._watched[viewer.team_id]
+            watched.viewers -= 1
+            if not watched.viewers:
+                del self._watched[viewer.team_id]
+
+    def close(self) -> None:
+        """Ends all streams at once, and opens no more."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            for watched in self._watched.values():
+                watched.news.notify_all()
+        self._sooner.set()
+
+    def _wait(self, viewer: Viewer) -> None:
+        with self._lock:
+            watched = self._watched[viewer.team_id]
+            if not self._is_closed and not self._has_news(viewer, watched):
+                watched.news.wait(LOOK_UP_S)
+
+    @staticmethod
+    def _has_news(viewer: Viewer, watched: _Watched) -> bool:
+        return watched.read_at >= viewer.opened_at and watched.message is not viewer.sent
+
+    # For the thread that looks ----------------------------------------------------------------------------------------
+
+    def _keep_looking(self) -> None:
+        while (wait_s := self.look()) is not None:
+            self._sooner.wait(wait_s)
+            self._sooner.clear()
+
+    def look(self) -> float | None:
+        """Reads what is due; returns for how many seconds nothing is. None: nobody watches, and the thread may end."""
+        if self.is_abandoned():
+            self.close()
+        for team_id in self._due():
+            self._look_at(team_id)
+        with self._lock:
+            if self._is_closed or not self._watched:
+                self._is_running = False
+                return None
+            return max(0.0, min(watched.due_at for watched in self._watched.values()) - self._clock())
+
+    def _due(self) -> list[str]:
+        now = self._clock()
+        with self._lock:
+            return [team_id for team_id, watched in self._watched.items() if watched.due_at <= now]
+
+    def _look_at(self, team_id: str) -> None:
+        began = self._clock()
+        message, is_busy = self._message(team_id)
+        with self._lock:
+            watched = self._watched.get(team_id)
+            if watched is None:
+                return
+            is_awaited = watched.joined_at >= watched.read_at
+            may_be_late = watched.joined_at > began  # somebody came meanwhile, who is shown the next one only
+            watched.read_at = began
+            watched.due_at = self._clock() + (BUSY_S if is_busy or may_be_late else IDLE_S)
+            is_new = message != watched.message
+            if is_new:
+                watched.message = message
+            if is_new or is_awaited:
+                watched.news.notify_all()
+
+    def _message(self, team_id: str) -> tuple[bytes, bool]:
+        """As it goes over the wire, and whether it will soon be another."""
+        try:
+            status = self._read(team_id)
+        except psycopg.Error as exc:
+            log.warning("status.not_read", team=team_id, reason=str(exc))
+            return AWAY, True
+        except Exception:  # ends nothing: whoever watches the other teams relies on this thread
+            log.exception("status.crashed", team=team_id)
+            return AWAY, False
+        reconcile = status["lastReconcile"] or {}
+        is_busy = status["syncStatus"] == "syncing" or reconcile.get("status") == "running"
+        return b"data: " + msgspec.json.encode(status) + b"\n\n", is_busy
