@@ -8,7 +8,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import msgspec
@@ -20,12 +21,12 @@ IDLE_S = 5.0
 # Proxies close a connection on which nothing comes for a minute.
 HEARTBEAT_S = 15.0
 # How soon the place of a viewer is free who went away without a word.
-LOOK_UP_S = 5.0
+LOOK_UP_S = 7.5
 # Each holds a thread of the server (api/gunicorn.py), and a browser beyond them asks for the status instead.
 MOST_VIEWERS = 256
 # Access is checked when a stream is opened. So this is for how long at most one who signed out, whose session was revoked,
 # or who was removed from the team is told more. Not the same for all: those who came together do not come back together.
-SHORTEST_LIFE_S, LONGEST_LIFE_S = 90.0, 120.0
+SHORTEST_LIFE_S, LONGEST_LIFE_S = 105.0, 120.0
 
 HELLO = b"retry: 1000\n\n"  # milliseconds until the browser opens an ended stream again
 HEARTBEAT = b": still here\n\n"
@@ -40,19 +41,7 @@ class HubFull(Exception):
     """There are as many viewers as may be, or the process is about to end."""
 
 
-@dataclass(slots=True)
-class _Watched:
-    """A team; all of it is guarded by the hub's lock, which `news` belongs to."""
-
-    news: threading.Condition
-    viewers: int = 0
-    message: bytes = b""
-    read_at: float = float("-inf")  # when the reading of `message` began
-    due_at: float = float("-inf")
-    joined_at: float = float("-inf")  # when the newest viewer came
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Viewer:
     """One open stream."""
 
@@ -62,7 +51,18 @@ class Viewer:
     spoke_at: float
     is_there: Callable[[], bool]
     sent: bytes | None = None
-    is_closed: bool = False
+    # A queue of each viewer's own: 200 threads that wake for one lock would mostly wait for each other.
+    news: SimpleQueue[bytes] = field(default_factory=SimpleQueue)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A team; all of it is guarded by the hub's lock."""
+
+    viewers: set[Viewer] = field(default_factory=set)
+    message: bytes = b""
+    read_at: float = float("-inf")  # when the reading of `message` began
+    due_at: float = float("-inf")
 
 
 def in_background(work: Callable[[], None]) -> None:
@@ -88,7 +88,7 @@ class Hub:
         self._lock = threading.RLock()  # reentrant: a second signal may come while `close` answers the first
         self._sooner = threading.Event()
         self._watched: dict[str, _Watched] = {}
-        self._viewers = 0
+        self._open = 0
         self._is_running = False
         self._is_closed = False
 
@@ -97,56 +97,51 @@ class Hub:
     def watch(self, team_id: str, *, is_there: Callable[[], bool] = lambda: True) -> Viewer:
         """To be given back with `leave`. Raises HubFull."""
         now = self._clock()
+        life_s = random.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)
+        viewer = Viewer(team_id, now, now + life_s, spoke_at=now, is_there=is_there)
         with self._lock:
-            if self._is_closed or self._viewers >= self._most:
+            if self._is_closed or self._open >= self._most:
                 raise HubFull
-            self._viewers += 1
-            watched = self._watched.setdefault(team_id, _Watched(threading.Condition(self._lock)))
-            watched.viewers += 1
-            watched.joined_at = now
+            self._open += 1
+            watched = self._watched.setdefault(team_id, _Watched())
+            watched.viewers.add(viewer)
             watched.due_at = min(watched.due_at, watched.read_at + BUSY_S)
             must_start, self._is_running = not self._is_running, True
         if must_start:
             self._run(self._keep_looking)
         self._sooner.set()
-        life_s = random.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)
-        return Viewer(team_id, now, now + life_s, spoke_at=now, is_there=is_there)
+        return viewer
 
     def pieces(self, viewer: Viewer) -> Iterator[bytes]:
         """The body of the stream; waits between the pieces, and ends by itself."""
         yield HELLO
         while not self.is_over(viewer):
-            piece = self.take(viewer)
+            piece = self.next_piece(viewer, LOOK_UP_S)
             if piece:
                 yield piece
-            else:
-                self._wait(viewer)
 
     def is_over(self, viewer: Viewer) -> bool:
-        return self._is_closed or viewer.is_closed or self._clock() >= viewer.ends_at or not viewer.is_there()
+        return self._is_closed or self._clock() >= viewer.ends_at or not viewer.is_there()
 
-    def take(self, viewer: Viewer) -> bytes | None:
-        """What this viewer is to be sent now, if anything. Nothing that was read before it came: it may know better."""
-        now = self._clock()
-        with self._lock:
-            watched = self._watched[viewer.team_id]
-            if self._has_news(viewer, watched):
-                viewer.sent, viewer.spoke_at = watched.message, now
-                return viewer.sent
-        if now - viewer.spoke_at >= HEARTBEAT_S:
-            viewer.spoke_at = now
-            return HEARTBEAT
-        return None
+    def next_piece(self, viewer: Viewer, wait_s: float) -> bytes | None:
+        """What this viewer is to be sent; None when there is nothing for so long."""
+        piece: bytes | None
+        try:
+            piece = viewer.news.get(timeout=wait_s)
+        except Empty:
+            piece = HEARTBEAT if self._clock() - viewer.spoke_at >= HEARTBEAT_S else None
+        if piece:
+            viewer.spoke_at = self._clock()
+        return piece
 
     def leave(self, viewer: Viewer) -> None:
         """May be called again."""
         with self._lock:
-            if viewer.is_closed:
+            watched = self._watched.get(viewer.team_id)
+            if watched is None or viewer not in watched.viewers:
                 return
-            viewer.is_closed = True
-            self._viewers -= 1
-            watched = self._watched[viewer.team_id]
-            watched.viewers -= 1
+            self._open -= 1
+            watched.viewers.remove(viewer)
             if not watched.viewers:
                 del self._watched[viewer.team_id]
 
@@ -157,18 +152,9 @@ class Hub:
                 return
             self._is_closed = True
             for watched in self._watched.values():
-                watched.news.notify_all()
+                for viewer in watched.viewers:
+                    viewer.news.put(b"")  # wakes it
         self._sooner.set()
-
-    def _wait(self, viewer: Viewer) -> None:
-        with self._lock:
-            watched = self._watched[viewer.team_id]
-            if not self._is_closed and not self._has_news(viewer, watched):
-                watched.news.wait(LOOK_UP_S)
-
-    @staticmethod
-    def _has_news(viewer: Viewer, watched: _Watched) -> bool:
-        return watched.read_at >= viewer.opened_at and watched.message is not viewer.sent
 
     # For the thread that looks ----------------------------------------------------------------------------------------
 
@@ -201,15 +187,17 @@ class Hub:
             watched = self._watched.get(team_id)
             if watched is None:
                 return
-            is_awaited = watched.joined_at >= watched.read_at
-            may_be_late = watched.joined_at > began  # somebody came meanwhile, who is shown the next one only
-            watched.read_at = began
-            watched.due_at = self._clock() + (BUSY_S if is_busy or may_be_late else IDLE_S)
-            is_new = message != watched.message
-            if is_new:
+            if message != watched.message:
                 watched.message = message
-            if is_new or is_awaited:
-                watched.news.notify_all()
+            watched.read_at = began
+            # Nothing that was read before a viewer came is for it: the status may have changed by what the viewer did.
+            may_see = [viewer for viewer in watched.viewers if viewer.opened_at <= began]
+            is_soon = is_busy or len(may_see) < len(watched.viewers)
+            watched.due_at = self._clock() + (BUSY_S if is_soon else IDLE_S)
+            for viewer in may_see:
+                if viewer.sent is not watched.message:
+                    viewer.sent = watched.message
+                    viewer.news.put(watched.message)
 
     def _message(self, team_id: str) -> tuple[bytes, bool]:
         """As it goes over the wire, and whether it will soon be another."""

@@ -24,7 +24,7 @@ class ApiClient:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         self._pool = urllib3.PoolManager(timeout=TIMEOUT_S, retries=False)
-        self._cookie = ""
+        self.cookie = ""
 
     def sign_in(self, email: str, password: str) -> JSON:
         return self.call("POST", "/api/auth/sign-in", {"email": email, "password": password})
@@ -46,7 +46,7 @@ class ApiClient:
             ApiError: for any status from 400 on.
             urllib3.exceptions.HTTPError: nobody answered.
         """
-        headers = {"Cookie": self._cookie} if self._cookie else {}
+        headers = {"Cookie": self.cookie} if self.cookie else {}
         response = self._pool.request(method, self._base_url + path, json=body, headers=headers)
         self._keep_cookie(response.headers.get("Set-Cookie", ""))
         answer = response.json() if response.data else {}
@@ -60,4 +60,4 @@ class ApiClient:
 
     def _keep_cookie(self, header: str) -> None:
         if header.startswith(f"{SESSION_COOKIE}="):
-            self._cookie = header.partition(";")[0]
+            self.cookie = header.partition(";")[0]

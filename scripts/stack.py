@@ -47,6 +47,7 @@ def running_stack(
     settings: Mapping[str, str],
     port: int = 0,
     durable: bool = True,
+    gunicorn: str = "",
     on_event: Callable[[str], None] = print,
 ) -> Iterator[Stack]:
     """Starts everything, waits until it answers, and stops it at the end.
@@ -54,6 +55,7 @@ def running_stack(
     Args:
         settings: what the settings' environment has beside addresses: BILLSTACK_SECRET_KEY, STRIPE_API_BASE...
         port: of the web; 0 takes a free one.
+        gunicorn: further options of the web, as on its command line.
         on_event: gets a sentence when a process has died and is started again.
 
     Raises:
@@ -66,7 +68,7 @@ def running_stack(
             **os.environ, **settings,
             "DATABASE_URL": postgres.url, "REDIS_URL": redis.url,
             "PORT": str(port), "BILLSTACK_PUBLIC_URL": url,
-            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",  # for this machine only
+            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port} {gunicorn}",  # for this machine only
         }  # fmt: skip
         run_flask(env, "init-db")
         log_dir = state_dir / "logs"

@@ -99,7 +99,7 @@ class Product:
 
 @contextmanager
 def running_product(
-    state_dir: Path, *sandbox_arguments: str, settings: dict[str, str] | None = None
+    state_dir: Path, *sandbox_arguments: str, settings: dict[str, str] | None = None, gunicorn: str = ""
 ) -> Iterator[Product]:
     """Starts everything and connects one team."""
     with SandboxProcess(*sandbox_arguments) as sandbox:
@@ -109,7 +109,7 @@ def running_product(
             "BILLSTACK_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "STRIPE_API_BASE": sandbox.url,
         }
-        with running_stack(state_dir, settings=environment) as stack:
+        with running_stack(state_dir, settings=environment, gunicorn=gunicorn) as stack:
             client, team_id = sign_up(stack, "owner@example.com", "Acme")
             client.connect(team_id, "sk_test_demo")
             yield Product(stack, sandbox, client, team_id)
