@@ -232,6 +232,16 @@ CREATE INDEX IF NOT EXISTS events_pending ON billstack.events (team_id, next_att
 CREATE INDEX IF NOT EXISTS events_failed ON billstack.events (team_id, created) WHERE state = 'failed';
 CREATE INDEX IF NOT EXISTS events_received ON billstack.events (received_at);
 
+-- What came in, by the hour: for the chart of a team's page. Counting the ledger or the mirror for it would read all of it.
+CREATE TABLE IF NOT EXISTS billstack.activity (
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    hour timestamptz NOT NULL,            -- its beginning, on our clock
+    what text NOT NULL,                   -- 'event', or a backfill's object type: types that count side by side never wait
+    count bigint NOT NULL,
+    PRIMARY KEY (team_id, hour, what)
+);
+CREATE INDEX IF NOT EXISTS activity_hour ON billstack.activity (hour);
+
 -- Comparisons of a whole mirror with Stripe ------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS billstack.reconciles (

@@ -162,15 +162,33 @@ RETURNING leases.fence;
 
 -- name: publish
 -- The count is what the committed pages add up to; it never goes down, for windows are never taken away.
-UPDATE billstack.backfill_types
-SET synced = counts.synced, progress = greatest(backfill_types.progress, %(progress)s)
-FROM (
-    SELECT coalesce(sum(counted), 0) AS synced
-    FROM billstack.windows
-    WHERE backfill_id = %(backfill_id)s AND type = %(type)s
-) AS counts
-WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
-RETURNING backfill_types.synced, backfill_types.progress, backfill_types.status;
+-- What is new since the last time goes into the team's activity; `known` is from before this statement.
+WITH known AS (
+    SELECT backfills.team_id, backfill_types.synced
+    FROM billstack.backfill_types
+    JOIN billstack.backfills ON backfills.id = backfill_types.backfill_id
+    WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
+),
+published AS (
+    UPDATE billstack.backfill_types
+    SET synced = counts.synced, progress = greatest(backfill_types.progress, %(progress)s)
+    FROM (
+        SELECT coalesce(sum(counted), 0) AS synced
+        FROM billstack.windows
+        WHERE backfill_id = %(backfill_id)s AND type = %(type)s
+    ) AS counts
+    WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
+    RETURNING backfill_types.synced, backfill_types.progress, backfill_types.status
+),
+counted AS (
+    INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
+    SELECT known.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, published.synced - known.synced
+    FROM known, published
+    WHERE published.synced > known.synced
+    ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count
+)
+SELECT synced, progress, status
+FROM published;
 
 -- name: give_back
 UPDATE billstack.leases
@@ -191,6 +209,14 @@ counts AS MATERIALIZED (
     SELECT coalesce(sum(counted), 0) AS synced
     FROM billstack.windows
     WHERE backfill_id = %(backfill_id)s AND type = %(type)s
+),
+counted AS (
+    INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
+    SELECT backfills.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, counts.synced - known.synced
+    FROM held, counts, billstack.backfill_types AS known
+    JOIN billstack.backfills ON backfills.id = known.backfill_id
+    WHERE known.backfill_id = %(backfill_id)s AND known.type = %(type)s AND counts.synced > known.synced
+    ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count
 )
 UPDATE billstack.backfill_types
 SET status = %(status)s,

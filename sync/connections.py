@@ -126,7 +126,7 @@ class Connections:
 
     def delete(self, team_id: str) -> None:
         """With the team's backfills and events: nothing of the account is left."""
-        for statement in ("delete_backfills", "delete_reconciles", "delete_events", "delete"):
+        for statement in ("delete_backfills", "delete_reconciles", "delete_events", "delete_activity", "delete"):
             self._run(statement, team_id=team_id)
 
     def status(self, team_id: str) -> dict[str, Any] | None:

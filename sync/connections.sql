@@ -124,6 +124,10 @@ WHERE team_id = %(team_id)s;
 DELETE FROM billstack.events
 WHERE team_id = %(team_id)s;
 
+-- name: delete_activity
+DELETE FROM billstack.activity
+WHERE team_id = %(team_id)s;
+
 -- name: status
 -- All that GET status needs of Postgres, in one indexed read: the connection, and the last backfill that was not
 -- canceled with its types, the last comparison with Stripe, and a thousand events that failed.

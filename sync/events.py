@@ -196,6 +196,8 @@ class _Batch:
             # Postgres refuses one of them; each on its own then, for a savepoint costs as much as an event.
             doubtful = self._apply_certain(routes, self._connection.transaction)
         self._fetch_all(doubtful)
+        # After the fact: a worker that dies in between leaves them out of the chart, and of nothing else.
+        self._ledger.count_applied(self._counts.get("fetched", 0))
         return dict(self._counts)
 
     def _route(self, event: LedgerEvent) -> Route:
@@ -228,6 +230,7 @@ class _Batch:
                 else:
                     ended[verdict, None].append(event.id)
             settled = [(outcome, self._settle(outcome, ids, reason)) for (outcome, reason), ids in ended.items()]
+            self._ledger.count_applied(sum(len(ended) for outcome, ended in settled if outcome in ("applied", "older")))
             self._touch_connection([event for event, _ in routes])
         for outcome, events in settled:
             self._count(outcome, events)

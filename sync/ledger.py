@@ -69,6 +69,11 @@ class Ledger:
         rows = self._run("postpone", ids=list(ids), error=error).fetchall()
         return [Ended(*row) for row in rows]
 
+    def count_applied(self, count: int) -> None:
+        """For the team's activity."""
+        if count:
+            self._run("count_applied", count=count)
+
     def pending(self, until: int) -> int:
         """Events up to that second of Stripe's clock that did not have their first attempt, or are having it."""
         row = self._run("pending", until=until).fetchone()

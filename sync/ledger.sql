@@ -41,6 +41,12 @@ SET state = %(state)s, error = %(error)s, applied_at = clock_timestamp()
 WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
 RETURNING type, extract(epoch FROM applied_at - received_at)::float8;
 
+-- name: count_applied
+-- By the batch: those that fetch side by side would wait for each other at the hour's row, each for the other's fsync.
+INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
+VALUES (%(team_id)s, date_trunc('hour', clock_timestamp(), 'UTC'), 'event', %(count)s)
+ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count;
+
 -- name: postpone
 -- With backoff: 2, 4, 8 … seconds, at most an hour.
 UPDATE billstack.events

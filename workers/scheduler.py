@@ -3,17 +3,19 @@
 parts    of backfills, whose holder died or whose job Redis lost
 events   left lying in the ledger, and those that Stripe did not deliver
 mirrors  to be compared with Stripe once a day
-ledger   what is too old to come again is deleted
+ledger   what is too old to come again is deleted, and what no chart shows any more
 """
 
 import signal
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 import psycopg
 import redis
 import structlog
 
+from sync.activity import prune_activity
 from sync.ledger import prune
 from workers.context import Context
 from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
@@ -22,6 +24,8 @@ from workers.reconciles import start_due_reconciles
 EVERY_S = 3.0
 # A time, so that no statement takes long; a busy ledger shrinks by more than a thousand a second.
 _PRUNED_AT_A_TIME = 5000
+# Of the chart's 30 days, the first one whole.
+_ACTIVITY_KEPT = timedelta(days=32)
 
 log = structlog.get_logger()
 
@@ -51,6 +55,7 @@ def _take(name: str, step: Callable[[Context], int], context: Context) -> int:
 
 def _prune(context: Context) -> int:
     with context.pool.connection() as connection:
+        prune_activity(connection, _ACTIVITY_KEPT)
         return prune(connection, _PRUNED_AT_A_TIME)
 
 

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, request
 
 from api.access import Access, allow
 from api.context import current_context
+from api.dashboard.activity_chart import read_chart
 from api.dashboard.pages import show_page
 from sync.object_types import EVENT_TYPES, OBJECT_TYPES
 from sync.sdk import API_VERSION
@@ -33,6 +34,7 @@ def show(team_id: str) -> str:
         is_finishing=_is_finishing(status),
         today=datetime.now(UTC).date(),
         history=[_timed(each) for each in backfill_history(context, team_id, _HISTORY)],
+        chart=read_chart(team_id, request.args.get("activity")),
         reconcile=_reconcile_shown(status["lastReconcile"]),
         webhook_url=webhook_url(context, team_id),
         api_version=API_VERSION,

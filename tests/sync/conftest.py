@@ -53,7 +53,7 @@ def make_team(database_url: str, connection: psycopg.Connection, account_id: str
 def empty_team(team: Team) -> None:
     """Leaves the team connected, its mirror empty, and no trace of backfills and events."""
     connection = team.connection
-    for table in ("backfills", "events"):
+    for table in ("backfills", "events", "activity"):
         connection.execute(
             sql.SQL("DELETE FROM {} WHERE team_id = %s").format(sql.Identifier("billstack", table)), (team.id,)
         )

@@ -180,3 +180,19 @@ def test_raw_is_never_compressed_with_pglz(empty_database: str) -> None:
         ).fetchall()
 
         assert found in ([("l", "x")], [("", "e")])
+
+
+def test_a_database_of_the_version_before_gets_what_is_new(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        add_team(connection, "team_a")
+        connection.execute("DROP TABLE billstack.activity")
+        connection.execute("UPDATE billstack.schema_version SET version = 1")
+        with pytest.raises(SchemaError, match="init-db"):
+            schema.check_version(connection)
+
+        schema.upgrade(connection)
+
+        schema.check_version(connection)
+        assert "activity" in tables(connection, "billstack")
+        assert connection.execute("SELECT team_id FROM billstack.connections").fetchall() == [("team_a",)]
