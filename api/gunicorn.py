@@ -20,7 +20,7 @@ bind = f"0.0.0.0:{_settings.port}"
 workers = 2
 worker_class = "gthread"
 # A live view holds one as long as it is open, so that even with all of them open every request finds a thread. They are
-# made when they are needed, and take some 100 kB each.
+# made when they are needed, and take some 40 kB each.
 threads = THREADS + MOST_VIEWERS
 # A request that waits for Stripe may take this long (connect asks it twice); a thread's time does not count here.
 timeout = 60
