@@ -104,7 +104,7 @@ class ReconcileRun:
             self._store.renew(self._work)
             cut = page.cut_objects(object_type)
             source = self._tools.source
-            completed = {id: source.complete(object_type, raw, page.answer).body for id, raw in cut.items()}
+            completed = {id: source.complete(object_type, id, raw, page.answer).body for id, raw in cut.items()}
             self._work.suspects |= compare.differing(page, completed)
             self._suspect(compare.unknown_prices(page.named_prices(object_type, completed)), "named")
             listed |= {head.id for head in page.heads}

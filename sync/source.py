@@ -24,6 +24,21 @@ class _Identified(msgspec.Struct):
     id: str
 
 
+class _Fetched(msgspec.Struct):
+    deleted: bool | None = None
+
+
+class _NestedPage(msgspec.Struct):
+    """Of a list of items: they are passed on as they came."""
+
+    data: list[msgspec.Raw]
+    has_more: bool
+
+
+# An object's fields, of which only some are looked into.
+_Fields = dict[str, msgspec.Raw]
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One list answer. `heads` carry id, created and the cut lists of each object, in Stripe's order: newest first."""
@@ -94,9 +109,7 @@ class Source:
         decode = self._decoder(object_type).decode
 
         def read(answer: Answer) -> Page:
-            listed = decode(answer.body)
-            if listed.has_more and not listed.data:
-                raise msgspec.DecodeError("an empty page says that more follow")
+            listed = _with_cursor(decode(answer.body))
             return Page(answer, listed.data, listed.has_more)
 
         try:
@@ -118,24 +131,23 @@ class Source:
         path = f"{object_type.path}/{object_id}"
         for _ in range(_ROUNDS):
             try:
-                answer, found = self._caller.get(object_type.retrieve_endpoint, path, {}, _read_object)
+                answer, found = self._caller.get(object_type.retrieve_endpoint, path, {}, _read_fetched)
             except StripeRejected as exc:
                 if exc.stripe_code == "resource_missing":
                     return Answer(b"", exc.as_of, exc.as_of_until)
                 raise
-            if found.get("deleted") is True:
+            if found.deleted:
                 return Answer(b"", answer.as_of, answer.as_of_until)
-            if whole := self._with_whole_lists(object_type, answer, found):
+            if whole := self._with_whole_lists(object_type, object_id, answer.body, answer):
                 return whole
         raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
-    def complete(self, object_type: ObjectType, raw: bytes, page: Answer) -> Answer:
+    def complete(self, object_type: ObjectType, object_id: str, raw: bytes, page: Answer) -> Answer:
         """An object of a page with its nested lists whole: true from the page's beginning to the lists' end.
 
         An empty body when Stripe deleted it meanwhile.
         """
-        found = msgspec.json.decode(raw)
-        return self._with_whole_lists(object_type, page, found) or self.fetch(object_type, found["id"])
+        return self._with_whole_lists(object_type, object_id, raw, page) or self.fetch(object_type, object_id)
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
@@ -155,33 +167,38 @@ class Source:
         dashboard = (found.get("settings") or {}).get("dashboard") or {}
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
 
-    def _with_whole_lists(self, object_type: ObjectType, answer: Answer, found: dict[str, Any]) -> Answer | None:
+    def _with_whole_lists(self, object_type: ObjectType, object_id: str, raw: bytes, answer: Answer) -> Answer | None:
         """None: the object, or an item that stood for a cursor, was deleted while its lists were read."""
-        until = answer.as_of_until
-        cut = [nested for nested in object_type.nested if (found.get(nested.field) or {}).get("has_more")]
-        for nested in cut:
+        if not object_type.nested:
+            return answer
+        fields, until = msgspec.json.decode(raw, type=_Fields), answer.as_of_until
+        for nested in object_type.nested:
+            embedded = msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
+            if bytes(embedded.get("has_more", b"")) != b"true":
+                continue
             try:
-                items, read_until = self._nested_items(nested, found["id"])
+                items, read_until = self._nested_items(nested, object_id)
             except StripeRejected as exc:
                 if exc.stripe_code == "resource_missing":
                     return None
                 raise
-            found[nested.field] |= {"data": items, "has_more": False}
+            embedded |= {"data": msgspec.Raw(b"[" + b",".join(items) + b"]"), "has_more": msgspec.Raw(b"false")}
+            fields[nested.field] = msgspec.Raw(msgspec.json.encode(embedded))
             until = max(until, read_until)
-        return Answer(msgspec.json.encode(found), answer.as_of, until) if cut else answer
+        return Answer(msgspec.json.encode(fields), answer.as_of, until)
 
-    def _nested_items(self, nested: NestedList, object_id: str) -> tuple[list[Any], int]:
+    def _nested_items(self, nested: NestedList, object_id: str) -> tuple[list[msgspec.Raw], int]:
         """All items of one embedded list, and until when they were true."""
         path = nested.path.format(id=object_id)
         params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
         params["limit"] = self.page_size
-        items: list[Any] = []
+        items: list[msgspec.Raw] = []
         while True:
-            answer, listed = self._caller.get(nested.endpoint, path, params, _read_object)
-            items += listed["data"]
-            if not listed["has_more"]:
+            answer, listed = self._caller.get(nested.endpoint, path, params, _read_nested)
+            items += listed.data
+            if not listed.has_more:
                 return items, answer.as_of_until
-            params["starting_after"] = items[-1]["id"]
+            params["starting_after"] = msgspec.json.decode(items[-1], type=_Identified).id
 
     def _decoder(self, object_type: ObjectType) -> msgspec.json.Decoder[Any]:
         if object_type.name not in self._decoders:
@@ -193,6 +210,21 @@ class Source:
 def is_cut(object_type: ObjectType, head: Any) -> bool:
     """Whether Stripe left out part of one of the object's embedded lists."""
     return any((part := getattr(head, nested.field)) is not None and part.has_more for nested in object_type.nested)
+
+
+def _with_cursor(listed: Any) -> Any:
+    """A page, if the next one could be asked for."""
+    if listed.has_more and not listed.data:
+        raise msgspec.DecodeError("an empty page says that more follow")
+    return listed
+
+
+def _read_fetched(answer: Answer) -> tuple[Answer, _Fetched]:
+    return answer, msgspec.json.decode(answer.body, type=_Fetched)
+
+
+def _read_nested(answer: Answer) -> tuple[Answer, _NestedPage]:
+    return answer, _with_cursor(msgspec.json.decode(answer.body, type=_NestedPage))
 
 
 def _read_object(answer: Answer) -> tuple[Answer, dict[str, Any]]:

@@ -202,7 +202,7 @@ class _Run:
         """The first page of its newest objects, in a window of its own."""
         page = self._source.page(object_type, variant)
         cut = page.cut_objects(object_type)
-        answers = {id: self._source.complete(object_type, raw, page.answer) for id, raw in cut.items()}
+        answers = {id: self._source.complete(object_type, id, raw, page.answer) for id, raw in cut.items()}
         key = open_window(self._store, object_type)
         written = MirrorPage(
             body=page.answer.body,
