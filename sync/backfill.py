@@ -40,6 +40,8 @@ WRITERS = 2
 MOST_WAITING = 16
 # Requests in flight at first; one more whenever a page finds all writers idle, fewer on a 429.
 FIRST_IN_FLIGHT = 8
+# With one call, where the budget has plenty: each is a round trip. They may be sent later than they were paid for.
+MOST_PAID = 4
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
 
@@ -129,12 +131,15 @@ class TypeRun:
         self._estimate = ProgressEstimate()
         self._shown_progress = 0.0
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._writer_queues: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(WRITERS)]
+        # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
+        writers = WRITERS if len(object_type.variants) == 1 else 1
+        self._writer_queues: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(writers)]
         self._unwritten = 0
         self._refreshing = 0
         self._in_flight_limit = float(FIRST_IN_FLIGHT)
         self._latency_s = 0.0
-        self._reservation: Reservation | None = None
+        self._budget: Reservation | None = None
+        self._paid = 0
         self._reserving = False
         self._prices_named: set[str] = set()
         self._lines: dict[int, deque[_Fetched | _CursorLost]] = {}
@@ -174,16 +179,15 @@ class TypeRun:
             self._handle_inbox(fetchers)
 
     def _send_what_may(self, store: BackfillStore, fetchers: ThreadPoolExecutor) -> None:
-        """Pays for a request first, and decides what to ask for when it may go out: a paid one keeps until there is work."""
-        if not self._has_room():
-            return
-        if self._reservation:
-            window = self._plan.next_to_send() or self._split(store, self._reservation)
+        """Pays for requests first, and decides what to ask for when they may go out: paid ones keep until there is work."""
+        while self._paid and self._has_room():
+            assert self._budget
+            window = self._plan.next_to_send() or self._split(store, self._budget)
             if window is None:
                 return
-            self._reservation = None
+            self._paid -= 1
             fetchers.submit(self._fetch, window, params(self._type, window))
-        if not self._reserving:
+        if not (self._paid or self._reserving) and self._has_room():
             self._reserving = True
             fetchers.submit(self._reserve)
 
@@ -207,7 +211,7 @@ class TypeRun:
     def _handle(self, news: Any, fetchers: ThreadPoolExecutor) -> None:
         match news:
             case _Reserved():
-                self._reserving, self._reservation = False, news.reservation
+                self._reserving, self._budget, self._paid = False, news.reservation, news.reservation.count
             case _Fetched():
                 self._page_arrived(news)
                 for object_id in news.cut:
@@ -260,13 +264,13 @@ class TypeRun:
         """A window's pages are committed in their order: by one writer, and none before an earlier one that is not whole."""
         line = self._lines[window.number]
         while line and line[0].is_whole:
-            self._writer_queues[window.number % WRITERS].put(line.popleft())
+            self._writer_queues[window.number % len(self._writer_queues)].put(line.popleft())
 
     # Fetchers' threads -------------------------------------------------------------------------------------------
 
     def _reserve(self) -> None:
         try:
-            reservation = self._tools.source.reserve(self._type)
+            reservation = self._tools.source.reserve(self._type, MOST_PAID)
             time.sleep(reservation.wait_s)
             self._inbox.put(_Reserved(reservation))
         except Exception as exc:

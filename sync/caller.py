@@ -30,7 +30,10 @@ log = structlog.get_logger()
 
 
 class Reservation(Protocol):
-    """How long to wait before sending, and what the budget looks like (requests/s, free tokens)."""
+    """For how many requests; how long to wait before sending, and what the budget looks like (requests/s, free tokens)."""
+
+    @property
+    def count(self) -> int: ...
 
     @property
     def wait_s(self) -> float: ...
@@ -43,7 +46,9 @@ class Reservation(Protocol):
 class Limiter(Protocol):
     """Hands out the request budget of an account (workers/limiter.py)."""
 
-    def reserve(self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False) -> Reservation: ...
+    def reserve(
+        self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False, most: int = 1
+    ) -> Reservation: ...
     def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None: ...
 
 
@@ -95,9 +100,9 @@ class Caller:
         found._retrying = self._retrying.copy(stop=tenacity.stop_after_attempt(HASTY_ATTEMPTS))
         return found
 
-    def reserve(self, endpoint: str, *, urgent: bool = False) -> Reservation:
+    def reserve(self, endpoint: str, *, urgent: bool = False, most: int = 1) -> Reservation:
         """Pages of a backfill stand in line for the account's budget; an urgent request goes before those that wait."""
-        return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode, urgent=urgent)
+        return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode, urgent=urgent, most=most)
 
     def get(
         self,

@@ -30,7 +30,7 @@ EVENTS_MARGIN_S = 60
 _EVENTS_PATIENCE_S = 90
 # Of events that failed earlier; each costs a request, and more of them mean that Stripe or the key is not well.
 _TRIED_AGAIN = 1000
-_SUSPECTS_AT_A_TIME = 500
+_SUSPECTS_AT_A_TIME = 5000  # each time all ids that were met are read
 _FETCHERS = 8
 _FORBIDDEN = 403
 

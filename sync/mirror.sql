@@ -15,14 +15,20 @@ FOR UPDATE;
 
 -- name: mirror_page
 -- Rows, seen, count and checkpoint of a page in one statement, for each further one costs Python as much as the page.
+-- Sent together with lock_window, so it looks for itself whether the window is the caller's: no row comes back if not.
 -- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
 -- wins; what overlaps in time and differs is returned, to be settled by a fetch.
+-- Only pages that meet in `created` may hold the same object, and so be counted twice: a page that was repeated, a window
+-- that was reopened, another variant. But a product's own id may be used again, so tails look at all pages.
 WITH held AS MATERIALIZED (
-    SELECT floor
+    SELECT windows.floor, windows.gte >= backfills.upper AS is_tail
     FROM billstack.windows
-    WHERE backfill_id = %(backfill_id)s
-        AND type = %(type)s
-        AND number = %(number)s
+    JOIN billstack.backfills ON backfills.id = windows.backfill_id
+    WHERE windows.backfill_id = %(backfill_id)s
+        AND windows.type = %(type)s
+        AND windows.number = %(number)s
+        AND windows.fence = %(fence)s
+        AND NOT windows.done
 ),
 listed AS (
     SELECT object ->> 'id' AS id, object AS raw
@@ -33,9 +39,34 @@ listed AS (
     FROM jsonb_array_elements(%(completed)s) AS object
 ),
 page AS MATERIALIZED (
-    SELECT listed.id, listed.raw
+    SELECT listed.id, listed.raw, billstack.as_bigint(listed.raw -> 'created') AS created
     FROM listed, held
     WHERE billstack.as_bigint(listed.raw -> 'created') >= held.floor
+),
+span AS MATERIALIZED (
+    SELECT billstack.span_of(%(ordinal)s, min(page.created), max(page.created)) AS span
+    FROM page
+    HAVING count(*) > 0
+),
+met_before AS MATERIALIZED (
+    SELECT unnest(seen_pages.ids) AS id
+    FROM {team}.seen_pages
+    WHERE seen_pages.type = %(type)s
+        AND seen_pages.span && (
+            SELECT CASE WHEN held.is_tail THEN int8range(NULL, NULL) ELSE span.span END
+            FROM span, held
+        )
+),
+newly_met AS MATERIALIZED (
+    SELECT DISTINCT page.id
+    FROM page
+    WHERE page.id NOT IN (SELECT met_before.id FROM met_before)
+),
+newly_seen AS (
+    INSERT INTO {team}.seen_pages (type, span, ids)
+    SELECT %(type)s, span.span, array_agg(newly_met.id)
+    FROM span, newly_met
+    GROUP BY span.span
 ),
 different AS MATERIALIZED (
     SELECT page.id, page.raw, coalesce(known.as_of > %(as_of_until)s, false) AS outdated
@@ -53,17 +84,10 @@ written AS (
     WHERE mirror.as_of_until < excluded.as_of
     RETURNING mirror.id
 ),
-newly_seen AS (
-    INSERT INTO {team}.seen (type, id)
-    SELECT %(type)s, page.id
-    FROM page
-    ORDER BY page.id
-    ON CONFLICT DO NOTHING
-    RETURNING 1
-),
 named AS (
     INSERT INTO {team}.named_prices (id)
     SELECT unnest(%(named_prices)s::text[])
+    FROM held
     ON CONFLICT DO NOTHING
 ),
 advanced AS (
@@ -73,21 +97,23 @@ advanced AS (
         oldest = coalesce(%(oldest)s, oldest),
         pages = pages + %(pages)s,
         met = met + (SELECT count(*) FROM page),
-        counted = counted + (SELECT count(*) FROM newly_seen),
-        done = NOT %(has_more)s OR coalesce(%(oldest)s < floor, false),
+        counted = counted + (SELECT count(*) FROM newly_met),
+        done = NOT %(has_more)s OR coalesce(%(oldest)s < windows.floor, false),
         checked_until = greatest(checked_until, %(as_of_until)s)
+    FROM held
     WHERE backfill_id = %(backfill_id)s
         AND type = %(type)s
         AND number = %(number)s
 )
 SELECT
-    (SELECT count(*) FROM newly_seen) AS counted,
+    (SELECT count(*) FROM newly_met) AS counted,
     ARRAY(
         SELECT different.id
         FROM different
         WHERE NOT different.outdated
             AND different.id NOT IN (SELECT written.id FROM written)
-    ) AS overlapping;
+    ) AS overlapping
+FROM held;
 
 -- name: reject
 INSERT INTO {team}.rejects (type, id, reason)
@@ -240,6 +266,11 @@ END;
 
 -- name: suspects
 -- Live rows of the covered range that the lists of this backfill did not meet: deleted at Stripe, or left out by its lists.
+WITH met AS MATERIALIZED (
+    SELECT unnest(ids) AS id
+    FROM {team}.seen_pages
+    WHERE type = %(type)s
+)
 SELECT mirror.id
 FROM {team}.{table} AS mirror
 WHERE mirror.deleted_at IS NULL
@@ -247,8 +278,8 @@ WHERE mirror.deleted_at IS NULL
     AND (mirror.created IS NULL OR (mirror.created >= to_timestamp(%(gte)s) AND mirror.created < to_timestamp(%(lt)s)))
     AND NOT EXISTS (
         SELECT
-        FROM {team}.seen
-        WHERE seen.type = %(type)s AND seen.id = mirror.id
+        FROM met
+        WHERE met.id = mirror.id
     )
 ORDER BY mirror.id
 LIMIT %(limit)s;
@@ -261,7 +292,7 @@ WHERE NOT EXISTS (SELECT FROM {team}.prices WHERE prices.id = named_prices.id)
 ORDER BY named_prices.id;
 
 -- name: forget_seen
-TRUNCATE {team}.seen, {team}.named_prices;
+TRUNCATE {team}.seen_pages, {team}.named_prices;
 
 -- name: keep_checked
 -- Windows of earlier backfills go when a new one begins; until when they looked stays known.

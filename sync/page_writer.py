@@ -36,21 +36,21 @@ def write_page(
 
 
 class PageObjects:
-    """The objects of a page apart: (id, created, raw) each, in the page's order. Only made when a page was refused."""
+    """The objects of a page apart: (id, raw) each, in the page's order. Only made when a page was refused."""
 
     def __init__(self, heads: list[Any], raws: Any) -> None:
         self._heads = heads
         self._raws = raws
 
-    def each(self) -> list[tuple[str, int, bytes]]:
-        return [(head.id, head.created, raw) for head, raw in zip(self._heads, self._raws(), strict=True)]
+    def each(self) -> list[tuple[str, bytes]]:
+        return [(head.id, raw) for head, raw in zip(self._heads, self._raws(), strict=True)]
 
 
 def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
-    with store.connection.transaction():
-        if not store.lock_window(object_type, key):
-            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
-        return store.mirror_page(object_type, key, page)
+    mirrored = store.mirror_page_alone(object_type, key, page)
+    if mirrored is None:
+        raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+    return mirrored
 
 
 def _write_one_by_one(
@@ -63,11 +63,11 @@ def _write_one_by_one(
     with store.connection.transaction():
         if not store.lock_window(object_type, key):
             raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
-        for object_id, created, raw in objects.each():
+        for object_id, raw in objects.each():
             if not (whole := completed.get(object_id, raw)):
                 continue
             body = b'{"data":[' + whole + b"]}"
-            single = replace(page, body=body, has_more=True, oldest=created, completed=None, named_prices=(), pages=0)
+            single = replace(page, body=body, has_more=True, oldest=None, completed=None, named_prices=(), pages=0)
             try:
                 with store.connection.transaction():
                     written = store.mirror_page(object_type, key, single)

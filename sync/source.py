@@ -93,9 +93,9 @@ class Source:
         """For what may fail now and be tried again later."""
         return Source(self._caller.hasty(), page_size=self.page_size)
 
-    def reserve(self, object_type: ObjectType) -> Reservation:
-        """Takes a token for a list request: wait `wait_s`, then call `page(..., reserved=True)`."""
-        return self._caller.reserve(object_type.list_endpoint)
+    def reserve(self, object_type: ObjectType, most: int = 1) -> Reservation:
+        """Takes tokens for `count` list requests: wait `wait_s`, then call `page(..., reserved=True)`."""
+        return self._caller.reserve(object_type.list_endpoint, most=most)
 
     def page(
         self,

@@ -77,16 +77,32 @@ class MirrorStore:
 
     def lock_window(self, object_type: ObjectType, key: WindowKey) -> bool:
         """False: the fence is no longer the window's, or it is done; the page must not be written."""
-        row = self._run(object_type, "lock_window", **_window(key), schema=self.schema, ordinal=object_type.ordinal)
-        return row.fetchone() is not None
+        return self._lock_window(object_type, key).fetchone() is not None
+
+    def _lock_window(self, object_type: ObjectType, key: WindowKey) -> psycopg.Cursor[Any]:
+        return self._run(object_type, "lock_window", **_window(key), schema=self.schema, ordinal=object_type.ordinal)
+
+    def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage | None:
+        """Locks the window, mirrors the page and commits, with one round trip. None: the window is no longer the caller's."""
+        with self.connection.pipeline():
+            self._lock_window(object_type, key)
+            mirrored = self._mirror_page(object_type, key, page)
+        row = mirrored.fetchone()
+        return MirroredPage(*row) if row else None
 
     def mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
         """Rows, seen, count and checkpoint of a page. The window must be locked by this transaction."""
+        row = self._mirror_page(object_type, key, page).fetchone()
+        assert row is not None
+        return MirroredPage(*row)
+
+    def _mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> psycopg.Cursor[Any]:
         completed = page.completed or {}
-        row = self._run(
+        return self._run(
             object_type,
             "mirror_page",
             **_window(key),
+            ordinal=object_type.ordinal,
             page=_json(page.body),
             completed=_json(b"[" + b",".join(filter(None, completed.values())) + b"]"),
             completed_ids=list(completed),
@@ -98,9 +114,7 @@ class MirrorStore:
             oldest=page.oldest,
             named_prices=list(page.named_prices),
             pages=page.pages,
-        ).fetchone()
-        assert row is not None
-        return MirroredPage(*row)
+        )
 
     def reject(self, object_type: ObjectType, object_id: str, reason: str) -> None:
         self._run(object_type, "reject", type=object_type.name, id=object_id, reason=reason)

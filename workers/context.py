@@ -8,6 +8,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from sync.secrets import SecretBox
+from workers.meter import Meter
 from workers.settings import Settings
 
 # Waiting longer would pile up requests behind a Postgres that is away; the caller answers 503 and is asked again.
@@ -23,13 +24,15 @@ class Context:
     pool: ConnectionPool
     redis: redis.Redis
     box: SecretBox
+    meter: Meter
 
     def close(self) -> None:
+        self.meter.flush()
         self.pool.close()
         self.redis.close()
 
 
-def open_context(settings: Settings, *, pool_size: int = 4) -> Context:
+def open_context(settings: Settings, *, pool_size: int = 4, count_every_s: float = 0.0) -> Context:
     """Opens nothing yet: Postgres and Redis may be away when a process starts, and come back."""
     pool = ConnectionPool(
         settings.database_url,
@@ -40,7 +43,9 @@ def open_context(settings: Settings, *, pool_size: int = 4) -> Context:
         check=ConnectionPool.check_connection,
         open=True,
     )
-    return Context(settings, pool, connect_redis(settings), SecretBox(settings.secret_keys))
+    connection = connect_redis(settings)
+    meter = Meter(connection, flush_every_s=count_every_s)
+    return Context(settings, pool, connection, SecretBox(settings.secret_keys), meter)
 
 
 def connect_redis(settings: Settings) -> redis.Redis:

@@ -12,7 +12,6 @@ from sync.ledger import Ledger
 from sync.sweep import sweep
 from workers import jobs
 from workers.context import Context
-from workers.metrics import Meter
 from workers.queues import wake_events, wake_mark
 from workers.stripe_account import open_source
 
@@ -29,7 +28,7 @@ def apply_events(team_id: str) -> int:
         connected = _connection_of(context, team_id)
         if connected is None:
             return 0
-        over_at, settled, report = time.monotonic() + TURN_S, 0, Meter(context.redis).events
+        over_at, settled, report = time.monotonic() + TURN_S, 0, context.meter.events
         # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
         source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
         with context.pool.connection() as connection:

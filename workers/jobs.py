@@ -26,6 +26,7 @@ from workers.stripe_account import open_source
 TURN_S = 60.0
 TURN_WHILE_OTHERS_WAIT_S = 5.0
 _LOOK_EVERY_S = 1.0
+_COUNT_EVERY_S = 1.0
 _CONNECT_TIMEOUT_S = 5
 _DEAD_AFTER_S = 30
 
@@ -71,7 +72,7 @@ def job_context(**facts: str) -> Iterator[Context]:
     job = get_current_job()
     meta = {key: value for key, value in (job.meta if job else {}).items() if value}
     with structlog.contextvars.bound_contextvars(**(meta | facts)):
-        context = open_context(Settings.from_env(os.environ))
+        context = open_context(Settings.from_env(os.environ), count_every_s=_COUNT_EVERY_S)
         try:
             yield context
         finally:

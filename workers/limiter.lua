@@ -2,8 +2,8 @@
 -- limiter.py says what the rules are for; this file says how they are kept.
 --
 -- KEYS     the account's bucket, the endpoint's bucket
--- reserve  ARGV: "reserve", now, configured rates of both, seconds of burst, seconds of reach
---          -> granted (1 or 0), wait in microseconds, rate in thousandths of a request/s, free tokens
+-- reserve  ARGV: "reserve", now, configured rates of both, seconds of burst, seconds of reach, how many at most
+--          -> granted (how many, or 0), wait in microseconds, rate in thousandths of a request/s, free tokens
 -- cut      ARGV: "cut", now, configured rates of both, which bucket (1 or 2), share to cut
 --          -> 1, or 0 when that bucket was cut less than a second ago
 -- look     KEYS: the account's bucket, then any number of its endpoints'. ARGV: "look", now, configured rates, seconds of burst
@@ -82,10 +82,10 @@ local function wait_of(bucket)
   return math.max(0, (1 - bucket.tokens) / bucket.rate)
 end
 
-local function take(bucket)
-  bucket.tokens = bucket.tokens - 1
-  bucket.through = bucket.through + 1
-  bucket.lately = bucket.lately + 1 / LATELY_S
+local function take(bucket, count)
+  bucket.tokens = bucket.tokens - count
+  bucket.through = bucket.through + count
+  bucket.lately = bucket.lately + count / LATELY_S
   save(bucket)
 end
 
@@ -98,7 +98,8 @@ local function place_in_line(bucket, room_s, now)
   return bucket.line - now
 end
 
-local function reserve(account, endpoint, burst_s, reach_s, now)
+-- More than one only of what is free this moment, and no more than half of that: others may want some too.
+local function reserve(account, endpoint, burst_s, reach_s, most, now)
   refill(account, burst_s, now)
   refill(endpoint, burst_s, now)
   local tight = wait_of(account) > wait_of(endpoint) and account or endpoint
@@ -106,8 +107,10 @@ local function reserve(account, endpoint, burst_s, reach_s, now)
   if wait_s > reach_s then
     granted, wait_s = 0, place_in_line(tight, wait_s - reach_s, now)
   else
-    take(account)
-    take(endpoint)
+    local free = math.min(account.tokens, endpoint.tokens)
+    granted = math.max(1, math.min(most, math.floor(free / 2)))
+    take(account, granted)
+    take(endpoint, granted)
   end
   local rate = math.min(account.rate, endpoint.rate)
   local tokens = math.max(0, math.min(account.tokens, endpoint.tokens))
@@ -156,7 +159,7 @@ if ARGV[1] == 'look' then
 end
 if ARGV[1] == 'reserve' then
   local account, endpoint = open(KEYS[1], rates[1], now), open(KEYS[2], rates[2], now)
-  return reserve(account, endpoint, tonumber(ARGV[5]), tonumber(ARGV[6]), now)
+  return reserve(account, endpoint, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), now)
 end
 local which = tonumber(ARGV[5])
 return cut(open(KEYS[which], rates[which], now), rates[which], tonumber(ARGV[6]), now)

@@ -54,11 +54,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A token, to be used after `wait_s`; the rate in force (requests/s, endpoint's or account's); tokens still free."""
+    """`count` tokens, to be used after `wait_s`; the rate in force (requests/s, endpoint's or account's); tokens still free."""
 
     wait_s: float
     rate: float
     tokens: float
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +100,20 @@ class Limiter:
         self._now = now
         self._script = client.register_script(Path(__file__).with_name("limiter.lua").read_text())
 
-    def reserve(self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False) -> Reservation:
+    def reserve(
+        self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False, most: int = 1
+    ) -> Reservation:
         """Takes a token from the account and the endpoint. Wait `wait_s`, at most 0.2 s unless urgent, then send.
 
+        `most` tokens where as many again stay free, to spare round trips.
         While more is asked for than there is, it stands in line first, and takes nothing until its turn.
         """
         reach_s = URGENT_REACH_S if urgent else NEWCOMER_REACH_S
         while True:
-            arguments = (BURST_S, reach_s)
+            arguments = (BURST_S, reach_s, most)
             granted, wait_us, milli_rate, tokens = self._call("reserve", account_id, endpoint, livemode, arguments)
             if granted:
-                return Reservation(wait_us / 1e6, milli_rate / 1e3, tokens)
+                return Reservation(wait_us / 1e6, milli_rate / 1e3, tokens, granted)
             self._sleep(wait_us / 1e6)
             reach_s = max(reach_s, RETURNING_REACH_S)
 
@@ -130,7 +134,7 @@ class Limiter:
         configured = [account_rps, *(endpoint_rps for _ in endpoints)]
         return [_bucket(rps, *values) for rps, values in zip(configured, found, strict=True)]
 
-    def _call(self, action: str, account_id: str, endpoint: str, livemode: bool, arguments: tuple[float, float]) -> Any:
+    def _call(self, action: str, account_id: str, endpoint: str, livemode: bool, arguments: tuple[float, ...]) -> Any:
         account_key = _account_key(account_id, livemode)
         return self._script(
             keys=[account_key, f"{account_key}:{endpoint}"],
@@ -165,10 +169,12 @@ class FallbackLimiter:
         self._ask_again_at: float | None = None  # None: Redis answered last time
         self._next_at: dict[tuple[str, ...], float] = {}
 
-    def reserve(self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False) -> Reservation:
+    def reserve(
+        self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False, most: int = 1
+    ) -> Reservation:
         if self._may_ask():
             try:
-                reservation = self._limiter.reserve(account_id, endpoint, livemode=livemode, urgent=urgent)
+                reservation = self._limiter.reserve(account_id, endpoint, livemode=livemode, urgent=urgent, most=most)
                 self._ask_again_at = None
                 return reservation
             except redis.RedisError as exc:

@@ -11,7 +11,7 @@ from sync.transport import Transport
 from workers.context import Context
 from workers.key_watch import KeyWatch
 from workers.limiter import FallbackLimiter, Limiter, Rates
-from workers.metrics import Meter, MeteredLimiter
+from workers.meter import MeteredLimiter
 
 
 def open_source(context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS) -> Source:
@@ -48,10 +48,9 @@ def _caller_of_key(
     attempts: int,
     heard: Callable[[int | None], None] = lambda status: None,
 ) -> Caller:
-    meter = Meter(context.redis)
 
     def on_answer(endpoint: str, status: int | None) -> None:
-        meter.request(endpoint, status)
+        context.meter.request(endpoint, status)
         heard(status)
 
     return Caller(
@@ -60,7 +59,7 @@ def _caller_of_key(
         livemode=livemode,
         api_base=context.settings.stripe_api_base,
         transport=Transport(),
-        limiter=MeteredLimiter(make_limiter(context), meter),
+        limiter=MeteredLimiter(make_limiter(context), context.meter),
         attempts=attempts,
         on_answer=on_answer,
     )

@@ -17,7 +17,7 @@ from sync.object_types import EVENT_TYPES, OBJECT_TYPES
 from sync.sdk import API_VERSION
 from tests.factories import customer, encoded, event
 from workers import jobs
-from workers.metrics import Meter
+from workers.meter import Meter
 from workers.queues import BACKFILLS
 from workers.stripe_account import open_source
 

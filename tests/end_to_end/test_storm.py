@@ -53,7 +53,7 @@ def test_faults_kills_and_changes_end_with_an_equal_mirror_and_exact_counts(prod
     assert (status["syncStatus"], status["warnings"]) == ("ready", []), status
     compared = compare_with_sandbox(product.stack.postgres.url, team_id, product.sandbox.url, account)
     assert [f"{each.object_type}: {each}" for each in compared if not each.is_equal] == []
-    counted = dict(storm.sql("SELECT type, count(*) FROM {team}.seen GROUP BY type"))
+    counted = dict(storm.sql("SELECT type, count(DISTINCT id) FROM {team}.seen_pages, unnest(ids) AS id GROUP BY type"))
     assert {name: result["synced"] for name, result in status["result"].items()} == counted
 
 

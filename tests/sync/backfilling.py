@@ -61,6 +61,12 @@ class MortalConnection(psycopg.Connection[Any]):
             yield transaction
         self._step()
 
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        with super().pipeline() as pipeline:
+            yield pipeline
+        self._step()
+
     def _step(self) -> None:
         try:
             self.process.step()

@@ -19,7 +19,7 @@ from sync.object_types import OBJECT_TYPES
 from sync.store import MirrorStore
 from tests.factories import ACCOUNT_ID
 
-_OWN_TABLES = ("seen", "named_prices", "checked", "rejects")
+_OWN_TABLES = ("seen_pages", "named_prices", "checked", "rejects")
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,11 @@ def versions(connection: psycopg.Connection, schema: str) -> dict[tuple[str, str
 
 
 def seen(store: MirrorStore, object_type: ObjectType = CUSTOMER) -> set[str]:
-    statement = sql.SQL("SELECT id FROM {} WHERE type = %s").format(sql.Identifier(store.schema, "seen"))
-    return {object_id for (object_id,) in store.connection.execute(statement, (object_type.name,))}
+    """Raises AssertionError when an id is there twice: it would have been counted twice."""
+    statement = sql.SQL("SELECT unnest(ids) FROM {} WHERE type = %s").format(sql.Identifier(store.schema, "seen_pages"))
+    ids = [object_id for (object_id,) in store.connection.execute(statement, (object_type.name,))]
+    assert len(ids) == len(set(ids))
+    return set(ids)
 
 
 def rejects(store: MirrorStore) -> dict[str, str]:

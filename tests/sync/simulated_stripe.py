@@ -53,8 +53,9 @@ class Budget:
     wait_s: float = 0.0
     rate: float = 100.0
     tokens: float = 100.0
+    count: int = 1
 
-    def reserve(self, account_id: str, endpoint: str, **_: bool) -> "Budget":
+    def reserve(self, account_id: str, endpoint: str, **_: object) -> "Budget":
         self.reserved.append(endpoint)
         return self
 

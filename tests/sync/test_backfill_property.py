@@ -290,10 +290,10 @@ class _Life:
             if not steady <= met <= self._listed[name]:
                 found.append(f"{name}: missed {steady - met}, made up {met - self._listed[name]}")
             unknown = self._team.connection.execute(
-                sql.SQL("SELECT seen.id FROM {} AS seen WHERE type = %s AND id NOT IN (SELECT id FROM {})").format(
-                    sql.Identifier(self._team.schema, "seen"), sql.Identifier(self._team.schema, object_type.table)
+                sql.SQL("SELECT met FROM unnest(%s::text[]) AS met WHERE met NOT IN (SELECT id FROM {})").format(
+                    sql.Identifier(self._team.schema, object_type.table)
                 ),
-                (name,),
+                (list(met),),
             ).fetchall()
             if unknown:
                 found.append(f"{name}: counted and not mirrored {unknown}")

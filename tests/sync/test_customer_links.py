@@ -29,7 +29,7 @@ class Budget:
     rate: float = 100.0
     tokens: float = 100.0
 
-    def reserve(self, account_id, endpoint, *, livemode, urgent=False):
+    def reserve(self, account_id, endpoint, *, livemode, urgent=False, most=1):
         return self
 
     def slow_down(self, account_id, endpoint, reason, *, livemode):

@@ -11,6 +11,11 @@ from scripts.servers import at_database
 from sync import schema
 from sync.errors import SchemaError
 from sync.object_types import OBJECT_TYPES
+from sync.store import MirrorStore
+from tests.factories import NOW, charge
+from tests.sync.mirrored import mirror, open_window, page_of
+
+CHARGE = OBJECT_TYPES["charge"]
 
 
 @pytest.fixture
@@ -59,6 +64,27 @@ def test_upgrading_again_changes_nothing(empty_database: str) -> None:
 
         assert connection.execute("SELECT id FROM stripe_team_a.customers").fetchall() == [("c",)]
         schema.check_version(connection)
+
+
+def test_what_a_backfill_met_before_the_upgrade_is_known_after_it(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        schema.upgrade(connection)
+        add_team(connection, "team_a")
+        store = MirrorStore(connection, "team_a")
+        key = open_window(store, CHARGE)
+        connection.execute("DROP TABLE stripe_team_a.seen_pages")
+        connection.execute("CREATE TABLE stripe_team_a.seen (type text, id text, PRIMARY KEY (type, id))")
+        connection.execute(
+            "INSERT INTO stripe_team_a.seen VALUES ('charge', 'ch_1'), ('charge', 'ch_2'), ('price', 'p_1')"
+        )
+
+        schema.upgrade(connection)
+        schema.upgrade(connection)
+
+        met = connection.execute("SELECT type, unnest(ids) FROM stripe_team_a.seen_pages ORDER BY 1, 2").fetchall()
+        assert met == [("charge", "ch_1"), ("charge", "ch_2"), ("price", "p_1")]
+        assert mirror(store, key, page_of([charge("ch_2"), charge("ch_3")], as_of=NOW), CHARGE).counted == 1
+        assert "seen" not in tables(connection, "stripe_team_a")
 
 
 def test_hosts_that_upgrade_at_once_wait_for_each_other(empty_database: str) -> None:

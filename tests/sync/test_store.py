@@ -1,11 +1,13 @@
 """The rules by which pages, fetches and events meet a row: newest wins, doubt is said, equal rows stay untouched."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
+from sync.backfills import BackfillStore
 from sync.object_types import OBJECT_TYPES
-from sync.store import MirrorStore, WindowKey
+from sync.store import MirroredPage, MirrorStore, WindowKey
 from tests.factories import CREATED, FACTORIES, NOW, customer, encoded, product
 from tests.sync.conftest import Team
 from tests.sync.mirrored import (
@@ -144,6 +146,43 @@ def test_an_object_is_counted_once_however_many_pages_meet_it(store: MirrorStore
     assert (first.counted, again.counted) == (2, 1)
     assert seen(store) == {"cus_1", "cus_2", "cus_3"}
     assert [(each["met"], each["counted"]) for each in windows(store)] == [(2, 2), (2, 1)]
+
+
+def test_an_object_that_a_page_holds_twice_is_counted_once(store: MirrorStore, key: WindowKey) -> None:
+    mirror(store, key, page_of([customer("cus_1")], as_of=NOW))
+
+    again = mirror(store, open_window(store), page_of([customer("cus_1"), customer("cus_1")], as_of=NOW))
+
+    assert again.counted == 0
+    assert seen(store) == {"cus_1"}
+
+
+@pytest.mark.parametrize(("upper", "counted"), [(NOW - 50, 0), (NOW + 50, 1)])
+def test_only_what_came_after_the_windows_end_is_looked_for_at_all_times(
+    store: MirrorStore, upper: int, counted: int
+) -> None:
+    """A product's own id can be used again: met before, deleted, and met once more with a later `created`."""
+    first = open_window(store, PRODUCT)
+    mirror(store, first, page_of([product("mug", created=NOW - 1000)], as_of=NOW), PRODUCT)
+    BackfillStore(store.connection).fix_upper(first.backfill_id, upper)
+    tail = open_window(store, PRODUCT, gte=NOW - 50)
+
+    again = mirror(store, tail, page_of([product("mug", created=NOW - 10)], as_of=NOW), PRODUCT)
+
+    assert again.counted == counted
+
+
+def test_a_page_is_written_with_one_round_trip_or_not_at_all(store: MirrorStore, key: WindowKey) -> None:
+    page = page_of([customer("cus_1")], as_of=NOW)
+
+    written = store.mirror_page_alone(CUSTOMER, key, page)
+    late = store.mirror_page_alone(CUSTOMER, replace(key, fence=7), page_of([customer("cus_2")], as_of=NOW))
+
+    assert written == MirroredPage(1, [])
+    assert late is None
+    assert seen(store) == {"cus_1"}
+    assert row(store, "cus_2") is None
+    assert [(each["pages"], each["met"]) for each in windows(store)] == [(1, 1)]
 
 
 def test_the_same_id_of_two_types_counts_for_both(store: MirrorStore, key: WindowKey) -> None:

@@ -136,6 +136,22 @@ def test_half_a_second_of_requests_may_go_at_once_and_the_next_are_evenly_spaced
     assert [reservation.wait_s for reservation in next_ones] == pytest.approx([0.05, 0.10])
 
 
+def test_several_tokens_are_given_at_once_while_as_many_stay_free(limiter: Limiter):
+    counts = [limiter.reserve(ACCOUNT, CUSTOMERS, livemode=True, most=4).count for _ in range(6)]
+
+    assert counts == [4, 3, 1, 1, 1, 1]
+
+
+def test_tokens_given_together_are_no_more_than_those_given_one_by_one(limiter: Limiter, clock: Clock):
+    sent, until = 0, clock() + 10
+    while clock() < until:
+        reservation = limiter.reserve(ACCOUNT, CUSTOMERS, livemode=True, most=4)
+        clock.now += reservation.wait_s
+        sent += reservation.count
+
+    assert sent <= 10 * 20 + 10 + 1
+
+
 def test_one_endpoint_at_its_limit_leaves_the_account_to_the_others(limiter: Limiter):
     spend_burst(limiter, CUSTOMERS)
 
