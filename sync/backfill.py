@@ -44,6 +44,7 @@ FIRST_IN_FLIGHT = 8
 MOST_PAID = 4
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
+_ESTIMATE_EVERY_S = 0.25
 
 log = structlog.get_logger()
 
@@ -130,6 +131,7 @@ class TypeRun:
         self._plan = WindowPlan(windows, page_size=tools.source.page_size)
         self._estimate = ProgressEstimate()
         self._shown_progress = 0.0
+        self._estimated_at = 0.0
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
         writers = WRITERS if len(object_type.variants) == 1 else 1
@@ -250,11 +252,17 @@ class TypeRun:
         self._plan.page_arrived(
             fetched.window, PageFacts([head.created for head in heads], fetched.page.has_more, last_id)
         )
-        self._shown_progress = self._estimate.advance(
-            met=self._plan.met, remaining=self._plan.estimated_remaining(), is_finished=False
-        )
+        self._estimate_progress()
         self._unwritten += 1
         self._line_up(fetched)
+
+    def _estimate_progress(self) -> None:
+        """Not for each page: it looks at all windows, and is shown twice a second."""
+        now = time.monotonic()
+        if now - self._estimated_at >= _ESTIMATE_EVERY_S:
+            self._estimated_at = now
+            remaining = self._plan.estimated_remaining()
+            self._shown_progress = self._estimate.advance(met=self._plan.met, remaining=remaining, is_finished=False)
 
     def _line_up(self, task: _Fetched | _CursorLost) -> None:
         self._lines.setdefault(task.window.number, deque()).append(task)

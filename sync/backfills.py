@@ -152,13 +152,11 @@ class BackfillStore:
         )
 
     def split(self, backfill_id: str, part: str, object_type: str, split: Split, fence: int) -> None:
-        """Raises the giver's floor and adds the new window, in one transaction. Raises LeaseLost."""
-        key = {"backfill_id": backfill_id, "type": object_type, "fence": fence}
-        with self.connection.transaction():
-            self.hold(backfill_id, part, fence)
-            if not self._one("raise_floor", **key, number=split.giver, floor=split.mid):
-                raise LeaseLost("the window was taken over by another worker")
-            self._run("insert_window", **key, number=split.number, variant=split.variant, gte=split.floor, lt=split.mid)
+        """Raises the giver's floor and adds the new window. Raises LeaseLost."""
+        key = {"backfill_id": backfill_id, "part": part, "type": object_type, "fence": fence}
+        new = {"number": split.number, "variant": split.variant, "floor": split.floor, "mid": split.mid}
+        if not self._one("split", **key, **new, giver=split.giver):
+            raise LeaseLost("the window was taken over by another worker")
 
     def reopen_window(self, key: WindowKey, *, gte: int, lt: int) -> None:
         """The rest of a window whose cursor was lost, under a new filter. Raises LeaseLost."""

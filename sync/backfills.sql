@@ -98,6 +98,35 @@ UPDATE billstack.backfill_types
 SET status = 'syncing'
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND status = 'pending';
 
+-- name: split
+-- The giver's floor rises to `mid`, and the new window takes what lies below over: both or, once the lease is gone, nothing.
+WITH held AS MATERIALIZED (
+    SELECT leases.fence
+    FROM billstack.leases
+    JOIN billstack.backfills ON backfills.id = leases.backfill_id
+    WHERE leases.backfill_id = %(backfill_id)s
+        AND leases.part = %(part)s
+        AND leases.fence = %(fence)s
+        AND leases.held
+        AND backfills.state = 'running'
+    FOR SHARE
+),
+raised AS (
+    UPDATE billstack.windows
+    SET floor = %(mid)s
+    FROM held
+    WHERE windows.backfill_id = %(backfill_id)s
+        AND windows.type = %(type)s
+        AND windows.number = %(giver)s
+        AND windows.fence = held.fence
+        AND NOT windows.done
+    RETURNING windows.number
+)
+INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floor, fence)
+SELECT %(backfill_id)s, %(type)s, %(number)s, %(variant)s, %(floor)s, %(mid)s, %(floor)s, %(fence)s
+FROM raised
+RETURNING number;
+
 -- name: hold
 -- Before windows are added: until the commit nobody cancels the backfill or takes the part over, for a window that these
 -- could not see yet would keep a fence that still writes.
@@ -126,16 +155,6 @@ ORDER BY number;
 -- name: insert_window
 INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floor, fence)
 VALUES (%(backfill_id)s, %(type)s, %(number)s, %(variant)s, %(gte)s, %(lt)s, %(gte)s, %(fence)s);
-
--- name: raise_floor
-UPDATE billstack.windows
-SET floor = %(floor)s
-WHERE backfill_id = %(backfill_id)s
-    AND type = %(type)s
-    AND number = %(number)s
-    AND fence = %(fence)s
-    AND NOT done
-RETURNING floor;
 
 -- name: reopen_window
 -- The cursor's object is gone: the filter may change because no cursor is under it any more.

@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 
 
-class _Price(msgspec.Struct):
+class _Price(msgspec.Struct, gc=False):
     id: str
 
 
-class _PriceDetails(msgspec.Struct):
+class _PriceDetails(msgspec.Struct, gc=False):
     price: str | None = None
 
 
-class _Pricing(msgspec.Struct):
+class _Pricing(msgspec.Struct, gc=False):
     price_details: _PriceDetails | None = None
 
 
-class ListedItem(msgspec.Struct):
+class ListedItem(msgspec.Struct, gc=False):
     """A subscription item or an invoice line: which price it names, in the shape of before or since 2025-03-31.basil."""
 
     price: _Price | None = None
@@ -34,7 +34,7 @@ class ListedItem(msgspec.Struct):
         return details.price if details else None
 
 
-class CutList(msgspec.Struct):
+class CutList(msgspec.Struct, gc=False):
     """What we read of an embedded list: Stripe cuts it at about 10 and says so."""
 
     data: list[ListedItem] = []
@@ -175,7 +175,7 @@ def head_struct(object_type: ObjectType) -> type[Any]:
     """A msgspec struct with the few fields of an object that Python needs; the rest is skipped unread."""
     nested = [(nested_list.field, CutList | None, None) for nested_list in object_type.nested]
     fields: list[Any] = [("id", str), ("created", int), *nested]
-    return msgspec.defstruct(f"{object_type.name.title()}Head", fields)
+    return msgspec.defstruct(f"{object_type.name.title()}Head", fields, gc=False)
 
 
 @cache

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import stripe
 
-from sync.transport import HttpAnswer
+from sync.transport import HttpAnswer, Transport
 
 API_VERSION = "2026-10-28.endive"  # the one stripe-python 16.1 is typed for, and our tables read
 
@@ -58,6 +58,11 @@ class Sdk:
             http_client=http,
         )
         client.raw_request(method, path, **params)
+
+
+def preload() -> None:
+    """Loads what the SDK loads when it is first used. For a process that forks: each of its children would do it."""
+    Sdk(secret_key="sk_test_none", api_base="https://stripe.invalid", transport=Transport())
 
 
 class _SdkHttpClient(stripe.HTTPClient):

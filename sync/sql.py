@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 from psycopg import sql
 
 _HEADING = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+# A line's comment and indentation. psycopg reads a statement of over 4096 characters anew each time it is run.
+_FOR_READERS = re.compile(r"^\s*(?:--.*)?", re.MULTILINE)
 
 
 class Queries:
@@ -14,12 +16,12 @@ class Queries:
 
     def __init__(self, path: Path) -> None:
         _, *parts = _HEADING.split(path.read_text())
-        self._blocks = dict(zip(parts[::2], parts[1::2], strict=True))
+        self._blocks = {name: _FOR_READERS.sub("", text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
     def bind(self, **identifiers: str) -> "BoundQueries":
         names = {name: sql.Identifier(value) for name, value in identifiers.items()}
         # LiteralString: the text comes from our own files, never from a caller.
-        return BoundQueries({name: _render(cast(LiteralString, text), names) for name, text in self._blocks.items()})
+        return BoundQueries({name: _render(text, names) for name, text in self._blocks.items()})
 
 
 class BoundQueries:

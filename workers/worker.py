@@ -8,6 +8,7 @@ from rq.job import Job
 from rq.worker_pool import WorkerPool
 
 from sync.backfills import BackfillStore
+from sync.sdk import preload
 from workers import jobs
 from workers.context import Context, connect_redis
 from workers.queues import BACKFILLS, EVENTS, enqueue_due
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 
 def run_workers(settings: Settings, queue_name: str) -> None:
     """Until SIGTERM or SIGINT; a worker that dies is started again within a second."""
+    preload()
     pool = WorkerPool(
         [queue_name],
         connection=connect_redis(settings),

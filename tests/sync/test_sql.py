@@ -52,3 +52,18 @@ def test_every_block_is_run_by_its_store(path: Path) -> None:
     code = path.with_name(f"{STORES.get(path.stem, path.stem)}.py").read_text()
 
     assert [name for name in names_in(path) if f'"{name}"' not in code] == []
+
+
+def test_statements_that_run_for_each_page_are_short_enough_for_psycopg_to_remember() -> None:
+    """psycopg forgets how it read a statement of more than 4096 characters, and reads it anew each time."""
+    queries = Queries(SQL_FILES[[path.stem for path in SQL_FILES].index("mirror")])
+
+    bound = queries.bind(team="stripe_team_" + 40 * "x", table="subscriptions")
+
+    assert len(bound["mirror_page"]) < 4096
+
+
+def test_comments_between_clauses_are_for_readers_alone(tmp_path: Path) -> None:
+    queries = write(tmp_path, "-- name: one\nSELECT 1,\n    -- why\n    'a -- b'\n").bind()
+
+    assert queries["one"].split() == ["SELECT", "1,", "'a", "--", "b'"]
