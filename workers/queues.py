@@ -3,7 +3,7 @@
 import redis
 import structlog
 from rq import Queue
-from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 
 from sync.backfills import FINISH, BackfillStore, Part
@@ -70,11 +70,11 @@ def _is_waiting(connection: redis.Redis, job_id: str) -> bool:
     """
     try:
         job = Job.fetch(job_id, connection=connection)
-    except NoSuchJobError:
-        return False
-    if job.get_status() == JobStatus.QUEUED and job_id in Queue(BACKFILLS, connection=connection).job_ids:
-        return True
-    job.delete()
+        if job.get_status() == JobStatus.QUEUED and job_id in Queue(BACKFILLS, connection=connection).job_ids:
+            return True
+        job.delete()
+    except (NoSuchJobError, InvalidJobOperation):
+        pass  # it is not there, or somebody else who looks at this moment has just removed it
     return False
 
 
