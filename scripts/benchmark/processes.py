@@ -28,10 +28,11 @@ def tree(pid: int) -> list[int]:
 
 def children(pid: int) -> list[int]:
     """Of all threads: a child belongs to the thread that started it."""
-    found = []
-    for path in (PROC / str(pid) / "task").glob("*/children"):
-        found += [int(child) for child in read(path).split()]
-    return found
+    try:
+        paths = list((PROC / str(pid) / "task").glob("*/children"))
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended while we looked
+        return []
+    return [int(child) for path in paths for child in read(path).split()]
 
 
 def cpu_s(pid: int) -> float:
