@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -128,7 +129,7 @@ class Source:
 
     def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
         """One object with its nested lists whole; an empty body when Stripe deleted it or never had it."""
-        path = f"{object_type.path}/{object_id}"
+        path = f"{object_type.path}/{_in_path(object_id)}"
         for _ in range(_ROUNDS):
             try:
                 answer, found = self._caller.get(object_type.retrieve_endpoint, path, {}, _read_fetched)
@@ -189,7 +190,7 @@ class Source:
 
     def _nested_items(self, nested: NestedList, object_id: str) -> tuple[list[msgspec.Raw], int]:
         """All items of one embedded list, and until when they were true."""
-        path = nested.path.format(id=object_id)
+        path = nested.path.format(id=_in_path(object_id))
         params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
         params["limit"] = self.page_size
         items: list[msgspec.Raw] = []
@@ -210,6 +211,11 @@ class Source:
 def is_cut(object_type: ObjectType, head: Any) -> bool:
     """Whether Stripe left out part of one of the object's embedded lists."""
     return any((part := getattr(head, nested.field)) is not None and part.has_more for nested in object_type.nested)
+
+
+def _in_path(object_id: str) -> str:
+    """People choose ids of products and plans, also with spaces and slashes."""
+    return quote(object_id, safe="")
 
 
 def _with_cursor(listed: Any) -> Any:

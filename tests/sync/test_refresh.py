@@ -188,3 +188,13 @@ def test_what_postgres_refuses_is_rejected_and_its_row_stays(
 
     assert row(store, customer_id) == before
     assert list(rejects(store)) == [customer_id]
+
+
+def test_an_id_that_a_person_chose_travels_whole(stripe_account: SimulatedStripe) -> None:
+    """A price may be an old plan: its id can hold what ends a path, or what libcurl takes for no address at all."""
+    stripe_account.at_begin = lambda request: setattr(request, "instead", (200, {}, b'{"id":"x"}'))
+
+    source_of(stripe_account).fetch(OBJECT_TYPES["price"], "Basic \u00a35/month?#1")
+
+    assert stripe_account.requests[0].path == "/v1/prices/Basic%20%C2%A35%2Fmonth%3F%231"
+    assert stripe_account.requests[0].params == {}
