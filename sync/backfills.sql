@@ -229,12 +229,19 @@ counts AS MATERIALIZED (
     FROM billstack.windows
     WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 ),
+known AS MATERIALIZED (
+    -- Locked, for what a renewal published while `held` waited for it is not in this statement's snapshot.
+    SELECT backfills.team_id, backfill_types.synced
+    FROM held, billstack.backfill_types
+    JOIN billstack.backfills ON backfills.id = backfill_types.backfill_id
+    WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
+    FOR UPDATE OF backfill_types
+),
 counted AS (
     INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
-    SELECT backfills.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, counts.synced - known.synced
-    FROM held, counts, billstack.backfill_types AS known
-    JOIN billstack.backfills ON backfills.id = known.backfill_id
-    WHERE known.backfill_id = %(backfill_id)s AND known.type = %(type)s AND counts.synced > known.synced
+    SELECT known.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, counts.synced - known.synced
+    FROM known, counts
+    WHERE counts.synced > known.synced
     ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count
 )
 UPDATE billstack.backfill_types
@@ -242,7 +249,7 @@ SET status = %(status)s,
     error = %(error)s,
     synced = counts.synced,
     progress = CASE WHEN %(status)s = 'ready' THEN 1 ELSE progress END
-FROM held, counts
+FROM known, counts
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 RETURNING backfill_types.type;
 

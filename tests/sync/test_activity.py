@@ -1,5 +1,6 @@
 """What came in, by the hour: each object and event is counted once, when it is certain, and for its own team."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,6 +59,28 @@ def test_objects_of_the_last_moment_count_at_the_end_of_their_type(
     backfills.end_type(key.backfill_id, "customer", fence, status="ready")
 
     assert totals(team) == (2, 0)
+
+
+def test_what_a_renewal_publishes_while_the_type_ends_is_not_counted_again(
+    backfills: BackfillStore, store: MirrorStore, team: Team
+) -> None:
+    key = open_window(store)
+    fence = backfills.acquire(key.backfill_id, "customer")
+    assert fence
+    mirror(store, key, page_of([customer("cus_1")], as_of=NOW))
+
+    with team.connect() as connection, connection.transaction():
+        keeper = BackfillStore(connection)
+        keeper.renew(key.backfill_id, "customer", fence)
+        keeper.publish(key.backfill_id, "customer", 0.5)
+        ending = threading.Thread(target=lambda: backfills.end_type(key.backfill_id, "customer", fence, status="ready"))
+        ending.start()
+        ending.join(0.2)
+        assert ending.is_alive(), "it waits for the renewal's commit"
+    ending.join()
+
+    assert totals(team) == (1, 0)
+    assert [each.status for each in backfills.types(key.backfill_id) if each.type == "customer"] == ["ready"]
 
 
 def test_events_count_when_they_are_applied_or_found_older_and_skipped_ones_do_not(team: Team) -> None:
