@@ -19,9 +19,10 @@ FOR UPDATE;
 -- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
 -- wins; what overlaps in time and differs is returned, to be settled by a fetch.
 -- Only pages that meet in `created` may hold the same object, and so be counted twice: a page that was repeated, a window
--- that was reopened, another variant. But a product's own id may be used again, so tails look at all pages.
+-- that was reopened, another variant. But where an id may be used again, later, tails look at all pages: a second for each
+-- two million ids.
 WITH held AS MATERIALIZED (
-    SELECT windows.floor, windows.gte >= backfills.upper AS is_tail
+    SELECT windows.floor, %(reuses_ids)s AND windows.gte >= backfills.upper AS looks_at_all
     FROM billstack.windows
     JOIN billstack.backfills ON backfills.id = windows.backfill_id
     WHERE windows.backfill_id = %(backfill_id)s
@@ -53,7 +54,7 @@ met_before AS MATERIALIZED (
     FROM {team}.seen_pages
     WHERE seen_pages.type = %(type)s
         AND seen_pages.span && (
-            SELECT CASE WHEN held.is_tail THEN int8range(NULL, NULL) ELSE span.span END
+            SELECT CASE WHEN held.looks_at_all THEN int8range(NULL, NULL) ELSE span.span END
             FROM span, held
         )
 ),

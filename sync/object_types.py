@@ -109,6 +109,7 @@ _TYPES = (
         ordinal=3,
         events=_events("price", "created", "deleted", "updated"),
         variants=({"active": "true"}, {"active": "false"}),
+        reuses_ids=True,  # a plan's, which people may choose; it is a price too
     ),
     # Without status=all, canceled subscriptions are left out.
     ObjectType(

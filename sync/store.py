@@ -103,6 +103,7 @@ class MirrorStore:
             "mirror_page",
             **_window(key),
             ordinal=object_type.ordinal,
+            reuses_ids=object_type.reuses_ids,
             page=_json(page.body),
             completed=_json(b"[" + b",".join(filter(None, completed.values())) + b"]"),
             completed_ids=list(completed),
