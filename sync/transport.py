@@ -85,6 +85,7 @@ class Transport:
             handle.close()
             raise StripeUnavailable(f"no answer from Stripe: {_REASONS.get(exc.args[0], exc.args[1])}") from None
         answer = HttpAnswer(handle.getinfo(pycurl.RESPONSE_CODE), _headers(lines), b"".join(pieces))
+        pieces.clear()  # an idle handle keeps its callbacks, and would keep the body with them
         with self._lock:
             self._idle.append(handle)
         return answer

@@ -5,6 +5,7 @@ import gzip
 import socket
 import ssl
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -197,3 +198,16 @@ def test_headers_are_found_in_any_case() -> None:
     assert headers["stripe-rate-limited-reason"] == headers["STRIPE-RATE-LIMITED-REASON"] == "global-rate"
     assert "stripe-Rate-limited-reason" in headers
     assert headers.get("Retry-After", "1") == "1"
+
+
+def test_an_idle_connection_keeps_no_body(transport) -> None:
+    size = 2_000_000
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size) as (url, _):
+        tracemalloc.start()
+        try:
+            assert len(transport.send("GET", url, {}).body) == size
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert kept < size / 2
