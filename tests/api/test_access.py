@@ -15,8 +15,8 @@ def test_every_route_says_who_may_call_it(app):
     assert [endpoint for endpoint in app.view_functions if access_of(app, endpoint) is None] == []
 
 
-def test_a_route_that_does_not_say_it_answers_nobody(app, owner):
-    app.view_functions["auth.show_session"] = lambda: "secret"
+def test_a_route_that_does_not_say_it_answers_nobody(app, owner, monkeypatch):
+    monkeypatch.setitem(app.view_functions, "auth.show_session", lambda: "secret")
 
     assert owner.client.get("/api/auth/session").status_code == 403
 

@@ -9,6 +9,12 @@ from api.status_hub import HELLO, Hub
 
 
 @pytest.fixture
+def app(new_app, settings):
+    """One of each test's own: its hub is closed or replaced."""
+    return new_app(settings)
+
+
+@pytest.fixture
 def open_stream(app):
     """Opens one, and closes it at the end of the test."""
     opened = []
