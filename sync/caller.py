@@ -230,14 +230,14 @@ def _moments(headers: Mapping[str, str], elapsed_s: float) -> tuple[int, int]:
     duration before Date, and ended at most its duration and that one second after it. Our own clock plays no part.
     """
     whole_s = math.ceil(elapsed_s)
-    value = headers.get("Date")
-    date = _seconds(value) if value else int(time.time())
+    date = _seconds(headers.get("Date") or "") or int(time.time())
     return date - whole_s, date + 1 + whole_s
 
 
 @lru_cache(maxsize=16)  # all answers of a second have the same one
-def _seconds(date: str) -> int:
-    return int(email.utils.parsedate_to_datetime(date).timestamp())
+def _seconds(date: str) -> int | None:
+    parsed = email.utils.parsedate_tz(date)
+    return email.utils.mktime_tz(parsed) if parsed else None
 
 
 def _message(exc: stripe.StripeError) -> str:

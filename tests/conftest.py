@@ -41,7 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("slow" if config.getoption("--runslow") else "quick")
 
 
+# These mostly wait, for minutes: whoever got them last would still be at it when all the others are done.
+_FIRST = ("end_to_end", "browser", "scripts")
+
+
+def _begins_late(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_begins_late)
     run_slow = config.getoption("--runslow")
     for item in items:
         if "slow" in item.keywords and not run_slow:

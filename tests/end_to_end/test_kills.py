@@ -44,7 +44,7 @@ def product() -> Iterator[Product]:
     "strike",
     [
         pytest.param(kill_work_horse, id="work-horse"),
-        pytest.param(kill_process("worker"), id="worker"),
+        pytest.param(kill_process("worker"), id="worker", marks=pytest.mark.slow),
         pytest.param(restart_redis_empty, id="redis-empty"),
         pytest.param(kill_process("web"), id="web", marks=pytest.mark.slow),
         pytest.param(kill_process("scheduler"), id="scheduler", marks=pytest.mark.slow),
