@@ -1,6 +1,7 @@
 """One layer retries: what may pass, with jitter and Stripe's own wish; what will not fails at once, in Stripe's words."""
 
 import email.utils
+import time
 
 import msgspec
 import pytest
@@ -233,6 +234,15 @@ def test_our_own_clock_plays_no_part() -> None:
     answer = called.get()
 
     assert (answer.as_of, answer.as_of_until) == (NOW + 9000, NOW + 9001)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Wed, 99 Foo 2026 00:00:00 GMT"])
+def test_a_date_that_cannot_be_read_is_replaced_by_our_own_clock(date: str) -> None:
+    before = int(time.time())
+
+    answer = Called((200, {"Date": date}, b"{}")).get()
+
+    assert before <= answer.as_of <= time.time()
 
 
 def test_a_refusal_has_its_moments_too() -> None:
