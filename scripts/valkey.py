@@ -61,8 +61,10 @@ class EmbeddedValkey(EmbeddedServer):
     def _is_ready(self) -> bool:
         try:
             with redis.Redis.from_url(self.url, socket_timeout=2.0) as connection:
-                # The pid as well: another server may have taken the port before ours could.
-                return bool(connection.info("server")["process_id"] == self.pid)
+                found = connection.info()
+                # The pid as well: another server may have taken the port before ours could. And while it reads its data
+                # it answers INFO, and everything else with an error.
+                return bool(found["process_id"] == self.pid and not found["loading"])
         except redis.RedisError:
             return False
 

@@ -107,6 +107,16 @@ def test_a_killed_server_comes_back_with_its_data(make, folder):
         assert read(server) == "value"
 
 
+def test_valkey_is_ready_when_it_has_read_its_data(folder):
+    fill = "for number = 1, ARGV[1] do redis.call('SET', 'key' .. number, number) end"
+    with EmbeddedValkey(folder) as server, redis.Redis.from_url(server.url, decode_responses=True) as connection:
+        connection.eval(fill, 0, 300_000)
+
+        server.restart()
+
+        assert connection.get("key300000") == "300000"
+
+
 @BOTH
 def test_the_next_program_finds_the_data(make, folder):
     with make(folder) as server:
