@@ -24,6 +24,7 @@ from scripts.servers import (
     temporary_state_dir,
 )
 from sync import schema
+from tests.end_to_end.product import Installation, running_installation
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # The last of the sixteen databases of a Redis that is not ours; xdist's workers count down from it.
@@ -154,6 +155,18 @@ def sandbox() -> Iterator[SandboxProcess]:
     """A sandbox Stripe with its default data, in a process of its own; its account's key is sk_test_demo."""
     with SandboxProcess() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def installation(state_dir: Path) -> Iterator[Installation]:
+    """The Procfile's processes, which take ten seconds to start and stop; each file of tests has a team of its own there.
+
+    The sandbox's account `demo` is small. Backfills are slow enough that a kill or a change falls into them.
+    """
+    with running_installation(
+        state_dir / "product", "--scale", "0.3", settings={"STRIPE_ENDPOINT_RPS": "12"}
+    ) as installation:
+        yield installation
 
 
 def execute(url: str, statement: str, *names: str) -> None:

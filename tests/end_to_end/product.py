@@ -1,4 +1,4 @@
-"""The whole product on this machine for a test: the Procfile's processes, a sandbox Stripe, and a signed-in user."""
+"""The whole product on this machine for tests: the Procfile's processes, a sandbox Stripe, and signed-in users' teams."""
 
 import base64
 import json
@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 import psycopg
 import urllib3
 
+from api.passwords import hash_password
+from api.people import People, Role
 from scripts.api_client import ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
 from scripts.sandbox.running import SandboxProcess
@@ -29,12 +31,18 @@ FAST = {"STRIPE_ACCOUNT_RPS": "2000", "STRIPE_ENDPOINT_RPS": "1000"}
 
 @dataclass(slots=True)
 class Product:
-    """One team, connected to the sandbox's account `demo`."""
+    """One team, connected to an account of the sandbox, and its owner's client."""
 
     stack: Stack
     sandbox: SandboxProcess
     client: ApiClient
     team_id: str
+    account: str = "demo"
+    email: str = "owner@example.com"
+
+    @property
+    def key(self) -> str:
+        return f"sk_test_{self.account}"
 
     def backfill(self, timeout_s: float = 120, **request: Any) -> dict[str, Any]:
         """Starts one and waits for its end; returns the last status."""
@@ -64,12 +72,12 @@ class Product:
 
     def differences(self) -> list[str]:
         """Empty when the mirror equals the sandbox object for object."""
-        compared = compare_with_sandbox(self.stack.postgres.url, self.team_id, self.sandbox.url, "demo")
+        compared = compare_with_sandbox(self.stack.postgres.url, self.team_id, self.sandbox.url, self.account)
         return [f"{each.object_type}: {each}" for each in compared if not each.is_equal]
 
     def stripe(self, method: str, path: str, **fields: str) -> dict[str, Any]:
         """A request to the sandbox as the merchant would make it."""
-        headers = {"Authorization": "Bearer sk_test_demo", "Content-Type": "application/x-www-form-urlencoded"}
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/x-www-form-urlencoded"}
         answer = urllib3.request(method, self.sandbox.url + path, body=urlencode(fields), headers=headers)
         assert answer.status == 200, answer.data
         found: dict[str, Any] = answer.json()
@@ -97,11 +105,32 @@ class Product:
         return bool(horses)
 
 
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What teams share."""
+
+    stack: Stack
+    sandbox: SandboxProcess
+
+    def new_team(self, name: str, **recipe: Any) -> Product:
+        """A team of that name, connected to an account of that name, which the sandbox makes up by the recipe."""
+        self.sandbox.add_account(name, **recipe)
+        return self.connect_team(name, account=name)
+
+    def connect_team(self, name: str, account: str) -> Product:
+        """A team of that name, connected to an account that is there."""
+        email = f"{name}@example.com"
+        client, team_id = sign_up(self.stack, email, name)
+        product = Product(self.stack, self.sandbox, client, team_id, account, email)
+        client.connect(team_id, product.key)
+        return product
+
+
 @contextmanager
-def running_product(
+def running_installation(
     state_dir: Path, *sandbox_arguments: str, settings: dict[str, str] | None = None, gunicorn: str = ""
-) -> Iterator[Product]:
-    """Starts everything and connects one team."""
+) -> Iterator[Installation]:
+    """Starts everything."""
     with SandboxProcess(*sandbox_arguments) as sandbox:
         environment = {
             **FAST,
@@ -110,17 +139,25 @@ def running_product(
             "STRIPE_API_BASE": sandbox.url,
         }
         with running_stack(state_dir, settings=environment, gunicorn=gunicorn) as stack:
-            client, team_id = sign_up(stack, "owner@example.com", "Acme")
-            client.connect(team_id, "sk_test_demo")
-            yield Product(stack, sandbox, client, team_id)
+            yield Installation(stack, sandbox)
+
+
+@contextmanager
+def running_product(state_dir: Path, *sandbox_arguments: str, **options: Any) -> Iterator[Product]:
+    """An installation for one test alone, with a team on the account `demo`."""
+    with running_installation(state_dir, *sandbox_arguments, **options) as installation:
+        yield installation.connect_team("owner", account="demo")
 
 
 def sign_up(stack: Stack, email: str, team: str) -> tuple[ApiClient, str]:
-    """A signed-in owner and the team's id."""
-    created = json.loads(stack.flask("create-user", "--email", email, "--password", PASSWORD, "--team", team))
+    """A signed-in owner and the team's id. Without `flask create-user`, which takes a second to start."""
+    with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
+        people = People(connection)
+        team_id = people.create_team(team)
+        people.add_member(team_id, people.create_user(email, hash_password(PASSWORD)), Role.OWNER)
     client = ApiClient(stack.url)
     client.sign_in(email, PASSWORD)
-    return client, created["teamId"]
+    return client, team_id
 
 
 def children(pid: int) -> list[int]:

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,16 +10,14 @@ import pytest
 import urllib3
 
 from scripts.api_client import ApiError
-from scripts.servers import temporary_state_dir
-from tests.end_to_end.product import Product, children, running_product
+from tests.end_to_end.product import Installation, Product, children
 
 PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def product() -> Iterator[Product]:
-    with temporary_state_dir() as folder, running_product(folder, "--scale", "0.01") as product:
-        yield product
+def product(installation: Installation) -> Product:
+    return installation.new_team("customers", scale=0.01)
 
 
 @pytest.fixture
@@ -49,7 +46,9 @@ def post_ten(product: Product, customers: str, email: str) -> Any:
 
 
 def assert_one(product: Product, customers: str, email: str) -> None:
-    at_stripe = [each for each in product.sandbox.objects("customer") if each["email"] == email]
+    at_stripe = [
+        each for each in product.sandbox.objects("customer", account=product.account) if each["email"] == email
+    ]
     assert len(at_stripe) == 1
     (person,) = product.client.call("GET", f"{customers}?email={email}")["customers"]
     assert person["stripeCustomerId"] == at_stripe[0]["id"]
@@ -81,7 +80,7 @@ def test_a_web_that_is_killed_while_stripe_creates_makes_one_customer(product: P
 
 def wait_until_made(product: Product, email: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while email not in (each["email"] for each in product.sandbox.objects("customer")):
+    while email not in (each["email"] for each in product.sandbox.objects("customer", account=product.account)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

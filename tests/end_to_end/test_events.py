@@ -5,27 +5,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.servers import temporary_state_dir
-from tests.end_to_end.product import Product, running_product
+from tests.end_to_end.product import Installation, Product
 
 # From the last delivery on. A killed worker's claims run out after 30 s.
 QUIET_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def product() -> Iterator[Product]:
-    # Slow enough that the changes fall into the backfill.
-    settings = {"STRIPE_ENDPOINT_RPS": "15"}
-    with temporary_state_dir() as folder, running_product(folder, settings=settings) as product:
-        product.client.call("POST", f"/api/billstack/teams/{product.team_id}/stripe/webhook", {})
-        yield product
+def product(installation: Installation) -> Iterator[Product]:
+    product = installation.new_team("events")
+    product.client.call("POST", f"/api/billstack/teams/{product.team_id}/stripe/webhook", {})
+    yield product
+    product.sandbox.call("PUT", "deliveries")
 
 
 @pytest.mark.parametrize("changes", [300, pytest.param(2000, marks=pytest.mark.slow)])
 def test_events_in_any_order_during_a_backfill_end_with_an_equal_mirror(product, changes):
     product.sandbox.call("PUT", "deliveries", shuffle=True, duplicates=0.3, delay_s=4.0, seed=changes)
     product.client.start_backfill(product.team_id)
-    product.sandbox.change(changes, seed=changes, over_s=changes / 100)
+    product.sandbox.change(changes, account=product.account, seed=changes, over_s=changes / 100)
 
     time.sleep(2)
     product.stack.processes.kill("events")
@@ -44,7 +42,7 @@ def test_events_in_any_order_during_a_backfill_end_with_an_equal_mirror(product,
 def test_what_was_never_delivered_is_swept(product):
     product.wait_while_syncing()
     product.sandbox.call("PUT", "deliveries", loss=1.0)
-    product.sandbox.change(50, seed=7)
+    product.sandbox.change(50, account=product.account, seed=7)
     assert product.differences()
 
     product.sql("UPDATE billstack.connections SET sweep_due_at = now() RETURNING team_id")

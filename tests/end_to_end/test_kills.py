@@ -1,13 +1,12 @@
 """kill -9 of any process, and servers that go away, in the middle of a backfill: nothing is lost or counted twice."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
 
-from scripts.servers import temporary_state_dir
-from tests.end_to_end.product import Product, running_product
+from tests.end_to_end.product import Installation, Product
 
 # A killed worker's job is picked up within 60 s; the rest is the backfill itself on a busy machine.
 PATIENCE_S = 150.0
@@ -35,9 +34,8 @@ def restart_redis_empty(product: Product) -> None:
 
 
 @pytest.fixture(scope="module")
-def product() -> Iterator[Product]:
-    with temporary_state_dir() as folder, running_product(folder, settings={"STRIPE_ENDPOINT_RPS": "12"}) as product:
-        yield product
+def product(installation: Installation) -> Product:
+    return installation.new_team("kills")
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,10 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from scripts.comparison import compare_with_sandbox
-from scripts.servers import temporary_state_dir
-from tests.end_to_end.product import Product, running_product, sign_up
+from tests.end_to_end.product import Installation, Product
 
 FAULTS = ("500", "502", "429", "reset", "truncated", "garbage", "slow", "hang")
 SHARE = 0.05
@@ -21,40 +18,28 @@ CHANGES_TAKE_S = 6.0
 PATIENCE_S = 400.0
 
 
-@pytest.fixture(scope="module")
-def product() -> Iterator[Product]:
-    # Slow enough that kills and changes fall into the run.
-    settings = {"STRIPE_ENDPOINT_RPS": "12"}
-    with temporary_state_dir() as folder, running_product(folder, settings=settings) as product:
-        yield product
-
-
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 51))])
-def test_faults_kills_and_changes_end_with_an_equal_mirror_and_exact_counts(product, seed):
-    account, dice = f"storm{seed}", random.Random(seed)
-    product.sandbox.add_account(account, seed=seed)
-    client, team_id = sign_up(product.stack, f"owner{seed}@example.com", f"Storm {seed}")
-    client.connect(team_id, f"sk_test_{account}")
-    storm = Product(product.stack, product.sandbox, client, team_id)
+def test_faults_kills_and_changes_end_with_an_equal_mirror_and_exact_counts(installation: Installation, seed: int):
+    storm, dice = installation.new_team(f"storm{seed}", seed=seed), random.Random(seed)
+    sandbox, account = storm.sandbox, storm.account
     faults = [{"kind": kind, "share": SHARE, "seconds": LATE_S, "path": "/v1/"} for kind in FAULTS]
-    product.sandbox.call("PUT", "faults", faults=faults, seed=seed)
+    sandbox.call("PUT", "faults", faults=faults, seed=seed)
 
-    client.start_backfill(team_id)
-    product.sandbox.call("POST", "changes", account=account, n=CHANGES, seed=seed, over_s=CHANGES_TAKE_S)
+    storm.client.start_backfill(storm.team_id)
+    sandbox.call("POST", "changes", account=account, n=CHANGES, seed=seed, over_s=CHANGES_TAKE_S)
     killed = 0
     for _ in range(KILLS):
         time.sleep(dice.uniform(0.5, 3))
         killed += kill_some_work_horse(storm, dice)
     storm.wait_while_syncing(PATIENCE_S)
-    product.sandbox.call("DELETE", "faults")
+    sandbox.call("DELETE", "faults")
     # An event that a fault hit at both of its attempts is told of, and tried again by itself.
     status = storm.wait_for(lambda status: not status["warnings"])
 
     assert killed == KILLS
-    assert product.sandbox.call("GET", "deliveries", account=account)["changesUnderWay"] == 0
+    assert sandbox.call("GET", "deliveries", account=account)["changesUnderWay"] == 0
     assert status["syncStatus"] == "ready", status
-    compared = compare_with_sandbox(product.stack.postgres.url, team_id, product.sandbox.url, account)
-    assert [f"{each.object_type}: {each}" for each in compared if not each.is_equal] == []
+    assert storm.differences() == []
     counted = dict(storm.sql("SELECT type, count(DISTINCT id) FROM {team}.seen_pages, unnest(ids) AS id GROUP BY type"))
     assert {name: result["synced"] for name, result in status["result"].items()} == counted
 
