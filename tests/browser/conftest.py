@@ -1,17 +1,14 @@
 """A real browser on the real processes of the Procfile."""
 
-import base64
-import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from scripts.sandbox.running import SandboxProcess
-from scripts.servers import temporary_state_dir
-from scripts.stack import Stack, running_stack
-from tests.end_to_end.product import FAST, PASSWORD, Product, running_product
+from scripts.stack import Stack
+from tests.end_to_end.product import PASSWORD, Installation, Product
 
 # The machine that runs the tests may be busy with others.
 PATIENCE_MS = 30_000
@@ -50,36 +47,26 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert complaints == []
 
 
-@pytest.fixture(scope="session")
-def browser_state_dir() -> Iterator[Path]:
-    with temporary_state_dir() as folder:
-        yield folder
+@pytest.fixture
+def sandbox(installation: Installation) -> SandboxProcess:
+    return installation.sandbox
 
 
 @pytest.fixture
-def sandbox() -> Iterator[SandboxProcess]:
-    with SandboxProcess("--scale", "0.3") as running:
-        yield running
-
-
-@pytest.fixture
-def fresh_stack(browser_state_dir: Path, sandbox: SandboxProcess) -> Iterator[Stack]:
+def fresh_stack(installation: Installation) -> Stack:
     """An installation that nobody has visited."""
-    settings = {
-        **FAST,
-        "BILLSTACK_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "STRIPE_API_BASE": sandbox.url,
-    }
-    with running_stack(browser_state_dir / "fresh", settings=settings, durable=False) as stack:
-        yield stack
+    with psycopg.connect(installation.stack.postgres.url, autocommit=True) as connection:
+        connection.execute("DELETE FROM billstack.teams")
+        connection.execute("DELETE FROM billstack.users")
+    return installation.stack
 
 
 @pytest.fixture(scope="module")
-def synced(browser_state_dir: Path) -> Iterator[Product]:
+def synced(installation: Installation) -> Product:
     """A small account that is mirrored."""
-    with running_product(browser_state_dir / "synced", "--scale", "0.1") as product:
-        assert product.backfill()["syncStatus"] == "ready"
-        yield product
+    product = installation.new_team("synced", scale=0.1)
+    assert product.backfill()["syncStatus"] == "ready"
+    return product
 
 
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PATIENCE_MS, sign_in
-from tests.end_to_end.product import Product, running_product
+from tests.end_to_end.product import Installation, Product
 
 pytestmark = pytest.mark.browser
 
@@ -16,27 +15,28 @@ expect.set_options(timeout=PATIENCE_MS)
 
 STREAM, STATUS = re.compile(r"/status/stream$"), re.compile(r"/status$")
 TROUBLE = "BillStack does not answer; trying again"
-# Few enough that a sync of a small account takes a while.
-SLOW = {"STRIPE_ACCOUNT_RPS": "5"}
+# A sync then takes some twenty seconds, in half of which the numbers move.
+LATENCY_MS, SPREAD = 1000, 0.5
 
 
 @pytest.fixture(scope="module")
-def slow(browser_state_dir: Path) -> Iterator[Product]:
-    with running_product(browser_state_dir / "slow", "--scale", "0.5", settings=SLOW) as product:
-        yield product
+def slow(installation: Installation) -> Product:
+    return installation.new_team("slow")
 
 
 @pytest.fixture
 def product(slow: Product) -> Iterator[Product]:
     """No sync runs before and after."""
+    slow.sandbox.call("PUT", "latency", ms=LATENCY_MS, sigma=SPREAD)
     yield slow
     slow.client.call("POST", f"/api/billstack/teams/{slow.team_id}/stripe/backfill/cancel", {})
+    slow.slow_stripe(0)
 
 
 @pytest.fixture
 def page(product: Product, open_page: Callable[..., Page]) -> Page:
     page = open_page(product.stack.url)
-    sign_in(page, "owner@example.com")
+    sign_in(page, product.email)
     return page
 
 

@@ -59,6 +59,7 @@ def connect(page: Page) -> None:
 def a_killed_worker_does_not_stop_the_bar(page: Page, product: Product) -> None:
     product.slow_stripe(400)
     start_sync(page)
+    expect(page.get_by_role("button", name="Cancel sync")).to_be_visible()
     wait_until(lambda: shown_total(page) > 0)
     assert product.kill_work_horse()
     at_kill = shown_total(page)
@@ -163,7 +164,6 @@ def create(page: Page) -> None:
 def start_sync(page: Page) -> None:
     page.get_by_role("button", name="Sync data").click()
     page.get_by_role("dialog").get_by_role("button", name="Start").click()
-    expect(page.get_by_role("button", name="Cancel sync")).to_be_visible()
 
 
 def replace_key(page: Page, key: str) -> None:
