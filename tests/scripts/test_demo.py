@@ -27,7 +27,7 @@ def folder():
 
 
 def command(folder, *arguments):
-    return [sys.executable, "-m", "scripts.demo", "--state-dir", str(folder), "--scale", "0.2", *arguments]
+    return [sys.executable, "-m", "scripts.demo", "--state-dir", str(folder), "--scale", "0.05", *arguments]
 
 
 def run_once(folder):
@@ -64,30 +64,36 @@ def last_writes(folder):
         return connection.execute(f'SELECT id, xmin::text FROM "{schema}".invoices ORDER BY id').fetchall()  # noqa: S608
 
 
-def test_the_second_demo_finds_the_data_of_the_first_and_changes_none(folder):
-    first = run_once(folder)
+def assert_none_outlives(demo, how):
+    pids = descendants(demo.pid)
+
+    demo.send_signal(how)
+    demo.wait(timeout=30)
+
+    assert len(pids) > 8  # Postgres, Valkey, sandbox, keeper, web with its workers, three kinds of workers
+    assert wait_until(lambda: not any(map(is_running, pids)), timeout_s=20)
+
+
+def test_a_demo_stays_until_ctrl_c_and_the_second_finds_its_data_and_changes_none(folder):
+    with staying_demo(folder) as (demo, first):
+        assert_none_outlives(demo, signal.SIGINT)
     rows = last_writes(folder)
 
     second = run_once(folder)
 
+    assert demo.returncode == 0
+    assert re.search(r"Dashboard +http://127\.0\.0\.1:\d+/\n +Sign-in +demo@example\.com", first)
     for output in (first, second):
-        assert re.search(r"invoice +640 compared: all equal", output)
+        assert re.search(r"invoice +160 compared: all equal", output)
         assert "the mirror equals the sandbox" in output
         assert "sk_test" not in output
     assert last_writes(folder) == rows
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_demo(how, folder):
-    with staying_demo(folder) as (demo, output):
-        pids = descendants(demo.pid)
-
-        demo.send_signal(how)
-        demo.wait(timeout=30)
-
-        assert wait_until(lambda: not any(map(is_running, pids)), timeout_s=20)
-        assert len(pids) > 8  # Postgres, Valkey, sandbox, keeper, web with its workers, three kinds of workers
-        assert re.search(r"Dashboard +http://127\.0\.0\.1:\d+/\n +Sign-in +demo@example\.com", output)
+@pytest.mark.slow  # test_servers.py and test_run_procfile.py kill programs that start the same kinds of processes
+def test_no_process_outlives_a_demo_that_is_killed(folder):
+    with staying_demo(folder) as (demo, _):
+        assert_none_outlives(demo, signal.SIGKILL)
 
 
 def test_a_port_with_a_listener_is_not_free():
