@@ -45,12 +45,20 @@ def test_what_was_never_delivered_is_swept(product):
     product.sandbox.change(50, account=product.account, seed=7)
     assert product.differences()
 
-    product.sql("UPDATE billstack.connections SET sweep_due_at = now() RETURNING team_id")
+    product.sql("UPDATE billstack.connections SET sweep_due_at = now() WHERE team_id = %s RETURNING 1", product.team_id)
 
-    deadline = time.monotonic() + QUIET_WITHIN_S
-    while product.differences() and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_until_swept(product)
+    wait_until_quiet(product)
     assert product.differences() == []
+
+
+def wait_until_swept(product: Product, timeout_s: float = QUIET_WITHIN_S) -> None:
+    """When Stripe's newest event is in the ledger."""
+    (newest,) = product.stripe("GET", "/v1/events?limit=1")["data"]
+    deadline = time.monotonic() + timeout_s
+    while not product.sql("SELECT 1 FROM billstack.events WHERE id = %s", newest["id"]):
+        assert time.monotonic() < deadline, "nobody has read Stripe's events"
+        time.sleep(0.1)
 
 
 def wait_until_delivered(product: Product, timeout_s: float = 180) -> float:

@@ -46,12 +46,9 @@ def test_what_is_not_run_is_listed_with_its_reason(run):
     assert "2 skipped" in done.stdout
 
 
-def test_a_missing_browser_is_a_failure_in_ci(run):
-    done = run(CI="true")
+def test_in_ci_a_missing_browser_is_a_failure_and_slow_tests_run_when_asked_for(run):
+    done = run("--runslow", CI="true")
 
     assert done.returncode == 1
     assert "browser test, and there is no Chromium here; .ci/run installs it" in done.stdout
-
-
-def test_slow_tests_run_when_asked_for(run):
-    assert "1 passed, 1 skipped" in run("--runslow").stdout
+    assert "1 passed, 1 error" in done.stdout
