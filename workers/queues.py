@@ -1,7 +1,11 @@
 """The queues' names, and how work gets onto them. Jobs carry ids only, for Redis keeps their arguments."""
 
+import contextlib
+from typing import Any
+
 import redis
 import structlog
+from redis.exceptions import LockNotOwnedError
 from rq import Queue
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
@@ -21,6 +25,8 @@ _TYPE_TIMEOUT_S = 15 * 60
 _FINISH_TIMEOUT_S = 24 * 3600
 _RESULT_TTL_S = 3600
 _FAILURE_TTL_S = 24 * 3600
+# Whoever enqueues a job once takes milliseconds for it; after this, dead or frozen, it stands in nobody's way.
+_LOOK_S = 5.0
 SWEEP_EVERY_S = 300
 # What is due for longer lies there; a job at work takes the rest.
 _LYING_S = 2.0
@@ -39,26 +45,43 @@ def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
 
 def _enqueue_part(context: Context, part: Part) -> bool:
     """The job's id names the fence, so that each holder's successor is one job however many ask for it."""
-    queue = Queue(BACKFILLS, connection=context.redis)
     job_id = f"{part.backfill_id}-{part.part}-{part.fence}"
-    if _is_waiting(context.redis, job_id):
+    enqueued = _enqueue_once(
+        context.redis,
+        job_id,
+        "workers.jobs.work_on_part",
+        (part.backfill_id, part.part),
+        job_timeout=_FINISH_TIMEOUT_S if part.part == FINISH else _TYPE_TIMEOUT_S,
+        description=f"{part.part} of {part.backfill_id}",
+        meta={"request_id": part.request_id, "team": part.team_id},
+    )
+    if enqueued:
+        log.info("part.enqueued", backfill=part.backfill_id, type=part.part, job=job_id)
+    return enqueued
+
+
+def _enqueue_once(connection: redis.Redis, job_id: str, name: str, arguments: tuple[str, ...], **options: Any) -> bool:
+    """False: it waits already, or somebody else looks at it this moment and enqueues it."""
+    looking = connection.lock(f"billstack:enqueuing:{job_id}", timeout=_LOOK_S)
+    if not looking.acquire(blocking=False):
         return False
     try:
-        queue.enqueue(
-            "workers.jobs.work_on_part",
-            part.backfill_id,
-            part.part,
+        if _is_waiting(connection, job_id):
+            return False
+        Queue(BACKFILLS, connection=connection).enqueue(
+            name,
+            *arguments,
             job_id=job_id,
             unique=True,
-            job_timeout=_FINISH_TIMEOUT_S if part.part == FINISH else _TYPE_TIMEOUT_S,
             result_ttl=_RESULT_TTL_S,
             failure_ttl=_FAILURE_TTL_S,
-            description=f"{part.part} of {part.backfill_id}",
-            meta={"request_id": part.request_id, "team": part.team_id},
+            **options,
         )
     except DuplicateJobError:
-        return False  # somebody else was quicker
-    log.info("part.enqueued", backfill=part.backfill_id, type=part.part, job=job_id)
+        return False  # somebody else was quicker, for this one took longer than the lock holds
+    finally:
+        with contextlib.suppress(LockNotOwnedError):
+            looking.release()
     return True
 
 
@@ -72,10 +95,19 @@ def _is_waiting(connection: redis.Redis, job_id: str) -> bool:
         job = Job.fetch(job_id, connection=connection)
         if job.get_status() == JobStatus.QUEUED and job_id in Queue(BACKFILLS, connection=connection).job_ids:
             return True
-        job.delete()
+        _remove(job)
     except (NoSuchJobError, InvalidJobOperation):
         pass  # it is not there, or somebody else who looks at this moment has just removed it
     return False
+
+
+def _remove(job: Job) -> None:
+    """RQ's own `delete` fails where a listed execution is gone: it ended this moment, or expired after its worker died."""
+    executions = job.execution_registry
+    if ids := executions.get_execution_ids():
+        job.connection.zrem(job.started_job_registry.key, *(f"{job.id}:{each}" for each in ids))
+        job.connection.delete(executions.key)
+    job.delete()
 
 
 def wake_events(context: Context, team_id: str, *, request_id: str | None = None) -> None:
@@ -122,24 +154,15 @@ def enqueue_reconciles(context: Context) -> int:
 
 def _enqueue_reconcile(context: Context, idle: Idle) -> bool:
     """The job's id names the fence, as a part's does."""
-    job_id = f"{idle.id}-{idle.fence}"
-    if _is_waiting(context.redis, job_id):
-        return False
-    try:
-        Queue(BACKFILLS, connection=context.redis).enqueue(
-            "workers.reconciles.work_on_reconcile",
-            idle.id,
-            job_id=job_id,
-            unique=True,
-            job_timeout=_TYPE_TIMEOUT_S,
-            result_ttl=_RESULT_TTL_S,
-            failure_ttl=_FAILURE_TTL_S,
-            description=f"reconcile {idle.id}",
-            meta={"request_id": idle.request_id, "team": idle.team_id},
-        )
-    except DuplicateJobError:
-        return False  # somebody else was quicker
-    return True
+    return _enqueue_once(
+        context.redis,
+        f"{idle.id}-{idle.fence}",
+        "workers.reconciles.work_on_reconcile",
+        (idle.id,),
+        job_timeout=_TYPE_TIMEOUT_S,
+        description=f"reconcile {idle.id}",
+        meta={"request_id": idle.request_id, "team": idle.team_id},
+    )
 
 
 def wake_mark(team_id: str) -> str:

@@ -1,11 +1,14 @@
 """What is enqueued once however many ask for it at the same moment."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import redis
 from rq import Queue
+from rq.executions import Execution
 from rq.job import Job, JobStatus
+from rq.registry import StartedJobRegistry
 
 from sync.backfills import BackfillStore
 from workers.queues import BACKFILLS, enqueue_due
@@ -45,3 +48,36 @@ def test_a_dead_job_that_somebody_else_removes_at_the_same_moment_gets_its_succe
     assert contested.reads_left <= 0
     assert enqueued == 1
     assert Queue(BACKFILLS, connection=context.redis).job_ids == [job_id]
+
+
+def test_a_dead_job_whose_execution_expired_gets_its_successor(context, backfill_id):
+    """RQ lists an execution for a minute after the hash with its facts is gone."""
+    enqueue_due(context, backfill_id)
+    (job_id,) = Queue(BACKFILLS, connection=context.redis).job_ids
+    job = Job.fetch(job_id, connection=context.redis)
+    Queue(BACKFILLS, connection=context.redis).remove(job_id)
+    with context.redis.pipeline() as pipeline:
+        execution = Execution.create(job, 90, pipeline)
+        job.prepare_for_execution("dead", pipeline)
+        pipeline.execute()
+    context.redis.delete(execution.key)
+
+    assert enqueue_due(context, backfill_id) == 1
+    assert Queue(BACKFILLS, connection=context.redis).job_ids == [job_id]
+    assert StartedJobRegistry(BACKFILLS, connection=context.redis).get_job_and_execution_ids(cleanup=False) == []
+
+
+def test_many_who_look_at_a_started_job_at_the_same_moment_make_one_successor(context, backfill_id):
+    enqueue_due(context, backfill_id)
+    (job_id,) = Queue(BACKFILLS, connection=context.redis).job_ids
+    with ThreadPoolExecutor(8) as several:
+        for _ in range(30):
+            job = Job.fetch(job_id, connection=context.redis)
+            Queue(BACKFILLS, connection=context.redis).remove(job_id)
+            with context.redis.pipeline() as pipeline:
+                Execution.create(job, 90, pipeline)
+                job.prepare_for_execution("dead", pipeline)
+                pipeline.execute()
+            list(several.map(lambda _: enqueue_due(context, backfill_id), range(8)))
+
+            assert Queue(BACKFILLS, connection=context.redis).job_ids == [job_id]
