@@ -5,6 +5,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from xdist.scheduler import LoadFileScheduling
 
 from scripts.sandbox.running import SandboxProcess
 from scripts.servers import (
@@ -42,8 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("slow" if config.getoption("--runslow") else "quick")
 
 
-# These mostly wait, for minutes: whoever got them last would still be at it when all the others are done.
+# These take longest: whoever got them last would still be at it when all the others are done.
 _FIRST = ("end_to_end", "browser", "scripts")
+# The files of each share a running installation: one test process runs all of them.
+_TOGETHER = ("end_to_end", "browser")
 
 
 def _begins_late(item: pytest.Item) -> int:
@@ -57,6 +61,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "slow" in item.keywords and not run_slow:
             item.add_marker(pytest.mark.skip(reason="slow; ./scripts/test --runslow runs it"))
+
+
+class _ByInstallation(LoadFileScheduling):  # xdist's own groups by mark do nothing with pytest 9.2
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        folder = Path(file).parent.name
+        return folder if folder in _TOGETHER else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _ByInstallation(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
