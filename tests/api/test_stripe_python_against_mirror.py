@@ -37,7 +37,7 @@ CUT = ("items", "lines")
 @pytest.fixture(scope="module")
 def sandbox():
     with SandboxThread(Sandbox()) as served:
-        served.add_account("demo", scale=0.03, counts={"product": 15, "price": 42, "invoice": 130})
+        served.add_account("demo", scale=0.015, counts={"product": 15, "price": 42, "invoice": 60})
         yield served
 
 
