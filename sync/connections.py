@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
 from sync.schema import schema_name
 from sync.secrets import SecretBox
@@ -96,7 +97,15 @@ class Connections:
         self._run("set_key_valid", team_id=team_id, sealed_key=sealed_key, valid=valid)
 
     def lock(self, team_id: str) -> None:
+        """Until the transaction ends, nobody connects the team, disconnects it or begins something that needs its key."""
         self._row("lock", team_id=team_id)
+
+    def require(self, team_id: str) -> None:
+        """Locks the team. Raises Conflict `not_connected`."""
+        self.lock(team_id)
+        connected = self.get(team_id)
+        if connected is None or connected.secret_key is None:
+            raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
 
     def put(
         self,

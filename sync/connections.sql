@@ -64,11 +64,12 @@ SET key_valid = %(valid)s
 WHERE team_id = %(team_id)s AND secret_key = %(sealed_key)s AND key_valid <> %(valid)s;
 
 -- name: lock
--- One connect or disconnect of a team at a time, also the first one.
+-- One at a time connects a team, disconnects it or begins something that needs its key. Rows that refer to the team may
+-- be written meanwhile: who writes one would wait here with locks of its own.
 SELECT id
 FROM billstack.teams
 WHERE id = %(team_id)s
-FOR UPDATE;
+FOR NO KEY UPDATE;
 
 -- name: put
 INSERT INTO billstack.connections

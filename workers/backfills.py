@@ -9,7 +9,6 @@ import structlog
 
 from sync.backfills import BackfillStore
 from sync.connections import Connections
-from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
 from workers.context import Context
 from workers.progress import read_progress
@@ -32,10 +31,8 @@ def start_backfill(
     context: Context, team_id: str, objects: list[str] | None, created_after: datetime | None, request_id: str | None
 ) -> StartedBackfill:
     """Raises Conflict `not_connected`, or `backfill_in_progress` when a different one runs."""
-    with context.pool.connection() as connection:
-        connected = Connections(connection, context.box).get(team_id)
-        if connected is None or connected.secret_key is None:
-            raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
+    with context.pool.connection() as connection, connection.transaction():
+        Connections(connection, context.box).require(team_id)
         store = BackfillStore(connection)
         started = store.start(team_id, objects or list(OBJECT_TYPES), created_after, request_id=request_id)
         states = store.types(started.id)

@@ -75,6 +75,7 @@ def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
         connections = Connections(connection, context.box)
         connections.lock(team_id)
         connections.forget_keys(team_id)
+        BackfillStore(connection).cancel(team_id)  # one that was begun meanwhile
         if purge:
             drop_team_schema(connection, team_id)
             connections.delete(team_id)

@@ -31,10 +31,8 @@ def start_reconcile(context: Context, team_id: str, request_id: str | None) -> t
 
     Raises Conflict `not_connected`, or `backfill_in_progress`.
     """
-    with context.pool.connection() as connection:
-        connected = Connections(connection, context.box).get(team_id)
-        if connected is None or connected.secret_key is None:
-            raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
+    with context.pool.connection() as connection, connection.transaction():
+        Connections(connection, context.box).require(team_id)
         started = ReconcileStore(connection).start(team_id, request_id=request_id)
     try:
         enqueue_reconciles(context)
