@@ -68,6 +68,13 @@ def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
         grant_reader(connection, team_id)
 
 
+def ensure_team_schema(connection: psycopg.Connection, team_id: str) -> None:
+    """Leaves one that is there alone: to go over it again would lock tables that a backfill is writing."""
+    lock(connection)
+    if not _exists(connection, schema_name(team_id)):
+        create_team_schema(connection, team_id)
+
+
 def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
     connection.execute(reader_grants(team_id))
 

@@ -10,7 +10,7 @@ from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connection, Connections
 from sync.database_access import DatabaseAccess
 from sync.errors import BadRequest, Conflict, StripeRejected
-from sync.schema import create_team_schema, drop_team_schema
+from sync.schema import drop_team_schema, ensure_team_schema
 from sync.source import Account
 from workers.context import Context
 from workers.stripe_account import source_of_key
@@ -53,7 +53,7 @@ def connect(
             publishable_key=publishable_key,
             webhook_secret=webhook_secret,
         )
-        create_team_schema(connection, team_id)
+        ensure_team_schema(connection, team_id)
         connected = connections.get(team_id)
         assert connected is not None
         return connected

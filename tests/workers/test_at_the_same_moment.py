@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg import sql
 
 import workers.connect
 from sync.backfills import BackfillStore
 from sync.connections import Connections
 from sync.errors import Conflict
+from sync.object_types import OBJECT_TYPES
+from sync.schema import schema_name
 from workers.backfills import cancel_backfill, start_backfill
 from workers.connect import connect, disconnect
 
@@ -45,6 +48,17 @@ def test_a_backfill_that_begins_while_the_team_connects_does_not_deadlock(contex
         beginning.commit()
 
         assert connecting.result().account_id
+
+
+def test_a_new_key_does_not_wait_for_pages_that_are_being_written(context, team_id, database):
+    """It would hold the next ones back meanwhile, or deadlock with them."""
+    tables = sql.SQL(", ").join(sql.Identifier(schema_name(team_id), each.table) for each in OBJECT_TYPES.values())
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(context.settings.database_url) as writing:
+        writing.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(tables))
+        try:
+            assert thread.submit(connect, context, team_id, **KEY).result(timeout=5).account_id
+        finally:
+            writing.rollback()
 
 
 @pytest.mark.parametrize("purge", [False, True])
