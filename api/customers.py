@@ -13,7 +13,7 @@ from api.key_store import Scope
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connections
 from sync.customer_links import PROJECT_KEY, CustomerLinks, Person
-from sync.errors import BadRequest, Conflict, NotFound
+from sync.errors import BadRequest, NotFound
 from sync.project_customers import ProjectCustomer, ProjectCustomerStore
 from workers.stripe_account import open_caller
 from workers.times import iso
@@ -133,9 +133,7 @@ def unlink_customer(team_id: str, project_id: str, customer_id: str) -> Response
 def _links(team_id: str) -> CustomerLinks:
     context = current_context()
     with context.pool.connection() as connection:
-        connected = Connections(connection, context.box).get(team_id)
-    if connected is None:
-        raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
+        connected = Connections(connection, context.box).connected(team_id)
     caller = open_caller(context, connected, attempts=HASTY_ATTEMPTS)
     return CustomerLinks(context.pool.connection, team_id, caller)
 

@@ -100,12 +100,12 @@ class Connections:
         """Until the transaction ends, nobody connects the team, disconnects it or begins something that needs its key."""
         self._row("lock", team_id=team_id)
 
-    def require(self, team_id: str) -> None:
-        """Locks the team. Raises Conflict `not_connected`."""
-        self.lock(team_id)
-        connected = self.get(team_id)
-        if connected is None or connected.secret_key is None:
+    def connected(self, team_id: str) -> Connection:
+        """The team's connection, with its key. Raises Conflict `not_connected`."""
+        found = self.get(team_id)
+        if found is None or found.secret_key is None:
             raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
+        return found
 
     def put(
         self,

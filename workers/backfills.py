@@ -32,7 +32,9 @@ def start_backfill(
 ) -> StartedBackfill:
     """Raises Conflict `not_connected`, or `backfill_in_progress` when a different one runs."""
     with context.pool.connection() as connection, connection.transaction():
-        Connections(connection, context.box).require(team_id)
+        connections = Connections(connection, context.box)
+        connections.lock(team_id)
+        connections.connected(team_id)
         store = BackfillStore(connection)
         started = store.start(team_id, objects or list(OBJECT_TYPES), created_after, request_id=request_id)
         states = store.types(started.id)

@@ -32,7 +32,9 @@ def start_reconcile(context: Context, team_id: str, request_id: str | None) -> t
     Raises Conflict `not_connected`, or `backfill_in_progress`.
     """
     with context.pool.connection() as connection, connection.transaction():
-        Connections(connection, context.box).require(team_id)
+        connections = Connections(connection, context.box)
+        connections.lock(team_id)
+        connections.connected(team_id)
         started = ReconcileStore(connection).start(team_id, request_id=request_id)
     try:
         enqueue_reconciles(context)

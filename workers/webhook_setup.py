@@ -4,7 +4,7 @@ import structlog
 
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connection, Connections
-from sync.errors import Conflict, StripeError
+from sync.errors import StripeError
 from sync.ids import new_id
 from sync.webhook_endpoint import SetUp, remove, set_up
 from workers.context import Context
@@ -20,9 +20,7 @@ def webhook_url(context: Context, team_id: str) -> str:
 def set_up_webhook(context: Context, team_id: str) -> SetUp:
     """Raises Conflict `not_connected`, StripeError."""
     with context.pool.connection() as connection:
-        connected = Connections(connection, context.box).get(team_id)
-    if connected is None or connected.secret_key is None:
-        raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
+        connected = Connections(connection, context.box).connected(team_id)
     done = set_up(
         open_caller(context, connected, attempts=HASTY_ATTEMPTS),
         team_id=team_id,

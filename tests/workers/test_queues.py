@@ -33,6 +33,17 @@ def backfill_id(database, team_id) -> str:
     return BackfillStore(database).start(team_id, ["customer"], None, request_id=None).id
 
 
+def take(context, job_id) -> Execution:
+    """As a worker does before it forks; nothing of the work is done."""
+    Queue(BACKFILLS, connection=context.redis).remove(job_id)
+    job = Job.fetch(job_id, connection=context.redis)
+    with context.redis.pipeline() as pipeline:
+        execution = Execution.create(job, 90, pipeline)
+        job.prepare_for_execution("dead", pipeline)
+        pipeline.execute()
+    return execution
+
+
 @pytest.mark.parametrize("reads", [1, 2, 3])
 def test_a_dead_job_that_somebody_else_removes_at_the_same_moment_gets_its_successor(context, backfill_id, reads):
     enqueue_due(context, backfill_id)
@@ -54,13 +65,7 @@ def test_a_dead_job_whose_execution_expired_gets_its_successor(context, backfill
     """RQ lists an execution for a minute after the hash with its facts is gone."""
     enqueue_due(context, backfill_id)
     (job_id,) = Queue(BACKFILLS, connection=context.redis).job_ids
-    job = Job.fetch(job_id, connection=context.redis)
-    Queue(BACKFILLS, connection=context.redis).remove(job_id)
-    with context.redis.pipeline() as pipeline:
-        execution = Execution.create(job, 90, pipeline)
-        job.prepare_for_execution("dead", pipeline)
-        pipeline.execute()
-    context.redis.delete(execution.key)
+    context.redis.delete(take(context, job_id).key)
 
     assert enqueue_due(context, backfill_id) == 1
     assert Queue(BACKFILLS, connection=context.redis).job_ids == [job_id]
@@ -72,12 +77,7 @@ def test_many_who_look_at_a_started_job_at_the_same_moment_make_one_successor(co
     (job_id,) = Queue(BACKFILLS, connection=context.redis).job_ids
     with ThreadPoolExecutor(8) as several:
         for _ in range(30):
-            job = Job.fetch(job_id, connection=context.redis)
-            Queue(BACKFILLS, connection=context.redis).remove(job_id)
-            with context.redis.pipeline() as pipeline:
-                Execution.create(job, 90, pipeline)
-                job.prepare_for_execution("dead", pipeline)
-                pipeline.execute()
+            take(context, job_id)
             list(several.map(lambda _: enqueue_due(context, backfill_id), range(8)))
 
             assert Queue(BACKFILLS, connection=context.redis).job_ids == [job_id]
