@@ -29,7 +29,14 @@ SHARED_HOMES = Path("/var/tmp")
 SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes; ours ends in .s.PGSQL.5432.lock while Postgres starts
 MANY_CONNECTIONS = {"max_connections": "200"}
 # For data that a test throws away: Postgres may lose it in a crash of the machine, and is twice as fast.
-NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+NOT_DURABLE = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",  # as wal_level = minimal wants it
+    "wal_init_zero": "off",
+}
 SHARED_MEMORY_IN_USE = "still in use"
 ATTEMPTS = 5
 

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from scripts.sandbox.answers import decode, encode
 from scripts.sandbox.dice import Dice
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from scripts.sandbox.sandbox import Sandbox
 
 _LOOK_S = 0.02  # how often new events are looked for; Stripe itself takes about a second
-_TIMEOUT = aiohttp.ClientTimeout(total=20)  # an endpoint that needs longer has failed, as at Stripe
+_TIMEOUT_S = 20  # an endpoint that needs longer has failed, as at Stripe
 _USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 
 
@@ -58,7 +57,6 @@ class Courier:
 
     def __init__(self, sandbox: "Sandbox") -> None:
         self._sandbox = sandbox
-        self._session: aiohttp.ClientSession | None = None
         self._watch: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
@@ -73,14 +71,11 @@ class Courier:
         self._manner = _Manner(delivery)
 
     def start(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0))
         self._watch = asyncio.get_running_loop().create_task(self._deliver_as_they_come())
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         for task in [*self._under_way, *([self._watch] if self._watch else [])]:
             task.cancel()
-        if self._session is not None:
-            await self._session.close()
 
     def waiting(self) -> int:
         """Deliveries that nobody has set out with."""
@@ -144,7 +139,7 @@ class Courier:
         state = parcel.state
         endpoint = state.endpoints.get(parcel.endpoint_id)
         event = state.events.get(parcel.event_id)
-        if endpoint is None or event is None or self._session is None:
+        if endpoint is None or event is None:
             return False
         settings = decode(endpoint.body)
         body = rendered(event.body, settings["api_version"])
@@ -154,10 +149,35 @@ class Courier:
             "Stripe-Signature": signature(body, state.secrets[parcel.endpoint_id], state.now()),
         }
         try:
-            async with self._session.post(settings["url"], data=body, headers=headers) as answer:
-                return 200 <= answer.status < 300
-        except (aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(_TIMEOUT_S):
+                return 200 <= await _post(settings["url"], body, headers) < 300
+        except (OSError, TimeoutError, ValueError):
             return False
+
+
+async def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
+    """The answer's status, over a connection of its own. Raises OSError or, for what is no HTTP, ValueError.
+
+    By hand, since all that counts is the status, and since the Stripe SDK imports any async HTTP client that it finds
+    installed, into every process of the product.
+    """
+    target = urlsplit(url)
+    is_tls = target.scheme == "https"
+    reader, writer = await asyncio.open_connection(
+        target.hostname, target.port or (443 if is_tls else 80), ssl=is_tls or None
+    )
+    try:
+        address = target._replace(scheme="", netloc="", path=target.path or "/", fragment="").geturl()
+        lengths = {"Host": target.netloc, "Content-Length": str(len(body)), "Connection": "close"}
+        lines = [f"POST {address} HTTP/1.1", *(f"{name}: {value}" for name, value in (headers | lengths).items())]
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        version, status, *_ = (await reader.readline()).split(maxsplit=2)
+        await reader.read()  # to its end, so that the endpoint can say all that it has to say
+        if not version.startswith(b"HTTP/"):
+            raise ValueError(version)
+        return int(status)
+    finally:
+        writer.close()
 
 
 def signature(body: bytes, secret: str, at: int) -> str:

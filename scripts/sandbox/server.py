@@ -69,7 +69,7 @@ class Server:
             self._listener.close()
         for connection in list(self._connections):
             connection.close()
-        await self.courier.stop()
+        self.courier.stop()
 
     async def _respond(self, request: Request, connection: Connection) -> None:
         if request.path.startswith("/sandbox/"):

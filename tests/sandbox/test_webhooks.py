@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,6 +151,20 @@ def test_an_endpoint_that_never_answers_leaves_its_event_undelivered(served: San
     settled(lambda: served.call("GET", "deliveries").get("failed") == 1)
 
     assert len(account.list("/v1/events", {"delivery_success": False}).json()["data"]) == 1
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x 200 OK\r\n", b"HTTP/1.1\r\n", b"HTTP/1.1 fine\r\n\r\n"])
+def test_what_does_not_speak_http_has_not_taken_the_event(served: SandboxThread, answer: bytes) -> None:
+    served.call("PUT", "deliveries", retry_after_s=[])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        register(served, Receiver(url=f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        served.sandbox.tenant("demo").account.create("customer")
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+        settled(lambda: served.call("GET", "deliveries").get("failed") == 1)
 
 
 def test_held_back_events_are_delivered_shuffled_with_duplicates(served: SandboxThread, receiver: Receiver) -> None:
