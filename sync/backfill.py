@@ -297,7 +297,8 @@ class TypeRun:
 
     def _complete(self, fetched: _Fetched, object_id: str) -> None:
         try:
-            answer = self._tools.source.complete(self._type, object_id, fetched.cut[object_id], fetched.page.answer)
+            cut, page = fetched.cut[object_id], fetched.page.answer
+            answer = self._tools.source.complete(self._type, object_id, cut, page, most=MOST_PAID)
             self._inbox.put(_Completed(fetched, object_id, answer))
         except Exception as exc:
             self._inbox.put(_Failed(exc))

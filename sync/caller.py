@@ -3,7 +3,9 @@
 import copy
 import email.utils
 import math
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -83,6 +85,8 @@ class Caller:
         self.livemode = livemode
         self._sdk = Sdk(secret_key=secret_key, api_base=api_base, transport=transport)
         self._limiter = limiter
+        self._spare: Counter[str] = Counter()
+        self._spare_lock = threading.Lock()
         self._sleep = sleep
         self._on_answer = on_answer
         self._monotonic = monotonic
@@ -112,14 +116,16 @@ class Caller:
         read: Callable[[Answer], T],
         *,
         reserved: bool = False,
+        most: int = 1,
         on_retry: Callable[[BaseException], None] | None = None,
     ) -> T:
         """`read` makes sense of the answer; what it cannot decode is retried like any other failure of Stripe's.
 
-        `reserved` says that the first attempt is already paid for. Raises StripeUnavailable after the last attempt,
+        `reserved` says that the first attempt is already paid for. Otherwise up to `most` are paid for at once, where the
+        budget has plenty, for those that follow with the same endpoint. Raises StripeUnavailable after the last attempt,
         StripeRejected at once. `on_retry` hears of each failure that is tried again.
         """
-        return self._call("get", endpoint, path, params, read, reserved=reserved, on_retry=on_retry)
+        return self._call("get", endpoint, path, params, read, reserved=reserved, most=most, on_retry=on_retry)
 
     def post(
         self, endpoint: str, path: str, params: Mapping[str, Any], read: Callable[[Answer], T], *, idempotency_key: str
@@ -140,6 +146,7 @@ class Caller:
         read: Callable[[Answer], T],
         *,
         reserved: bool = False,
+        most: int = 1,
         on_retry: Callable[[BaseException], None] | None = None,
     ) -> T:
         paid = reserved
@@ -147,8 +154,8 @@ class Caller:
         def attempt() -> T:
             nonlocal paid
             # Whatever is no page of a list is waited for: by a person, an event, or a page whose lists Stripe cut.
-            if not paid and (wait_s := self.reserve(endpoint, urgent=not reserved).wait_s):
-                self._sleep(wait_s)
+            if not paid:
+                self._pay(endpoint, urgent=not reserved, most=most)
             paid = False
             answer = self._send(method, endpoint, path, params)
             try:
@@ -174,6 +181,18 @@ class Caller:
             return attempt()
 
         return self._retrying.copy(before_sleep=before_sleep)(next_attempt)
+
+    def _pay(self, endpoint: str, *, urgent: bool, most: int) -> None:
+        """Returns when a request may go out."""
+        with self._spare_lock:
+            if self._spare[endpoint]:
+                self._spare[endpoint] -= 1
+                return
+        reservation = self.reserve(endpoint, urgent=urgent, most=most)
+        with self._spare_lock:
+            self._spare[endpoint] += reservation.count - 1
+        if reservation.wait_s:
+            self._sleep(reservation.wait_s)
 
     def _send(self, method: str, endpoint: str, path: str, params: Mapping[str, Any]) -> Answer:
         started = self._monotonic()

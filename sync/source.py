@@ -65,12 +65,15 @@ class Page:
         if not object_type.nested:
             return {}
         cut = [index for index, head in enumerate(self.heads) if is_cut(object_type, head)]
-        raw = self.raw_objects() if cut else []
-        return {self.heads[index].id: raw[index] for index in cut}
+        raw = self._raw() if cut else []
+        return {self.heads[index].id: bytes(raw[index]) for index in cut}
 
     def raw_objects(self) -> list[bytes]:
         """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
-        return [bytes(raw) for raw in msgspec.json.decode(self.answer.body, type=_RawList).data]
+        return [bytes(raw) for raw in self._raw()]
+
+    def _raw(self) -> list[msgspec.Raw]:
+        return msgspec.json.decode(self.answer.body, type=_RawList).data
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +146,13 @@ class Source:
                 return whole
         raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
-    def complete(self, object_type: ObjectType, object_id: str, raw: bytes, page: Answer) -> Answer:
+    def complete(self, object_type: ObjectType, object_id: str, raw: bytes, page: Answer, *, most: int = 1) -> Answer:
         """An object of a page with its nested lists whole: true from the page's beginning to the lists' end.
 
-        An empty body when Stripe deleted it meanwhile.
+        An empty body when Stripe deleted it meanwhile. `most`: for so many requests one may pay at once.
         """
-        return self._with_whole_lists(object_type, object_id, raw, page) or self.fetch(object_type, object_id)
+        whole = self._with_whole_lists(object_type, object_id, raw, page, most=most)
+        return whole or self.fetch(object_type, object_id)
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
@@ -168,7 +172,9 @@ class Source:
         dashboard = (found.get("settings") or {}).get("dashboard") or {}
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
 
-    def _with_whole_lists(self, object_type: ObjectType, object_id: str, raw: bytes, answer: Answer) -> Answer | None:
+    def _with_whole_lists(
+        self, object_type: ObjectType, object_id: str, raw: bytes, answer: Answer, *, most: int = 1
+    ) -> Answer | None:
         """None: the object, or an item that stood for a cursor, was deleted while its lists were read."""
         if not object_type.nested:
             return answer
@@ -178,7 +184,7 @@ class Source:
             if bytes(embedded.get("has_more", b"")) != b"true":
                 continue
             try:
-                items, read_until = self._nested_items(nested, object_id)
+                items, read_until = self._nested_items(nested, object_id, most=most)
             except StripeRejected as exc:
                 if exc.stripe_code == "resource_missing":
                     return None
@@ -188,14 +194,14 @@ class Source:
             until = max(until, read_until)
         return Answer(msgspec.json.encode(fields), answer.as_of, until)
 
-    def _nested_items(self, nested: NestedList, object_id: str) -> tuple[list[msgspec.Raw], int]:
+    def _nested_items(self, nested: NestedList, object_id: str, *, most: int) -> tuple[list[msgspec.Raw], int]:
         """All items of one embedded list, and until when they were true."""
         path = nested.path.format(id=_in_path(object_id))
         params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
         params["limit"] = self.page_size
         items: list[msgspec.Raw] = []
         while True:
-            answer, listed = self._caller.get(nested.endpoint, path, params, _read_nested)
+            answer, listed = self._caller.get(nested.endpoint, path, params, _read_nested, most=most)
             items += listed.data
             if not listed.has_more:
                 return items, answer.as_of_until
