@@ -19,11 +19,15 @@ class Called:
     """A caller whose answers the test writes down; when they are used up, the last one is given again."""
 
     def __init__(
-        self, *answers: tuple[int, dict[str, str], bytes] | Exception, attempts: int = 5, wait_s: float = 0
+        self,
+        *answers: tuple[int, dict[str, str], bytes] | Exception,
+        attempts: int = 5,
+        wait_s: float = 0,
+        count: int = 1,
     ) -> None:
         self.stripe = simulated_stripe()
         self.stripe.at_begin = self._give
-        self.budget = Budget(wait_s=wait_s)
+        self.budget = Budget(wait_s=wait_s, count=count)
         self.waits: list[float] = []
         self._answers = list(answers)
         self.caller = Caller(
@@ -172,6 +176,16 @@ def test_every_attempt_is_paid_for_except_one_that_is_paid_already() -> None:
 
     assert len(unpaid.budget.reserved) == 3
     assert len(paid.budget.reserved) == 2
+
+
+def test_what_was_paid_for_at_once_serves_the_next_requests_of_the_same_endpoint() -> None:
+    called = Called(OK, count=3)
+    for _ in range(4):
+        called.get(most=3)
+
+    called.caller.get("list_lines", "/v1/invoices/in_1/lines", {}, lambda answer: answer, most=3)
+
+    assert called.budget.reserved == ["retrieve_customers", "retrieve_customers", "list_lines"]
 
 
 def test_a_request_waits_as_long_as_the_budget_says() -> None:

@@ -25,6 +25,7 @@ class Killed(BaseException):
 class Budget:
     """A limiter without limits."""
 
+    count: int = 1
     wait_s: float = 0.0
     rate: float = 100.0
     tokens: float = 100.0
