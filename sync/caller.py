@@ -5,7 +5,7 @@ import email.utils
 import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -86,7 +86,7 @@ class Caller:
         self._sdk = Sdk(secret_key=secret_key, api_base=api_base, transport=transport)
         self._limiter = limiter
         self._spare: Counter[str] = Counter()
-        self._spare_lock = threading.Lock()
+        self._paying: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._sleep = sleep
         self._on_answer = on_answer
         self._monotonic = monotonic
@@ -184,12 +184,11 @@ class Caller:
 
     def _pay(self, endpoint: str, *, urgent: bool, most: int) -> None:
         """Returns when a request may go out."""
-        with self._spare_lock:
+        with self._paying[endpoint]:  # one thread at a time: the others may be paid for with it
             if self._spare[endpoint]:
                 self._spare[endpoint] -= 1
                 return
-        reservation = self.reserve(endpoint, urgent=urgent, most=most)
-        with self._spare_lock:
+            reservation = self.reserve(endpoint, urgent=urgent, most=most)
             self._spare[endpoint] += reservation.count - 1
         if reservation.wait_s:
             self._sleep(reservation.wait_s)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+import pycurl
 import stripe
 
 from sync.transport import HttpAnswer, Transport
@@ -61,8 +62,9 @@ class Sdk:
 
 
 def preload() -> None:
-    """Loads what the SDK loads when it is first used. For a process that forks: each of its children would do it."""
+    """Loads what the SDK and libcurl load when first used. For a process that forks: each of its children would do it."""
     Sdk(secret_key="sk_test_none", api_base="https://stripe.invalid", transport=Transport())
+    pycurl.Curl().close()
 
 
 class _SdkHttpClient(stripe.HTTPClient):

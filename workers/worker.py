@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import time
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from rq.worker_pool import WorkerPool
 from sync.backfills import BackfillStore
 from sync.sdk import preload
 from workers import jobs
-from workers.context import Context, connect_redis
+from workers.context import Context, connect_redis, open_context
 from workers.queues import BACKFILLS, EVENTS, enqueue_due
 from workers.settings import Settings
 
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 def run_workers(settings: Settings, queue_name: str) -> None:
     """Until SIGTERM or SIGINT; a worker that dies is started again within a second."""
-    preload()
+    _warm_up(settings)
     _keep_memory_together()
     pool = WorkerPool(
         [queue_name],
@@ -35,6 +36,13 @@ def run_workers(settings: Settings, queue_name: str) -> None:
         worker_class=MirrorWorker,
     )
     pool.start(logging_level="WARNING")
+
+
+def _warm_up(settings: Settings) -> None:
+    """Does once what each work-horse, a fork of this process, would otherwise do again before it begins its work."""
+    preload()
+    open_context(settings).close()
+    time.strptime("2026", "%Y")  # loads the module that RQ reads a job's times with
 
 
 def _keep_memory_together() -> None:
