@@ -62,10 +62,16 @@ class Connections:
             return None
         return [self._box.open(sealed, team_id=team_id) for sealed in row.values() if sealed]
 
-    def set_endpoint(self, team_id: str, endpoint_id: str, secret: str) -> None:
-        """The webhook endpoint that we made at Stripe ourselves."""
-        sealed = self._box.seal(secret, team_id=team_id)
-        self._run("set_endpoint", team_id=team_id, endpoint_id=endpoint_id, endpoint_secret=sealed)
+    def set_endpoint(self, connected: Connection, endpoint_id: str, secret: str) -> bool:
+        """The webhook endpoint that we made at Stripe ourselves. False: the team is not `connected` there any more."""
+        params = {
+            "team_id": connected.team_id,
+            "account_id": connected.account_id,
+            "livemode": connected.livemode,
+            "endpoint_id": endpoint_id,
+            "endpoint_secret": self._box.seal(secret, team_id=connected.team_id),
+        }
+        return self._connection.execute(_QUERIES["set_endpoint"], params).fetchone() is not None
 
     def claim_sweeps(self, *, every_s: int) -> list[str]:
         """Teams whose events are to be read from Stripe now; nobody else gets them for `every_s`."""

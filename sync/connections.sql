@@ -15,9 +15,14 @@ FROM billstack.connections
 WHERE team_id = %(team_id)s;
 
 -- name: set_endpoint
+-- No row comes back where the team was disconnected while Stripe made it, or is connected to another account now.
 UPDATE billstack.connections
 SET endpoint_id = %(endpoint_id)s, endpoint_secret = %(endpoint_secret)s
-WHERE team_id = %(team_id)s;
+WHERE team_id = %(team_id)s
+    AND account_id = %(account_id)s
+    AND livemode = %(livemode)s
+    AND secret_key IS NOT NULL
+RETURNING team_id;
 
 -- name: claim_sweeps
 -- Connected teams whose first backfill is done and whose events were not read lately; several schedulers may ask.

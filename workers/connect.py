@@ -74,11 +74,14 @@ def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
         connections.lock(team_id)
+        last = connections.get(team_id)
         connections.forget_keys(team_id)
         BackfillStore(connection).cancel(team_id)  # one that was begun meanwhile
         if purge:
             drop_team_schema(connection, team_id)
             connections.delete(team_id)
+    if last and connected and last.endpoint_id != connected.endpoint_id:  # one that was made meanwhile
+        take_down_webhook(context, last)
 
 
 def _remove_reader(connection: psycopg.Connection, team_id: str) -> None:

@@ -1,10 +1,12 @@
 """Sets a team's webhook up at Stripe with one call, and takes it down when the team disconnects."""
 
+from dataclasses import replace
+
 import structlog
 
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connection, Connections
-from sync.errors import StripeError
+from sync.errors import Conflict, StripeError
 from sync.ids import new_id
 from sync.webhook_endpoint import SetUp, remove, set_up
 from workers.context import Context
@@ -29,8 +31,13 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
         attempt=new_id("attempt"),
     )
     if done.secret:
-        with context.pool.connection() as connection:
-            Connections(connection, context.box).set_endpoint(team_id, done.endpoint_id, done.secret)
+        with context.pool.connection() as connection, connection.transaction():
+            connections = Connections(connection, context.box)
+            connections.lock(team_id)  # a disconnect sees it, or has happened
+            is_kept = connections.set_endpoint(connected, done.endpoint_id, done.secret)
+        if not is_kept:
+            take_down_webhook(context, replace(connected, endpoint_id=done.endpoint_id))
+            raise Conflict("this team was disconnected from Stripe meanwhile", code="not_connected")
     log.info("webhook.set_up", team=team_id, action=done.action, endpoint=done.endpoint_id)
     return done
 

@@ -192,7 +192,8 @@ def test_connecting_without_a_secret_leaves_the_secrets_as_they_were(deliver, da
 
 
 def test_the_secret_of_our_own_endpoint_is_valid_beside_a_pasted_one(deliver, database, settings, team_id):
-    Connections(database, SecretBox(settings.secret_keys)).set_endpoint(team_id, "we_1", OWN_SECRET)
+    connections = Connections(database, SecretBox(settings.secret_keys))
+    assert connections.set_endpoint(connections.connected(team_id), "we_1", OWN_SECRET)
 
     assert deliver(an_event(), secret=OWN_SECRET).status_code == 200
     assert deliver(an_event(), secret=SECRET).status_code == 200

@@ -10,13 +10,16 @@ import pytest
 from psycopg import sql
 
 import workers.connect
+import workers.webhook_setup
 from sync.backfills import BackfillStore
 from sync.connections import Connections
 from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
 from sync.schema import schema_name
+from sync.webhook_endpoint import set_up
 from workers.backfills import cancel_backfill, start_backfill
 from workers.connect import connect, disconnect
+from workers.webhook_setup import set_up_webhook, take_down_webhook
 
 KEY = {"secret_key": "sk_test_demo", "publishable_key": None, "webhook_secret": None}
 
@@ -71,6 +74,42 @@ def test_a_backfill_that_begins_while_the_team_disconnects_ends_with_it(context,
     assert running(database, team_id) == []
     with pytest.raises(Conflict, match="not connected"):
         begin(context, team_id)
+
+
+def endpoints(stripe):
+    return stripe.sandbox.tenant("demo").account.list("/v1/webhook_endpoints", {}).json()["data"]
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_a_webhook_that_stripe_makes_while_the_team_disconnects_is_taken_down(
+    context, team_id, stripe, monkeypatch, purge
+):
+    def made_and_disconnected(*arguments, **options):
+        made = set_up(*arguments, **options)
+        assert len(endpoints(stripe)) == 1
+        disconnect(context, team_id, purge=purge)
+        return made
+
+    monkeypatch.setattr(workers.webhook_setup, "set_up", made_and_disconnected)
+
+    with pytest.raises(Conflict, match="disconnected"):
+        set_up_webhook(context, team_id)
+
+    assert endpoints(stripe) == []
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_a_disconnect_takes_down_the_webhook_that_was_made_meanwhile(context, team_id, stripe, monkeypatch, purge):
+    def take_down_late(context, connected):
+        monkeypatch.undo()
+        set_up_webhook(context, team_id)
+        take_down_webhook(context, connected)
+
+    monkeypatch.setattr(workers.connect, "take_down_webhook", take_down_late)
+
+    disconnect(context, team_id, purge=purge)
+
+    assert endpoints(stripe) == []
 
 
 def test_a_backfill_waits_for_a_disconnect_and_then_does_not_begin(context, team_id, database):
