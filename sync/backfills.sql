@@ -82,6 +82,7 @@ WHERE id = %(backfill_id)s
 RETURNING started, upper;
 
 -- name: acquire
+-- `finish` is nobody's before all types are done, whoever asks: it would call a half mirror ready.
 UPDATE billstack.leases
 SET fence = fence + 1, held = true, renewed_at = clock_timestamp()
 FROM billstack.backfills
@@ -91,6 +92,14 @@ WHERE leases.backfill_id = %(backfill_id)s
     AND backfills.state = 'running'
     AND NOT leases.done
     AND (NOT leases.held OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second')
+    AND (
+        leases.part <> 'finish'
+        OR NOT EXISTS (
+            SELECT
+            FROM billstack.leases AS others
+            WHERE others.backfill_id = leases.backfill_id AND others.part <> 'finish' AND NOT others.done
+        )
+    )
 RETURNING leases.fence;
 
 -- name: mark_syncing

@@ -81,9 +81,18 @@ def open_window(
     return WindowKey(backfill_id, object_type.name, number, fence)
 
 
-def end_backfill(backfills: BackfillStore, backfill_id: str, state: str = "ready") -> None:
+def acquire_finish(backfills: BackfillStore, backfill_id: str) -> int:
+    """With all types done, whatever is in their windows."""
+    backfills.connection.execute(
+        "UPDATE billstack.leases SET done = true WHERE backfill_id = %s AND part <> 'finish'", (backfill_id,)
+    )
     fence = backfills.acquire(backfill_id, FINISH)
     assert fence
+    return fence
+
+
+def end_backfill(backfills: BackfillStore, backfill_id: str, state: str = "ready") -> None:
+    fence = acquire_finish(backfills, backfill_id)
     backfills.end(backfill_id, fence, state=state, error=None, warnings=[])
 
 

@@ -14,7 +14,18 @@ from sync.store import MirrorStore, WindowKey
 from sync.windows import Split, Window
 from tests.factories import NOW, customer
 from tests.sync.conftest import Team
-from tests.sync.mirrored import CUSTOMER, end_backfill, mirror, open_window, page_of, rejects, row, seen, windows
+from tests.sync.mirrored import (
+    CUSTOMER,
+    acquire_finish,
+    end_backfill,
+    mirror,
+    open_window,
+    page_of,
+    rejects,
+    row,
+    seen,
+    windows,
+)
 
 EVERY = list(OBJECT_TYPES)
 AFTER = datetime(2025, 1, 1, tzinfo=UTC)
@@ -279,8 +290,7 @@ def is_waiting(backfills: BackfillStore, connection: psycopg.Connection) -> bool
 
 def test_a_finish_that_ends_after_the_cancel_changes_nothing(backfills: BackfillStore, team: Team) -> None:
     backfill_id = start(backfills, team)
-    fence = backfills.acquire(backfill_id, FINISH)
-    assert fence
+    fence = acquire_finish(backfills, backfill_id)
     backfills.cancel(team.id)
 
     with pytest.raises(LeaseLost):
@@ -381,6 +391,17 @@ def test_due_is_what_nobody_works_on_and_the_finish_comes_last(backfills: Backfi
 
     end_type(backfills, backfill_id, "charge", status="error")
     assert parts(backfills, backfill_id) == [FINISH]
+
+
+def test_the_finish_is_nobodys_before_all_types_are_done(backfills: BackfillStore, team: Team) -> None:
+    backfill_id = start(backfills, team, ["customer", "charge"])
+    assert backfills.acquire(backfill_id, FINISH) is None
+
+    end_type(backfills, backfill_id, "customer")
+    assert backfills.acquire(backfill_id, FINISH) is None
+
+    end_type(backfills, backfill_id, "charge", status="error")
+    assert backfills.acquire(backfill_id, FINISH) == 1
 
 
 def test_a_part_given_back_waits_behind_those_that_waited(backfills: BackfillStore, team: Team) -> None:
