@@ -60,6 +60,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(BillStackError, _answer_ours)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(psycopg.OperationalError, _answer_postgres_away)
+    app.register_error_handler(psycopg.errors.DeadlockDetected, _answer_in_the_way)
     app.register_error_handler(psycopg.errors.UndefinedTable, _answer_no_schema)
     app.register_error_handler(redis.exceptions.ConnectionError, _answer_redis_away)
     app.register_error_handler(redis.exceptions.TimeoutError, _answer_redis_away)
@@ -115,6 +116,10 @@ def _sentence(error: HTTPException) -> str:
 
 def _answer_postgres_away(error: psycopg.OperationalError) -> Response:
     return _away("postgres_unavailable", "Postgres is away: try again in a moment", error)
+
+
+def _answer_in_the_way(error: psycopg.errors.DeadlockDetected) -> Response:
+    return _away("in_the_way", "another request changed the same at this moment: try again", error)
 
 
 def _answer_redis_away(error: Exception) -> Response:

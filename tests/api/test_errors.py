@@ -145,6 +145,14 @@ def test_postgres_away_is_503(new_app, settings):
     assert answer.headers["Retry-After"]
 
 
+def test_a_deadlock_is_not_told_as_an_absence(raising):
+    answer = raising(psycopg.errors.DeadlockDetected("deadlock detected"))
+
+    assert answer.status_code == 503
+    assert answer.json["code"] == "in_the_way"
+    assert answer.headers["Retry-After"]
+
+
 def test_the_app_recovers_when_postgres_comes_back(owner, database):
     """Every open connection dies, as in a restart; the next request opens another."""
     database.execute(
