@@ -230,6 +230,7 @@ def test_it_refuses_to_fill_a_database_that_is_not_its_own():
     assert "run it without DATABASE_URL" in done.stderr
 
 
+@pytest.mark.slow  # the demo's test starts the same processes, and what a run is judged by is tested above
 def test_a_run_from_end_to_end(tmp_path):
     done = bench("--scale", "0.05", "--latency-ms", "10", "--again", "--json", str(tmp_path / "found.json"))
 
