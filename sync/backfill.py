@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from sync.backfills import Backfill, BackfillStore
 from sync.caller import Answer, Reservation
 from sync.errors import CursorLost, StripeRateLimited
 from sync.lease import Lease
-from sync.object_types import ObjectType
+from sync.object_types import NestedList, ObjectType
 from sync.page_writer import PageObjects, write_page
 from sync.progress_estimate import ProgressEstimate
 from sync.refresh import refresh_or_reject
@@ -69,11 +69,11 @@ class _Reserved:
 
 @dataclass(slots=True)
 class _Fetched:
-    """A page that waits for its cut objects, and then for its turn among its window's pages."""
+    """A page that waits for its cut lists, and then for its turn among its window's pages."""
 
     window: Window
     page: Page
-    cut: dict[str, bytes]
+    cut: Mapping[str, Sequence[NestedList]]
     elapsed_s: float
     completed: dict[str, Answer] = field(default_factory=dict)
 
@@ -289,7 +289,7 @@ class TypeRun:
         try:
             page = self._tools.source.page(self._type, request, reserved=True, on_retry=self._inbox.put)
             elapsed_s = time.monotonic() - started
-            self._inbox.put(_Fetched(window, page, page.cut_objects(self._type), elapsed_s))
+            self._inbox.put(_Fetched(window, page, page.cut_lists(self._type), elapsed_s))
         except CursorLost:
             self._inbox.put(_CursorLost(window))
         except Exception as exc:

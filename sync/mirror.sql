@@ -16,6 +16,7 @@ FOR UPDATE;
 -- name: mirror_page
 -- Rows, seen, count and checkpoint of a page in one statement, for each further one costs Python as much as the page.
 -- Sent together with lock_window, so it looks for itself whether the window is the caller's: no row comes back if not.
+-- `completed` has the parts of cut objects by id: whole lists, the object itself (it has an id), or null for a deleted one.
 -- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
 -- wins; what overlaps in time and differs is returned, to be settled by a fetch.
 -- Only pages that meet in `created` may hold the same object, and so be counted twice: a page that was repeated, a window
@@ -31,18 +32,18 @@ WITH held AS MATERIALIZED (
         AND windows.fence = %(fence)s
         AND NOT windows.done
 ),
-listed AS (
-    SELECT object ->> 'id' AS id, object AS raw
-    FROM jsonb_array_elements(%(page)s -> 'data') AS object
-    WHERE object ->> 'id' <> ALL (%(completed_ids)s)
-    UNION ALL
-    SELECT object ->> 'id', object
-    FROM jsonb_array_elements(%(completed)s) AS object
-),
 page AS MATERIALIZED (
-    SELECT listed.id, listed.raw, billstack.as_bigint(listed.raw -> 'created') AS created
-    FROM listed, held
-    WHERE billstack.as_bigint(listed.raw -> 'created') >= held.floor
+    SELECT object ->> 'id' AS id,
+        CASE
+            WHEN part IS NULL THEN object
+            WHEN part ? 'id' THEN part
+            ELSE object || (SELECT jsonb_object_agg(field, object -> field || list) FROM jsonb_each(part) AS lists (field, list))
+        END AS raw,
+        billstack.as_bigint(object -> 'created') AS created
+    FROM held
+    CROSS JOIN jsonb_array_elements(%(page)s -> 'data') AS object
+    CROSS JOIN LATERAL (SELECT %(completed)s -> (object ->> 'id') AS part) AS completed
+    WHERE part IS DISTINCT FROM 'null' AND billstack.as_bigint(object -> 'created') >= held.floor
 ),
 span AS MATERIALIZED (
     SELECT billstack.span_of(%(ordinal)s, min(page.created), max(page.created)) AS span

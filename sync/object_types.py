@@ -174,8 +174,7 @@ EVENT_TYPES: tuple[str, ...] = tuple(name for object_type in _TYPES for name in 
 
 def head_struct(object_type: ObjectType) -> type[Any]:
     """A msgspec struct with the few fields of an object that Python needs; the rest is skipped unread."""
-    nested = [(nested_list.field, CutList | None, None) for nested_list in object_type.nested]
-    fields: list[Any] = [("id", str), ("created", int), *nested]
+    fields: list[Any] = [("id", str), ("created", int), *_list_fields(object_type)]
     return msgspec.defstruct(f"{object_type.name.title()}Head", fields, gc=False)
 
 
@@ -183,3 +182,14 @@ def head_struct(object_type: ObjectType) -> type[Any]:
 def head_decoder(type_name: str) -> msgspec.json.Decoder[Any]:
     """Reads one object's head."""
     return msgspec.json.Decoder(head_struct(OBJECT_TYPES[type_name]))
+
+
+@cache
+def lists_decoder(type_name: str) -> msgspec.json.Decoder[Any]:
+    """Reads the embedded lists of one object, or of the part of one that has only these."""
+    lists = _list_fields(OBJECT_TYPES[type_name])
+    return msgspec.json.Decoder(msgspec.defstruct(f"{type_name.title()}Lists", lists, gc=False))
+
+
+def _list_fields(object_type: ObjectType) -> list[Any]:
+    return [(nested.field, CutList | None, None) for nested in object_type.nested]

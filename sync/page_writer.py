@@ -59,15 +59,13 @@ def _write_one_by_one(
     """Each object as a page of its own that does not end the window; then the page's end, empty."""
     counted = 0
     overlapping: list[str] = []
-    completed = page.completed or {}
     with store.connection.transaction():
         if not store.lock_window(object_type, key):
             raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
         for object_id, raw in objects.each():
-            if not (whole := completed.get(object_id, raw)):
-                continue
-            body = b'{"data":[' + whole + b"]}"
-            single = replace(page, body=body, has_more=True, oldest=None, completed=None, named_prices=(), pages=0)
+            body = b'{"data":[' + raw + b"]}"
+            own = {object_id: page.completed[object_id]} if object_id in page.completed else {}
+            single = replace(page, body=body, has_more=True, oldest=None, completed=own, named_prices=(), pages=0)
             try:
                 with store.connection.transaction():
                     written = store.mirror_page(object_type, key, single)
@@ -77,5 +75,5 @@ def _write_one_by_one(
                 continue
             counted += written.counted
             overlapping += written.overlapping
-        store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed=None))
+        store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed={}))
     return MirroredPage(counted, overlapping)

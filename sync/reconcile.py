@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import psycopg
 import structlog
-from psycopg.types.json import Jsonb
 
 from sync.errors import CursorLost
 from sync.object_types import OBJECT_TYPES, ObjectType
@@ -24,7 +23,7 @@ from sync.refresh import refresh
 from sync.schema import schema_name
 from sync.source import Page, Source
 from sync.sql import Queries
-from sync.store import REFUSALS, MirrorStore, reason_of
+from sync.store import REFUSALS, AsJsonb, MirrorStore, by_id, reason_of
 
 _QUERIES = Queries(Path(__file__).with_name("reconcile.sql"))
 
@@ -102,9 +101,9 @@ class ReconcileRun:
         listed: set[str] = set()
         for page in self._pages(object_type, start, end):
             self._store.renew(self._work)
-            cut = page.cut_objects(object_type)
+            cut = page.cut_lists(object_type)
             source = self._tools.source
-            completed = {id: source.complete(object_type, id, raw, page.answer).body for id, raw in cut.items()}
+            completed = {id: source.complete(object_type, id, lists, page.answer).body for id, lists in cut.items()}
             self._work.suspects |= compare.differing(page, completed)
             self._suspect(compare.unknown_prices(page.named_prices(object_type, completed)), "named")
             listed |= {head.id for head in page.heads}
@@ -200,27 +199,25 @@ class Comparison:
         return max(row[0], start + 1) if row else None
 
     def differing(self, page: Page, completed: dict[str, bytes]) -> dict[str, Suspicion]:
-        """Why, by id. `completed` replaces the objects whose nested lists were cut; empty: deleted meanwhile."""
+        """Why, by id. `completed` as in MirrorPage."""
         try:
             return self._differing(page.answer.body, completed)
         except REFUSALS:
             # One object that Postgres cannot store keeps it from reading the page.
             found: dict[str, Suspicion] = {}
             for head, raw in zip(page.heads, page.raw_objects(), strict=True):
-                found |= self._differing_one(head.id, completed.get(head.id, raw))
+                found |= self._differing_one(head.id, raw, completed)
             return found
 
-    def _differing_one(self, object_id: str, raw: bytes) -> dict[str, Suspicion]:
+    def _differing_one(self, object_id: str, raw: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
+        own = {object_id: completed[object_id]} if object_id in completed else {}
         try:
-            return self._differing(b'{"data":[' + raw + b"]}", {})
+            return self._differing(b'{"data":[' + raw + b"]}", own)
         except REFUSALS:
             return {object_id: "stale"}  # the mirror has it otherwise, or not at all
 
     def _differing(self, page: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
-        whole = b"[" + b",".join(filter(None, completed.values())) + b"]"
-        rows = self._run(
-            "differing", page=_json(page), completed=_json(whole), completed_ids=list(completed)
-        ).fetchall()
+        rows = self._run("differing", page=AsJsonb(page), completed=AsJsonb(by_id(completed))).fetchall()
         return dict(rows)
 
     def unlisted(self, start: int, end: int, listed: Sequence[str]) -> list[str]:
@@ -237,7 +234,3 @@ class Comparison:
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[Any]:
         return self._connection.execute(self._queries[name], params)
-
-
-def _json(raw: bytes) -> Jsonb:
-    return Jsonb(raw, dumps=bytes)

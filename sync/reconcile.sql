@@ -10,14 +10,17 @@ OFFSET %(rows)s
 LIMIT 1;
 
 -- name: differing
--- The objects of a page that the mirror lacks, or has otherwise.
-WITH listed AS (
-    SELECT object ->> 'id' AS id, object AS raw
+-- The objects of a page that the mirror lacks, or has otherwise. `completed` as in mirror_page.
+WITH listed AS MATERIALIZED (
+    SELECT object ->> 'id' AS id,
+        CASE
+            WHEN part IS NULL THEN object
+            WHEN part ? 'id' THEN part
+            ELSE object || (SELECT jsonb_object_agg(field, object -> field || list) FROM jsonb_each(part) AS lists (field, list))
+        END AS raw
     FROM jsonb_array_elements(%(page)s -> 'data') AS object
-    WHERE object ->> 'id' <> ALL (%(completed_ids)s)
-    UNION ALL
-    SELECT object ->> 'id', object
-    FROM jsonb_array_elements(%(completed)s) AS object
+    CROSS JOIN LATERAL (SELECT %(completed)s -> (object ->> 'id') AS part) AS completed
+    WHERE part IS DISTINCT FROM 'null'
 )
 SELECT listed.id, CASE WHEN known.id IS NULL THEN 'missing' ELSE 'stale' END
 FROM listed

@@ -1,6 +1,6 @@
 """Reads Stripe: pages, single objects, events, the account. What it needs of a page it reads without building objects."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +9,7 @@ import msgspec
 
 from sync.caller import Answer, Caller, Reservation
 from sync.errors import CursorLost, StripeRejected, StripeUnavailable
-from sync.object_types import NestedList, ObjectType, head_decoder, head_struct
+from sync.object_types import NestedList, ObjectType, head_struct, lists_decoder
 from sync.windows import PAGE_SIZE
 
 # Each further round means that a nested list lost an item while it was read.
@@ -50,7 +50,7 @@ class Page:
 
     def named_prices(self, object_type: ObjectType, completed: Mapping[str, bytes]) -> set[str]:
         """Ids of the prices that items or lines of these objects name, also beyond where Stripe cut their lists."""
-        decode = head_decoder(object_type.name).decode
+        decode = lists_decoder(object_type.name).decode
         items = [
             item
             for head in [*self.heads, *(decode(body) for body in completed.values() if body)]
@@ -60,20 +60,15 @@ class Page:
         ]
         return {price for item in items if (price := item.named_price())}
 
-    def cut_objects(self, object_type: ObjectType) -> dict[str, bytes]:
-        """The objects, by id, of which Stripe left out part of an embedded list."""
+    def cut_lists(self, object_type: ObjectType) -> dict[str, list[NestedList]]:
+        """The embedded lists, by their object's id, of which Stripe left out a part."""
         if not object_type.nested:
             return {}
-        cut = [index for index, head in enumerate(self.heads) if is_cut(object_type, head)]
-        raw = self._raw() if cut else []
-        return {self.heads[index].id: bytes(raw[index]) for index in cut}
+        return {head.id: cut for head in self.heads if (cut := cut_lists(object_type, head))}
 
     def raw_objects(self) -> list[bytes]:
         """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
-        return [bytes(raw) for raw in self._raw()]
-
-    def _raw(self) -> list[msgspec.Raw]:
-        return msgspec.json.decode(self.answer.body, type=_RawList).data
+        return [bytes(raw) for raw in msgspec.json.decode(self.answer.body, type=_RawList).data]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +137,23 @@ class Source:
                 raise
             if found.deleted:
                 return Answer(b"", answer.as_of, answer.as_of_until)
-            if whole := self._with_whole_lists(object_type, object_id, answer.body, answer):
+            if whole := self._with_whole_lists(object_type, object_id, answer):
                 return whole
         raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
-    def complete(self, object_type: ObjectType, object_id: str, raw: bytes, page: Answer, *, most: int = 1) -> Answer:
-        """An object of a page with its nested lists whole: true from the page's beginning to the lists' end.
+    def complete(
+        self, object_type: ObjectType, object_id: str, cut: Sequence[NestedList], page: Answer, *, most: int = 1
+    ) -> Answer:
+        """What stands in place of those lists of a page's object: true from the page's beginning to the lists' end.
 
-        An empty body when Stripe deleted it meanwhile. `most`: for so many requests one may pay at once.
+        The body has only the lists, whole, by field; the whole object when an item was deleted while they were read; and
+        is empty when the object was. `most`: for so many requests one may pay at once.
         """
-        whole = self._with_whole_lists(object_type, object_id, raw, page, most=most)
-        return whole or self.fetch(object_type, object_id)
+        found = self._whole_lists(cut, object_id, most=most)
+        if found is None:
+            return self.fetch(object_type, object_id)
+        lists, until = found
+        return Answer(msgspec.json.encode(lists), page.as_of, max(page.as_of_until, until))
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
@@ -172,27 +173,42 @@ class Source:
         dashboard = (found.get("settings") or {}).get("dashboard") or {}
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
 
-    def _with_whole_lists(
-        self, object_type: ObjectType, object_id: str, raw: bytes, answer: Answer, *, most: int = 1
-    ) -> Answer | None:
+    def _with_whole_lists(self, object_type: ObjectType, object_id: str, answer: Answer) -> Answer | None:
         """None: the object, or an item that stood for a cursor, was deleted while its lists were read."""
         if not object_type.nested:
             return answer
-        fields, until = msgspec.json.decode(raw, type=_Fields), answer.as_of_until
-        for nested in object_type.nested:
-            embedded = msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
-            if bytes(embedded.get("has_more", b"")) != b"true":
-                continue
+        fields = msgspec.json.decode(answer.body, type=_Fields)
+        embedded = {
+            nested.field: msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
+            for nested in object_type.nested
+        }
+        cut = [n for n in object_type.nested if bytes(embedded[n.field].get("has_more", b"")) == b"true"]
+        found = self._whole_lists(cut, object_id)
+        if found is None:
+            return None
+        lists, until = found
+        fields |= {field: msgspec.Raw(msgspec.json.encode(embedded[field] | whole)) for field, whole in lists.items()}
+        return Answer(msgspec.json.encode(fields), answer.as_of, max(answer.as_of_until, until))
+
+    def _whole_lists(
+        self, cut: Sequence[NestedList], object_id: str, *, most: int = 1
+    ) -> tuple[dict[str, _Fields], int] | None:
+        """What a whole list has otherwise than the cut one, by field, and until when they were true. None: as above."""
+        lists: dict[str, _Fields] = {}
+        until = 0
+        for nested in cut:
             try:
                 items, read_until = self._nested_items(nested, object_id, most=most)
             except StripeRejected as exc:
                 if exc.stripe_code == "resource_missing":
                     return None
                 raise
-            embedded |= {"data": msgspec.Raw(b"[" + b",".join(items) + b"]"), "has_more": msgspec.Raw(b"false")}
-            fields[nested.field] = msgspec.Raw(msgspec.json.encode(embedded))
+            lists[nested.field] = {
+                "data": msgspec.Raw(b"[" + b",".join(items) + b"]"),
+                "has_more": msgspec.Raw(b"false"),
+            }
             until = max(until, read_until)
-        return Answer(msgspec.json.encode(fields), answer.as_of, until)
+        return lists, until
 
     def _nested_items(self, nested: NestedList, object_id: str, *, most: int) -> tuple[list[msgspec.Raw], int]:
         """All items of one embedded list, and until when they were true."""
@@ -214,9 +230,11 @@ class Source:
         return self._decoders[object_type.name]
 
 
-def is_cut(object_type: ObjectType, head: Any) -> bool:
-    """Whether Stripe left out part of one of the object's embedded lists."""
-    return any((part := getattr(head, nested.field)) is not None and part.has_more for nested in object_type.nested)
+def cut_lists(object_type: ObjectType, head: Any) -> list[NestedList]:
+    """The object's embedded lists of which Stripe left out a part."""
+    return [
+        nested for nested in object_type.nested if (part := getattr(head, nested.field)) is not None and part.has_more
+    ]
 
 
 def _in_path(object_id: str) -> str:

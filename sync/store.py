@@ -5,15 +5,16 @@ written when it is wholly newer, ignored when wholly older, and otherwise doubtf
 one object (sync/refresh.py).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import errors
-from psycopg.types.json import Jsonb
+from psycopg.adapt import Dumper
 
 from sync.caller import Answer
 from sync.object_types import ObjectType
@@ -43,8 +44,9 @@ class WindowKey:
 class MirrorPage:
     """What of a page goes into its statement: Stripe's JSON as it came, and where it brings its window.
 
-    `completed` replaces the objects whose nested lists were cut, by id; an empty body leaves its object out. `newest`
-    and `oldest` are `created` of the first and last object, None on an empty page, as is `cursor`.
+    `completed` are the bodies of Source.complete by id: the whole lists of an object that replace its cut ones, or the
+    whole object; an empty one leaves its object out. `newest` and `oldest` are `created` of the first and last object,
+    None on an empty page, as is `cursor`.
     """
 
     body: bytes
@@ -54,7 +56,7 @@ class MirrorPage:
     cursor: str | None = None
     newest: int | None = None
     oldest: int | None = None
-    completed: dict[str, bytes] | None = None
+    completed: Mapping[str, bytes] = field(default_factory=dict)
     named_prices: Sequence[str] = ()
     pages: int = 1  # 0 for a part of a page that is written object by object
 
@@ -97,16 +99,14 @@ class MirrorStore:
         return MirroredPage(*row)
 
     def _mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> psycopg.Cursor[Any]:
-        completed = page.completed or {}
         return self._run(
             object_type,
             "mirror_page",
             **_window(key),
             ordinal=object_type.ordinal,
             reuses_ids=object_type.reuses_ids,
-            page=_json(page.body),
-            completed=_json(b"[" + b",".join(filter(None, completed.values())) + b"]"),
-            completed_ids=list(completed),
+            page=AsJsonb(page.body),
+            completed=AsJsonb(by_id(page.completed)),
             as_of=page.as_of,
             as_of_until=page.as_of_until,
             has_more=page.has_more,
@@ -136,7 +136,7 @@ class MirrorStore:
             object_type,
             "put_fetched",
             id=object_id,
-            raw=_json(answer.body),
+            raw=AsJsonb(answer.body),
             as_of=answer.as_of,
             as_of_until=answer.as_of_until,
             version=version,
@@ -172,7 +172,7 @@ class MirrorStore:
     ) -> EventVerdict:
         """An event's object, true at second `created`. "doubtful": nothing was written; fetch the object."""
         row = self._run(
-            object_type, "apply_event", id=object_id, raw=_json(raw), created=created, checked_until=checked_until
+            object_type, "apply_event", id=object_id, raw=AsJsonb(raw), created=created, checked_until=checked_until
         ).fetchone()
         assert row is not None
         verdict: EventVerdict = row[0]
@@ -187,7 +187,7 @@ class MirrorStore:
             object_type,
             "apply_deletion",
             id=object_id,
-            raw=_json(raw),
+            raw=AsJsonb(raw),
             created=created,
             reuses_ids=object_type.reuses_ids,
         ).fetchone()
@@ -234,13 +234,25 @@ def _window(key: WindowKey) -> dict[str, Any]:
     return {"backfill_id": key.backfill_id, "type": key.type, "number": key.number, "fence": key.fence}
 
 
-def _json(raw: bytes) -> Jsonb:
-    """Stripe's bytes as one jsonb parameter: no Python object, no second encoding."""
-    return Jsonb(raw, dumps=_as_it_is)
+class AsJsonb(NamedTuple):
+    """Stripe's bytes as one jsonb parameter: no Python object, no second encoding, no copy."""
+
+    raw: bytes
 
 
-def _as_it_is(raw: bytes) -> bytes:
-    return raw
+class _AsJsonbDumper(Dumper):
+    oid = psycopg.adapters.types["jsonb"].oid
+
+    def dump(self, obj: AsJsonb) -> bytes:
+        return obj.raw
+
+
+psycopg.adapters.register_dumper(AsJsonb, _AsJsonbDumper)
+
+
+def by_id(completed: Mapping[str, bytes]) -> bytes:
+    """What mirror_page and differing take for `completed`; null leaves an object out."""
+    return msgspec.json.encode({object_id: msgspec.Raw(part or b"null") for object_id, part in completed.items()})
 
 
 def reason_of(exc: psycopg.Error) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from sync.object_types import OBJECT_TYPES, NestedList, ObjectType, head_struct
-from sync.source import is_cut
+from sync.source import cut_lists
 from sync.windows import PAGE_SIZE
 
 TIMEOUT_S = 120.0
@@ -90,7 +90,7 @@ def survey(url: str, secret_key: str) -> Survey:
             for request, heads in pages(reader, object_type, variant):
                 requests.append(request)
                 ids |= {head.id for head in heads}
-                cut = [head.id for head in heads if is_cut(object_type, head)]
+                cut = [head.id for head in heads if cut_lists(object_type, head)]
                 requests += [one for id in cut for one in nested_pages(reader, object_type, id)]
         objects[object_type.name] = len(ids)
     reader.close()

@@ -201,8 +201,8 @@ class _Run:
     def _read(self, object_type: ObjectType, variant: dict) -> None:
         """The first page of its newest objects, in a window of its own."""
         page = self._source.page(object_type, variant)
-        cut = page.cut_objects(object_type)
-        answers = {id: self._source.complete(object_type, id, raw, page.answer) for id, raw in cut.items()}
+        cut = page.cut_lists(object_type)
+        answers = {id: self._source.complete(object_type, id, lists, page.answer) for id, lists in cut.items()}
         key = open_window(self._store, object_type)
         written = MirrorPage(
             body=page.answer.body,

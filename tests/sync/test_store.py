@@ -262,14 +262,33 @@ def test_a_page_leaves_its_checkpoint(store: MirrorStore, key: WindowKey) -> Non
     assert window["checked_until"] == NOW + 3, "an earlier page that comes later does not take it back"
 
 
-def test_completed_objects_take_the_place_of_their_cut_ones(store: MirrorStore, key: WindowKey) -> None:
-    whole = customer("cus_2", items=[1, 2, 3])
-    page = page_of([customer("cus_2", items=[1]), customer("cus_1")], as_of=NOW, completed={"cus_2": encoded(whole)})
+def test_completed_lists_take_the_place_of_their_cut_ones(store: MirrorStore, key: WindowKey) -> None:
+    cut = customer("cus_2", items={"data": [1], "has_more": True, "url": "/items"}, tags={"data": ["a"]}, name="Two")
+    part = {"items": {"data": [1, 2, 3], "has_more": False}}
 
-    written = mirror(store, key, page)
+    written = mirror(store, key, page_of([cut, customer("cus_1")], as_of=NOW, completed={"cus_2": encoded(part)}))
+
+    whole = {"data": [1, 2, 3], "has_more": False, "url": "/items"}
+    assert row(store, "cus_2").raw == {**cut, "items": whole}  # type: ignore[union-attr]
+    assert row(store, "cus_1").raw == customer("cus_1")  # type: ignore[union-attr]
+    assert written.counted == 2
+
+
+def test_a_completed_object_takes_the_place_of_the_listed_one(store: MirrorStore, key: WindowKey) -> None:
+    whole = customer("cus_2", items=[1, 2, 3])
+    listed = customer("cus_2", items=[1], name="gone from the whole one")
+
+    written = mirror(store, key, page_of([listed, customer("cus_1")], as_of=NOW, completed={"cus_2": encoded(whole)}))
 
     assert row(store, "cus_2").raw == whole  # type: ignore[union-attr]
     assert written.counted == 2
+
+
+def test_an_object_that_was_deleted_while_its_lists_were_read_is_left_out(store: MirrorStore, key: WindowKey) -> None:
+    written = mirror(store, key, page_of([customer("cus_2"), customer("cus_1")], as_of=NOW, completed={"cus_2": b""}))
+
+    assert row(store, "cus_2") is None
+    assert written.counted == 1
 
 
 @pytest.mark.parametrize("fence", [0, 2])
