@@ -14,8 +14,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,12 +25,13 @@ from sync.backfills import Backfill, BackfillStore
 from sync.caller import Answer, Reservation
 from sync.errors import CursorLost, StripeRateLimited
 from sync.lease import Lease
-from sync.object_types import NestedList, ObjectType
+from sync.object_types import ObjectType
 from sync.page_writer import PageObjects, write_page
 from sync.progress_estimate import ProgressEstimate
 from sync.refresh import refresh_or_reject
 from sync.source import Page, Source
 from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
+from sync.threads import Threads
 from sync.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
 
 WRITERS = 2
@@ -40,8 +40,10 @@ WRITERS = 2
 MOST_WAITING = 16
 # Requests in flight at first; one more whenever a page finds all writers idle, fewer on a 429.
 FIRST_IN_FLIGHT = 8
-# With one call, where the budget has plenty: each is a round trip. They may be sent later than they were paid for.
-MOST_PAID = 4
+# Requests that are paid for with one call where the budget has plenty, for that is a round trip. They may be sent later.
+MOST_PAID = 8
+# Cut lists that are read one after another, by one thread that pays for them together.
+LISTS_TOGETHER = 4
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
 _ESTIMATE_EVERY_S = 0.25
@@ -69,24 +71,23 @@ class _Reserved:
 
 @dataclass(slots=True)
 class _Fetched:
-    """A page that waits for its cut lists, and then for its turn among its window's pages."""
+    """A page that waits for its cut lists to be read, and then for its turn among its window's pages."""
 
     window: Window
     page: Page
-    cut: Mapping[str, Sequence[NestedList]]
+    cut_ids: list[str]
     elapsed_s: float
     completed: dict[str, Answer] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
-        return len(self.completed) == len(self.cut)
+        return len(self.completed) == len(self.cut_ids)
 
 
 @dataclass(frozen=True, slots=True)
 class _Completed:
     fetched: _Fetched
-    object_id: str
-    answer: Answer
+    answers: Mapping[str, Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +158,12 @@ class TypeRun:
         ]
         for writer in writers:
             writer.start()
-        fetchers = ThreadPoolExecutor(2 * MAX_IN_FLIGHT, thread_name_prefix="fetcher")
+        fetchers = Threads(2 * MAX_IN_FLIGHT, name="fetcher")
         try:
             with self._tools.connect() as connection:
                 return self._coordinate(BackfillStore(connection), fetchers)
         finally:
-            fetchers.shutdown(wait=False, cancel_futures=True)
+            fetchers.stop()
             for tasks in self._writer_queues:
                 tasks.put(None)
             for writer in writers:
@@ -170,7 +171,7 @@ class TypeRun:
 
     # The coordinator's thread ------------------------------------------------------------------------------------
 
-    def _coordinate(self, store: BackfillStore, fetchers: ThreadPoolExecutor) -> Outcome:
+    def _coordinate(self, store: BackfillStore, fetchers: Threads) -> Outcome:
         while True:
             over = self._tools.should_yield()
             if not (over or self._plan.is_finished):
@@ -180,7 +181,7 @@ class TypeRun:
             self._lease.check()
             self._handle_inbox(fetchers)
 
-    def _send_what_may(self, store: BackfillStore, fetchers: ThreadPoolExecutor) -> None:
+    def _send_what_may(self, store: BackfillStore, fetchers: Threads) -> None:
         """Pays for requests first, and decides what to ask for when they may go out: paid ones keep until there is work."""
         while self._paid and self._has_room():
             assert self._budget
@@ -205,19 +206,19 @@ class TypeRun:
         self._plan.apply_split(split)
         return self._plan.next_to_send()
 
-    def _handle_inbox(self, fetchers: ThreadPoolExecutor) -> None:
+    def _handle_inbox(self, fetchers: Threads) -> None:
         """Waits for news, but not so long that the end of the turn or a lost lease would be noticed late."""
         with contextlib.suppress(queue.Empty):
             self._handle(self._inbox.get(timeout=_LOOK_UP_EVERY_S), fetchers)
 
-    def _handle(self, news: Any, fetchers: ThreadPoolExecutor) -> None:
+    def _handle(self, news: Any, fetchers: Threads) -> None:
         match news:
             case _Reserved():
                 self._reserving, self._budget, self._paid = False, news.reservation, news.reservation.count
             case _Fetched():
                 self._page_arrived(news)
-                for object_id in news.cut:
-                    fetchers.submit(self._complete, news, object_id)
+                for start in range(0, len(news.cut_ids), LISTS_TOGETHER):
+                    fetchers.submit(self._complete, news, news.cut_ids[start : start + LISTS_TOGETHER])
             case _Written():
                 self._unwritten -= 1
                 for object_id in news.page.overlapping:
@@ -231,7 +232,7 @@ class TypeRun:
                 self._plan.in_flight += 1
                 self._line_up(news)
             case _Completed():
-                news.fetched.completed[news.object_id] = news.answer
+                news.fetched.completed.update(news.answers)
                 self._write_what_is_whole(news.fetched.window)
             case _Reopened():
                 self._plan.request_failed(news.window)
@@ -289,17 +290,16 @@ class TypeRun:
         try:
             page = self._tools.source.page(self._type, request, reserved=True, on_retry=self._inbox.put)
             elapsed_s = time.monotonic() - started
-            self._inbox.put(_Fetched(window, page, page.cut_lists(self._type), elapsed_s))
+            self._inbox.put(_Fetched(window, page, page.cut_ids(self._type), elapsed_s))
         except CursorLost:
             self._inbox.put(_CursorLost(window))
         except Exception as exc:
             self._inbox.put(_Failed(exc))
 
-    def _complete(self, fetched: _Fetched, object_id: str) -> None:
+    def _complete(self, fetched: _Fetched, cut_ids: list[str]) -> None:
         try:
-            cut, page = fetched.cut[object_id], fetched.page.answer
-            answer = self._tools.source.complete(self._type, object_id, cut, page, most=MOST_PAID)
-            self._inbox.put(_Completed(fetched, object_id, answer))
+            answers = self._tools.source.complete(self._type, cut_ids, fetched.page.answer)
+            self._inbox.put(_Completed(fetched, answers))
         except Exception as exc:
             self._inbox.put(_Failed(exc))
 
@@ -360,5 +360,5 @@ def prepare_writer(connection: psycopg.Connection) -> None:
     and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by their ids
     whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept.
     """
-    for setting in ("synchronous_commit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
-        connection.execute(f"SET {setting} = off")
+    off = ["synchronous_commit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"]
+    connection.execute("SELECT set_config(name, 'off', false) FROM unnest(%s::text[]) AS name", [off])

@@ -3,10 +3,8 @@
 import copy
 import email.utils
 import math
-import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -85,8 +83,6 @@ class Caller:
         self.livemode = livemode
         self._sdk = Sdk(secret_key=secret_key, api_base=api_base, transport=transport)
         self._limiter = limiter
-        self._spare: Counter[str] = Counter()
-        self._paying: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._sleep = sleep
         self._on_answer = on_answer
         self._monotonic = monotonic
@@ -108,6 +104,23 @@ class Caller:
         """Pages of a backfill stand in line for the account's budget; an urgent request goes before those that wait."""
         return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode, urgent=urgent, most=most)
 
+    def payments(self, endpoint: str, expected: int) -> Iterator[None]:
+        """Each `next` returns when one more urgent request may go out.
+
+        For so many as are expected, several are paid for at once where the budget has plenty, for that is a round trip.
+        """
+        while True:
+            for _ in range(self._pay(endpoint, urgent=True, most=max(1, expected))):
+                expected -= 1
+                yield
+
+    def _pay(self, endpoint: str, *, urgent: bool, most: int = 1) -> int:
+        """Returns when so many requests may go out."""
+        reservation = self.reserve(endpoint, urgent=urgent, most=most)
+        if reservation.wait_s:
+            self._sleep(reservation.wait_s)
+        return reservation.count
+
     def get(
         self,
         endpoint: str,
@@ -116,16 +129,16 @@ class Caller:
         read: Callable[[Answer], T],
         *,
         reserved: bool = False,
-        most: int = 1,
+        urgent: bool = True,
         on_retry: Callable[[BaseException], None] | None = None,
     ) -> T:
         """`read` makes sense of the answer; what it cannot decode is retried like any other failure of Stripe's.
 
-        `reserved` says that the first attempt is already paid for. Otherwise up to `most` are paid for at once, where the
-        budget has plenty, for those that follow with the same endpoint. Raises StripeUnavailable after the last attempt,
-        StripeRejected at once. `on_retry` hears of each failure that is tried again.
+        `reserved` says that the first attempt is already paid for; `urgent`, that attempts which are not go before those
+        that wait in line. Raises StripeUnavailable after the last attempt, StripeRejected at once. `on_retry` hears of
+        each failure that is tried again.
         """
-        return self._call("get", endpoint, path, params, read, reserved=reserved, most=most, on_retry=on_retry)
+        return self._call("get", endpoint, path, params, read, reserved=reserved, urgent=urgent, on_retry=on_retry)
 
     def post(
         self, endpoint: str, path: str, params: Mapping[str, Any], read: Callable[[Answer], T], *, idempotency_key: str
@@ -146,16 +159,15 @@ class Caller:
         read: Callable[[Answer], T],
         *,
         reserved: bool = False,
-        most: int = 1,
+        urgent: bool = True,
         on_retry: Callable[[BaseException], None] | None = None,
     ) -> T:
         paid = reserved
 
         def attempt() -> T:
             nonlocal paid
-            # Whatever is no page of a list is waited for: by a person, an event, or a page whose lists Stripe cut.
             if not paid:
-                self._pay(endpoint, urgent=not reserved, most=most)
+                self._pay(endpoint, urgent=urgent)
             paid = False
             answer = self._send(method, endpoint, path, params)
             try:
@@ -181,17 +193,6 @@ class Caller:
             return attempt()
 
         return self._retrying.copy(before_sleep=before_sleep)(next_attempt)
-
-    def _pay(self, endpoint: str, *, urgent: bool, most: int) -> None:
-        """Returns when a request may go out."""
-        with self._paying[endpoint]:  # one thread at a time: the others may be paid for with it
-            if self._spare[endpoint]:
-                self._spare[endpoint] -= 1
-                return
-            reservation = self.reserve(endpoint, urgent=urgent, most=most)
-            self._spare[endpoint] += reservation.count - 1
-        if reservation.wait_s:
-            self._sleep(reservation.wait_s)
 
     def _send(self, method: str, endpoint: str, path: str, params: Mapping[str, Any]) -> Answer:
         started = self._monotonic()

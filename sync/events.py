@@ -19,10 +19,10 @@ import structlog
 from sync.errors import StripeError, StripeRejected
 from sync.json_text import mended
 from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
-from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder
+from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder, is_cut
 from sync.refresh import refresh
 from sync.sdk import API_VERSION
-from sync.source import Source, cut_lists
+from sync.source import Source
 from sync.store import REFUSALS, MirrorStore, reason_of
 
 BATCH_SIZE = 200
@@ -327,6 +327,6 @@ def _api_version(event: LedgerEvent) -> str | None:
 def _is_whole(object_type: ObjectType, raw: bytes) -> bool:
     """False also for a shape in which that cannot be read."""
     try:
-        return not cut_lists(object_type, head_decoder(object_type.name).decode(raw))
+        return not is_cut(object_type, head_decoder(object_type.name).decode(raw))
     except msgspec.DecodeError:
         return False

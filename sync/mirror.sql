@@ -16,7 +16,8 @@ FOR UPDATE;
 -- name: mirror_page
 -- Rows, seen, count and checkpoint of a page in one statement, for each further one costs Python as much as the page.
 -- Sent together with lock_window, so it looks for itself whether the window is the caller's: no row comes back if not.
--- `completed` has the parts of cut objects by id: whole lists, the object itself (it has an id), or null for a deleted one.
+-- `completed` has by id what replaces a part of cut objects: an array of their list's items, the whole object, or null for
+-- a deleted one.
 -- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
 -- wins; what overlaps in time and differs is returned, to be settled by a fetch.
 -- Only pages that meet in `created` may hold the same object, and so be counted twice: a page that was repeated, a window
@@ -34,10 +35,10 @@ WITH held AS MATERIALIZED (
 ),
 page AS MATERIALIZED (
     SELECT object ->> 'id' AS id,
-        CASE
-            WHEN part IS NULL THEN object
-            WHEN part ? 'id' THEN part
-            ELSE object || (SELECT jsonb_object_agg(field, object -> field || list) FROM jsonb_each(part) AS lists (field, list))
+        CASE jsonb_typeof(part)
+            WHEN 'array' THEN jsonb_set(jsonb_set(object, ARRAY[%(list)s, 'has_more'], 'false'), ARRAY[%(list)s, 'data'], part)
+            WHEN 'object' THEN part
+            ELSE object
         END AS raw,
         billstack.as_bigint(object -> 'created') AS created
     FROM held

@@ -34,8 +34,8 @@ class ListedItem(msgspec.Struct, gc=False):
         return details.price if details else None
 
 
-class CutList(msgspec.Struct, gc=False):
-    """What we read of an embedded list: Stripe cuts it at about 10 and says so."""
+class EmbeddedList(msgspec.Struct, gc=False):
+    """What we read of a list inside an object: Stripe cuts it at about 10 and says so."""
 
     data: list[ListedItem] = []
     has_more: bool = False
@@ -68,7 +68,7 @@ class ObjectType:
     ordinal: int
     events: tuple[str, ...]
     variants: tuple[Mapping[str, str], ...] = ({},)
-    nested: tuple[NestedList, ...] = ()
+    nested: NestedList | None = None
     reuses_ids: bool = False
 
     @property
@@ -129,7 +129,7 @@ _TYPES = (
             "updated",
         ),
         variants=({"status": "all"},),
-        nested=(NestedList("items", "/v1/subscription_items", {"subscription": "{id}"}),),
+        nested=NestedList("items", "/v1/subscription_items", {"subscription": "{id}"}),
     ),
     ObjectType(
         "invoice",
@@ -156,7 +156,7 @@ _TYPES = (
             "voided",
             "will_be_due",
         ),
-        nested=(NestedList("lines", "/v1/invoices/{id}/lines"),),
+        nested=NestedList("lines", "/v1/invoices/{id}/lines"),
     ),
     ObjectType(
         "charge",
@@ -174,7 +174,9 @@ EVENT_TYPES: tuple[str, ...] = tuple(name for object_type in _TYPES for name in 
 
 def head_struct(object_type: ObjectType) -> type[Any]:
     """A msgspec struct with the few fields of an object that Python needs; the rest is skipped unread."""
-    fields: list[Any] = [("id", str), ("created", int), *_list_fields(object_type)]
+    fields: list[Any] = [("id", str), ("created", int)]
+    if object_type.nested:
+        fields.append((object_type.nested.field, EmbeddedList | None, None))
     return msgspec.defstruct(f"{object_type.name.title()}Head", fields, gc=False)
 
 
@@ -184,12 +186,11 @@ def head_decoder(type_name: str) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(head_struct(OBJECT_TYPES[type_name]))
 
 
-@cache
-def lists_decoder(type_name: str) -> msgspec.json.Decoder[Any]:
-    """Reads the embedded lists of one object, or of the part of one that has only these."""
-    lists = _list_fields(OBJECT_TYPES[type_name])
-    return msgspec.json.Decoder(msgspec.defstruct(f"{type_name.title()}Lists", lists, gc=False))
+def embedded_list(object_type: ObjectType, head: Any) -> EmbeddedList | None:
+    return getattr(head, object_type.nested.field) if object_type.nested else None
 
 
-def _list_fields(object_type: ObjectType) -> list[Any]:
-    return [(nested.field, CutList | None, None) for nested in object_type.nested]
+def is_cut(object_type: ObjectType, head: Any) -> bool:
+    """Whether Stripe left out part of the object's embedded list."""
+    embedded = embedded_list(object_type, head)
+    return embedded is not None and embedded.has_more

@@ -101,9 +101,8 @@ class ReconcileRun:
         listed: set[str] = set()
         for page in self._pages(object_type, start, end):
             self._store.renew(self._work)
-            cut = page.cut_lists(object_type)
-            source = self._tools.source
-            completed = {id: source.complete(object_type, id, lists, page.answer).body for id, lists in cut.items()}
+            answers = self._tools.source.complete(object_type, page.cut_ids(object_type), page.answer)
+            completed = {object_id: answer.body for object_id, answer in answers.items()}
             self._work.suspects |= compare.differing(page, completed)
             self._suspect(compare.unknown_prices(page.named_prices(object_type, completed)), "named")
             listed |= {head.id for head in page.heads}
@@ -192,6 +191,7 @@ class Comparison:
     def __init__(self, connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
         self._connection = connection
         self._queries = _QUERIES.bind(team=schema_name(team_id), table=object_type.table)
+        self._list = object_type.nested.field if object_type.nested else None
 
     def slice_end(self, start: int, *, rows: int) -> int | None:
         """The second up to which there are so many rows from `start` on; None: there are not so many."""
@@ -217,7 +217,9 @@ class Comparison:
             return {object_id: "stale"}  # the mirror has it otherwise, or not at all
 
     def _differing(self, page: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
-        rows = self._run("differing", page=AsJsonb(page), completed=AsJsonb(by_id(completed))).fetchall()
+        rows = self._run(
+            "differing", page=AsJsonb(page), list=self._list, completed=AsJsonb(by_id(completed))
+        ).fetchall()
         return dict(rows)
 
     def unlisted(self, start: int, end: int, listed: Sequence[str]) -> list[str]:

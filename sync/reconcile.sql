@@ -13,10 +13,10 @@ LIMIT 1;
 -- The objects of a page that the mirror lacks, or has otherwise. `completed` as in mirror_page.
 WITH listed AS MATERIALIZED (
     SELECT object ->> 'id' AS id,
-        CASE
-            WHEN part IS NULL THEN object
-            WHEN part ? 'id' THEN part
-            ELSE object || (SELECT jsonb_object_agg(field, object -> field || list) FROM jsonb_each(part) AS lists (field, list))
+        CASE jsonb_typeof(part)
+            WHEN 'array' THEN jsonb_set(jsonb_set(object, ARRAY[%(list)s, 'has_more'], 'false'), ARRAY[%(list)s, 'data'], part)
+            WHEN 'object' THEN part
+            ELSE object
         END AS raw
     FROM jsonb_array_elements(%(page)s -> 'data') AS object
     CROSS JOIN LATERAL (SELECT %(completed)s -> (object ->> 'id') AS part) AS completed

@@ -9,7 +9,7 @@ import msgspec
 
 from sync.caller import Answer, Caller, Reservation
 from sync.errors import CursorLost, StripeRejected, StripeUnavailable
-from sync.object_types import NestedList, ObjectType, head_struct, lists_decoder
+from sync.object_types import ListedItem, NestedList, ObjectType, embedded_list, head_decoder, head_struct, is_cut
 from sync.windows import PAGE_SIZE
 
 # Each further round means that a nested list lost an item while it was read.
@@ -50,21 +50,17 @@ class Page:
 
     def named_prices(self, object_type: ObjectType, completed: Mapping[str, bytes]) -> set[str]:
         """Ids of the prices that items or lines of these objects name, also beyond where Stripe cut their lists."""
-        decode = lists_decoder(object_type.name).decode
-        items = [
-            item
-            for head in [*self.heads, *(decode(body) for body in completed.values() if body)]
-            for nested in object_type.nested
-            if (part := getattr(head, nested.field)) is not None
-            for item in part.data
-        ]
-        return {price for item in items if (price := item.named_price())}
-
-    def cut_lists(self, object_type: ObjectType) -> dict[str, list[NestedList]]:
-        """The embedded lists, by their object's id, of which Stripe left out a part."""
         if not object_type.nested:
-            return {}
-        return {head.id: cut for head in self.heads if (cut := cut_lists(object_type, head))}
+            return set()
+        lists = [
+            *(embedded.data for head in self.heads if (embedded := embedded_list(object_type, head))),
+            *(_items(object_type, body) for body in completed.values() if body),
+        ]
+        return {price for items in lists for item in items if (price := item.named_price())}
+
+    def cut_ids(self, object_type: ObjectType) -> list[str]:
+        """The objects of whose embedded list Stripe left out a part."""
+        return [head.id for head in self.heads if is_cut(object_type, head)] if object_type.nested else []
 
     def raw_objects(self) -> list[bytes]:
         """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
@@ -118,6 +114,7 @@ class Source:
                 {**params, "limit": self.page_size},
                 read,
                 reserved=reserved,
+                urgent=False,
                 on_retry=on_retry,
             )
         except StripeRejected as exc:
@@ -137,23 +134,26 @@ class Source:
                 raise
             if found.deleted:
                 return Answer(b"", answer.as_of, answer.as_of_until)
-            if whole := self._with_whole_lists(object_type, object_id, answer):
+            if whole := self._with_whole_list(object_type, object_id, answer):
                 return whole
         raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
-    def complete(
-        self, object_type: ObjectType, object_id: str, cut: Sequence[NestedList], page: Answer, *, most: int = 1
-    ) -> Answer:
-        """What stands in place of those lists of a page's object: true from the page's beginning to the lists' end.
+    def complete(self, object_type: ObjectType, cut_ids: Sequence[str], page: Answer) -> dict[str, Answer]:
+        """All items of the lists that Stripe cut, by their object's id: true from the page's beginning to the lists' end.
 
-        The body has only the lists, whole, by field; the whole object when an item was deleted while they were read; and
-        is empty when the object was. `most`: for so many requests one may pay at once.
+        A body is a JSON array of the items; but the whole object when an item was deleted while the list was read, and
+        empty when the object itself was.
         """
-        found = self._whole_lists(cut, object_id, most=most)
-        if found is None:
-            return self.fetch(object_type, object_id)
-        lists, until = found
-        return Answer(msgspec.json.encode(lists), page.as_of, max(page.as_of_until, until))
+        completed: dict[str, Answer] = {}
+        if cut_ids and (nested := object_type.nested):
+            payments = self._caller.payments(nested.endpoint, len(cut_ids))
+            for object_id in cut_ids:
+                if found := self._nested_items(nested, object_id, payments):
+                    items, until = found
+                    completed[object_id] = Answer(items, page.as_of, max(page.as_of_until, until))
+                else:
+                    completed[object_id] = self.fetch(object_type, object_id)
+        return completed
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
@@ -173,54 +173,40 @@ class Source:
         dashboard = (found.get("settings") or {}).get("dashboard") or {}
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
 
-    def _with_whole_lists(self, object_type: ObjectType, object_id: str, answer: Answer) -> Answer | None:
-        """None: the object, or an item that stood for a cursor, was deleted while its lists were read."""
-        if not object_type.nested:
+    def _with_whole_list(self, object_type: ObjectType, object_id: str, answer: Answer) -> Answer | None:
+        """None: the object, or an item that stood for a cursor, was deleted while its list was read."""
+        nested = object_type.nested
+        if nested is None:
             return answer
         fields = msgspec.json.decode(answer.body, type=_Fields)
-        embedded = {
-            nested.field: msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
-            for nested in object_type.nested
-        }
-        cut = [n for n in object_type.nested if bytes(embedded[n.field].get("has_more", b"")) == b"true"]
-        found = self._whole_lists(cut, object_id)
+        embedded = msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
+        if bytes(embedded.get("has_more", b"")) != b"true":
+            return answer
+        found = self._nested_items(nested, object_id, self._caller.payments(nested.endpoint, 1))
         if found is None:
             return None
-        lists, until = found
-        fields |= {field: msgspec.Raw(msgspec.json.encode(embedded[field] | whole)) for field, whole in lists.items()}
+        items, until = found
+        embedded |= {"data": msgspec.Raw(items), "has_more": msgspec.Raw(b"false")}
+        fields[nested.field] = msgspec.Raw(msgspec.json.encode(embedded))
         return Answer(msgspec.json.encode(fields), answer.as_of, max(answer.as_of_until, until))
 
-    def _whole_lists(
-        self, cut: Sequence[NestedList], object_id: str, *, most: int = 1
-    ) -> tuple[dict[str, _Fields], int] | None:
-        """What a whole list has otherwise than the cut one, by field, and until when they were true. None: as above."""
-        lists: dict[str, _Fields] = {}
-        until = 0
-        for nested in cut:
-            try:
-                items, read_until = self._nested_items(nested, object_id, most=most)
-            except StripeRejected as exc:
-                if exc.stripe_code == "resource_missing":
-                    return None
-                raise
-            lists[nested.field] = {
-                "data": msgspec.Raw(b"[" + b",".join(items) + b"]"),
-                "has_more": msgspec.Raw(b"false"),
-            }
-            until = max(until, read_until)
-        return lists, until
-
-    def _nested_items(self, nested: NestedList, object_id: str, *, most: int) -> tuple[list[msgspec.Raw], int]:
-        """All items of one embedded list, and until when they were true."""
+    def _nested_items(self, nested: NestedList, object_id: str, payments: Iterator[None]) -> tuple[bytes, int] | None:
+        """All items of one embedded list as a JSON array, and until when they were true. None: as above."""
         path = nested.path.format(id=_in_path(object_id))
         params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
         params["limit"] = self.page_size
         items: list[msgspec.Raw] = []
         while True:
-            answer, listed = self._caller.get(nested.endpoint, path, params, _read_nested, most=most)
+            next(payments)
+            try:
+                answer, listed = self._caller.get(nested.endpoint, path, params, _read_nested, reserved=True)
+            except StripeRejected as exc:
+                if exc.stripe_code == "resource_missing":
+                    return None
+                raise
             items += listed.data
             if not listed.has_more:
-                return items, answer.as_of_until
+                return b"[" + b",".join(items) + b"]", answer.as_of_until
             params["starting_after"] = msgspec.json.decode(items[-1], type=_Identified).id
 
     def _decoder(self, object_type: ObjectType) -> msgspec.json.Decoder[Any]:
@@ -230,11 +216,12 @@ class Source:
         return self._decoders[object_type.name]
 
 
-def cut_lists(object_type: ObjectType, head: Any) -> list[NestedList]:
-    """The object's embedded lists of which Stripe left out a part."""
-    return [
-        nested for nested in object_type.nested if (part := getattr(head, nested.field)) is not None and part.has_more
-    ]
+def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:
+    """Of a body that `complete` gave."""
+    if completed.startswith(b"["):
+        return msgspec.json.decode(completed, type=list[ListedItem])
+    embedded = embedded_list(object_type, head_decoder(object_type.name).decode(completed))
+    return embedded.data if embedded else ()
 
 
 def _in_path(object_id: str) -> str:

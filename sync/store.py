@@ -44,9 +44,8 @@ class WindowKey:
 class MirrorPage:
     """What of a page goes into its statement: Stripe's JSON as it came, and where it brings its window.
 
-    `completed` are the bodies of Source.complete by id: the whole lists of an object that replace its cut ones, or the
-    whole object; an empty one leaves its object out. `newest` and `oldest` are `created` of the first and last object,
-    None on an empty page, as is `cursor`.
+    `completed` are the bodies of Source.complete by id: the items of a cut list, or the whole object; an empty one leaves
+    its object out. `newest` and `oldest` are `created` of the first and last object, None on an empty page, as is `cursor`.
     """
 
     body: bytes
@@ -106,6 +105,7 @@ class MirrorStore:
             ordinal=object_type.ordinal,
             reuses_ids=object_type.reuses_ids,
             page=AsJsonb(page.body),
+            list=object_type.nested.field if object_type.nested else None,
             completed=AsJsonb(by_id(page.completed)),
             as_of=page.as_of,
             as_of_until=page.as_of_until,

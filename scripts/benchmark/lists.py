@@ -9,8 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from sync.object_types import OBJECT_TYPES, NestedList, ObjectType, head_struct
-from sync.source import cut_lists
+from sync.object_types import OBJECT_TYPES, ObjectType, head_struct, is_cut
 from sync.windows import PAGE_SIZE
 
 TIMEOUT_S = 120.0
@@ -90,15 +89,15 @@ def survey(url: str, secret_key: str) -> Survey:
             for request, heads in pages(reader, object_type, variant):
                 requests.append(request)
                 ids |= {head.id for head in heads}
-                cut = [head.id for head in heads if cut_lists(object_type, head)]
-                requests += [one for id in cut for one in nested_pages(reader, object_type, id)]
+                cut = [head.id for head in heads if is_cut(object_type, head)]
+                requests += [one for id in cut for one in nested_list(reader, object_type, id)]
         objects[object_type.name] = len(ids)
     reader.close()
     return Survey(tuple(requests), objects)
 
 
 def pages(reader: Reader, object_type: ObjectType, variant: Mapping[str, str]) -> Iterator[tuple[Request, list[Any]]]:
-    """Each page's request, and its objects' heads (id and cut lists)."""
+    """Each page's request, and its objects' heads (id and embedded list)."""
     listed = msgspec.defstruct("Listed", [("data", list[head_struct(object_type)]), ("has_more", bool)])  # type: ignore[misc]
     parameters: dict[str, str | int] = {**variant, "limit": PAGE_SIZE}
     while True:
@@ -110,13 +109,10 @@ def pages(reader: Reader, object_type: ObjectType, variant: Mapping[str, str]) -
         parameters["starting_after"] = page.data[-1].id
 
 
-def nested_pages(reader: Reader, object_type: ObjectType, object_id: str) -> Iterator[Request]:
-    """The requests for one object's cut lists."""
-    for nested in object_type.nested:
-        yield from nested_list(reader, nested, object_id)
-
-
-def nested_list(reader: Reader, nested: NestedList, object_id: str) -> Iterator[Request]:
+def nested_list(reader: Reader, object_type: ObjectType, object_id: str) -> Iterator[Request]:
+    """The requests for one object's cut list."""
+    nested = object_type.nested
+    assert nested
     parameters: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
     parameters["limit"] = PAGE_SIZE
     while True:

@@ -69,7 +69,7 @@ def requests(survey: Survey, run: Run) -> list[str]:
 
 
 def nested_endpoints() -> list[str]:
-    return [f"GET {nested.path.format(id=':id')}" for each in OBJECT_TYPES.values() for nested in each.nested]
+    return [f"GET {nested.path.format(id=':id')}" for each in OBJECT_TYPES.values() if (nested := each.nested)]
 
 
 def cost(run: Run) -> list[str]:

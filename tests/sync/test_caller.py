@@ -178,14 +178,14 @@ def test_every_attempt_is_paid_for_except_one_that_is_paid_already() -> None:
     assert len(paid.budget.reserved) == 2
 
 
-def test_what_was_paid_for_at_once_serves_the_next_requests_of_the_same_endpoint() -> None:
+def test_expected_requests_are_paid_for_together_where_the_budget_has_plenty() -> None:
     called = Called(OK, count=3)
-    for _ in range(4):
-        called.get(most=3)
+    payments = called.caller.payments("list_lines", 4)
 
-    called.caller.get("list_lines", "/v1/invoices/in_1/lines", {}, lambda answer: answer, most=3)
+    paid = [len(called.budget.reserved) for _ in range(5) if next(payments) is None]
 
-    assert called.budget.reserved == ["retrieve_customers", "retrieve_customers", "list_lines"]
+    assert paid == [1, 1, 1, 2, 2]
+    assert called.budget.most == [4, 1]
 
 
 def test_a_request_waits_as_long_as_the_budget_says() -> None:

@@ -94,17 +94,17 @@ def test_a_refused_page_keeps_the_whole_lists_and_the_named_prices(store: Mirror
     invoice_type = OBJECT_TYPES["invoice"]
     key = open_window(store, invoice_type)
     cut = invoice("in_1", lines=listed(invoice_line(), has_more=True))
-    whole = listed(invoice_line(), invoice_line("il_2"))
+    lines = [invoice_line(), invoice_line("il_2")]
 
     write(
         store,
         key,
         [invoice("in_2", description="\0"), cut, invoice("in_3")],
-        completed={"in_1": encoded({"lines": whole}), "in_3": b""},
+        completed={"in_1": encoded(lines), "in_3": b""},
         named_prices=["price_1"],
     )
 
-    assert row(store, "in_1", invoice_type).raw == {**cut, "lines": whole}  # type: ignore[union-attr]
+    assert row(store, "in_1", invoice_type).raw == {**cut, "lines": listed(*lines)}  # type: ignore[union-attr]
     assert row(store, "in_3", invoice_type) is None
     assert store.missing_prices() == ["price_1"]
 

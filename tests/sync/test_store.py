@@ -8,7 +8,7 @@ import pytest
 from sync.backfills import BackfillStore
 from sync.object_types import OBJECT_TYPES
 from sync.store import MirroredPage, MirrorStore, WindowKey
-from tests.factories import CREATED, FACTORIES, NOW, customer, encoded, product
+from tests.factories import CREATED, FACTORIES, NOW, customer, encoded, product, subscription
 from tests.sync.conftest import Team
 from tests.sync.mirrored import (
     CUSTOMER,
@@ -262,15 +262,17 @@ def test_a_page_leaves_its_checkpoint(store: MirrorStore, key: WindowKey) -> Non
     assert window["checked_until"] == NOW + 3, "an earlier page that comes later does not take it back"
 
 
-def test_completed_lists_take_the_place_of_their_cut_ones(store: MirrorStore, key: WindowKey) -> None:
-    cut = customer("cus_2", items={"data": [1], "has_more": True, "url": "/items"}, tags={"data": ["a"]}, name="Two")
-    part = {"items": {"data": [1, 2, 3], "has_more": False}}
+def test_completed_lists_take_the_place_of_their_cut_ones(store: MirrorStore) -> None:
+    subscription_type = OBJECT_TYPES["subscription"]
+    key = open_window(store, subscription_type)
+    cut = subscription("sub_2", items={"data": [1], "has_more": True, "url": "/items"}, tags={"data": ["a"]})
 
-    written = mirror(store, key, page_of([cut, customer("cus_1")], as_of=NOW, completed={"cus_2": encoded(part)}))
+    page = page_of([cut, subscription("sub_1")], as_of=NOW, completed={"sub_2": encoded([1, 2, 3])})
+    written = mirror(store, key, page, subscription_type)
 
     whole = {"data": [1, 2, 3], "has_more": False, "url": "/items"}
-    assert row(store, "cus_2").raw == {**cut, "items": whole}  # type: ignore[union-attr]
-    assert row(store, "cus_1").raw == customer("cus_1")  # type: ignore[union-attr]
+    assert row(store, "sub_2", subscription_type).raw == {**cut, "items": whole}  # type: ignore[union-attr]
+    assert row(store, "sub_1", subscription_type).raw == subscription("sub_1")  # type: ignore[union-attr]
     assert written.counted == 2
 
 
