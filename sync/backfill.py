@@ -42,7 +42,7 @@ MOST_WAITING = 16
 FIRST_IN_FLIGHT = 8
 # Requests that are paid for with one call where the budget has plenty, for that is a round trip. They may be sent later.
 MOST_PAID = 8
-# Cut lists that are read one after another, by one thread that pays for them together.
+# Cut lists that one thread reads, one after another.
 LISTS_TOGETHER = 4
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
@@ -144,6 +144,7 @@ class TypeRun:
         self._budget: Reservation | None = None
         self._paid = 0
         self._reserving = False
+        self._payments = tools.source.payments(object_type, MOST_PAID)
         self._prices_named: set[str] = set()
         self._lines: dict[int, deque[_Fetched | _CursorLost]] = {}
 
@@ -298,7 +299,7 @@ class TypeRun:
 
     def _complete(self, fetched: _Fetched, cut_ids: list[str]) -> None:
         try:
-            answers = self._tools.source.complete(self._type, cut_ids, fetched.page.answer)
+            answers = self._tools.source.complete(self._type, cut_ids, fetched.page.answer, self._payments)
             self._inbox.put(_Completed(fetched, answers))
         except Exception as exc:
             self._inbox.put(_Failed(exc))

@@ -3,8 +3,9 @@
 import copy
 import email.utils
 import math
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -104,22 +105,9 @@ class Caller:
         """Pages of a backfill stand in line for the account's budget; an urgent request goes before those that wait."""
         return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode, urgent=urgent, most=most)
 
-    def payments(self, endpoint: str, expected: int) -> Iterator[None]:
-        """Each `next` returns when one more urgent request may go out.
-
-        For so many as are expected, several are paid for at once where the budget has plenty, for that is a round trip.
-        """
-        while True:
-            for _ in range(self._pay(endpoint, urgent=True, most=max(1, expected))):
-                expected -= 1
-                yield
-
-    def _pay(self, endpoint: str, *, urgent: bool, most: int = 1) -> int:
-        """Returns when so many requests may go out."""
-        reservation = self.reserve(endpoint, urgent=urgent, most=most)
-        if reservation.wait_s:
-            self._sleep(reservation.wait_s)
-        return reservation.count
+    def payments(self, endpoint: str, most: int) -> "Payments":
+        """For urgent requests that follow each other: several are paid for at once where the budget has plenty."""
+        return Payments(lambda: self.reserve(endpoint, urgent=True, most=most), self._sleep)
 
     def get(
         self,
@@ -167,7 +155,7 @@ class Caller:
         def attempt() -> T:
             nonlocal paid
             if not paid:
-                self._pay(endpoint, urgent=urgent)
+                _wait_for(self.reserve(endpoint, urgent=urgent), self._sleep)
             paid = False
             answer = self._send(method, endpoint, path, params)
             try:
@@ -215,6 +203,31 @@ class Caller:
         error.reason = (exc.headers or {}).get("Stripe-Rate-Limited-Reason")
         self._limiter.slow_down(self.account_id, endpoint, error.reason, livemode=self.livemode)
         return error
+
+
+class Payments:
+    """Pays for one request after the other, with a round trip for several. Thread-safe."""
+
+    def __init__(self, reserve: Callable[[], Reservation], sleep: Callable[[float], None]) -> None:
+        self._reserve = reserve
+        self._sleep = sleep
+        self._spare = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Returns when one more request may go out."""
+        with self._lock:  # one thread at a time: the others may be paid for with it
+            if self._spare:
+                self._spare -= 1
+                return
+            reservation = self._reserve()
+            self._spare = reservation.count - 1
+        _wait_for(reservation, self._sleep)
+
+
+def _wait_for(reservation: Reservation, sleep: Callable[[float], None]) -> None:
+    if reservation.wait_s:
+        sleep(reservation.wait_s)
 
 
 def _read(read: Callable[[Answer], T], answer: Answer) -> T:

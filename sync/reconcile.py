@@ -101,7 +101,8 @@ class ReconcileRun:
         listed: set[str] = set()
         for page in self._pages(object_type, start, end):
             self._store.renew(self._work)
-            answers = self._tools.source.complete(object_type, page.cut_ids(object_type), page.answer)
+            source = self._tools.source
+            answers = source.complete(object_type, page.cut_ids(object_type), page.answer, source.payments(object_type))
             completed = {object_id: answer.body for object_id, answer in answers.items()}
             self._work.suspects |= compare.differing(page, completed)
             self._suspect(compare.unknown_prices(page.named_prices(object_type, completed)), "named")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from sync.caller import Answer, Caller, Reservation
+from sync.caller import Answer, Caller, Payments, Reservation
 from sync.errors import CursorLost, StripeRejected, StripeUnavailable
 from sync.object_types import ListedItem, NestedList, ObjectType, embedded_list, head_decoder, head_struct, is_cut
 from sync.windows import PAGE_SIZE
@@ -138,21 +138,26 @@ class Source:
                 return whole
         raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
-    def complete(self, object_type: ObjectType, cut_ids: Sequence[str], page: Answer) -> dict[str, Answer]:
+    def payments(self, object_type: ObjectType, most: int = 1) -> Payments:
+        """For `complete`."""
+        return self._caller.payments(object_type.nested.endpoint if object_type.nested else "", most)
+
+    def complete(
+        self, object_type: ObjectType, cut_ids: Sequence[str], page: Answer, payments: Payments
+    ) -> dict[str, Answer]:
         """All items of the lists that Stripe cut, by their object's id: true from the page's beginning to the lists' end.
 
         A body is a JSON array of the items; but the whole object when an item was deleted while the list was read, and
         empty when the object itself was.
         """
         completed: dict[str, Answer] = {}
-        if cut_ids and (nested := object_type.nested):
-            payments = self._caller.payments(nested.endpoint, len(cut_ids))
-            for object_id in cut_ids:
-                if found := self._nested_items(nested, object_id, payments):
-                    items, until = found
-                    completed[object_id] = Answer(items, page.as_of, max(page.as_of_until, until))
-                else:
-                    completed[object_id] = self.fetch(object_type, object_id)
+        for object_id in cut_ids:
+            assert object_type.nested
+            if found := self._nested_items(object_type.nested, object_id, payments):
+                items, until = found
+                completed[object_id] = Answer(items, page.as_of, max(page.as_of_until, until))
+            else:
+                completed[object_id] = self.fetch(object_type, object_id)
         return completed
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
@@ -182,7 +187,7 @@ class Source:
         embedded = msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
         if bytes(embedded.get("has_more", b"")) != b"true":
             return answer
-        found = self._nested_items(nested, object_id, self._caller.payments(nested.endpoint, 1))
+        found = self._nested_items(nested, object_id, self.payments(object_type))
         if found is None:
             return None
         items, until = found
@@ -190,14 +195,14 @@ class Source:
         fields[nested.field] = msgspec.Raw(msgspec.json.encode(embedded))
         return Answer(msgspec.json.encode(fields), answer.as_of, max(answer.as_of_until, until))
 
-    def _nested_items(self, nested: NestedList, object_id: str, payments: Iterator[None]) -> tuple[bytes, int] | None:
+    def _nested_items(self, nested: NestedList, object_id: str, payments: Payments) -> tuple[bytes, int] | None:
         """All items of one embedded list as a JSON array, and until when they were true. None: as above."""
         path = nested.path.format(id=_in_path(object_id))
         params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
         params["limit"] = self.page_size
         items: list[msgspec.Raw] = []
         while True:
-            next(payments)
+            payments.take()
             try:
                 answer, listed = self._caller.get(nested.endpoint, path, params, _read_nested, reserved=True)
             except StripeRejected as exc:

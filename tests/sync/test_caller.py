@@ -178,14 +178,16 @@ def test_every_attempt_is_paid_for_except_one_that_is_paid_already() -> None:
     assert len(paid.budget.reserved) == 2
 
 
-def test_expected_requests_are_paid_for_together_where_the_budget_has_plenty() -> None:
-    called = Called(OK, count=3)
+def test_requests_that_follow_each_other_are_paid_for_together_where_the_budget_has_plenty() -> None:
+    called = Called(OK, count=3, wait_s=1.5)
     payments = called.caller.payments("list_lines", 4)
 
-    paid = [len(called.budget.reserved) for _ in range(5) if next(payments) is None]
+    for _ in range(5):
+        payments.take()
 
-    assert paid == [1, 1, 1, 2, 2]
-    assert called.budget.most == [4, 1]
+    assert called.budget.reserved == ["list_lines", "list_lines"]
+    assert called.budget.most == [4, 4]
+    assert called.waits == [1.5, 1.5]
 
 
 def test_a_request_waits_as_long_as_the_budget_says() -> None:
