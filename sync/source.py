@@ -59,8 +59,10 @@ class Page:
         return {price for items in lists for item in items if (price := item.named_price())}
 
     def cut_ids(self, object_type: ObjectType) -> list[str]:
-        """The objects of whose embedded list Stripe left out a part."""
-        return [head.id for head in self.heads if is_cut(object_type, head)] if object_type.nested else []
+        """The objects of whose embedded list Stripe left out a part, each once."""
+        if not object_type.nested:
+            return []
+        return list(dict.fromkeys(head.id for head in self.heads if is_cut(object_type, head)))
 
     def raw_objects(self) -> list[bytes]:
         """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
@@ -150,10 +152,12 @@ class Source:
         A body is a JSON array of the items; but the whole object when an item was deleted while the list was read, and
         empty when the object itself was.
         """
+        nested = object_type.nested
+        if nested is None:
+            return {}
         completed: dict[str, Answer] = {}
         for object_id in cut_ids:
-            assert object_type.nested
-            if found := self._nested_items(object_type.nested, object_id, payments):
+            if found := self._nested_items(nested, object_id, payments):
                 items, until = found
                 completed[object_id] = Answer(items, page.as_of, max(page.as_of_until, until))
             else:

@@ -8,7 +8,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from sync.object_types import OBJECT_TYPES
+from sync.backfill import LISTS_TOGETHER
+from sync.caller import Answer
+from sync.object_types import OBJECT_TYPES, EmbeddedList, head_struct
+from sync.source import Page
+from tests.factories import NOW
 from tests.sync.backfilling import Backfilling, Process, turns_of
 from tests.sync.conftest import Team
 from tests.sync.mirrored import rejects, row, seen, versions, windows
@@ -109,17 +113,25 @@ def test_nested_lists_that_stripe_cut_are_mirrored_whole(team: Team) -> None:
     run = Backfilling(team, simulated_stripe(counts={**COUNTS, "invoice": 0, "subscription": 0}))
     account = run.stripe.account
     customer = account.objects("customer")[0]["id"]
-    invoice = account.create("invoice", customer=customer)
-    lines = [{"amount": 100 + number, "description": f"line {number}"} for number in range(25)]
-    account.handle("POST", f"/v1/invoices/{invoice['id']}/add_lines", {"lines": lines})
+    # More than one thread reads, and more items than one page of them has.
+    lengths = {account.create("invoice", customer=customer)["id"]: length for length in (25, 11, 12, 3, 13, 14, 15)}
+    assert len(lengths) > LISTS_TOGETHER + 1
+    for invoice_id, length in lengths.items():
+        lines = [{"amount": 100 + number, "description": f"line {number}"} for number in range(length)]
+        account.handle("POST", f"/v1/invoices/{invoice_id}/add_lines", {"lines": lines})
     run.stripe.clock.advance(10)
 
     run.run(run.start())
 
     assert run.differences() == []
-    found = row(run.mirror, invoice["id"], OBJECT_TYPES["invoice"])
-    assert found
-    assert len(found.raw["lines"]["data"]) == 25
+    rows = {invoice_id: row(run.mirror, invoice_id, OBJECT_TYPES["invoice"]) for invoice_id in lengths}
+    assert {invoice_id: len(found.raw["lines"]["data"]) for invoice_id, found in rows.items() if found} == lengths
+
+
+def test_an_object_that_stands_twice_in_a_page_has_its_list_read_once() -> None:
+    heads = [head_struct(OBJECT_TYPES["invoice"])("in_1", NOW, EmbeddedList(has_more=True))] * 2
+
+    assert Page(Answer(b"", NOW, NOW), heads, has_more=False).cut_ids(OBJECT_TYPES["invoice"]) == ["in_1"]
 
 
 def test_an_inline_price_that_only_a_cut_off_item_names_is_mirrored(team: Team) -> None:
