@@ -1,7 +1,7 @@
 """Mirrors one object type of one backfill: several requests in flight, pages written as they come, exact at every instant.
 
     the coordinator (this thread)   holds the plan: pays for a request, picks the window or splits one, hands it out
-    fetchers (threads)              ask Stripe for pages, and for the rest of lists that it cut
+    fetchers (threads)              ask Stripe for pages, and for the whole of lists that it cut
     writers (two threads)           commit rows, seen, count and checkpoint of a page together
     keeper (a thread)               renews the lease and publishes what is durable (sync/lease.py)
 
@@ -42,7 +42,8 @@ MOST_WAITING = 16
 FIRST_IN_FLIGHT = 8
 # Requests that are paid for with one call where the budget has plenty, for that is a round trip. They may be sent later.
 MOST_PAID = 8
-# Cut lists that one thread reads, one after another.
+# Cut lists that one thread reads, one after another. A page has two or three where one in forty is cut: so that is one
+# task; where all hundred are, a page needs no more than four answers' time.
 LISTS_TOGETHER = 4
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
@@ -359,7 +360,17 @@ def prepare_writer(connection: psycopg.Connection) -> None:
 
     An fsync can take 40 ms, so a page does not wait for one: rows, seen and checkpoint are lost together or not at all,
     and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by their ids
-    whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept.
+    whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept. And the
+    statement is planned once, not ten times before psycopg and Postgres see that its plan can be kept.
     """
-    off = ["synchronous_commit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"]
-    connection.execute("SELECT set_config(name, 'off', false) FROM unnest(%s::text[]) AS name", [off])
+    connection.execute(
+        """
+        SET synchronous_commit = off;
+        SET enable_seqscan = off;
+        SET enable_hashjoin = off;
+        SET enable_mergejoin = off;
+        SET jit = off;
+        SET plan_cache_mode = force_generic_plan
+        """
+    )
+    connection.prepare_threshold = 0

@@ -16,8 +16,8 @@ FOR UPDATE;
 -- name: mirror_page
 -- Rows, seen, count and checkpoint of a page in one statement, for each further one costs Python as much as the page.
 -- Sent together with lock_window, so it looks for itself whether the window is the caller's: no row comes back if not.
--- `completed` has by id what replaces a part of cut objects: an array of their list's items, the whole object, or null for
--- a deleted one.
+-- `completed` has by id what takes the place of a cut list: an array of all its items; or of its object: the whole one, or
+-- null where it was deleted.
 -- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
 -- wins; what overlaps in time and differs is returned, to be settled by a fetch.
 -- Only pages that meet in `created` may hold the same object, and so be counted twice: a page that was repeated, a window

@@ -77,6 +77,11 @@ class ObjectType:
         return f"list_{self.table}"
 
     @property
+    def list_field(self) -> str | None:
+        """Which of an object's fields is its embedded list."""
+        return self.nested.field if self.nested else None
+
+    @property
     def retrieve_endpoint(self) -> str:
         return f"retrieve_{self.table}"
 

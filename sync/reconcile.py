@@ -192,7 +192,7 @@ class Comparison:
     def __init__(self, connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
         self._connection = connection
         self._queries = _QUERIES.bind(team=schema_name(team_id), table=object_type.table)
-        self._list = object_type.nested.field if object_type.nested else None
+        self._list = object_type.list_field
 
     def slice_end(self, start: int, *, rows: int) -> int | None:
         """The second up to which there are so many rows from `start` on; None: there are not so many."""

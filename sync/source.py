@@ -42,7 +42,7 @@ _Fields = dict[str, msgspec.Raw]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One list answer. `heads` carry id, created and the cut lists of each object, in Stripe's order: newest first."""
+    """One list answer. `heads` carry id, created and embedded list of each object, in Stripe's order: newest first."""
 
     answer: Answer
     heads: list[Any]
@@ -141,7 +141,7 @@ class Source:
         raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
     def payments(self, object_type: ObjectType, most: int = 1) -> Payments:
-        """For `complete`."""
+        """For the requests that read whole lists."""
         return self._caller.payments(object_type.nested.endpoint if object_type.nested else "", most)
 
     def complete(

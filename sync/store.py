@@ -105,7 +105,7 @@ class MirrorStore:
             ordinal=object_type.ordinal,
             reuses_ids=object_type.reuses_ids,
             page=AsJsonb(page.body),
-            list=object_type.nested.field if object_type.nested else None,
+            list=object_type.list_field,
             completed=AsJsonb(by_id(page.completed)),
             as_of=page.as_of,
             as_of_until=page.as_of_until,

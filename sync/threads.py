@@ -37,4 +37,5 @@ class Threads:
         while work := self._tasks.get():
             task, arguments = work
             task(*arguments)
+            del work, task, arguments  # while it rests a thread would keep what it worked on, a page perhaps
             self._idle.release()

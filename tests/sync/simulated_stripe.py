@@ -51,14 +51,18 @@ class Budget:
     slowed_down: list[tuple[str, str | None]] = field(default_factory=list)
     reserved: list[str] = field(default_factory=list)
     most: list[int] = field(default_factory=list)
+    urgent: list[bool] = field(default_factory=list)
     wait_s: float = 0.0
     rate: float = 100.0
     tokens: float = 100.0
     count: int = 1
 
-    def reserve(self, account_id: str, endpoint: str, *, most: int = 1, **_: object) -> "Budget":
+    def reserve(
+        self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False, most: int = 1
+    ) -> "Budget":
         self.reserved.append(endpoint)
         self.most.append(most)
+        self.urgent.append(urgent)
         return self
 
     def slow_down(self, account_id: str, endpoint: str, reason: str | None, **_: bool) -> None:

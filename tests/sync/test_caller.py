@@ -9,8 +9,9 @@ import stripe
 
 from sync.caller import Answer, Caller
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
+from sync.object_types import OBJECT_TYPES
 from tests.factories import NOW
-from tests.sync.simulated_stripe import Budget, Clock, Request, SimulatedStripe, error, simulated_stripe
+from tests.sync.simulated_stripe import Budget, Clock, Request, SimulatedStripe, error, simulated_stripe, source_of
 
 OK = (200, {}, b'{"id":"acct_1"}')
 
@@ -188,6 +189,29 @@ def test_requests_that_follow_each_other_are_paid_for_together_where_the_budget_
     assert called.budget.reserved == ["list_lines", "list_lines"]
     assert called.budget.most == [4, 4]
     assert called.waits == [1.5, 1.5]
+
+
+def test_a_page_stands_in_line_also_when_it_is_tried_again_and_a_cut_list_does_not() -> None:
+    stripe, budget, invoices = simulated_stripe(counts={"customer": 1}), Budget(), OBJECT_TYPES["invoice"]
+    customer = stripe.account.objects("customer")[0]["id"]
+    invoice = stripe.account.create("invoice", customer=customer)
+    lines = [{"amount": 1, "description": "a line"} for _ in range(12)]
+    stripe.account.handle("POST", f"/v1/invoices/{invoice['id']}/add_lines", {"lines": lines})
+    source = source_of(stripe, budget=budget)
+    failures = [error(500), None, error(500), None]
+
+    def fail_every_other(request: Request) -> None:
+        request.instead = failures.pop(0)
+
+    stripe.at_begin = fail_every_other
+    page = source.page(invoices, {}, reserved=True)
+    source.complete(invoices, page.cut_ids(invoices), page.answer, source.payments(invoices, 8))
+
+    assert list(zip(budget.reserved, budget.urgent, budget.most, strict=True)) == [
+        ("list_invoices", False, 1),
+        ("list_lines", True, 8),
+        ("list_lines", True, 1),
+    ]
 
 
 def test_a_request_waits_as_long_as_the_budget_says() -> None:

@@ -1,6 +1,7 @@
 """Threads for many short tasks."""
 
 import threading
+import weakref
 
 from sync.threads import Threads
 
@@ -62,3 +63,18 @@ def test_tasks_that_wait_at_the_end_are_dropped() -> None:
 
     assert ran == ["first"]
     assert not any(worker.is_alive() for worker in workers)
+
+
+def test_a_resting_thread_keeps_nothing_of_its_last_task() -> None:
+    class Page:
+        pass
+
+    threads = Threads(1, name="test")
+    page, rests = Page(), threading.Event()
+    kept = weakref.ref(page, lambda _: rests.set())
+    threads.submit(lambda page: None, page)
+    del page
+
+    assert rests.wait(5)
+    assert kept() is None
+    threads.stop()
