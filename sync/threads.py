@@ -1,4 +1,4 @@
-"""Threads for many short tasks. concurrent.futures makes a future of each: for some thousand a second, a tenth of the CPU."""
+"""Threads for many short tasks. concurrent.futures makes a future of each, which cost a backfill 4% of its CPU."""
 
 import contextlib
 import queue

@@ -3,11 +3,13 @@
 import psycopg
 import pytest
 
+from sync.backfill import prepare_writer
 from sync.errors import LeaseLost
 from sync.object_types import OBJECT_TYPES
 from sync.page_writer import PageObjects, write_page
 from sync.store import MirroredPage, MirrorStore, WindowKey
 from tests.factories import CREATED, NOW, Json, customer, encoded, invoice, invoice_line, listed
+from tests.sync.conftest import Team
 from tests.sync.mirrored import CUSTOMER, head, open_window, page_of, rejects, row, seen, set_window, windows
 
 # Two of the email's index: Postgres takes at most about 2,700 bytes, and compresses what repeats.
@@ -141,3 +143,15 @@ def test_a_page_that_fails_for_another_reason_is_not_taken_apart(store: MirrorSt
         store.connection.execute("RESET statement_timeout")
 
     assert rejects(store) == {}
+
+
+def test_a_writer_plans_its_statements_once(store: MirrorStore, key: WindowKey, team: Team) -> None:
+    with team.connect() as connection:
+        prepare_writer(connection)
+        writer = MirrorStore(connection, team.id)
+        for number in range(3):
+            write(writer, key, [customer(f"cus_{number}")])
+
+        plans = connection.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements", prepare=False)
+
+        assert plans.fetchall() == [(3, 0), (3, 0)]
