@@ -3,7 +3,6 @@
 Answers come as they are, whatever their status; sync/sdk.py judges them.
 """
 
-import io
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class Transport:
     def send(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> HttpAnswer:
         """Raises StripeUnavailable when there was no whole answer; it does not name the URL."""
         handle = self._take()
-        body_read = io.BytesIO()
+        pieces: list[bytes] = []
         lines: list[bytes] = []
         handle.setopt(pycurl.URL, url)
         # An http:// address is a sandbox on this machine, where a proxy of the environment has no business.
@@ -78,15 +77,15 @@ class Transport:
             handle.setopt(pycurl.POSTFIELDS, body)
         # `Expect:` sends none; it is there because an empty list would leave the last request's headers.
         handle.setopt(pycurl.HTTPHEADER, ["Expect:", *(f"{name}: {value}" for name, value in headers.items())])
-        handle.setopt(pycurl.WRITEFUNCTION, body_read.write)
+        handle.setopt(pycurl.WRITEFUNCTION, pieces.append)
         handle.setopt(pycurl.HEADERFUNCTION, lines.append)
         try:
             handle.perform()
         except pycurl.error as exc:
             handle.close()
             raise StripeUnavailable(f"no answer from Stripe: {_REASONS.get(exc.args[0], exc.args[1])}") from None
-        answer = HttpAnswer(handle.getinfo(pycurl.RESPONSE_CODE), _headers(lines), body_read.getvalue())
-        handle.setopt(pycurl.WRITEFUNCTION, len)  # an idle handle keeps its callback, and would keep the body with it
+        answer = HttpAnswer(handle.getinfo(pycurl.RESPONSE_CODE), _headers(lines), b"".join(pieces))
+        pieces.clear()  # an idle handle keeps its callbacks, and would keep the body with them
         with self._lock:
             self._idle.append(handle)
         return answer
