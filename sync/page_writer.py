@@ -8,7 +8,7 @@ from psycopg import errors
 
 from sync.errors import LeaseLost
 from sync.object_types import ObjectType
-from sync.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, reason_of
+from sync.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, page_of_one, reason_of
 
 # Two writers of one type may meet the same rows where windows touch; the one that Postgres stops tries again.
 _DEADLOCK_ATTEMPTS = 5
@@ -63,8 +63,7 @@ def _write_one_by_one(
         if not store.lock_window(object_type, key):
             raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
         for object_id, raw in objects.each():
-            body = b'{"data":[' + raw + b"]}"
-            own = {object_id: page.completed[object_id]} if object_id in page.completed else {}
+            body, own = page_of_one(object_id, raw, page.completed)
             single = replace(page, body=body, has_more=True, oldest=None, completed=own, named_prices=(), pages=0)
             try:
                 with store.connection.transaction():

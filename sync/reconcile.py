@@ -23,7 +23,7 @@ from sync.refresh import refresh
 from sync.schema import schema_name
 from sync.source import Page, Source
 from sync.sql import Queries
-from sync.store import REFUSALS, AsJsonb, MirrorStore, by_id, reason_of
+from sync.store import REFUSALS, AsJsonb, MirrorStore, by_id, page_of_one, reason_of
 
 _QUERIES = Queries(Path(__file__).with_name("reconcile.sql"))
 
@@ -211,9 +211,8 @@ class Comparison:
             return found
 
     def _differing_one(self, object_id: str, raw: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
-        own = {object_id: completed[object_id]} if object_id in completed else {}
         try:
-            return self._differing(b'{"data":[' + raw + b"]}", own)
+            return self._differing(*page_of_one(object_id, raw, completed))
         except REFUSALS:
             return {object_id: "stale"}  # the mirror has it otherwise, or not at all
 

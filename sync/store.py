@@ -255,6 +255,12 @@ def by_id(completed: Mapping[str, bytes]) -> bytes:
     return msgspec.json.encode({object_id: msgspec.Raw(part or b"null") for object_id, part in completed.items()})
 
 
+def page_of_one(object_id: str, raw: bytes, completed: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
+    """One object of a page that Postgres refused, as a page of its own: the body, and what is its own of `completed`."""
+    own = {object_id: completed[object_id]} if object_id in completed else {}
+    return b'{"data":[' + raw + b"]}", own
+
+
 def reason_of(exc: psycopg.Error) -> str:
     """Postgres' first line and its detail; never its context or the statement, which hold the object."""
     if isinstance(exc, errors.UntranslatableCharacter):
