@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from scripts.progress import Display
 from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
 from scripts.servers import EmbeddedPostgres, ServerError
-from scripts.stack import Stack, StackError, is_free, running_stack
+from scripts.stack import Stack, StackError, listen, running_stack
 from sync.schema import schema_name
 from sync.sdk import API_VERSION
 
@@ -75,14 +76,14 @@ class Demo:
         with ExitStack() as running:
             with self._step("The sandbox Stripe is up"):
                 sandbox = running.enter_context(self._sandbox())
-            port = self._choose_port()
+            listener = self._listen()
             with self._step("Postgres, Valkey, web and workers are up"):
                 settings = RATES | {
                     "BILLSTACK_SECRET_KEY": self._keepsakes.secret_key,
                     "STRIPE_API_BASE": sandbox.url,
                 }
                 stack = running.enter_context(
-                    running_stack(self._options.state_dir, settings=settings, port=port, on_event=self._say)
+                    running_stack(self._options.state_dir, settings=settings, listener=listener, on_event=self._say)
                 )
             with self._step(f"{EMAIL} signed in and connected the sandbox's account"):
                 client, team_id = self._connect(stack, sandbox.url)
@@ -97,12 +98,12 @@ class Demo:
         until = str(self._keepsakes.sandbox_until)
         return SandboxProcess("--account", ACCOUNT, "--scale", str(self._options.scale), "--until", until)
 
-    def _choose_port(self) -> int:
-        wanted = int(self._options.port)
-        if is_free(wanted):
-            return wanted
-        self._say(f"Port {wanted} is taken; the dashboard gets a free one instead")
-        return 0
+    def _listen(self) -> socket.socket:
+        try:
+            return listen(self._options.port)
+        except (OSError, OverflowError):  # the latter beyond 65535
+            self._say(f"Port {self._options.port} is not free; the dashboard gets a free one instead")
+            return listen()
 
     def _connect(self, stack: Stack, sandbox_url: str) -> tuple[ApiClient, str]:
         password = self._keepsakes.password

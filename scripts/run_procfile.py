@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -119,13 +119,20 @@ class ProcfileRunner:
     """Starts the processes on entry, keeps them running in a thread, stops them on exit."""
 
     def __init__(
-        self, commands: Mapping[str, str], *, env: Mapping[str, str], output: Output, on_event: Callable[[str], None]
+        self,
+        commands: Mapping[str, str],
+        *,
+        env: Mapping[str, str],
+        output: Output,
+        on_event: Callable[[str], None],
+        pass_fds: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """`on_event` gets a sentence whenever a process has died."""
+        """`on_event` gets a sentence whenever a process has died; `pass_fds` are files that a process inherits, by name."""
         self._managed = {name: Managed(name, command) for name, command in commands.items()}
         self._env = dict(env) | {"PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"}
         self._output = output
         self._on_event = on_event
+        self._pass_fds = pass_fds or {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="procfile", daemon=True)
@@ -173,7 +180,8 @@ class ProcfileRunner:
     def _start(self, managed: Managed) -> None:
         target = self._output.open(managed.name)
         command = ["/bin/sh", "-c", f"exec {managed.command}"]
-        child = Child(command, env=self._env, cwd=ROOT, output=target, stop_steps=STOP_STEPS)
+        pass_fds = self._pass_fds.get(managed.name, ())
+        child = Child(command, env=self._env, cwd=ROOT, output=target, stop_steps=STOP_STEPS, pass_fds=pass_fds)
         if not isinstance(target, int):
             target.close()
         self._output.follow(managed.name, child)

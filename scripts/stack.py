@@ -14,10 +14,10 @@ from pathlib import Path
 
 from scripts.run_procfile import ROOT, LogFiles, ProcfileRunner, read_procfile
 from scripts.servers import EmbeddedPostgres, EmbeddedValkey, ExternalServer, embedded_postgres, embedded_valkey
-from scripts.valkey import free_port
 
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
+LOOPBACK = "127.0.0.1"  # for this machine only
 
 
 class StackError(Exception):
@@ -45,7 +45,7 @@ def running_stack(
     state_dir: Path,
     *,
     settings: Mapping[str, str],
-    port: int = 0,
+    listener: socket.socket | None = None,
     durable: bool = True,
     gunicorn: str = "",
     on_event: Callable[[str], None] = print,
@@ -54,27 +54,46 @@ def running_stack(
 
     Args:
         settings: what the settings' environment has beside addresses: BILLSTACK_SECRET_KEY, STRIPE_API_BASE...
-        port: of the web; 0 takes a free one.
+        listener: what the web accepts from, closed at the end; by default on a free port.
         gunicorn: further options of the web, as on its command line.
         on_event: gets a sentence when a process has died and is started again.
 
     Raises:
         StackError, ServerError: a part does not start.
     """
-    port = port or free_port()
-    url = f"http://127.0.0.1:{port}"
-    with embedded_postgres(state_dir, durable) as postgres, embedded_valkey(state_dir, durable) as redis:
+    with (
+        listener or listen() as listening,
+        embedded_postgres(state_dir, durable) as postgres,
+        embedded_valkey(state_dir, durable) as redis,
+    ):
+        port = listening.getsockname()[1]
+        url = f"http://{LOOPBACK}:{port}"
         env = {
             **os.environ, **settings,
             "DATABASE_URL": postgres.url, "REDIS_URL": redis.url,
             "PORT": str(port), "BILLSTACK_PUBLIC_URL": url,
-            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port} {gunicorn}",  # for this machine only
+            "GUNICORN_CMD_ARGS": f"--bind fd://{listening.fileno()} {gunicorn}",
         }  # fmt: skip
         run_flask(env, "init-db")
         log_dir = state_dir / "logs"
-        with ProcfileRunner(read_procfile(), env=env, output=LogFiles(log_dir), on_event=on_event) as processes:
+        with ProcfileRunner(
+            read_procfile(),
+            env=env,
+            output=LogFiles(log_dir),
+            on_event=on_event,
+            pass_fds={"web": [listening.fileno()]},
+        ) as processes:
             wait_until_ready(url, processes)
             yield Stack(url, postgres, redis, processes, env, log_dir)
+
+
+def listen(port: int = 0) -> socket.socket:
+    """Takes a port of this machine, 0 for a free one, at once: by the time the web is there somebody else might have it.
+
+    Raises:
+        OSError: it is taken.
+    """
+    return socket.create_server((LOOPBACK, port))
 
 
 def run_flask(env: Mapping[str, str], *arguments: str) -> str:
@@ -108,14 +127,3 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def is_free(port: int) -> bool:
-    """Whether a server can listen on the port; gunicorn takes it on all addresses."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-    return True

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from scripts.keeper import is_running, read_stat
 from scripts.processes import wait_until
 from scripts.run_procfile import ROOT
 from scripts.servers import EmbeddedPostgres, temporary_state_dir
-from scripts.stack import is_free
+from scripts.stack import listen
 
 READY_TIMEOUT_S = 120
 
@@ -96,10 +95,6 @@ def test_no_process_outlives_a_demo_that_is_killed(folder):
         assert_none_outlives(demo, signal.SIGKILL)
 
 
-def test_a_port_with_a_listener_is_not_free():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-        assert not is_free(port)
-
-    assert is_free(port)
+def test_a_port_is_taken_before_anybody_accepts_on_it():
+    with listen() as listener, pytest.raises(OSError, match="in use"):
+        listen(listener.getsockname()[1])
