@@ -1,21 +1,22 @@
 """Mirrors one object type of one backfill: several requests in flight, pages written as they come, exact at every instant.
 
-    the coordinator (this thread)   holds the plan: pays for a request, picks the window or splits one, hands it out
-    fetchers (threads)              ask Stripe for pages, and for the whole of lists that it cut
+    the coordinator (this thread)   holds the plan: picks a window or splits one, asks Stripe for its next page and for the
+                                    whole of lists that it cut, and lines up what came (sync/loop.py)
     writers (two threads)           commit rows, seen, count and checkpoint of a page together
     keeper (a thread)               renews the lease and publishes what is durable (sync/lease.py)
+    helpers (threads)               do what waits: pay for requests, try again what failed, fetch single objects
 
-All of them tell the coordinator through one inbox. What is committed is true whatever dies: the plan is rebuilt from the
-windows in Postgres, and only pages in flight are fetched again.
+What is committed is true whatever dies: the plan is rebuilt from the windows in Postgres, and only pages in flight are
+fetched again.
 """
 
-import contextlib
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import psycopg
@@ -23,15 +24,15 @@ import structlog
 
 from sync.backfills import Backfill, BackfillStore
 from sync.caller import Answer, Reservation
-from sync.errors import CursorLost, StripeRateLimited
+from sync.errors import StripeRateLimited, StripeRejected
 from sync.lease import Lease
+from sync.loop import Loop
 from sync.object_types import ObjectType
 from sync.page_writer import PageObjects, write_page
 from sync.progress_estimate import ProgressEstimate
 from sync.refresh import refresh_or_reject
-from sync.source import Page, Source
+from sync.source import Listing, Page, Source, is_cursor_lost
 from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
-from sync.threads import Threads
 from sync.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
 
 WRITERS = 2
@@ -42,9 +43,6 @@ MOST_WAITING = 16
 FIRST_IN_FLIGHT = 8
 # Requests that are paid for with one call where the budget has plenty, for that is a round trip. They may be sent later.
 MOST_PAID = 8
-# Cut lists that one thread reads, one after another. A page has two or three where one in forty is cut: so that is one
-# task; where all hundred are, a page needs no more than four answers' time.
-LISTS_TOGETHER = 4
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
 _ESTIMATE_EVERY_S = 0.25
@@ -63,13 +61,6 @@ class Tools:
     should_yield: Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reserved:
-    """A request may go out now."""
-
-    reservation: Reservation
-
-
 @dataclass(slots=True)
 class _Fetched:
     """A page that waits for its cut lists to be read, and then for its turn among its window's pages."""
@@ -77,7 +68,6 @@ class _Fetched:
     window: Window
     page: Page
     cut_ids: list[str]
-    elapsed_s: float
     completed: dict[str, Answer] = field(default_factory=dict)
 
     @property
@@ -86,31 +76,40 @@ class _Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class _Completed:
-    fetched: _Fetched
-    answers: Mapping[str, Answer]
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    window: Window
-    page: MirroredPage
-
-
-@dataclass(frozen=True, slots=True)
-class _Reopened:
-    window: Window
-
-
-@dataclass(frozen=True, slots=True)
 class _CursorLost:
+    """Stands in a window's line where its bounds change, because the object is gone that its cursor names."""
+
     window: Window
     is_whole = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    error: Exception
+class _Purse:
+    """Requests of one kind that are paid for and not sent yet: they keep until there is work for them."""
+
+    def __init__(self, loop: Loop, reserve: Callable[[], Reservation]) -> None:
+        self._loop = loop
+        self._reserve = reserve
+        self._is_being_filled = False
+        self._paid = 0
+        self.budget: Reservation | None = None  # as it was when it was filled last
+
+    def is_filled(self) -> bool:
+        """Whether one more request may go out; if not, it is paid for now."""
+        if not (self._paid or self._is_being_filled):
+            self._is_being_filled = True
+            self._loop.run(self._pay, self._fill)
+        return self._paid > 0
+
+    def take(self) -> None:
+        self._paid -= 1
+
+    def _pay(self) -> Reservation:
+        reservation = self._reserve()
+        time.sleep(reservation.wait_s)
+        return reservation
+
+    def _fill(self, reservation: Reservation) -> None:
+        self._is_being_filled, self.budget, self._paid = False, reservation, reservation.count
 
 
 def params(object_type: ObjectType, window: Window) -> dict[str, str | int]:
@@ -134,7 +133,9 @@ class TypeRun:
         self._estimate = ProgressEstimate()
         self._shown_progress = 0.0
         self._estimated_at = 0.0
-        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._loop = Loop(tools.source, most_threads=2 * MAX_IN_FLIGHT)
+        self._page_purse = _Purse(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
+        self._list_purse = _Purse(self._loop, partial(tools.source.reserve_lists, object_type, MOST_PAID))
         # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
         writers = WRITERS if len(object_type.variants) == 1 else 1
         self._writer_queues: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(writers)]
@@ -142,10 +143,8 @@ class TypeRun:
         self._refreshing = 0
         self._in_flight_limit = float(FIRST_IN_FLIGHT)
         self._latency_s = 0.0
-        self._budget: Reservation | None = None
-        self._paid = 0
-        self._reserving = False
-        self._payments = tools.source.payments(object_type, MOST_PAID)
+        self._lists: deque[tuple[_Fetched, Listing]] = deque()
+        self._lists_in_flight = 0
         self._prices_named: set[str] = set()
         self._lines: dict[int, deque[_Fetched | _CursorLost]] = {}
 
@@ -160,12 +159,10 @@ class TypeRun:
         ]
         for writer in writers:
             writer.start()
-        fetchers = Threads(2 * MAX_IN_FLIGHT, name="fetcher")
         try:
-            with self._tools.connect() as connection:
-                return self._coordinate(BackfillStore(connection), fetchers)
+            with self._loop, self._tools.connect() as connection:
+                return self._coordinate(BackfillStore(connection))
         finally:
-            fetchers.stop()
             for tasks in self._writer_queues:
                 tasks.put(None)
             for writer in writers:
@@ -173,28 +170,33 @@ class TypeRun:
 
     # The coordinator's thread ------------------------------------------------------------------------------------
 
-    def _coordinate(self, store: BackfillStore, fetchers: Threads) -> Outcome:
+    def _coordinate(self, store: BackfillStore) -> Outcome:
         while True:
             over = self._tools.should_yield()
             if not (over or self._plan.is_finished):
-                self._send_what_may(store, fetchers)
+                self._ask_for_pages(store)
             elif not (self._plan.in_flight or self._unwritten or self._refreshing):
                 return "done" if self._plan.is_finished else "yielded"
+            self._ask_for_lists()
             self._lease.check()
-            self._handle_inbox(fetchers)
+            # Not so long that the end of the turn or a lost lease would be noticed late.
+            self._loop.wait(_LOOK_UP_EVERY_S)
 
-    def _send_what_may(self, store: BackfillStore, fetchers: Threads) -> None:
-        """Pays for requests first, and decides what to ask for when they may go out: paid ones keep until there is work."""
-        while self._paid and self._has_room():
-            assert self._budget
-            window = self._plan.next_to_send() or self._split(store, self._budget)
+    def _ask_for_pages(self, store: BackfillStore) -> None:
+        """Pays for requests first, and decides what to ask for when they may go out."""
+        while self._has_room() and self._page_purse.is_filled():
+            assert self._page_purse.budget
+            window = self._plan.next_to_send() or self._split(store, self._page_purse.budget)
             if window is None:
                 return
-            self._paid -= 1
-            fetchers.submit(self._fetch, window, params(self._type, window))
-        if not (self._paid or self._reserving) and self._has_room():
-            self._reserving = True
-            fetchers.submit(self._reserve)
+            self._page_purse.take()
+            sent = params(self._type, window)
+            self._loop.read(
+                self._tools.source.page_read(self._type, sent),
+                partial(self._page_came, window, time.monotonic()),
+                partial(self._page_refused, window, sent),
+                self._page_retried,
+            )
 
     def _has_room(self) -> bool:
         return self._plan.in_flight < self._in_flight_limit and self._unwritten < MOST_WAITING
@@ -208,64 +210,64 @@ class TypeRun:
         self._plan.apply_split(split)
         return self._plan.next_to_send()
 
-    def _handle_inbox(self, fetchers: Threads) -> None:
-        """Waits for news, but not so long that the end of the turn or a lost lease would be noticed late."""
-        with contextlib.suppress(queue.Empty):
-            self._handle(self._inbox.get(timeout=_LOOK_UP_EVERY_S), fetchers)
-
-    def _handle(self, news: Any, fetchers: Threads) -> None:
-        match news:
-            case _Reserved():
-                self._reserving, self._budget, self._paid = False, news.reservation, news.reservation.count
-            case _Fetched():
-                self._page_arrived(news)
-                for start in range(0, len(news.cut_ids), LISTS_TOGETHER):
-                    fetchers.submit(self._complete, news, news.cut_ids[start : start + LISTS_TOGETHER])
-            case _Written():
-                self._unwritten -= 1
-                for object_id in news.page.overlapping:
-                    self._refreshing += 1
-                    fetchers.submit(self._refresh, object_id)
-            case _CursorLost():
-                log.info("cursor.lost", window=news.window.number)
-                self._plan.reopen(news.window)
-                # Not to be sent again until its new bounds are stored behind its earlier pages.
-                news.window.in_flight = True
-                self._plan.in_flight += 1
-                self._line_up(news)
-            case _Completed():
-                news.fetched.completed.update(news.answers)
-                self._write_what_is_whole(news.fetched.window)
-            case _Reopened():
-                self._plan.request_failed(news.window)
-            case StripeRateLimited():
-                self._in_flight_limit = max(1.0, self._in_flight_limit * 0.8)
-            case "refreshed":
-                self._refreshing -= 1
-            case _Failed():
-                raise news.error
-
-    def _page_arrived(self, fetched: _Fetched) -> None:
+    def _page_came(self, window: Window, asked_at: float, page: Page) -> None:
         if self._unwritten == 0 and self._plan.in_flight >= self._in_flight_limit - 1:
             self._in_flight_limit = min(float(MAX_IN_FLIGHT), self._in_flight_limit + 1)
         smoothing = _LATENCY_SMOOTHING if self._latency_s else 1.0
-        self._latency_s += smoothing * (fetched.elapsed_s - self._latency_s)
-        heads = fetched.page.heads
-        last_id = heads[-1].id if heads else None
-        self._plan.page_arrived(
-            fetched.window, PageFacts([head.created for head in heads], fetched.page.has_more, last_id)
-        )
+        self._latency_s += smoothing * (time.monotonic() - asked_at - self._latency_s)
+        last_id = page.heads[-1].id if page.heads else None
+        self._plan.page_arrived(window, PageFacts([head.created for head in page.heads], page.has_more, last_id))
         self._estimate_progress()
         self._unwritten += 1
+        fetched = _Fetched(window, page, page.cut_ids(self._type))
+        self._lists.extend((fetched, self._tools.source.listing(self._type, each)) for each in fetched.cut_ids)
         self._line_up(fetched)
 
-    def _estimate_progress(self) -> None:
-        """Not for each page: it looks at all windows, and is shown twice a second."""
-        now = time.monotonic()
-        if now - self._estimated_at >= _ESTIMATE_EVERY_S:
-            self._estimated_at = now
-            remaining = self._plan.estimated_remaining()
-            self._shown_progress = self._estimate.advance(met=self._plan.met, remaining=remaining, is_finished=False)
+    def _page_refused(self, window: Window, sent: dict[str, str | int], error: StripeRejected) -> None:
+        if not is_cursor_lost(error, sent):
+            raise error
+        log.info("cursor.lost", window=window.number)
+        self._plan.reopen(window)
+        # Not to be sent again until its new bounds are stored behind its earlier pages.
+        window.in_flight = True
+        self._plan.in_flight += 1
+        self._line_up(_CursorLost(window))
+
+    def _page_retried(self, error: BaseException) -> None:
+        if isinstance(error, StripeRateLimited):
+            self._in_flight_limit = max(1.0, self._in_flight_limit * 0.8)
+
+    def _ask_for_lists(self) -> None:
+        while self._lists and self._lists_in_flight < MAX_IN_FLIGHT and self._list_purse.is_filled():
+            self._list_purse.take()
+            self._lists_in_flight += 1
+            fetched, listing = self._lists.popleft()
+            self._loop.read(
+                listing.read(),
+                partial(self._list_came, fetched, listing),
+                partial(self._list_refused, fetched, listing),
+            )
+
+    def _list_came(self, fetched: _Fetched, listing: Listing, found: Any) -> None:
+        self._lists_in_flight -= 1
+        if listing.add(found):
+            self._completed(fetched, listing.object_id, listing.answer(fetched.page.answer))
+        else:
+            self._lists.appendleft((fetched, listing))
+
+    def _list_refused(self, fetched: _Fetched, listing: Listing, error: StripeRejected) -> None:
+        """Its object was deleted meanwhile, or the item that was its cursor: the object itself says."""
+        self._lists_in_flight -= 1
+        if not error.is_missing:
+            raise error
+        self._loop.run(
+            partial(self._tools.source.fetch, self._type, listing.object_id),
+            partial(self._completed, fetched, listing.object_id),
+        )
+
+    def _completed(self, fetched: _Fetched, object_id: str, answer: Answer) -> None:
+        fetched.completed[object_id] = answer
+        self._write_what_is_whole(fetched.window)
 
     def _line_up(self, task: _Fetched | _CursorLost) -> None:
         self._lines.setdefault(task.window.number, deque()).append(task)
@@ -277,66 +279,53 @@ class TypeRun:
         while line and line[0].is_whole:
             self._writer_queues[window.number % len(self._writer_queues)].put(line.popleft())
 
-    # Fetchers' threads -------------------------------------------------------------------------------------------
+    def _written(self, page: MirroredPage) -> None:
+        self._unwritten -= 1
+        for object_id in page.overlapping:
+            self._refreshing += 1
+            self._loop.run(partial(self._refresh, object_id), self._refreshed)
 
-    def _reserve(self) -> None:
-        try:
-            reservation = self._tools.source.reserve(self._type, MOST_PAID)
-            time.sleep(reservation.wait_s)
-            self._inbox.put(_Reserved(reservation))
-        except Exception as exc:
-            self._inbox.put(_Failed(exc))
+    def _refreshed(self, _: None) -> None:
+        self._refreshing -= 1
 
-    def _fetch(self, window: Window, request: dict[str, str | int]) -> None:
-        started = time.monotonic()
-        try:
-            page = self._tools.source.page(self._type, request, reserved=True, on_retry=self._inbox.put)
-            elapsed_s = time.monotonic() - started
-            self._inbox.put(_Fetched(window, page, page.cut_ids(self._type), elapsed_s))
-        except CursorLost:
-            self._inbox.put(_CursorLost(window))
-        except Exception as exc:
-            self._inbox.put(_Failed(exc))
+    def _estimate_progress(self) -> None:
+        """Not for each page: it looks at all windows, and is shown twice a second."""
+        now = time.monotonic()
+        if now - self._estimated_at >= _ESTIMATE_EVERY_S:
+            self._estimated_at = now
+            remaining = self._plan.estimated_remaining()
+            self._shown_progress = self._estimate.advance(met=self._plan.met, remaining=remaining, is_finished=False)
 
-    def _complete(self, fetched: _Fetched, cut_ids: list[str]) -> None:
-        try:
-            answers = self._tools.source.complete(self._type, cut_ids, fetched.page.answer, self._payments)
-            self._inbox.put(_Completed(fetched, answers))
-        except Exception as exc:
-            self._inbox.put(_Failed(exc))
+    # Other threads -----------------------------------------------------------------------------------------------
 
     def _refresh(self, object_id: str) -> None:
-        try:
-            with self._tools.connect() as connection:
-                refresh_or_reject(
-                    MirrorStore(connection, self._backfill.team_id), self._tools.source, self._type, object_id
-                )
-            self._inbox.put("refreshed")
-        except Exception as exc:
-            self._inbox.put(_Failed(exc))
-
-    # Writers' threads --------------------------------------------------------------------------------------------
+        with self._tools.connect() as connection:
+            refresh_or_reject(
+                MirrorStore(connection, self._backfill.team_id), self._tools.source, self._type, object_id
+            )
 
     def _write_pages(self, tasks: "queue.SimpleQueue[Any]") -> None:
         try:
             with self._tools.connect() as connection:
                 prepare_writer(connection)
+                store = MirrorStore(connection, self._backfill.team_id)
                 while (task := tasks.get()) is not None:
-                    self._inbox.put(self._write(connection, task))
+                    self._write(store, task)
+                    del task  # while it rests it would keep a page
         except Exception as exc:
-            self._inbox.put(_Failed(exc))
+            self._loop.fail(exc)
 
-    def _write(self, connection: psycopg.Connection, task: _Fetched | _CursorLost) -> _Written | _Reopened:
+    def _write(self, store: MirrorStore, task: _Fetched | _CursorLost) -> None:
         window = task.window
         key = WindowKey(self._backfill.id, self._type.name, window.number, self._lease.fence)
         if isinstance(task, _CursorLost):
-            BackfillStore(connection).reopen_window(key, gte=window.gte, lt=window.lt)
-            return _Reopened(window)
+            BackfillStore(store.connection).reopen_window(key, gte=window.gte, lt=window.lt)
+            self._loop.tell(self._plan.request_failed, window)
+            return
         page = self._as_written(task)
-        store = MirrorStore(connection, self._backfill.team_id)
         written = write_page(store, self._type, key, page, PageObjects(task.page.heads, task.page.raw_objects))
         self._prices_named.update(page.named_prices)
-        return _Written(window, written)
+        self._loop.tell(self._written, written)
 
     def _as_written(self, fetched: _Fetched) -> MirrorPage:
         page, heads = fetched.page, fetched.page.heads
@@ -361,7 +350,7 @@ def prepare_writer(connection: psycopg.Connection) -> None:
     An fsync can take 40 ms, so a page does not wait for one: rows, seen and checkpoint are lost together or not at all,
     and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by their ids
     whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept. And the
-    statement is planned once, not ten times before psycopg and Postgres see that its plan can be kept.
+    statement is planned once, not five times before Postgres sees that its plan can be kept.
     """
     connection.execute(
         """
@@ -373,4 +362,3 @@ def prepare_writer(connection: psycopg.Connection) -> None:
         SET plan_cache_mode = force_generic_plan
         """
     )
-    connection.prepare_threshold = 0

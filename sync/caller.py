@@ -3,21 +3,21 @@
 import copy
 import email.utils
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import stripe
 import structlog
 import tenacity
 
+from sync.curl import HttpAnswer, Outcome
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
 from sync.json_text import mended
-from sync.sdk import Sdk, Sender
+from sync.sdk import Flights, Sdk, Sender
 
 # With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
 PATIENT_ATTEMPTS = 15
@@ -62,6 +62,20 @@ class Answer:
     as_of_until: int
 
 
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """A GET, and what makes sense of its answer.
+
+    Attempts that are not paid for yet go before those that wait in line for the budget; unless they are not `urgent`.
+    """
+
+    endpoint: str
+    path: str
+    params: Mapping[str, Any]
+    decode: Callable[[Answer], T]
+    urgent: bool = True
+
+
 class Caller:
     """One Stripe account, called with one key. Thread-safe."""
 
@@ -82,6 +96,7 @@ class Caller:
         """`on_answer` hears of each request's endpoint and status, None where there was no answer."""
         self.account_id = account_id
         self.livemode = livemode
+        self._transport = transport
         self._sdk = Sdk(secret_key=secret_key, api_base=api_base, transport=transport)
         self._limiter = limiter
         self._sleep = sleep
@@ -105,87 +120,106 @@ class Caller:
         """Pages of a backfill stand in line for the account's budget; an urgent request goes before those that wait."""
         return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode, urgent=urgent, most=most)
 
-    def payments(self, endpoint: str, most: int) -> "Payments":
-        """For urgent requests that follow each other: several are paid for at once where the budget has plenty."""
-        return Payments(lambda: self.reserve(endpoint, urgent=True, most=most), self._sleep)
-
     def get(
+        self, read: Read[T], *, reserved: bool = False, on_retry: Callable[[BaseException], None] | None = None
+    ) -> T:
+        """What its `decode` cannot decode is retried like any other failure of Stripe's.
+
+        `reserved` says that the first attempt is already paid for. Raises StripeUnavailable after the last attempt,
+        StripeRejected at once. `on_retry` hears of each failure that is tried again.
+        """
+        return self._call(read, self._getter(read), reserved=reserved, on_retry=on_retry)
+
+    def post(
         self,
         endpoint: str,
         path: str,
         params: Mapping[str, Any],
-        read: Callable[[Answer], T],
+        decode: Callable[[Answer], T],
         *,
-        reserved: bool = False,
-        urgent: bool = True,
-        on_retry: Callable[[BaseException], None] | None = None,
-    ) -> T:
-        """`read` makes sense of the answer; what it cannot decode is retried like any other failure of Stripe's.
-
-        `reserved` says that the first attempt is already paid for; `urgent`, that attempts which are not go before those
-        that wait in line. Raises StripeUnavailable after the last attempt, StripeRejected at once. `on_retry` hears of
-        each failure that is tried again.
-        """
-        return self._call("get", endpoint, path, params, read, reserved=reserved, urgent=urgent, on_retry=on_retry)
-
-    def post(
-        self, endpoint: str, path: str, params: Mapping[str, Any], read: Callable[[Answer], T], *, idempotency_key: str
+        idempotency_key: str,
     ) -> T:
         """The key makes a retry safe: Stripe does the work of several attempts once."""
-        return self._call("post", endpoint, path, {**params, "idempotency_key": idempotency_key}, read)
+        sent = {**params, "idempotency_key": idempotency_key}
+        return self._call(Read(endpoint, path, params, decode), lambda: self._sdk.write("post", path, sent))
 
     def delete(self, endpoint: str, path: str) -> None:
         """Raises StripeRejected `resource_missing` also when an attempt without an answer had done it."""
-        self._call("delete", endpoint, path, {}, lambda answer: None)
+        read: Read[None] = Read(endpoint, path, {}, lambda answer: None)
+        self._call(read, lambda: self._sdk.write("delete", path, {}))
+
+    def flights(self) -> Flights:
+        return self._transport.flights()
+
+    def begin(self, flights: Flights, read: Read[T], then: Callable[[Callable[[], T]], None]) -> None:
+        """The first attempt of a read, paid for already, as one of many that a thread has under way.
+
+        `then` gets a function that returns what came of it, or raises: StripeUnavailable when it may be tried `again`.
+        """
+        started = self._monotonic()
+
+        def met(outcome: Outcome) -> None:
+            then(lambda: self._understood(read, lambda: self._sdk.judged(outcome), started))
+
+        self._sdk.begin(flights, read.path, read.params, met)
+
+    def again(self, read: Read[T], failure: StripeUnavailable, on_retry: Callable[[BaseException], None]) -> T:
+        """`get` whose first attempt ended in that failure."""
+        return self._call_again(read, self._getter(read), failure, on_retry)
+
+    def _getter(self, read: Read[Any]) -> Callable[[], HttpAnswer]:
+        return lambda: self._sdk.get(read.path, read.params)
 
     def _call(
         self,
-        method: str,
-        endpoint: str,
-        path: str,
-        params: Mapping[str, Any],
-        read: Callable[[Answer], T],
+        read: Read[T],
+        send: Callable[[], HttpAnswer],
         *,
         reserved: bool = False,
-        urgent: bool = True,
         on_retry: Callable[[BaseException], None] | None = None,
     ) -> T:
-        paid = reserved
+        try:
+            return self._attempt(read, send, paid=reserved)  # most succeed; tenacity would cost these as much again
+        except StripeUnavailable as exc:
+            return self._call_again(read, send, exc, on_retry)
+
+    def _attempt(self, read: Read[T], send: Callable[[], HttpAnswer], *, paid: bool) -> T:
+        if not paid:
+            _wait_for(self.reserve(read.endpoint, urgent=read.urgent), self._sleep)
+        return self._understood(read, send, self._monotonic())
+
+    def _understood(self, read: Read[T], send: Callable[[], HttpAnswer], started: float) -> T:
+        answer = self._judged(read.endpoint, send, started)
+        try:
+            return _decoded(read.decode, answer)
+        except msgspec.DecodeError as exc:
+            raise StripeUnavailable(f"Stripe's answer to {read.path} was not the JSON it should be: {exc}") from exc
+
+    def _call_again(
+        self,
+        read: Read[T],
+        send: Callable[[], HttpAnswer],
+        failure: StripeUnavailable,
+        on_retry: Callable[[BaseException], None] | None,
+    ) -> T:
+        first = [failure]
 
         def attempt() -> T:
-            nonlocal paid
-            if not paid:
-                _wait_for(self.reserve(endpoint, urgent=urgent), self._sleep)
-            paid = False
-            answer = self._send(method, endpoint, path, params)
-            try:
-                return _read(read, answer)
-            except msgspec.DecodeError as exc:
-                raise StripeUnavailable(f"Stripe's answer to {path} was not the JSON it should be: {exc}") from exc
+            if first:
+                raise first.pop()
+            return self._attempt(read, send, paid=False)
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            log.info("stripe.retried", endpoint=endpoint, attempt=state.attempt_number, reason=str(error))
+            log.info("stripe.retried", endpoint=read.endpoint, attempt=state.attempt_number, reason=str(error))
             if on_retry and error:
                 on_retry(error)
 
+        return self._retrying.copy(before_sleep=before_sleep)(attempt)
+
+    def _judged(self, endpoint: str, send: Callable[[], HttpAnswer], started: float) -> Answer:
         try:
-            return attempt()  # most succeed; tenacity would cost these as much as sending them
-        except StripeUnavailable as exc:
-            failures = [exc]
-
-        def next_attempt() -> T:
-            """tenacity's first one is over."""
-            if failures:
-                raise failures.pop()
-            return attempt()
-
-        return self._retrying.copy(before_sleep=before_sleep)(next_attempt)
-
-    def _send(self, method: str, endpoint: str, path: str, params: Mapping[str, Any]) -> Answer:
-        started = self._monotonic()
-        try:
-            answer = self._sdk.get(path, params) if method == "get" else self._sdk.write(method, path, params)
+            answer = send()
         except StripeUnavailable:
             self._on_answer(endpoint, None)
             raise
@@ -205,36 +239,16 @@ class Caller:
         return error
 
 
-class Payments:
-    """Pays for one request after the other, with a round trip for several. Thread-safe."""
-
-    def __init__(self, reserve: Callable[[], Reservation], sleep: Callable[[float], None]) -> None:
-        self._reserve = reserve
-        self._sleep = sleep
-        self._spare = 0
-        self._lock = threading.Lock()
-
-    def take(self) -> None:
-        """Returns when one more request may go out."""
-        with self._lock:  # one thread at a time: the others may be paid for with it
-            if self._spare:
-                self._spare -= 1
-                return
-            reservation = self._reserve()
-            self._spare = reservation.count - 1
-        _wait_for(reservation, self._sleep)
-
-
 def _wait_for(reservation: Reservation, sleep: Callable[[float], None]) -> None:
     if reservation.wait_s:
         sleep(reservation.wait_s)
 
 
-def _read(read: Callable[[Answer], T], answer: Answer) -> T:
+def _decoded(decode: Callable[[Answer], T], answer: Answer) -> T:
     try:
-        return read(answer)
+        return decode(answer)
     except msgspec.DecodeError:
-        return read(replace(answer, body=mended(answer.body)))
+        return decode(replace(answer, body=mended(answer.body)))
 
 
 def _translated(exc: stripe.StripeError, elapsed_s: float) -> StripeUnavailable | StripeRejected:

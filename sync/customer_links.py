@@ -21,7 +21,7 @@ import msgspec
 import psycopg
 import structlog
 
-from sync.caller import Answer, Caller
+from sync.caller import Answer, Caller, Read
 from sync.errors import BadRequest, Conflict, LeaseLost, NotFound, StripeRejected, StripeUnavailable
 from sync.object_types import OBJECT_TYPES
 from sync.project_customers import LEASE, Intent, ProjectCustomer, ProjectCustomerStore
@@ -177,7 +177,7 @@ class CustomerLinks:
         found = {}
         for spelling in dict.fromkeys((email, email.lower())):
             params = {"email": spelling, "limit": self._source.page_size}
-            for each in self._caller.get(_CUSTOMER.list_endpoint, _CUSTOMER.path, params, _read_list):
+            for each in self._caller.get(Read(_CUSTOMER.list_endpoint, _CUSTOMER.path, params, _read_list)):
                 found[each.id] = each
         return found
 

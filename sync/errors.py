@@ -117,6 +117,11 @@ class StripeRejected(StripeError):
     as_of = 0
     as_of_until = 0
 
+    @property
+    def is_missing(self) -> bool:
+        """Stripe does not have what was asked for."""
+        return self.stripe_code == "resource_missing"
+
 
 class CursorLost(StripeRejected):
     code = "cursor_lost"

@@ -42,8 +42,8 @@ page AS MATERIALIZED (
         END AS raw,
         billstack.as_bigint(object -> 'created') AS created
     FROM held
-    CROSS JOIN jsonb_array_elements(%(page)s -> 'data') AS object
-    CROSS JOIN LATERAL (SELECT %(completed)s -> (object ->> 'id') AS part) AS completed
+    CROSS JOIN jsonb_array_elements(%(page)s::jsonb -> 'data') AS object
+    CROSS JOIN LATERAL (SELECT %(completed)s::jsonb -> (object ->> 'id') AS part) AS completed
     WHERE part IS DISTINCT FROM 'null' AND billstack.as_bigint(object -> 'created') >= held.floor
 ),
 span AS MATERIALIZED (
@@ -79,7 +79,7 @@ different AS MATERIALIZED (
 ),
 written AS (
     INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until)
-    SELECT different.id, different.raw, %(as_of)s, %(as_of_until)s
+    SELECT different.id, different.raw, %(as_of)s::bigint, %(as_of_until)s::bigint
     FROM different
     ORDER BY different.id
     ON CONFLICT (id) DO UPDATE
@@ -89,7 +89,7 @@ written AS (
 ),
 named AS (
     INSERT INTO {team}.named_prices (id)
-    SELECT unnest(%(named_prices)s::text[])
+    SELECT jsonb_array_elements_text(%(named_prices)s::jsonb)
     FROM held
     ON CONFLICT DO NOTHING
 ),

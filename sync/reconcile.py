@@ -17,13 +17,14 @@ import psycopg
 import structlog
 
 from sync.errors import CursorLost
+from sync.json_text import AsJsonb
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.reconciles import ReconcileStore, Suspicion, Work
 from sync.refresh import refresh
 from sync.schema import schema_name
 from sync.source import Page, Source
 from sync.sql import Queries
-from sync.store import REFUSALS, AsJsonb, MirrorStore, by_id, page_of_one, reason_of
+from sync.store import REFUSALS, MirrorStore, by_id, page_of_one, reason_of
 
 _QUERIES = Queries(Path(__file__).with_name("reconcile.sql"))
 
@@ -102,7 +103,7 @@ class ReconcileRun:
         for page in self._pages(object_type, start, end):
             self._store.renew(self._work)
             source = self._tools.source
-            answers = source.complete(object_type, page.cut_ids(object_type), page.answer, source.payments(object_type))
+            answers = source.complete(object_type, page.cut_ids(object_type), page.answer)
             completed = {object_id: answer.body for object_id, answer in answers.items()}
             self._work.suspects |= compare.differing(page, completed)
             self._suspect(compare.unknown_prices(page.named_prices(object_type, completed)), "named")

@@ -4,22 +4,34 @@ What it does between those, for a successful read, is more work than everything 
 the headers that it once wrote, and it sees their answers only when Stripe said no.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import pycurl
 import stripe
 
-from sync.transport import HttpAnswer, Transport
+from sync.curl import HttpAnswer, Outcome
+from sync.errors import StripeUnavailable
+from sync.transport import Transport
 
 API_VERSION = "2026-10-28.endive"  # the one stripe-python 16.1 is typed for, and our tables read
+
+
+class Flights(Protocol):
+    """The requests of a thread that has many under way."""
+
+    def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None: ...
+    def wait(self, timeout_s: float) -> None: ...
+    def wake(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Sender(Protocol):
     """sync/transport.py, or what stands for it in a test."""
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> HttpAnswer: ...
+    def flights(self) -> Flights: ...
 
 
 class Sdk:
@@ -32,11 +44,18 @@ class Sdk:
         self._headers = self._headers_of_a_read()
 
     def get(self, path: str, params: Mapping[str, Any]) -> HttpAnswer:
-        query = f"?{urlencode(params)}" if params else ""
-        answer = self._transport.send("GET", f"{self._api_base}{path}{query}", self._headers)
-        if answer.status >= 300:
-            self._request(_Given(answer), "get", path, {})
-        return answer
+        return self.judged(self._transport.send("GET", self._url(path, params), self._headers))
+
+    def begin(self, flights: Flights, path: str, params: Mapping[str, Any], then: Callable[[Outcome], None]) -> None:
+        """`get` for one thread with many under way: `then` hears of the outcome, which is to be `judged`."""
+        flights.get(self._url(path, params), self._headers, then)
+
+    def judged(self, outcome: Outcome) -> HttpAnswer:
+        if isinstance(outcome, StripeUnavailable):
+            raise outcome
+        if outcome.status >= 300:
+            self._request(_Given(outcome), "get", "/v1/account", {})  # whatever was asked for, the answer decides
+        return outcome
 
     def write(self, method: str, path: str, params: Mapping[str, Any]) -> HttpAnswer:
         """A `post` or `delete`; `idempotency_key` may be among the parameters."""
@@ -44,6 +63,10 @@ class Sdk:
         self._request(passing, method, path, params)
         assert passing.answer is not None
         return passing.answer
+
+    def _url(self, path: str, params: Mapping[str, Any]) -> str:
+        query = f"?{urlencode(params)}" if params else ""
+        return f"{self._api_base}{path}{query}"
 
     def _headers_of_a_read(self) -> Mapping[str, str]:
         given = _Given(None)

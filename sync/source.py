@@ -1,16 +1,19 @@
 """Reads Stripe: pages, single objects, events, the account. What it needs of a page it reads without building objects."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from sync.caller import Answer, Caller, Payments, Reservation
+from sync.caller import Answer, Caller, Read, Reservation
 from sync.errors import CursorLost, StripeRejected, StripeUnavailable
 from sync.object_types import ListedItem, NestedList, ObjectType, embedded_list, head_decoder, head_struct, is_cut
+from sync.sdk import Flights
 from sync.windows import PAGE_SIZE
+
+T = TypeVar("T")
 
 # Each further round means that a nested list lost an item while it was read.
 _ROUNDS = 5
@@ -94,44 +97,49 @@ class Source:
         """Takes tokens for `count` list requests: wait `wait_s`, then call `page(..., reserved=True)`."""
         return self._caller.reserve(object_type.list_endpoint, most=most)
 
-    def page(
-        self,
-        object_type: ObjectType,
-        params: Mapping[str, str | int],
-        *,
-        reserved: bool = False,
-        on_retry: Callable[[BaseException], None] | None = None,
-    ) -> Page:
+    def reserve_lists(self, object_type: ObjectType, most: int) -> Reservation:
+        """The same for requests of whole lists, which do not stand in line: a page waits for them."""
+        assert object_type.nested
+        return self._caller.reserve(object_type.nested.endpoint, urgent=True, most=most)
+
+    def page(self, object_type: ObjectType, params: Mapping[str, str | int], *, reserved: bool = False) -> Page:
         """One page. Raises CursorLost when the object that `starting_after` names is gone (stripe-facts 1.3)."""
-        decode = self._decoder(object_type).decode
-
-        def read(answer: Answer) -> Page:
-            listed = _with_cursor(decode(answer.body))
-            return Page(answer, listed.data, listed.has_more)
-
         try:
-            return self._caller.get(
-                object_type.list_endpoint,
-                object_type.path,
-                {**params, "limit": self.page_size},
-                read,
-                reserved=reserved,
-                urgent=False,
-                on_retry=on_retry,
-            )
+            return self._caller.get(self.page_read(object_type, params), reserved=reserved)
         except StripeRejected as exc:
-            if "starting_after" in params and exc.stripe_code == "resource_missing":
+            if is_cursor_lost(exc, params):
                 raise CursorLost(exc.message, status=exc.status, stripe_code=exc.stripe_code) from exc
             raise
+
+    def page_read(self, object_type: ObjectType, params: Mapping[str, str | int]) -> Read[Page]:
+        decode_body = self._decoder(object_type).decode
+
+        def decode(answer: Answer) -> Page:
+            listed = _with_cursor(decode_body(answer.body))
+            return Page(answer, listed.data, listed.has_more)
+
+        sent = {**params, "limit": self.page_size}
+        return Read(object_type.list_endpoint, object_type.path, sent, decode, urgent=False)
+
+    def flights(self) -> Flights:
+        return self._caller.flights()
+
+    def begin(self, flights: Flights, read: Read[T], then: Callable[[Callable[[], T]], None]) -> None:
+        """See Caller.begin."""
+        self._caller.begin(flights, read, then)
+
+    def again(self, read: Read[T], failure: StripeUnavailable, on_retry: Callable[[BaseException], None]) -> T:
+        """See Caller.again."""
+        return self._caller.again(read, failure, on_retry)
 
     def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
         """One object with its nested lists whole; an empty body when Stripe deleted it or never had it."""
         path = f"{object_type.path}/{_in_path(object_id)}"
         for _ in range(_ROUNDS):
             try:
-                answer, found = self._caller.get(object_type.retrieve_endpoint, path, {}, _read_fetched)
+                answer, found = self._caller.get(Read(object_type.retrieve_endpoint, path, {}, _read_fetched))
             except StripeRejected as exc:
-                if exc.stripe_code == "resource_missing":
+                if exc.is_missing:
                     return Answer(b"", exc.as_of, exc.as_of_until)
                 raise
             if found.deleted:
@@ -140,36 +148,30 @@ class Source:
                 return whole
         raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
 
-    def payments(self, object_type: ObjectType, most: int = 1) -> Payments:
-        """For the requests that read whole lists."""
-        return self._caller.payments(object_type.nested.endpoint if object_type.nested else "", most)
-
-    def complete(
-        self, object_type: ObjectType, cut_ids: Sequence[str], page: Answer, payments: Payments
-    ) -> dict[str, Answer]:
+    def complete(self, object_type: ObjectType, cut_ids: Sequence[str], page: Answer) -> dict[str, Answer]:
         """All items of the lists that Stripe cut, by their object's id: true from the page's beginning to the lists' end.
 
         A body is a JSON array of the items; but the whole object when an item was deleted while the list was read, and
         empty when the object itself was.
         """
-        nested = object_type.nested
-        if nested is None:
-            return {}
         completed: dict[str, Answer] = {}
         for object_id in cut_ids:
-            if found := self._nested_items(nested, object_id, payments):
-                items, until = found
-                completed[object_id] = Answer(items, page.as_of, max(page.as_of_until, until))
-            else:
-                completed[object_id] = self.fetch(object_type, object_id)
+            listing = self.listing(object_type, object_id)
+            completed[object_id] = (
+                listing.answer(page) if self._read_whole(listing) else self.fetch(object_type, object_id)
+            )
         return completed
+
+    def listing(self, object_type: ObjectType, object_id: str) -> "Listing":
+        assert object_type.nested
+        return Listing(object_type.nested, object_id, self.page_size)
 
     def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
         params: dict[str, str | int] = {"created[gte]": gte, "created[lte]": lte, "limit": self.page_size}
         params |= {f"types[{index}]": name for index, name in enumerate(types)}
         while True:
-            listed = self._caller.get("list_events", "/v1/events", params, _read_raw_list)
+            listed = self._caller.get(Read("list_events", "/v1/events", params, _read_raw_list))
             yield [bytes(raw) for raw in listed.data]
             if not listed.has_more:
                 return
@@ -177,7 +179,7 @@ class Source:
 
     def account(self) -> Account:
         """Raises StripeRejected (401, 403) when the key is bad or may not read its own account."""
-        answer, found = self._caller.get("retrieve_account", "/v1/account", {}, _read_object)
+        answer, found = self._caller.get(Read("retrieve_account", "/v1/account", {}, _read_object))
         profile = found.get("business_profile") or {}
         dashboard = (found.get("settings") or {}).get("dashboard") or {}
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
@@ -191,38 +193,64 @@ class Source:
         embedded = msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
         if bytes(embedded.get("has_more", b"")) != b"true":
             return answer
-        found = self._nested_items(nested, object_id, self.payments(object_type))
-        if found is None:
+        listing = Listing(nested, object_id, self.page_size)
+        if not self._read_whole(listing):
             return None
-        items, until = found
-        embedded |= {"data": msgspec.Raw(items), "has_more": msgspec.Raw(b"false")}
+        items = listing.answer(answer)
+        embedded |= {"data": msgspec.Raw(items.body), "has_more": msgspec.Raw(b"false")}
         fields[nested.field] = msgspec.Raw(msgspec.json.encode(embedded))
-        return Answer(msgspec.json.encode(fields), answer.as_of, max(answer.as_of_until, until))
+        return replace(items, body=msgspec.json.encode(fields))
 
-    def _nested_items(self, nested: NestedList, object_id: str, payments: Payments) -> tuple[bytes, int] | None:
-        """All items of one embedded list as a JSON array, and until when they were true. None: as above."""
-        path = nested.path.format(id=_in_path(object_id))
-        params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
-        params["limit"] = self.page_size
-        items: list[msgspec.Raw] = []
-        while True:
-            payments.take()
-            try:
-                answer, listed = self._caller.get(nested.endpoint, path, params, _read_nested, reserved=True)
-            except StripeRejected as exc:
-                if exc.stripe_code == "resource_missing":
-                    return None
-                raise
-            items += listed.data
-            if not listed.has_more:
-                return b"[" + b",".join(items) + b"]", answer.as_of_until
-            params["starting_after"] = msgspec.json.decode(items[-1], type=_Identified).id
+    def _read_whole(self, listing: "Listing") -> bool:
+        """False: the object, or an item that stood for a cursor, was deleted meanwhile."""
+        try:
+            while not listing.add(self._caller.get(listing.read())):
+                pass
+        except StripeRejected as exc:
+            if exc.is_missing:
+                return False
+            raise
+        return True
 
     def _decoder(self, object_type: ObjectType) -> msgspec.json.Decoder[Any]:
         if object_type.name not in self._decoders:
             page = msgspec.defstruct("PageHeads", [("data", list[head_struct(object_type)]), ("has_more", bool)])  # type: ignore[misc]
             self._decoders[object_type.name] = msgspec.json.Decoder(page)
         return self._decoders[object_type.name]
+
+
+class Listing:
+    """One embedded list that is read whole: `read` is its next request, `add` takes what came of it."""
+
+    def __init__(self, nested: NestedList, object_id: str, page_size: int) -> None:
+        self.object_id = object_id
+        self._endpoint = nested.endpoint
+        self._path = nested.path.format(id=_in_path(object_id))
+        self._params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
+        self._params["limit"] = page_size
+        self._items: list[msgspec.Raw] = []
+        self._until = 0
+
+    def read(self) -> Read[tuple[Answer, _NestedPage]]:
+        return Read(self._endpoint, self._path, dict(self._params), _read_nested)
+
+    def add(self, found: tuple[Answer, _NestedPage]) -> bool:
+        """Whether it is whole now."""
+        answer, listed = found
+        self._items += listed.data
+        self._until = answer.as_of_until
+        if listed.has_more:
+            self._params["starting_after"] = msgspec.json.decode(listed.data[-1], type=_Identified).id
+        return not listed.has_more
+
+    def answer(self, whole: Answer) -> Answer:
+        """The items as a JSON array: true from when the object was read to when the last of them were."""
+        return Answer(b"[" + b",".join(self._items) + b"]", whole.as_of, max(whole.as_of_until, self._until))
+
+
+def is_cursor_lost(exc: StripeRejected, params: Mapping[str, Any]) -> bool:
+    """Whether the object that `starting_after` names is gone (stripe-facts 1.3)."""
+    return "starting_after" in params and exc.is_missing
 
 
 def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:

@@ -1,6 +1,7 @@
 """Reads annotated `.sql` files: each `-- name: x` line opens a block that a store runs from a method of the same name."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
 
@@ -9,6 +10,7 @@ from psycopg import sql
 _HEADING = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 # A line's comment and indentation. psycopg reads a statement of over 4096 characters anew each time it is run.
 _FOR_READERS = re.compile(r"^\s*(?:--.*)?", re.MULTILINE)
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class Queries:
@@ -24,14 +26,32 @@ class Queries:
         return BoundQueries({name: _render(text, names) for name, text in self._blocks.items()})
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbered:
+    """A statement as Postgres itself takes it, with $1, $2...; `names` are theirs in that order."""
+
+    text: bytes
+    names: tuple[str, ...]
+
+
 class BoundQueries:
     """`queries["upsert_page"]` is a statement ready for psycopg."""
 
     def __init__(self, statements: dict[str, LiteralString]) -> None:
         self._statements = statements
+        self._numbered: dict[str, Numbered] = {}
 
     def __getitem__(self, name: str) -> LiteralString:
         return self._statements[name]
+
+    def numbered(self, name: str) -> Numbered:
+        """Always the same object for a name."""
+        if name not in self._numbered:
+            statement = self._statements[name]
+            names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
+            text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
+            self._numbered[name] = Numbered(text.encode(), names)
+        return self._numbered[name]
 
 
 def _render(text: LiteralString, names: dict[str, sql.Identifier]) -> LiteralString:

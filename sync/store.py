@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import psycopg
 from psycopg import errors
-from psycopg.adapt import Dumper
 
 from sync.caller import Answer
+from sync.json_text import AsJsonb
 from sync.object_types import ObjectType
+from sync.round_trip import RoundTrips
 from sync.schema import schema_name
 from sync.sql import BoundQueries, Queries
 
@@ -75,47 +76,52 @@ class MirrorStore:
         self.connection = connection
         self.team_id = team_id
         self.schema = schema_name(team_id)
+        self._round_trips = RoundTrips(connection)
 
     def lock_window(self, object_type: ObjectType, key: WindowKey) -> bool:
         """False: the fence is no longer the window's, or it is done; the page must not be written."""
-        return self._lock_window(object_type, key).fetchone() is not None
-
-    def _lock_window(self, object_type: ObjectType, key: WindowKey) -> psycopg.Cursor[Any]:
-        return self._run(object_type, "lock_window", **_window(key), schema=self.schema, ordinal=object_type.ordinal)
+        return self._run(object_type, "lock_window", **self._window(object_type, key)).fetchone() is not None
 
     def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage | None:
         """Locks the window, mirrors the page and commits, with one round trip. None: the window is no longer the caller's."""
-        with self.connection.pipeline():
-            self._lock_window(object_type, key)
-            mirrored = self._mirror_page(object_type, key, page)
-        row = mirrored.fetchone()
+        queries = _bound(self.schema, object_type.table)
+        statements = [queries.numbered("lock_window"), queries.numbered("mirror_page")]
+        values = self._window(object_type, key) | self._page(object_type, page)
+        row = self._round_trips.run(statements, values)
         return MirroredPage(*row) if row else None
 
     def mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
         """Rows, seen, count and checkpoint of a page. The window must be locked by this transaction."""
-        row = self._mirror_page(object_type, key, page).fetchone()
+        values = self._window(object_type, key) | self._page(object_type, page)
+        row = self._run(object_type, "mirror_page", **values).fetchone()
         assert row is not None
         return MirroredPage(*row)
 
-    def _mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> psycopg.Cursor[Any]:
-        return self._run(
-            object_type,
-            "mirror_page",
-            **_window(key),
-            ordinal=object_type.ordinal,
-            reuses_ids=object_type.reuses_ids,
-            page=AsJsonb(page.body),
-            list=object_type.list_field,
-            completed=AsJsonb(by_id(page.completed)),
-            as_of=page.as_of,
-            as_of_until=page.as_of_until,
-            has_more=page.has_more,
-            cursor=page.cursor,
-            newest=page.newest,
-            oldest=page.oldest,
-            named_prices=list(page.named_prices),
-            pages=page.pages,
-        )
+    def _window(self, object_type: ObjectType, key: WindowKey) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
+            "ordinal": object_type.ordinal,
+            "backfill_id": key.backfill_id,
+            "type": key.type,
+            "number": key.number,
+            "fence": key.fence,
+        }
+
+    def _page(self, object_type: ObjectType, page: MirrorPage) -> dict[str, Any]:
+        return {
+            "reuses_ids": object_type.reuses_ids,
+            "page": AsJsonb(page.body),
+            "list": object_type.list_field,
+            "completed": AsJsonb(by_id(page.completed)),
+            "as_of": page.as_of,
+            "as_of_until": page.as_of_until,
+            "has_more": page.has_more,
+            "cursor": page.cursor,
+            "newest": page.newest,
+            "oldest": page.oldest,
+            "named_prices": AsJsonb(msgspec.json.encode(page.named_prices)),
+            "pages": page.pages,
+        }
 
     def reject(self, object_type: ObjectType, object_id: str, reason: str) -> None:
         self._run(object_type, "reject", type=object_type.name, id=object_id, reason=reason)
@@ -228,26 +234,6 @@ class MirrorStore:
 @cache
 def _bound(schema: str, table: str) -> BoundQueries:
     return _QUERIES.bind(team=schema, table=table)
-
-
-def _window(key: WindowKey) -> dict[str, Any]:
-    return {"backfill_id": key.backfill_id, "type": key.type, "number": key.number, "fence": key.fence}
-
-
-class AsJsonb(NamedTuple):
-    """Stripe's bytes as one jsonb parameter: no Python object, no second encoding, no copy."""
-
-    raw: bytes
-
-
-class _AsJsonbDumper(Dumper):
-    oid = psycopg.adapters.types["jsonb"].oid
-
-    def dump(self, obj: AsJsonb) -> bytes:
-        return obj.raw
-
-
-psycopg.adapters.register_dumper(AsJsonb, _AsJsonbDumper)
 
 
 def by_id(completed: Mapping[str, bytes]) -> bytes:

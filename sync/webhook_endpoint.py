@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from sync.caller import Answer, Caller
+from sync.caller import Answer, Caller, Read
 from sync.errors import StripeRejected
 from sync.object_types import EVENT_TYPES
 from sync.sdk import API_VERSION
@@ -65,7 +65,7 @@ def remove(caller: Caller, endpoint_id: str) -> None:
     try:
         caller.delete("delete_webhook_endpoints", f"{_PATH}/{endpoint_id}")
     except StripeRejected as exc:
-        if exc.stripe_code != "resource_missing":
+        if not exc.is_missing:
             raise
 
 
@@ -73,7 +73,7 @@ def _list(caller: Caller) -> list[_Endpoint]:
     def read(answer: Answer) -> list[_Endpoint]:
         return msgspec.json.decode(answer.body, type=_Endpoints).data
 
-    return caller.get("list_webhook_endpoints", _PATH, {"limit": _MOST_ENDPOINTS}, read)
+    return caller.get(Read("list_webhook_endpoints", _PATH, {"limit": _MOST_ENDPOINTS}, read))
 
 
 def _create(caller: Caller, team_id: str, url: str, attempt: str) -> SetUp:

@@ -14,10 +14,10 @@ from scripts.comparison import Difference, compare, mirrored_objects
 from sync.backfill import Tools
 from sync.backfills import Backfill, BackfillStore, Part, TypeState
 from sync.caller import PATIENT_ATTEMPTS
+from sync.curl import HttpAnswer
 from sync.object_types import OBJECT_TYPES
 from sync.parts import Ended, PartRun
 from sync.store import MirrorStore
-from sync.transport import HttpAnswer
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import SimulatedStripe, mirrored_of, source_of
 

@@ -5,19 +5,23 @@ are. `interfere` is called at the beginning and at the end of every request, so 
 while one is under way, or let it fail.
 """
 
+import contextlib
 import email.utils
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from scripts.sandbox.account import Account
 from scripts.sandbox.seeding import Recipe
 from sync.caller import PATIENT_ATTEMPTS, Caller
+from sync.curl import Headers, HttpAnswer, Outcome
+from sync.errors import StripeUnavailable
 from sync.events import Mirrored
 from sync.source import Source
-from sync.transport import Headers, HttpAnswer
 from tests.factories import NOW, encoded
 
 
@@ -95,9 +99,49 @@ class SimulatedStripe:
         self.at_end(request)
         return HttpAnswer(status, Headers({"Date": date, **answer_headers}), request.body)
 
+    def flights(self) -> "ThreadedFlights":
+        return ThreadedFlights(self)
+
     def _answer(self, method: str, request: Request) -> tuple[int, dict[str, str], bytes]:
         answer = self.account.handle(method.upper(), request.path, request.params)
         return answer.status, dict(answer.headers), answer.body
+
+
+class ThreadedFlights:
+    """Stands where Flights of sync/transport.py stands: each request is sent in a thread of its own."""
+
+    def __init__(self, simulated: SimulatedStripe) -> None:
+        self._simulated = simulated
+        self._ended: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None:
+        threading.Thread(target=self._send, args=(url, headers, then), daemon=True).start()
+
+    def _send(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None:
+        try:
+            outcome: Outcome = self._simulated.send("GET", url, headers)
+        except StripeUnavailable as exc:
+            outcome = exc
+        except Exception as exc:
+            self._ended.put(partial(_raise, exc))  # a test's own, such as the death of a process
+            return
+        self._ended.put(partial(then, outcome))
+
+    def wait(self, timeout_s: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            ended = self._ended.get(timeout=timeout_s)
+            if ended:
+                ended()
+
+    def wake(self) -> None:
+        self._ended.put(None)
+
+    def close(self) -> None:
+        """What is under way ends by itself."""
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def simulated_stripe(

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import stripe
 
-from sync.caller import Answer, Caller
+from sync.caller import Answer, Caller, Read
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
 from sync.object_types import OBJECT_TYPES
 from tests.factories import NOW
@@ -44,7 +44,7 @@ class Called:
         )
 
     def get(self, **options) -> Answer:
-        return self.caller.get("retrieve_customers", "/v1/customers/cus_1", {}, lambda answer: answer, **options)
+        return self.caller.get(Read("retrieve_customers", "/v1/customers/cus_1", {}, lambda answer: answer), **options)
 
     def _give(self, request: Request) -> None:
         given = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
@@ -120,7 +120,7 @@ def test_an_answer_of_html_is_not_repeated_to_anybody() -> None:
 def test_broken_json_under_a_200_is_tried_again() -> None:
     called = Called((200, {}, b'{"id": "cus_'), OK)
 
-    found = called.caller.get("e", "/v1/account", {}, lambda answer: msgspec.json.decode(answer.body))
+    found = called.caller.get(Read("e", "/v1/account", {}, lambda answer: msgspec.json.decode(answer.body)))
 
     assert found == {"id": "acct_1"}
 
@@ -179,18 +179,6 @@ def test_every_attempt_is_paid_for_except_one_that_is_paid_already() -> None:
     assert len(paid.budget.reserved) == 2
 
 
-def test_requests_that_follow_each_other_are_paid_for_together_where_the_budget_has_plenty() -> None:
-    called = Called(OK, count=3, wait_s=1.5)
-    payments = called.caller.payments("list_lines", 4)
-
-    for _ in range(5):
-        payments.take()
-
-    assert called.budget.reserved == ["list_lines", "list_lines"]
-    assert called.budget.most == [4, 4]
-    assert called.waits == [1.5, 1.5]
-
-
 def test_a_page_stands_in_line_also_when_it_is_tried_again_and_a_cut_list_does_not() -> None:
     stripe, budget, invoices = simulated_stripe(counts={"customer": 1}), Budget(), OBJECT_TYPES["invoice"]
     customer = stripe.account.objects("customer")[0]["id"]
@@ -205,11 +193,11 @@ def test_a_page_stands_in_line_also_when_it_is_tried_again_and_a_cut_list_does_n
 
     stripe.at_begin = fail_every_other
     page = source.page(invoices, {}, reserved=True)
-    source.complete(invoices, page.cut_ids(invoices), page.answer, source.payments(invoices, 8))
+    source.complete(invoices, page.cut_ids(invoices), page.answer)
 
     assert list(zip(budget.reserved, budget.urgent, budget.most, strict=True)) == [
         ("list_invoices", False, 1),
-        ("list_lines", True, 8),
+        ("list_lines", True, 1),
         ("list_lines", True, 1),
     ]
 

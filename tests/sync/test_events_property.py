@@ -201,8 +201,7 @@ class _Run:
     def _read(self, object_type: ObjectType, variant: dict) -> None:
         """The first page of its newest objects, in a window of its own."""
         page = self._source.page(object_type, variant)
-        payments = self._source.payments(object_type)
-        answers = self._source.complete(object_type, page.cut_ids(object_type), page.answer, payments)
+        answers = self._source.complete(object_type, page.cut_ids(object_type), page.answer)
         key = open_window(self._store, object_type)
         written = MirrorPage(
             body=page.answer.body,

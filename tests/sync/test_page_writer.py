@@ -152,6 +152,6 @@ def test_a_writer_plans_its_statements_once(store: MirrorStore, key: WindowKey, 
         for number in range(3):
             write(writer, key, [customer(f"cus_{number}")])
 
-        plans = connection.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements", prepare=False)
+        plans = connection.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
 
         assert plans.fetchall() == [(3, 0), (3, 0)]

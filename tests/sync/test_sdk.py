@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 import stripe
 
+from sync.curl import Headers, HttpAnswer
 from sync.sdk import API_VERSION, Sdk
-from sync.transport import Headers, HttpAnswer
 from tests.factories import encoded
 
 OK = HttpAnswer(200, Headers(), b'{"id":"cus_1"}')

@@ -16,8 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sync.curl import Headers
 from sync.errors import StripeUnavailable
-from sync.transport import Headers, Transport
+from sync.transport import Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: now\r\n\r\n"
 
