@@ -123,12 +123,19 @@ class TypeRun:
     """One turn on one type's open windows, by the holder of `lease`."""
 
     def __init__(
-        self, backfill: Backfill, object_type: ObjectType, windows: list[Window], lease: Lease, tools: Tools
+        self,
+        backfill: Backfill,
+        object_type: ObjectType,
+        windows: list[Window],
+        lease: Lease,
+        tools: Tools,
+        store: BackfillStore,
     ) -> None:
         self._backfill = backfill
         self._type = object_type
         self._lease = lease
         self._tools = tools
+        self._store = store
         self._plan = WindowPlan(windows, page_size=tools.source.page_size)
         self._estimate = ProgressEstimate()
         self._shown_progress = 0.0
@@ -137,8 +144,8 @@ class TypeRun:
         self._page_purse = _Purse(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
         self._list_purse = _Purse(self._loop, partial(tools.source.reserve_lists, object_type, MOST_PAID))
         # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
-        writers = WRITERS if len(object_type.variants) == 1 else 1
-        self._writer_queues: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(writers)]
+        self._most_writers = WRITERS if len(object_type.variants) == 1 else 1
+        self._writers: dict[int, tuple[threading.Thread, queue.SimpleQueue[Any]]] = {}
         self._unwritten = 0
         self._refreshing = 0
         self._in_flight_limit = float(FIRST_IN_FLIGHT)
@@ -154,27 +161,22 @@ class TypeRun:
 
     def run(self) -> Outcome:
         """Until the type is done or the turn is over. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
-        writers = [
-            threading.Thread(target=self._write_pages, args=(tasks,), daemon=True) for tasks in self._writer_queues
-        ]
-        for writer in writers:
-            writer.start()
         try:
-            with self._loop, self._tools.connect() as connection:
-                return self._coordinate(BackfillStore(connection))
+            with self._loop:
+                return self._coordinate()
         finally:
-            for tasks in self._writer_queues:
+            for _, tasks in self._writers.values():
                 tasks.put(None)
-            for writer in writers:
+            for writer, _ in self._writers.values():
                 writer.join()
 
     # The coordinator's thread ------------------------------------------------------------------------------------
 
-    def _coordinate(self, store: BackfillStore) -> Outcome:
+    def _coordinate(self) -> Outcome:
         while True:
             over = self._tools.should_yield()
             if not (over or self._plan.is_finished):
-                self._ask_for_pages(store)
+                self._ask_for_pages()
             elif not (self._plan.in_flight or self._unwritten or self._refreshing):
                 return "done" if self._plan.is_finished else "yielded"
             self._ask_for_lists()
@@ -182,11 +184,11 @@ class TypeRun:
             # Not so long that the end of the turn or a lost lease would be noticed late.
             self._loop.wait(_LOOK_UP_EVERY_S)
 
-    def _ask_for_pages(self, store: BackfillStore) -> None:
+    def _ask_for_pages(self) -> None:
         """Pays for requests first, and decides what to ask for when they may go out."""
         while self._has_room() and self._page_purse.is_filled():
             assert self._page_purse.budget
-            window = self._plan.next_to_send() or self._split(store, self._page_purse.budget)
+            window = self._plan.next_to_send() or self._split(self._page_purse.budget)
             if window is None:
                 return
             self._page_purse.take()
@@ -201,12 +203,12 @@ class TypeRun:
     def _has_room(self) -> bool:
         return self._plan.in_flight < self._in_flight_limit and self._unwritten < MOST_WAITING
 
-    def _split(self, store: BackfillStore, budget: Reservation) -> Window | None:
+    def _split(self, budget: Reservation) -> Window | None:
         """The new window, already chosen to be sent, if one of the open ones gives work away."""
         split = self._plan.propose_split(tokens=budget.tokens, rate=budget.rate, latency_s=self._latency_s)
         if split is None:
             return None
-        store.split(self._backfill.id, self._lease.part, self._type.name, split, self._lease.fence)
+        self._store.split(self._backfill.id, self._lease.part, self._type.name, split, self._lease.fence)
         self._plan.apply_split(split)
         return self._plan.next_to_send()
 
@@ -277,7 +279,16 @@ class TypeRun:
         """A window's pages are committed in their order: by one writer, and none before an earlier one that is not whole."""
         line = self._lines[window.number]
         while line and line[0].is_whole:
-            self._writer_queues[window.number % len(self._writer_queues)].put(line.popleft())
+            self._tasks_of(window.number % self._most_writers).put(line.popleft())
+
+    def _tasks_of(self, number: int) -> "queue.SimpleQueue[Any]":
+        """Of a writer, which is started with its first task."""
+        if number not in self._writers:
+            tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            writer = threading.Thread(target=self._write_pages, args=(tasks,), daemon=True)
+            self._writers[number] = writer, tasks
+            writer.start()
+        return self._writers[number][1]
 
     def _written(self, page: MirroredPage) -> None:
         self._unwritten -= 1

@@ -91,7 +91,7 @@ class Finish:
                     store.insert_window(backfill.id, object_type.name, tail, fence)
                     windows.append(tail)
             open_windows = [window for window in windows if not window.done]
-            TypeRun(backfill, object_type, open_windows, self._lease, self._tools).run()
+            TypeRun(backfill, object_type, open_windows, self._lease, self._tools, store).run()
             store.publish(backfill.id, object_type.name, progress=1)
 
     def _replay_events(self) -> list[str]:

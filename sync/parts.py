@@ -24,87 +24,91 @@ class PartRun:
     """One turn on one part. `show` gets a type's state whenever what it says is durable."""
 
     def __init__(
-        self, backfill: Backfill, part: str, mirrored: Mirrored, tools: Tools, show: Callable[[TypeState], None]
+        self,
+        backfill: Backfill,
+        part: str,
+        mirrored: Mirrored,
+        tools: Tools,
+        show: Callable[[TypeState], None],
+        connection: psycopg.Connection,
     ) -> None:
         self._backfill = backfill
         self._part = part
         self._mirrored = mirrored
         self._tools = tools
         self._show = show
+        self._store = BackfillStore(connection)
 
     def run(self) -> Ended:
         """Stripe's errors and our own mistakes end the part and are kept as its error.
 
         Raises psycopg.OperationalError when Postgres is away: the lease then runs out, and the part goes on later.
         """
-        with self._tools.connect() as connection:
-            store = BackfillStore(connection)
-            fence = store.acquire(self._backfill.id, self._part)
-            if fence is None:
-                return "not_ours"
-            log.info("part.taken", fence=fence)
-            lease = Lease(self._backfill.id, self._part, fence, connect=self._tools.connect, show=self._show)
-            try:
-                with lease:
-                    done = self._work(store, lease)
-            except LeaseLost as exc:
-                log.info("part.lost", reason=exc.message)
-                return "not_ours"
-            store.give_back(self._backfill.id, self._part, fence, done=done)
-            self._show_all(store)
-            log.info("part.done" if done else "part.yielded")
-            return "done" if done else "yielded"
+        fence = self._store.acquire(self._backfill.id, self._part)
+        if fence is None:
+            return "not_ours"
+        log.info("part.taken", fence=fence)
+        lease = Lease(self._backfill.id, self._part, fence, connect=self._tools.connect, show=self._show)
+        try:
+            with lease:
+                done = self._work(lease)
+        except LeaseLost as exc:
+            log.info("part.lost", reason=exc.message)
+            return "not_ours"
+        self._store.give_back(self._backfill.id, self._part, fence, done=done)
+        for state in self._store.types(self._backfill.id):
+            self._show(state)
+        log.info("part.done" if done else "part.yielded")
+        return "done" if done else "yielded"
 
-    def _work(self, store: BackfillStore, lease: Lease) -> bool:
+    def _work(self, lease: Lease) -> bool:
         work = self._finish if self._part == FINISH else self._mirror_type
         try:
-            return work(store, lease)
+            return work(lease)
         except (LeaseLost, psycopg.OperationalError):
             raise
         except StripeError as exc:
             log.warning("part.failed", reason=exc.message)
-            self._fail(store, lease, _sentence(exc))
+            self._fail(lease, _sentence(exc))
         except Exception:
             log.exception("part.broke")
-            self._fail(
-                store, lease, "BillStack itself failed here; the worker's log says how. Start the backfill again."
-            )
+            self._fail(lease, "BillStack itself failed here; the worker's log says how. Start the backfill again.")
         return True
 
-    def _mirror_type(self, store: BackfillStore, lease: Lease) -> bool:
+    def _mirror_type(self, lease: Lease) -> bool:
         """False: the turn is over, the type is not."""
-        backfill, object_type = self._with_upper(store), OBJECT_TYPES[self._part]
+        backfill, object_type = self._with_upper(), OBJECT_TYPES[self._part]
         assert backfill.upper is not None
-        with store.connection.transaction():
-            store.hold(backfill.id, self._part, lease.fence)
-            windows = store.take_windows(backfill.id, object_type.name, lease.fence)
+        with self._store.connection.transaction():
+            self._store.hold(backfill.id, self._part, lease.fence)
+            windows = self._store.take_windows(backfill.id, object_type.name, lease.fence)
             for variant in range(0 if windows else len(object_type.variants)):
                 window = Window(variant + 1, variant, gte=backfill.gte, lt=backfill.upper, floor=backfill.gte)
-                store.insert_window(backfill.id, object_type.name, window, lease.fence)
+                self._store.insert_window(backfill.id, object_type.name, window, lease.fence)
                 windows.append(window)
-        run = TypeRun(backfill, object_type, windows, lease, self._tools)
+        run = TypeRun(backfill, object_type, windows, lease, self._tools, self._store)
         lease.show_progress(run.progress)
         if run.run() == "yielded":
             return False
-        store.end_type(backfill.id, object_type.name, lease.fence, status="ready")
+        self._store.end_type(backfill.id, object_type.name, lease.fence, status="ready")
         return True
 
-    def _with_upper(self, store: BackfillStore) -> Backfill:
+    def _with_upper(self) -> Backfill:
         """The upper end of all windows is fixed once, from Stripe's clock, before the first page is asked for."""
         if self._backfill.upper is None:
-            store.fix_upper(self._backfill.id, self._tools.source.account().now)
-        backfill = store.get(self._backfill.id)
+            self._store.fix_upper(self._backfill.id, self._tools.source.account().now)
+        backfill = self._store.get(self._backfill.id)
         assert backfill is not None
         return backfill
 
-    def _finish(self, store: BackfillStore, lease: Lease) -> bool:
-        states = store.types(self._backfill.id)
+    def _finish(self, lease: Lease) -> bool:
+        states = self._store.types(self._backfill.id)
         ready = [OBJECT_TYPES[state.type] for state in states if state.status == "ready"]
         warnings: list[str] = []
         if ready:
-            warnings = Finish(self._backfill, ready, self._mirrored, lease, self._tools, store.connection).run()
+            warnings = Finish(self._backfill, ready, self._mirrored, lease, self._tools, self._store.connection).run()
         failed = [f"{state.type}: {state.error}" for state in states if state.status == "error"]
-        store.end(
+        self._store.end(
             self._backfill.id,
             lease.fence,
             state="error" if failed else "ready",
@@ -113,15 +117,11 @@ class PartRun:
         )
         return True
 
-    def _fail(self, store: BackfillStore, lease: Lease, sentence: str) -> None:
+    def _fail(self, lease: Lease, sentence: str) -> None:
         if self._part == FINISH:
-            store.end(self._backfill.id, lease.fence, state="error", error=sentence, warnings=[])
+            self._store.end(self._backfill.id, lease.fence, state="error", error=sentence, warnings=[])
         else:
-            store.end_type(self._backfill.id, self._part, lease.fence, status="error", error=sentence)
-
-    def _show_all(self, store: BackfillStore) -> None:
-        for state in store.types(self._backfill.id):
-            self._show(state)
+            self._store.end_type(self._backfill.id, self._part, lease.fence, status="error", error=sentence)
 
 
 def _sentence(exc: StripeError) -> str:

@@ -1,6 +1,7 @@
 """What a process works with, built once from its settings: the Postgres pool, Redis, and the box that opens secrets."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from psycopg_pool import ConnectionPool
@@ -15,6 +16,8 @@ from workers.settings import Settings
 # Waiting longer would pile up requests behind a Postgres that is away; the caller answers 503 and is asked again.
 _POOL_WAIT_S = 5.0
 _REDIS_TIMEOUT_S = 5.0
+# A Postgres that vanished without a word must not hold a thread for hours.
+POSTGRES: dict[str, Any] = {"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 30_000}
 # What redis-py tells the server about itself. Without it, each new connection reads the package's metadata from disk.
 _REDIS_DRIVER = DriverInfo()
 
@@ -42,7 +45,7 @@ def open_context(settings: Settings, *, pool_size: int = 4, count_every_s: float
         min_size=0,
         max_size=pool_size,
         timeout=_POOL_WAIT_S,
-        kwargs={"autocommit": True, "application_name": "billstack"},
+        kwargs=POSTGRES | {"application_name": "billstack"},
         check=ConnectionPool.check_connection,
         open=True,
     )

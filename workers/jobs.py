@@ -15,7 +15,7 @@ from sync.backfills import BackfillStore
 from sync.connections import Connection, Connections
 from sync.events import Mirrored
 from sync.parts import PartRun
-from workers.context import Context, open_context
+from workers.context import POSTGRES, Context, open_context
 from workers.progress import Progress
 from workers.queues import BACKFILLS, enqueue_due
 from workers.settings import Settings
@@ -27,8 +27,6 @@ TURN_S = 60.0
 TURN_WHILE_OTHERS_WAIT_S = 5.0
 _LOOK_EVERY_S = 1.0
 _COUNT_EVERY_S = 1.0
-_CONNECT_TIMEOUT_S = 5
-_DEAD_AFTER_S = 30
 
 log = structlog.get_logger()
 
@@ -39,13 +37,13 @@ def work_on_part(backfill_id: str, part: str) -> str:
         with context.pool.connection() as connection:
             backfill = BackfillStore(connection).get(backfill_id)
             connected = Connections(connection, context.box).get(backfill.team_id) if backfill else None
-        if backfill is None or connected is None or connected.secret_key is None:
-            log.info("part.dropped", reason="the team was disconnected")
-            return "dropped"
-        source = open_source(context, connected)
-        tools = Tools(source, lambda: connect(context), turn(context).is_over)
-        show = Progress(context.redis, backfill_id).show
-        ended = PartRun(backfill, part, mirrored(connected), tools, show).run()
+            if backfill is None or connected is None or connected.secret_key is None:
+                log.info("part.dropped", reason="the team was disconnected")
+                return "dropped"
+            source = open_source(context, connected)
+            tools = Tools(source, lambda: connect(context), turn(context).is_over)
+            show = Progress(context.redis, backfill_id).show
+            ended = PartRun(backfill, part, mirrored(connected), tools, show, connection).run()
         enqueue_due(context, backfill_id)
         return ended
 
@@ -56,14 +54,7 @@ def mirrored(connected: Connection) -> Mirrored:
 
 def connect(context: Context) -> psycopg.Connection:
     """A connection outside the pool, for threads of a backfill that keep theirs and set it up their own way."""
-    return psycopg.connect(
-        context.settings.database_url,
-        autocommit=True,
-        application_name="billstack backfill",
-        connect_timeout=_CONNECT_TIMEOUT_S,
-        tcp_user_timeout=_DEAD_AFTER_S
-        * 1000,  # a Postgres that vanished without a word must not hold a thread for hours
-    )
+    return psycopg.connect(context.settings.database_url, application_name="billstack backfill", **POSTGRES)
 
 
 @contextmanager

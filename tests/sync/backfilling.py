@@ -139,7 +139,10 @@ class Backfilling:
         process = process or Process()
         tools = self.tools(process, should_yield)
         try:
-            return PartRun(self.get(backfill_id), part, mirrored_of(self.stripe), tools, self.shown.append).run()
+            with tools.connect() as connection:
+                return PartRun(
+                    self.get(backfill_id), part, mirrored_of(self.stripe), tools, self.shown.append, connection
+                ).run()
         except (psycopg.OperationalError, Killed):
             if not process.is_dead:
                 raise
