@@ -43,6 +43,8 @@ MOST_WAITING = 16
 FIRST_IN_FLIGHT = 8
 # Requests that are paid for with one call where the budget has plenty, for that is a round trip. They may be sent later.
 MOST_PAID = 8
+# Payments for cut lists that wait at the same time: so none of the account's tokens goes by between one and the next.
+LIST_PAYERS = 4
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
 _ESTIMATE_EVERY_S = 0.25
@@ -86,17 +88,18 @@ class _CursorLost:
 class _Purse:
     """Requests of one kind that are paid for and not sent yet: they keep until there is work for them."""
 
-    def __init__(self, loop: Loop, reserve: Callable[[], Reservation]) -> None:
+    def __init__(self, loop: Loop, reserve: Callable[[], Reservation], *, most_payers: int = 1) -> None:
         self._loop = loop
         self._reserve = reserve
-        self._is_being_filled = False
+        self._most_payers = most_payers
+        self._payers = 0
         self._paid = 0
-        self.budget: Reservation | None = None  # as it was when it was filled last
+        self.budget: Reservation | None = None  # as it was at the last payment
 
-    def is_filled(self) -> bool:
-        """Whether one more request may go out; if not, it is paid for now."""
-        if not (self._paid or self._is_being_filled):
-            self._is_being_filled = True
+    def has_one(self, wanted: int = 1) -> bool:
+        """Whether one more request may go out now; if not, some of the `wanted` are being paid for."""
+        while not self._paid and self._payers < min(wanted, self._most_payers):
+            self._payers += 1
             self._loop.run(self._pay, self._fill)
         return self._paid > 0
 
@@ -109,7 +112,9 @@ class _Purse:
         return reservation
 
     def _fill(self, reservation: Reservation) -> None:
-        self._is_being_filled, self.budget, self._paid = False, reservation, reservation.count
+        self._payers -= 1
+        self._paid += reservation.count
+        self.budget = reservation
 
 
 def params(object_type: ObjectType, window: Window) -> dict[str, str | int]:
@@ -142,7 +147,8 @@ class TypeRun:
         self._estimated_at = 0.0
         self._loop = Loop(tools.source, most_threads=2 * MAX_IN_FLIGHT)
         self._page_purse = _Purse(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
-        self._list_purse = _Purse(self._loop, partial(tools.source.reserve_lists, object_type, MOST_PAID))
+        reserve_lists = partial(tools.source.reserve_lists, object_type, MOST_PAID)
+        self._list_purse = _Purse(self._loop, reserve_lists, most_payers=LIST_PAYERS)
         # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
         self._most_writers = WRITERS if len(object_type.variants) == 1 else 1
         self._writers: dict[int, tuple[threading.Thread, queue.SimpleQueue[Any]]] = {}
@@ -186,7 +192,7 @@ class TypeRun:
 
     def _ask_for_pages(self) -> None:
         """Pays for requests first, and decides what to ask for when they may go out."""
-        while self._has_room() and self._page_purse.is_filled():
+        while self._has_room() and self._page_purse.has_one():
             assert self._page_purse.budget
             window = self._plan.next_to_send() or self._split(self._page_purse.budget)
             if window is None:
@@ -240,7 +246,7 @@ class TypeRun:
             self._in_flight_limit = max(1.0, self._in_flight_limit * 0.8)
 
     def _ask_for_lists(self) -> None:
-        while self._lists and self._lists_in_flight < MAX_IN_FLIGHT and self._list_purse.is_filled():
+        while self._lists and self._lists_in_flight < MAX_IN_FLIGHT and self._list_purse.has_one(len(self._lists)):
             self._list_purse.take()
             self._lists_in_flight += 1
             fetched, listing = self._lists.popleft()
