@@ -37,11 +37,14 @@ class RoundTrips:
         then none of the statements has had an effect.
         """
         with self._connection.lock:
-            names = [self._prepared.get(each) or self._prepare(each) for each in statements]
+            calls = [
+                (self._prepared.get(each) or self._prepare(each), [_as_sent(values[name]) for name in each.names])
+                for each in statements
+            ]
             pgconn = self._connection.pgconn
             pgconn.enter_pipeline_mode()
-            for name, statement in zip(names, statements, strict=True):
-                pgconn.send_query_prepared(name, [_as_sent(values[each]) for each in statement.names])
+            for name, sent in calls:
+                pgconn.send_query_prepared(name, sent)
             pgconn.pipeline_sync()
             results = self._results()
             pgconn.exit_pipeline_mode()

@@ -19,7 +19,7 @@ from sync.object_types import OBJECT_TYPES
 from sync.parts import Ended, PartRun
 from sync.store import MirrorStore
 from tests.sync.conftest import Team
-from tests.sync.simulated_stripe import SimulatedStripe, mirrored_of, source_of
+from tests.sync.simulated_stripe import Budget, SimulatedStripe, mirrored_of, source_of
 
 # More turns than any backfill of a test needs.
 MOST_TURNS = 400
@@ -98,6 +98,7 @@ class Backfilling:
     stripe: SimulatedStripe
     page_size: int = 100
     attempts: int = PATIENT_ATTEMPTS
+    budget: Budget = field(default_factory=Budget)
     shown: list[TypeState] = field(default_factory=list)
 
     @property
@@ -124,7 +125,9 @@ class Backfilling:
             connection.process = process
             return connection
 
-        source = source_of(MortalTransport(self.stripe, process), page_size=self.page_size, attempts=self.attempts)
+        source = source_of(
+            MortalTransport(self.stripe, process), page_size=self.page_size, attempts=self.attempts, budget=self.budget
+        )
         return Tools(source, connect, should_yield)
 
     def work_on(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from sync.backfill import LIST_PAYERS
 from sync.caller import Answer
 from sync.object_types import OBJECT_TYPES, EmbeddedList, head_struct
 from sync.source import Page
@@ -15,7 +16,7 @@ from tests.factories import NOW
 from tests.sync.backfilling import Backfilling, Process, turns_of
 from tests.sync.conftest import Team
 from tests.sync.mirrored import rejects, row, seen, versions, windows
-from tests.sync.simulated_stripe import Request, error, simulated_stripe
+from tests.sync.simulated_stripe import Budget, Request, SimulatedStripe, error, simulated_stripe
 
 Hook = Callable[[Request], None]
 
@@ -123,6 +124,43 @@ def test_nested_lists_that_stripe_cut_are_mirrored_whole(team: Team) -> None:
     assert run.differences() == []
     rows = {invoice_id: row(run.mirror, invoice_id, OBJECT_TYPES["invoice"]) for invoice_id in lengths}
     assert {invoice_id: len(found.raw["lines"]["data"]) for invoice_id, found in rows.items() if found} == lengths
+
+
+def with_cut_lists(stripe: SimulatedStripe, count: int) -> None:
+    customer = stripe.account.objects("customer")[0]["id"]
+    for _ in range(count):
+        invoice = stripe.account.create("invoice", customer=customer)
+        lines = [{"amount": 1, "description": "a line"} for _ in range(12)]
+        stripe.account.handle("POST", f"/v1/invoices/{invoice['id']}/add_lines", {"lines": lines})
+    stripe.clock.advance(10)
+
+
+@pytest.mark.parametrize("paid_at_once", [1, 3, 8])
+def test_no_more_is_asked_for_than_was_paid_for(team: Team, paid_at_once: int) -> None:
+    run = Backfilling(team, simulated_stripe(counts={"customer": 3}), page_size=4, budget=Budget(count=paid_at_once))
+    with_cut_lists(run.stripe, 11)
+
+    run.work_on(run.start("invoice"), "invoice")
+
+    lists = [request for request in run.stripe.requests if request.path.endswith("/lines")]
+    for endpoint, sent in (("list_invoices", len(listings(run, "/v1/invoices"))), ("list_lines", len(lists))):
+        payments = run.budget.reserved.count(endpoint)
+        assert sent <= payments * paid_at_once
+        assert payments <= sent / paid_at_once + LIST_PAYERS, "what was paid for is used"
+    assert len(lists) == 11 * 3
+
+
+def test_pages_stand_in_line_and_their_cut_lists_do_not(team: Team) -> None:
+    run = Backfilling(team, simulated_stripe(counts={"customer": 3}))
+    with_cut_lists(run.stripe, 3)
+
+    run.work_on(run.start("invoice"), "invoice")
+
+    paid = zip(run.budget.reserved, run.budget.urgent, strict=True)
+    assert {each for each in paid if each[0] in ("list_invoices", "list_lines")} == {
+        ("list_invoices", False),
+        ("list_lines", True),
+    }
 
 
 def test_an_object_that_stands_twice_in_a_page_has_its_list_read_once() -> None:

@@ -5,20 +5,23 @@ import gzip
 import socket
 import ssl
 import threading
+import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sync.curl import Headers
+from sync.curl import Headers, HttpAnswer, Outcome
 from sync.errors import StripeUnavailable
-from sync.transport import Transport
+from sync.transport import Flights, Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: now\r\n\r\n"
 
@@ -60,12 +63,45 @@ def transport() -> Iterator[Transport]:
     made.close()
 
 
-def test_an_answer_comes_with_its_status_headers_and_bytes(transport) -> None:
+@pytest.fixture
+def flights(transport) -> Iterator[Flights]:
+    made = transport.flights()
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["one by one", "one of many"])
+def get(request, transport, flights) -> Callable[[str, dict[str, str]], HttpAnswer]:
+    """Both ways to send a GET."""
+
+    def in_flight(url: str, headers: dict[str, str]) -> HttpAnswer:
+        return met(flights, [url], headers)[0]
+
+    return partial(transport.send, "GET") if request.param == "one by one" else in_flight
+
+
+def met(flights: Flights, urls: list[str], headers: dict[str, str]) -> list[HttpAnswer]:
+    """The answers in the order in which they came."""
+    outcomes: list[Outcome] = []
+    for url in urls:
+        flights.get(url, headers, outcomes.append)
+    give_up_at = time.monotonic() + 10
+    while len(outcomes) < len(urls) and time.monotonic() < give_up_at:
+        flights.wait(1)
+    answers = []
+    for outcome in outcomes:
+        if isinstance(outcome, StripeUnavailable):
+            raise outcome
+        answers.append(outcome)
+    return answers
+
+
+def test_an_answer_comes_with_its_status_headers_and_bytes(get) -> None:
     with answering(b"HTTP/1.1 404 Not Found\r\nREQUEST-ID: req_1\r\nContent-Length: 4\r\n\r\n\x00\xffab") as (
         url,
         requests,
     ):
-        answer = transport.send("GET", f"{url}/v1/customers?limit=1", {"Authorization": "Bearer sk_test_a"})
+        answer = get(f"{url}/v1/customers?limit=1", {"Authorization": "Bearer sk_test_a"})
 
     assert (answer.status, answer.headers["Request-Id"], answer.body) == (404, "req_1", b"\x00\xffab")
     assert b"GET /v1/customers?limit=1 HTTP/1.1" in requests[0]
@@ -88,18 +124,18 @@ def test_what_is_posted_leaves_nothing_behind_for_the_next_request(transport) ->
         assert b"Content-Length" not in request
 
 
-def test_a_compressed_body_is_unpacked(transport) -> None:
+def test_a_compressed_body_is_unpacked(get) -> None:
     packed = gzip.compress(b'{"data":[]}')
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     with answering(head + packed) as (url, requests):
-        assert transport.send("GET", url, {}).body == b'{"data":[]}'
+        assert get(url, {}).body == b'{"data":[]}'
     assert b"Accept-Encoding: gzip" in requests[0]
 
 
-def test_headers_are_those_of_the_last_answer(transport) -> None:
+def test_headers_are_those_of_the_last_answer(get) -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\nRequest-Id: req_early\r\nX-Early: 1\r\n\r\n"
     with answering(interim + HEAD + b"{}") as (url, _):
-        assert transport.send("GET", url, {}).headers == {"content-length": "2", "date": "now"}
+        assert get(url, {}).headers == {"content-length": "2", "date": "now"}
 
 
 @pytest.mark.parametrize(
@@ -112,41 +148,41 @@ def test_headers_are_those_of_the_last_answer(transport) -> None:
         (None, "took too long"),
     ],
 )
-def test_half_an_answer_is_none(transport, answer, reason) -> None:
+def test_half_an_answer_is_none(get, answer, reason) -> None:
     with answering(answer) as (url, _), pytest.raises(StripeUnavailable, match=reason) as raised:
-        transport.send("GET", f"{url}/v1/customers?email=somebody%40example.com", {})
+        get(f"{url}/v1/customers?email=somebody%40example.com", {})
     assert "example.com" not in raised.value.message
 
 
-def test_after_a_failure_the_next_request_has_a_connection_of_its_own(transport) -> None:
+def test_after_a_failure_the_next_request_has_a_connection_of_its_own(get) -> None:
     with answering(None, HEAD + b"{}") as (url, _):
         with pytest.raises(StripeUnavailable):
-            transport.send("GET", url, {})
+            get(url, {})
 
-        assert transport.send("GET", url, {}).body == b"{}"
+        assert get(url, {}).body == b"{}"
 
 
-def test_nobody_listening_is_said_in_words(transport) -> None:
+def test_nobody_listening_is_said_in_words(get) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
     with pytest.raises(StripeUnavailable, match="the connection was refused"):
-        transport.send("GET", url, {})
+        get(url, {})
 
 
-def test_a_sandbox_is_asked_without_the_environments_proxy(transport, monkeypatch) -> None:
+def test_a_sandbox_is_asked_without_the_environments_proxy(get, monkeypatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with answering(HEAD + b"{}") as (url, _):
-        assert transport.send("GET", url, {}).status == 200
+        assert get(url, {}).status == 200
 
 
-def test_a_certificate_of_nobody_known_is_refused(transport, tmp_path) -> None:
+def test_a_certificate_of_nobody_known_is_refused(get, tmp_path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self_signed(tmp_path, "localhost"))
         threading.Thread(target=shake_hands, args=(server, context), daemon=True).start()
 
         with pytest.raises(StripeUnavailable, match="certificate is not to be trusted"):
-            transport.send("GET", f"https://localhost:{server.getsockname()[1]}", {})
+            get(f"https://localhost:{server.getsockname()[1]}", {})
 
 
 def shake_hands(server: socket.socket, context: ssl.SSLContext) -> None:
@@ -201,14 +237,101 @@ def test_headers_are_found_in_any_case() -> None:
     assert headers.get("Retry-After", "1") == "1"
 
 
-def test_an_idle_connection_keeps_no_body(transport) -> None:
+def test_an_idle_connection_keeps_no_body(get) -> None:
     size = 2_000_000
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size) as (url, _):
         tracemalloc.start()
         try:
-            assert len(transport.send("GET", url, {}).body) == size
+            assert len(get(url, {}).body) == size
             kept, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
 
     assert kept < size / 2
+
+
+def test_many_requests_of_one_thread_are_under_way_at_once(flights) -> None:
+    """The first one's answer comes only when the last one was asked for."""
+    asked, all_asked = [], threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            asked.append(connection.recv(65536))
+            if len(asked) == 8:
+                all_asked.set()
+            all_asked.wait(5)
+            connection.sendall(HEAD + b"{}")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            for _ in range(8):
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        answers = met(flights, [f"{url}/{number}" for number in range(8)], {})
+
+    assert [answer.status for answer in answers] == [200] * 8
+    assert len(asked) == 8
+
+
+def test_each_of_many_requests_gets_its_own_answer_on_connections_that_are_kept(flights, sandbox) -> None:
+    url = f"{sandbox.url}/v1/customers?limit="
+    headers = {"Authorization": "Bearer sk_test_demo"}
+    found: dict[int, int] = {}
+
+    def keep(limit: int, outcome: Outcome) -> None:
+        assert isinstance(outcome, HttpAnswer)
+        found[limit] = outcome.body.count(b'"object":"customer"')
+
+    for limit in range(1, 25):
+        flights.get(f"{url}{limit}", headers, partial(keep, limit))
+    while len(found) < 24:
+        flights.wait(5)
+    before = connections_to(sandbox)
+    for _ in range(10):
+        met(flights, [f"{url}1", f"{url}2"], headers)
+
+    assert found == {limit: limit for limit in range(1, 25)}
+    assert connections_to(sandbox) == before
+
+
+def connections_to(sandbox) -> set[tuple[int, int]]:
+    """Local and remote port of each."""
+    port = int(sandbox.url.rsplit(":", 1)[1])
+    ours = (each for each in psutil.Process().net_connections("tcp") if each.raddr)
+    return {(each.laddr.port, each.raddr.port) for each in ours if each.raddr.port == port}
+
+
+def test_a_wait_ends_in_time_or_when_another_thread_wakes_it(flights) -> None:
+    began = time.monotonic()
+    flights.wait(0.05)
+    assert 0.05 <= time.monotonic() - began < 2
+
+    threading.Timer(0.05, flights.wake).start()
+    began = time.monotonic()
+    flights.wait(30)
+    assert time.monotonic() - began < 10
+
+    flights.wake()
+    flights.wake()
+    flights.wait(30)  # a wake that came before is not lost, and two are one
+    began = time.monotonic()
+    flights.wait(0.05)
+    assert time.monotonic() - began >= 0.05
+
+
+def test_what_is_under_way_at_the_end_is_dropped(transport) -> None:
+    flights = transport.flights()
+    outcomes: list[Outcome] = []
+    with answering(None) as (url, requests):
+        flights.get(url, {}, outcomes.append)
+        while not requests:
+            flights.wait(0.05)
+
+        flights.close()
+        flights.wake()
+
+    assert outcomes == []

@@ -1,0 +1,153 @@
+"""Statements that go together do so wholly or not at all, and fail as psycopg's own do."""
+
+import itertools
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from sync.json_text import AsJsonb
+from sync.round_trip import RoundTrips
+from sync.sql import Numbered, Queries
+from tests.sync.conftest import Team
+
+_folders = itertools.count()
+
+
+@pytest.fixture
+def connection(team: Team):
+    with team.connect() as made:
+        made.execute("CREATE TEMPORARY TABLE numbers (number integer PRIMARY KEY)")
+        yield made
+
+
+@pytest.fixture
+def trips(connection: psycopg.Connection) -> RoundTrips:
+    return RoundTrips(connection)
+
+
+@pytest.fixture
+def numbered(tmp_path: Path):
+    """A statement as its file has it."""
+
+    def make(statement: str) -> Numbered:
+        path = tmp_path / f"{next(_folders)}.sql"
+        path.write_text(f"-- name: it\n{statement};\n")
+        return Queries(path).bind().numbered("it")
+
+    return make
+
+
+@pytest.fixture
+def insert(numbered) -> Numbered:
+    return numbered("INSERT INTO numbers VALUES (%(number)s::integer) RETURNING number")
+
+
+def numbers(connection: psycopg.Connection) -> list[int]:
+    return [number for (number,) in connection.execute("SELECT number FROM numbers ORDER BY number").fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("text", "Zoë 🚀 '\"\\", "Zoë 🚀 '\"\\"),
+        ("text", None, None),
+        ("bigint", 2**62, 2**62),
+        ("bigint", -1, -1),
+        ("boolean", True, True),
+        ("boolean", False, False),
+        ("jsonb", AsJsonb(b'{"a":["\xc3\xab",1]}'), {"a": ["ë", 1]}),
+    ],
+)
+def test_a_value_arrives_as_what_it_is(trips: RoundTrips, numbered, kind, value, expected) -> None:
+    statement = numbered(f"SELECT %(value)s::{kind}, ARRAY['x']")
+
+    assert trips.run([statement], {"value": value}) == (expected, ["x"])
+
+
+def test_a_value_that_stands_twice_is_sent_once(trips: RoundTrips, numbered) -> None:
+    statement = numbered("SELECT %(b)s::integer, %(a)s::integer, %(b)s::integer")
+
+    assert statement.names == ("b", "a")
+    assert trips.run([statement], {"a": 1, "b": 2, "other": 3}) == (2, 1, 2)
+
+
+def test_the_row_is_the_last_statements(trips: RoundTrips, connection, insert, numbered) -> None:
+    count = numbered("SELECT count(*), %(number)s::integer FROM numbers")
+
+    assert trips.run([insert, count], {"number": 7}) == (1, 7)
+    assert numbers(connection) == [7]
+
+
+def test_no_row_is_none(trips: RoundTrips, numbered) -> None:
+    assert trips.run([numbered("SELECT 1 WHERE %(never)s")], {"never": False}) is None
+
+
+def test_none_has_had_an_effect_when_one_fails(trips: RoundTrips, connection, insert, numbered) -> None:
+    divide = numbered("SELECT 1 / (%(number)s::integer - 7)")
+
+    for statements in ([insert, divide], [divide, insert], [insert, divide, insert]):
+        with pytest.raises(errors.DivisionByZero, match="division by zero"):
+            trips.run(statements, {"number": 7})
+        assert numbers(connection) == []
+
+    assert trips.run([insert], {"number": 1}) == (1,), "the connection goes on"
+    assert numbers(connection) == [1]
+
+
+def test_a_bad_statement_fails_as_psycopgs_do(trips: RoundTrips, connection, numbered, insert) -> None:
+    with pytest.raises(errors.UndefinedTable):
+        trips.run([numbered("SELECT %(number)s::integer FROM nowhere")], {"number": 1})
+
+    assert trips.run([insert], {"number": 1}) == (1,)
+
+
+def test_each_statement_is_prepared_once(trips: RoundTrips, connection, insert) -> None:
+    for number in range(5):
+        trips.run([insert], {"number": number})
+
+    (prepared,) = connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+    assert prepared == 1
+
+
+def test_a_nul_is_refused_and_not_where_a_text_ends(trips: RoundTrips, connection, insert, numbered) -> None:
+    statement = numbered("SELECT %(value)s::text")
+
+    with pytest.raises(psycopg.DataError, match="NUL"):
+        trips.run([insert, statement], {"number": 1, "value": "cus_1\0"})
+
+    assert trips.run([statement], {"value": "cus_2"}) == ("cus_2",), "the connection goes on"
+    assert numbers(connection) == []
+
+
+def test_more_than_a_socket_holds_goes_through_both_ways(trips: RoundTrips, numbered) -> None:
+    text = "x" * 20_000_000
+
+    found = trips.run([numbered("SELECT %(value)s::text"), numbered("SELECT %(value)s::text || 'y'")], {"value": text})
+
+    assert found == (text + "y",)
+
+
+def test_a_connection_that_was_cut_is_an_operational_error(trips: RoundTrips, team: Team, connection, insert) -> None:
+    trips.run([insert], {"number": 1})
+    team.connection.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+
+    with pytest.raises(psycopg.OperationalError):
+        trips.run([insert], {"number": 2})
+
+    assert connection.closed
+
+
+def test_a_connection_that_is_cut_meanwhile_is_an_operational_error(trips: RoundTrips, connection, numbered) -> None:
+    statement = numbered("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(%(seconds)s::integer)")
+
+    with pytest.raises(psycopg.OperationalError):
+        trips.run([statement], {"seconds": 10})
+
+
+def test_an_unknown_kind_of_value_is_our_mistake(trips: RoundTrips, insert) -> None:
+    with pytest.raises(TypeError, match="float"):
+        trips.run([insert], {"number": 1.5})
+
+    assert trips.run([insert], {"number": 1}) == (1,), "the connection goes on"
