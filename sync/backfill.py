@@ -2,7 +2,7 @@
 
     the coordinator (this thread)   holds the plan: picks a window or splits one, asks Stripe for its next page and for the
                                     whole of lists that it cut, and lines up what came (sync/loop.py)
-    writers (two threads)           commit rows, seen, count and checkpoint of a page together
+    writers (two threads)           commit rows, seen, count and checkpoint of a page together (sync/writers.py)
     keeper (a thread)               renews the lease and publishes what is durable (sync/lease.py)
     helpers (threads)               do what waits: pay for requests, try again what failed, fetch single objects
 
@@ -10,8 +10,6 @@ What is committed is true whatever dies: the plan is rebuilt from the windows in
 fetched again.
 """
 
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,10 +28,12 @@ from sync.loop import Loop
 from sync.object_types import ObjectType
 from sync.page_writer import PageObjects, write_page
 from sync.progress_estimate import ProgressEstimate
+from sync.purse import Purse
 from sync.refresh import refresh_or_reject
 from sync.source import Listing, Page, Source, is_cursor_lost
 from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
 from sync.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
+from sync.writers import Writers
 
 WRITERS = 2
 # Pages fetched and not yet written; beyond it nothing more is asked for, so that memory stays flat. Enough that the cut
@@ -85,38 +85,6 @@ class _CursorLost:
     is_whole = True
 
 
-class _Purse:
-    """Requests of one kind that are paid for and not sent yet: they keep until there is work for them."""
-
-    def __init__(self, loop: Loop, reserve: Callable[[], Reservation], *, most_payers: int = 1) -> None:
-        self._loop = loop
-        self._reserve = reserve
-        self._most_payers = most_payers
-        self._payers = 0
-        self._paid = 0
-        self.budget: Reservation | None = None  # as it was at the last payment
-
-    def has_one(self, wanted: int = 1) -> bool:
-        """Whether one more request may go out now; if not, some of the `wanted` are being paid for."""
-        while not self._paid and self._payers < min(wanted, self._most_payers):
-            self._payers += 1
-            self._loop.run(self._pay, self._fill)
-        return self._paid > 0
-
-    def take(self) -> None:
-        self._paid -= 1
-
-    def _pay(self) -> Reservation:
-        reservation = self._reserve()
-        time.sleep(reservation.wait_s)
-        return reservation
-
-    def _fill(self, reservation: Reservation) -> None:
-        self._payers -= 1
-        self._paid += reservation.count
-        self.budget = reservation
-
-
 def params(object_type: ObjectType, window: Window) -> dict[str, str | int]:
     """A window's list request. Filters stay the same under a cursor; Stripe's `created` has whole seconds."""
     bounds: dict[str, str | int] = {"created[gte]": window.gte, "created[lt]": window.lt}
@@ -146,12 +114,12 @@ class TypeRun:
         self._shown_progress = 0.0
         self._estimated_at = 0.0
         self._loop = Loop(tools.source, most_threads=2 * MAX_IN_FLIGHT)
-        self._page_purse = _Purse(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
+        self._page_purse = Purse(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
         reserve_lists = partial(tools.source.reserve_lists, object_type, MOST_PAID)
-        self._list_purse = _Purse(self._loop, reserve_lists, most_payers=LIST_PAYERS)
+        self._list_purse = Purse(self._loop, reserve_lists, most_payers=LIST_PAYERS)
         # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
-        self._most_writers = WRITERS if len(object_type.variants) == 1 else 1
-        self._writers: dict[int, tuple[threading.Thread, queue.SimpleQueue[Any]]] = {}
+        most = WRITERS if len(object_type.variants) == 1 else 1
+        self._writers = Writers(backfill.team_id, tools.connect, self._loop.fail, most=most)
         self._unwritten = 0
         self._refreshing = 0
         self._in_flight_limit = float(FIRST_IN_FLIGHT)
@@ -171,10 +139,7 @@ class TypeRun:
             with self._loop:
                 return self._coordinate()
         finally:
-            for _, tasks in self._writers.values():
-                tasks.put(None)
-            for writer, _ in self._writers.values():
-                writer.join()
+            self._writers.stop()
 
     # The coordinator's thread ------------------------------------------------------------------------------------
 
@@ -285,16 +250,7 @@ class TypeRun:
         """A window's pages are committed in their order: by one writer, and none before an earlier one that is not whole."""
         line = self._lines[window.number]
         while line and line[0].is_whole:
-            self._tasks_of(window.number % self._most_writers).put(line.popleft())
-
-    def _tasks_of(self, number: int) -> "queue.SimpleQueue[Any]":
-        """Of a writer, which is started with its first task."""
-        if number not in self._writers:
-            tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-            writer = threading.Thread(target=self._write_pages, args=(tasks,), daemon=True)
-            self._writers[number] = writer, tasks
-            writer.start()
-        return self._writers[number][1]
+            self._writers.submit(window.number, partial(self._write, line.popleft()))
 
     def _written(self, page: MirroredPage) -> None:
         self._unwritten -= 1
@@ -321,18 +277,7 @@ class TypeRun:
                 MirrorStore(connection, self._backfill.team_id), self._tools.source, self._type, object_id
             )
 
-    def _write_pages(self, tasks: "queue.SimpleQueue[Any]") -> None:
-        try:
-            with self._tools.connect() as connection:
-                prepare_writer(connection)
-                store = MirrorStore(connection, self._backfill.team_id)
-                while (task := tasks.get()) is not None:
-                    self._write(store, task)
-                    del task  # while it rests it would keep a page
-        except Exception as exc:
-            self._loop.fail(exc)
-
-    def _write(self, store: MirrorStore, task: _Fetched | _CursorLost) -> None:
+    def _write(self, task: _Fetched | _CursorLost, store: MirrorStore) -> None:
         window = task.window
         key = WindowKey(self._backfill.id, self._type.name, window.number, self._lease.fence)
         if isinstance(task, _CursorLost):
@@ -359,23 +304,3 @@ class TypeRun:
             completed=completed,
             named_prices=sorted(page.named_prices(self._type, completed) - self._prices_named),
         )
-
-
-def prepare_writer(connection: psycopg.Connection) -> None:
-    """How pages are written.
-
-    An fsync can take 40 ms, so a page does not wait for one: rows, seen and checkpoint are lost together or not at all,
-    and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by their ids
-    whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept. And the
-    statement is planned once, not five times before Postgres sees that its plan can be kept.
-    """
-    connection.execute(
-        """
-        SET synchronous_commit = off;
-        SET enable_seqscan = off;
-        SET enable_hashjoin = off;
-        SET enable_mergejoin = off;
-        SET jit = off;
-        SET plan_cache_mode = force_generic_plan
-        """
-    )
