@@ -2,13 +2,13 @@
 
 import queue
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sync.caller import Read
 from sync.errors import StripeRejected, StripeUnavailable
 from sync.source import Source
-from sync.threads import Threads
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class Loop:
     def __init__(self, source: Source, *, most_threads: int) -> None:
         self._source = source
         self._flights = source.flights()
-        self._threads = Threads(most_threads, name="helper")
+        self._threads = ThreadPoolExecutor(most_threads, thread_name_prefix="helper")
         self._told: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -33,7 +33,7 @@ class Loop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """What is under way is dropped, or ends by itself and is not heard of."""
-        self._threads.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._flights.close()
 
     def wait(self, timeout_s: float) -> None:
