@@ -22,7 +22,7 @@ PROCESSES = {BACKFILLS: 6, EVENTS: 2}
 
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGE_BYTES = 256 * 1024  # most pages are larger
+_LARGE_BYTES = 2 * 1024 * 1024  # most pages are smaller: new memory for each would cost more than filling it
 
 log = structlog.get_logger()
 
@@ -48,10 +48,10 @@ def _warm_up(settings: Settings) -> None:
 
 
 def _keep_memory_together() -> None:
-    """Lets glibc's malloc use two arenas and not eight a core, and give large blocks back at once.
+    """Lets glibc's malloc use two arenas and not eight a core, and never keep blocks of more than this.
 
-    Each of a job's threads would have its own pages and their copies in one, and keep the memory when they are gone; and
-    with the first large block that is freed, malloc begins to keep them, in ever more pieces the longer a job runs.
+    Each of a job's threads would keep memory of its own; and with the first large block that is freed, malloc would begin
+    to keep ever larger ones.
     """
     with contextlib.suppress(OSError, AttributeError):  # not every C library has it
         mallopt = ctypes.CDLL(None).mallopt
