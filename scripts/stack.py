@@ -93,7 +93,7 @@ def listen(port: int = 0) -> socket.socket:
     Raises:
         OSError: it is taken.
     """
-    return socket.create_server((LOOPBACK, port))
+    return socket.create_server((LOOPBACK, port), backlog=2048)  # gunicorn's own number; it does not ask again
 
 
 def run_flask(env: Mapping[str, str], *arguments: str) -> str:

@@ -33,20 +33,30 @@ class RoundTrips:
     def run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of the last statement; None: it has none.
 
-        Values are texts, numbers, booleans, AsJsonb, or None. Raises psycopg.Error as `execute` does;
-        then none of the statements has had an effect.
+        Values are texts, numbers, booleans, AsJsonb, or None. Raises psycopg.Error as `execute` does; then none of the
+        statements has had an effect.
         """
+        try:
+            return self._run(statements, values)
+        except errors.InvalidSqlStatementName:
+            # psycopg deallocates all when a transaction is rolled back after it has prepared any itself; poolers do too.
+            self._prepared.clear()
+            return self._run(statements, values)
+
+    def _run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         with self._connection.lock:
             calls = [
                 (self._prepared.get(each) or self._prepare(each), [_as_sent(values[name]) for name in each.names])
                 for each in statements
             ]
+            socket = select.poll()
+            socket.register(self._connection, _READABLE)
             pgconn = self._connection.pgconn
             pgconn.enter_pipeline_mode()
             for name, sent in calls:
                 pgconn.send_query_prepared(name, sent)
             pgconn.pipeline_sync()
-            results = self._results()
+            results = self._results(socket)
             pgconn.exit_pipeline_mode()
         for result in results:
             if result.status != ExecStatus.TUPLES_OK:
@@ -63,11 +73,9 @@ class RoundTrips:
         self._prepared[statement] = name
         return name
 
-    def _results(self) -> list[Any]:
+    def _results(self, socket: select.poll) -> list[Any]:
         """One for each statement up to the first that failed."""
         pgconn = self._connection.pgconn
-        socket = select.poll()
-        socket.register(self._connection, _READABLE)
         while pgconn.flush():
             socket.modify(self._connection, _EITHER)
             socket.poll()

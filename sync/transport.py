@@ -85,8 +85,8 @@ class Flights:
         """Begins a request; `then` gets its outcome from `wait`."""
         request = self._idle.pop() if self._idle else Request(self._read_timeout_s)
         request.prepare("GET", url, headers)
-        self._under_way[request.handle] = request, then
         self._multi.add_handle(request.handle)
+        self._under_way[request.handle] = request, then
 
     def wait(self, timeout_s: float) -> None:
         """Until a request has ended, `wake` was called, or the time is over. Tells of all that have ended."""
@@ -102,7 +102,7 @@ class Flights:
                 self._bell.send(b"!")
 
     def close(self) -> None:
-        """Drops what is under way. A `wake` after it does nothing."""
+        """Drops what is under way, but waits for a host's name that is being looked up. A `wake` after it does nothing."""
         with self._lock:
             self._has_rung = True
         for request, _ in self._under_way.values():

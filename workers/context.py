@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 from redis.backoff import ExponentialBackoff
 from redis.driver_info import DriverInfo
@@ -16,8 +17,8 @@ from workers.settings import Settings
 # Waiting longer would pile up requests behind a Postgres that is away; the caller answers 503 and is asked again.
 _POOL_WAIT_S = 5.0
 _REDIS_TIMEOUT_S = 5.0
-# A Postgres that vanished without a word must not hold a thread for hours.
-POSTGRES: dict[str, Any] = {"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 30_000}
+# For connections whose URL does not say otherwise. A Postgres that vanished without a word must not hold a thread for hours.
+_POSTGRES = {"connect_timeout": 5, "tcp_user_timeout": 30_000}
 # What redis-py tells the server about itself. Without it, each new connection reads the package's metadata from disk.
 _REDIS_DRIVER = DriverInfo()
 
@@ -45,13 +46,20 @@ def open_context(settings: Settings, *, pool_size: int = 4, count_every_s: float
         min_size=0,
         max_size=pool_size,
         timeout=_POOL_WAIT_S,
-        kwargs=POSTGRES | {"application_name": "billstack"},
+        kwargs=connection_options(settings.database_url, "billstack"),
         check=ConnectionPool.check_connection,
         open=True,
     )
     connection = connect_redis(settings)
     meter = Meter(connection, flush_every_s=count_every_s)
     return Context(settings, pool, connection, SecretBox(settings.secret_keys), meter)
+
+
+def connection_options(database_url: str, application_name: str) -> dict[str, Any]:
+    """psycopg's options for all connections of BillStack. JSON goes to Postgres as the bytes that came: UTF-8."""
+    given = conninfo_to_dict(database_url)
+    ours = _POSTGRES | {"application_name": application_name}
+    return {"autocommit": True, "client_encoding": "utf8"} | {key: ours[key] for key in ours if key not in given}
 
 
 def connect_redis(settings: Settings) -> redis.Redis:

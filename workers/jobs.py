@@ -15,7 +15,7 @@ from sync.backfills import BackfillStore
 from sync.connections import Connection, Connections
 from sync.events import Mirrored
 from sync.parts import PartRun
-from workers.context import POSTGRES, Context, open_context
+from workers.context import Context, connection_options, open_context
 from workers.progress import Progress
 from workers.queues import BACKFILLS, enqueue_due
 from workers.settings import Settings
@@ -54,7 +54,8 @@ def mirrored(connected: Connection) -> Mirrored:
 
 def connect(context: Context) -> psycopg.Connection:
     """A connection outside the pool, for threads of a backfill that keep theirs and set it up their own way."""
-    return psycopg.connect(context.settings.database_url, application_name="billstack backfill", **POSTGRES)
+    url = context.settings.database_url
+    return psycopg.connect(url, **connection_options(url, "billstack backfill"))
 
 
 @contextmanager

@@ -47,7 +47,9 @@ class Process:
 
 
 class MortalConnection(psycopg.Connection[Any]):
-    """A connection to the real Postgres that ends with its process, before a statement or right after a commit."""
+    """A connection to the real Postgres that ends with its process: before a statement, before Postgres has answered, or
+    right after a commit.
+    """
 
     process: Process
 
@@ -61,11 +63,10 @@ class MortalConnection(psycopg.Connection[Any]):
             yield transaction
         self._step()
 
-    @contextmanager
-    def pipeline(self) -> Iterator[psycopg.Pipeline]:
-        with super().pipeline() as pipeline:
-            yield pipeline
+    def fileno(self) -> int:
+        """Asked for by sync/round_trip.py before it sends a page, and once more before it waits for the answer."""
         self._step()
+        return super().fileno()
 
     def _step(self) -> None:
         try:

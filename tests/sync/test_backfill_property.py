@@ -10,12 +10,12 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-import stripe
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
 from scripts.sandbox.changes import Changer
+from sync.errors import StripeUnavailable
 from sync.events import apply_batch, record_event
 from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES
@@ -149,7 +149,7 @@ class _Life:
                 self._replaying = True
             if self._is_alive and self._rng.random() < self._temper.fault:
                 if self._rng.random() < 0.2:
-                    raise stripe.APIConnectionError("no answer from Stripe: ReadTimeoutError")
+                    raise StripeUnavailable("no answer from Stripe: it took too long")
                 request.instead = self._rng.choice(FAULTS)
                 return
             if self._may_change(request):

@@ -75,6 +75,18 @@ def test_one_id_twice_in_a_page_counts_once_and_is_in_doubt(store: MirrorStore, 
     assert rejects(store) == {}
 
 
+def test_a_writer_goes_on_after_a_refused_page(store: MirrorStore, key: WindowKey) -> None:
+    """psycopg prepares what it has run five times, and forgets all that is prepared when one more fails."""
+    write(store, key, [customer("cus_0")])
+    write(store, key, [*(customer(f"cus_{number}") for number in range(1, 8)), customer("cus_8", name="\0")])
+
+    written = write(store, key, [customer("cus_9")])
+
+    assert written.counted == 1
+    assert list(rejects(store)) == ["cus_8"]
+    assert seen(store) == {f"cus_{number}" for number in (*range(8), 9)}
+
+
 def test_the_window_ends_with_a_refused_last_page(store: MirrorStore, key: WindowKey) -> None:
     write(store, key, [customer("cus_1", name="\0")], has_more=False)
 

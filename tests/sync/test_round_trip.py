@@ -111,6 +111,14 @@ def test_each_statement_is_prepared_once(trips: RoundTrips, connection, insert) 
     assert prepared == 1
 
 
+def test_what_somebody_else_deallocated_is_prepared_again(trips: RoundTrips, connection, insert) -> None:
+    trips.run([insert], {"number": 1})
+    connection.execute("DEALLOCATE ALL")
+
+    assert trips.run([insert], {"number": 3}) == (3,)
+    assert numbers(connection) == [1, 3]
+
+
 def test_a_nul_is_refused_and_not_where_a_text_ends(trips: RoundTrips, connection, insert, numbered) -> None:
     statement = numbered("SELECT %(value)s::text")
 
