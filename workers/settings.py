@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 from sync.errors import ConfigError
 
 _SECRET_KEY_BYTES = 32
@@ -34,7 +37,7 @@ class Settings:
         """Raises ConfigError with one line that names every missing or malformed variable and what it should be."""
         reader = _Reader(env)
         settings = cls(
-            database_url=reader.url("DATABASE_URL", ("postgresql", "postgres")),
+            database_url=reader.postgres_url("DATABASE_URL"),
             redis_url=reader.url("REDIS_URL", ("redis", "rediss", "unix")),
             secret_keys=reader.secret_keys("BILLSTACK_SECRET_KEY"),
             public_url=reader.url("BILLSTACK_PUBLIC_URL", ("http", "https")).rstrip("/"),
@@ -59,8 +62,24 @@ class _Reader:
 
     def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
         value = self._env.get(name) or default or ""
-        if urlsplit(value).scheme not in schemes:
+        try:
+            scheme = urlsplit(value).scheme
+        except ValueError:
+            scheme = ""
+        if scheme not in schemes:
             self._complain(name, f"a URL that starts with {' or '.join(scheme + '://' for scheme in schemes)}")
+        return value
+
+    def postgres_url(self, name: str) -> str:
+        problems = len(self.problems)
+        value = self.url(name, ("postgresql", "postgres"))
+        try:
+            conninfo_to_dict(value)
+        except psycopg.ProgrammingError:
+            if len(self.problems) == problems:
+                self._complain(
+                    name, "a URL that libpq can read: postgresql://user:password@host:port/database?option=value"
+                )
         return value
 
     def secret_keys(self, name: str) -> tuple[bytes, ...]:

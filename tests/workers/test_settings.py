@@ -1,0 +1,40 @@
+"""An address that cannot be read is named at the start by its variable, and never repeated: it may hold a password."""
+
+import base64
+
+import pytest
+
+from sync.errors import ConfigError
+from workers.settings import Settings
+
+ENV = {
+    "DATABASE_URL": "postgresql://billstack:secret@localhost/billstack",
+    "REDIS_URL": "redis://localhost",
+    "BILLSTACK_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
+    "BILLSTACK_PUBLIC_URL": "https://billing.example.com",
+}
+
+
+def test_whole_settings_are_read() -> None:
+    assert Settings.from_env(ENV).database_url == ENV["DATABASE_URL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "mysql://billstack:secret@localhost/billstack"),
+        ("DATABASE_URL", "postgresql://billstack:secret@[::1/billstack"),
+        ("DATABASE_URL", "postgresql://billstack:secret@localhost/billstack?no_such_option=1"),
+        ("DATABASE_URL", "postgresql://billstack:sec%zzret@localhost/billstack"),
+        ("REDIS_URL", "redis://:secret@[::1"),
+        ("BILLSTACK_PUBLIC_URL", "https://[secret"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_one_problem_that_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Settings.from_env(ENV | {name: value})
+
+    assert raised.value.message.startswith(f"{name} is ")
+    assert ";" not in raised.value.message
+    assert "secret" not in raised.value.message
