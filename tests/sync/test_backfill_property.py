@@ -133,6 +133,8 @@ class _Life:
             short_turn=rng.choice([0, 0.2, 0.8]),
         )
         self._is_alive = True  # changes and faults go on
+        # Each page of events that is read brings new ones, and a finish that dies reads them all again: it must end once.
+        self._changes_left = 300
         self._replaying = False
         self._delivered: set[str] = set()
         self._listed: dict[str, set[str]] = {name: set() for name in OBJECT_TYPES}
@@ -179,7 +181,8 @@ class _Life:
             self._account.update("price", cursor, active=request.params["active"] != "true")
 
     def _change(self) -> None:
-        while self._rng.random() < self._temper.change:
+        while self._changes_left and self._rng.random() < self._temper.change:
+            self._changes_left -= 1
             before = len(self._account.state.events.timeline)
             self._changer.make_one()
             for event in self._account.events()[before:]:
