@@ -49,6 +49,8 @@ AWAY_RETRY_S = 5.0  # asking a Redis that is away costs seconds, with the retrie
 
 KEY_PREFIX = "billstack:budget:"
 
+_SCRIPT = Path(__file__).with_name("limiter.lua").read_text()
+
 log = structlog.get_logger()
 
 
@@ -98,7 +100,7 @@ class Limiter:
         self._rates = rates
         self._sleep = sleep
         self._now = now
-        self._script = client.register_script(Path(__file__).with_name("limiter.lua").read_text())
+        self._script = client.register_script(_SCRIPT)
 
     def reserve(
         self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False, most: int = 1
