@@ -302,7 +302,7 @@ _jittered = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONG
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Full jitter, so that fetchers that failed together do not come back together; Stripe's own wish goes first."""
+    """Full jitter, so that requests that failed together do not come back together; Stripe's own wish goes first."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_s if isinstance(error, StripeError) else None
     return asked if asked is not None else _jittered(state)
