@@ -95,7 +95,7 @@ class SimulatedStripe:
         with self.lock:
             self.requests.append(request)
             status, answer_headers, request.body = request.instead or self._answer(method, request)
-            date = email.utils.formatdate(self.clock.now, usegmt=True)
+            date = email.utils.formatdate(int(self.clock.now), usegmt=True)  # cut, as `created` is; never rounded up
         self.at_end(request)
         return HttpAnswer(status, Headers({"Date": date, **answer_headers}), request.body)
 
