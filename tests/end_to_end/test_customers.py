@@ -73,7 +73,11 @@ def test_a_web_that_is_killed_while_stripe_creates_makes_one_customer(product: P
         os.kill(worker, signal.SIGKILL)
     product.stack.processes.kill("web")
 
-    assert {future.result() for future in futures} == {"no answer"}
+    outcomes = [future.result() for future in futures]
+    assert "no answer" in outcomes
+    # What the web had not accepted yet waits on its port for its successor.
+    assert set(outcomes) <= {"no answer", "linked", "customer_exists"}
+    assert outcomes.count("linked") <= 1
     assert until_answered(product, customers, "killed@example.com") in ("linked", "customer_exists")
     assert_one(product, customers, "killed@example.com")
 
