@@ -13,8 +13,8 @@ from api.context import current_context
 from api.key_access import authenticate_key, show_rate_limit
 from api.key_store import PREFIX, PresentedKey, Scope
 from api.people import Caller, People, Role
+from api.people.sessions import COOKIE, resume_session, set_cookie
 from api.project_store import ProjectStore
-from api.sessions import COOKIE, resume_session, set_cookie
 from sync.errors import Forbidden, NotFound, Unauthorized
 
 _View = TypeVar("_View", bound=Callable[..., object])

@@ -9,7 +9,6 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from api import (
     access,
     api_keys,
-    auth,
     cli,
     csrf,
     customers,
@@ -20,19 +19,18 @@ from api import (
     headers,
     health,
     live_status,
-    members,
     metrics,
     mirror,
     mirror_projects,
     operators,
     projects,
     request_log,
-    set_up,
     stripe,
     stripe_events,
     webhooks,
 )
 from api.context import EXTENSION
+from api.people import auth, members, set_up
 from sync.errors import ConfigError
 from workers.context import open_context
 from workers.logging import configure_logging

@@ -12,8 +12,8 @@ from marshmallow import ValidationError
 from api import event_commands
 from api.context import current_context
 from api.fields import Body, Email, Text
-from api.passwords import hash_password, is_password
 from api.people import People, Role
+from api.people.passwords import hash_password, is_password
 from sync.errors import SchemaError
 from sync.schema import SCHEMA_VERSION, check_version, upgrade
 

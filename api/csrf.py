@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 
 from api.context import current_context
-from api.sessions import COOKIE
+from api.people.sessions import COOKIE
 from sync.errors import Forbidden
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

@@ -12,7 +12,7 @@ from marshmallow import fields
 from api.access import Access, allow, allow_foreign
 from api.docs_page import operations
 from api.fields import Body
-from api.sessions import COOKIE
+from api.people.sessions import COOKIE
 
 
 class ErrorAnswer(Body):

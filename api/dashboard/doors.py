@@ -7,7 +7,7 @@ from api.access import Access, allow
 from api.context import current_context
 from api.dashboard.pages import list_teams, show_page
 from api.people import People
-from api.sessions import resume_session
+from api.people.sessions import resume_session
 
 blueprint = Blueprint("doors", __name__)
 

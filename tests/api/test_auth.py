@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.passwords import hash_password, is_password
+from api.people.passwords import hash_password, is_password
 
 SESSION = "/api/auth/session"
 SIGN_IN = "/api/auth/sign-in"

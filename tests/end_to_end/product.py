@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 import psycopg
 import urllib3
 
-from api.passwords import hash_password
 from api.people import People, Role
+from api.people.passwords import hash_password
 from scripts.api_client import ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
 from scripts.sandbox.running import SandboxProcess

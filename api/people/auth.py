@@ -9,10 +9,10 @@ from api.access import Access, caller
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Email, Text
-from api.passwords import is_password
 from api.people import Caller, People, User
+from api.people.passwords import is_password
+from api.people.sessions import begin_session, clear_cookie, end_session, set_cookie
 from api.rate_limits import SIGN_INS_FROM_ADDRESS, SIGN_INS_OF_ACCOUNT, refuse_if_spent, spend
-from api.sessions import begin_session, clear_cookie, end_session, set_cookie
 from sync.errors import Unauthorized
 from workers.times import iso
 

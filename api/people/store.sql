@@ -1,4 +1,4 @@
--- The statements of api/people.py: users, their sessions, teams and memberships.
+-- The statements of api/people/store.py: users, their sessions, teams and memberships.
 
 -- name: find_caller
 -- One indexed read for each request: who holds this session, and what they may do in that team (NULL: no such team).

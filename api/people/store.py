@@ -1,4 +1,4 @@
-"""Users, their sessions, teams and memberships in Postgres; the statements are in people.sql."""
+"""Users, their sessions, teams and memberships in Postgres; the statements are in store.sql."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from psycopg.rows import class_row, scalar_row
 from sync.ids import new_id
 from sync.sql import Queries
 
-_QUERIES = Queries(Path(__file__).with_name("people.sql")).bind()
+_QUERIES = Queries(Path(__file__).with_name("store.sql")).bind()
 
 
 class Role(StrEnum):

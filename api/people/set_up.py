@@ -9,9 +9,9 @@ from api.access import Access
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Email, Text
-from api.passwords import hash_password
 from api.people import People, Role
-from api.sessions import begin_session, set_cookie
+from api.people.passwords import hash_password
+from api.people.sessions import begin_session, set_cookie
 from sync.errors import Conflict
 
 blueprint = Blueprint("set_up", __name__, url_prefix="/api/auth", description="The first visit.")
