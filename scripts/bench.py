@@ -21,6 +21,7 @@ from typing import NoReturn
 import psycopg
 import urllib3
 
+from scripts import arguments
 from scripts.api_client import ApiError
 from scripts.benchmark import measures, report
 from scripts.benchmark.lists import Rates
@@ -97,18 +98,32 @@ def parse_arguments() -> argparse.Namespace:
         prog="./scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--scale", type=float, help=f"multiplies 9,497 objects (default {SCALE:g}, {PEERS_SCALE:g} with --peers)")
+    add(
+        "--scale",
+        type=arguments.scale,
+        help=f"multiplies 9,497 objects (default {SCALE:g}, {PEERS_SCALE:g} with --peers)",
+    )
     add("--profile", choices=sorted(PROFILES), default="default", help="how the objects lie in time")
-    add("--latency-ms", type=float, default=LATENCY_MS, help="how long an answer takes (default 150)")
-    add("--account-rps", type=float, default=100.0, help="requests a second an account (default 100, as Stripe's live)")
-    add("--endpoint-rps", type=float, default=25.0, help="requests a second an endpoint (default 25)")
+    add("--latency-ms", type=arguments.latency_ms, default=LATENCY_MS, help="how long an answer takes (default 150)")
+    add(
+        "--account-rps",
+        type=arguments.rate,
+        default=100.0,
+        help="requests a second an account (default 100, as Stripe's live)",
+    )
+    add("--endpoint-rps", type=arguments.rate, default=25.0, help="requests a second an endpoint (default 25)")
     add("--no-limits", action="store_true", help="no latency and no limits")
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--again", action="store_true", help="also a second backfill of the unchanged account")
     others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")
     others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
     others.add_argument("--peers", action="store_true", help="beside @supabase/stripe-sync-engine; needs Node and npm")
-    add("--peers-timeout-s", type=float, default=PEERS_TIMEOUT_S, help="when a peer's run is given up (default 300)")
+    add(
+        "--peers-timeout-s",
+        type=arguments.between(1, 86_400),
+        default=PEERS_TIMEOUT_S,
+        help="when a peer's run is given up (default 300)",
+    )
     add("--json", type=Path, metavar="FILE", help="write what was measured there too")
     return parser.parse_args()
 

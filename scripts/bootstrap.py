@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,10 +34,12 @@ PIP_INSTALL = (
     "--require-hashes",
     "--no-deps",
     "--only-binary=:all:",
-    "--quiet",
+    "--progress-bar=off",
     "--no-input",
 )
 OUTPUT_LINES_SHOWN = 15
+TICK_S = 0.5  # how often a terminal sees that something still happens
+LINE_EVERY_S = 10.0  # and how often a log does
 
 
 class SetupError(Exception):
@@ -110,12 +113,17 @@ class Bootstrap:
         if not routes:
             raise SetupError(no_installer_message())
         for name, install in routes:
-            say(f"installing the locked dependencies into .venv with {name}, up to a minute")
+            say(
+                f"installing {self._package_count()} locked packages into .venv with {name}; they need the network, once"
+            )
             try:
                 return install()
             except RouteFailed as failure:
                 say(f"{name} could not install the dependencies:\n{failure}")
         raise SetupError("the dependencies were not installed; the reason stands above")
+
+    def _package_count(self) -> int:
+        return sum(line[:1].isalnum() for line in self.lock.read_text().splitlines())
 
     def _install_with_uv(self, uv: str) -> None:
         environ = self._environ | {"UV_PYTHON_DOWNLOADS": "never"}
@@ -126,32 +134,84 @@ class Bootstrap:
 
     def _install_with_venv(self) -> None:
         if not (self._is_sound() and (self.venv / "bin" / "pip").exists()):  # uv makes it without pip
-            run([sys.executable, "-m", "venv", "--clear", str(self.venv)], self._environ)
+            run([sys.executable, "-m", "venv", "--clear", str(self.venv)], self._environ, "making .venv")
         pip = [str(self.python), "-I", "-m", "pip"]
         run([*pip, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
 
     def _install_with_system_pip(self) -> None:
         """For Debian with python3-pip and without python3-venv."""
         if not self._is_sound():
-            run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)], self._environ)
+            run(
+                [sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)],
+                self._environ,
+                "making .venv",
+            )
         pip = [sys.executable, "-m", "pip"]
         into_venv = [*pip, "--python", str(self.python)]
         run([*into_venv, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
 
 
-def run(command: list[str], environ: Mapping[str, str]) -> str:
-    """Returns what the command printed.
+def run(command: list[str], environ: Mapping[str, str], step: str = "working") -> str:
+    """Returns what the command printed. `step` is what a person sees until pip says more.
 
     Raises:
         RouteFailed: with the end of what it printed.
     """
-    done = subprocess.run(
-        command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RouteFailed("\n".join(done.stdout.strip().splitlines()[-OUTPUT_LINES_SHOWN:]))
-    return done.stdout
+    with (
+        subprocess.Popen(
+            command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace",
+        ) as process,
+        Ticker(step) as ticker,
+    ):  # fmt: skip
+        assert process.stdout
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            ticker.note(line)
+    if process.returncode:
+        raise RouteFailed("".join(lines[-OUTPUT_LINES_SHOWN:]).strip())
+    return "".join(lines)
+
+
+class Ticker:
+    """Shows that an installation goes on: one line that changes in a terminal, a line now and then elsewhere."""
+
+    def __init__(self, step: str) -> None:
+        self._started = time.monotonic()
+        self._collected = 0
+        self._step = step
+        self._ended = threading.Event()
+        self._is_terminal = sys.stderr.isatty()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> "Ticker":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self._is_terminal:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+    def note(self, line: str) -> None:
+        """Takes a line that pip printed."""
+        if line.startswith("Collecting "):
+            self._collected += 1
+            self._step = f"fetched {self._collected}: {line.split()[1].partition('==')[0]}"
+        elif line.startswith("Installing "):
+            self._step = "unpacking"
+
+    def _tick(self) -> None:
+        while not self._ended.wait(TICK_S if self._is_terminal else LINE_EVERY_S):
+            progress = f"setup: {time.monotonic() - self._started:4.0f} s, {self._step}"
+            if self._is_terminal:
+                sys.stderr.write(f"\r\033[K{progress}")
+                sys.stderr.flush()
+            else:
+                print(progress, file=sys.stderr, flush=True)
 
 
 def pip_environment(pip: list[str], environ: Mapping[str, str]) -> dict[str, str]:

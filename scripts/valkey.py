@@ -18,6 +18,8 @@ from scripts.processes import Steps
 from scripts.server import EmbeddedServer, ServerError
 
 LOOPBACK = "127.0.0.1"
+PORT_IN_USE = "Address already in use"
+ATTEMPTS = 5
 
 
 class EmbeddedValkey(EmbeddedServer):
@@ -34,6 +36,7 @@ class EmbeddedValkey(EmbeddedServer):
         self._durable = durable
         self._port = free_port()
         self._password = secrets.token_urlsafe(24)
+        self._has_run = False
 
     @property
     def url(self) -> str:
@@ -54,6 +57,19 @@ class EmbeddedValkey(EmbeddedServer):
     @property
     def _config(self) -> Path:
         return self.home / "valkey.conf"
+
+    def _launch(self) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                super()._launch()
+                self._has_run = True
+                return
+            except ServerError as error:
+                # Somebody else took the port since we looked. A restart keeps it, since programs know the address.
+                if self._has_run or PORT_IN_USE not in str(error) or attempt == ATTEMPTS:
+                    raise
+                self._port = free_port()
+                self._prepare()
 
     def _command(self) -> Sequence[str | Path]:
         return [self._binary, self._config.name]  # a relative name: the folder may have a space

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+from scripts.arguments import LARGEST_SCALE, between, latency_ms, port, rate
 from scripts.sandbox.faults import FaultPlan, parse
 from scripts.sandbox.profiles import PROFILES
 from scripts.sandbox.sandbox import Sandbox
@@ -18,16 +19,16 @@ from scripts.sandbox.traffic import Limits
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.sandbox", description=__doc__)
     add = parser.add_argument
-    add("--port", type=int, default=0, help="0 (the default) takes a free one")
+    add("--port", type=port, default=0, help="0 (the default) takes a free one")
     add("--account", action="append", help="a name, repeatable (default: demo); its keys: sk_test_NAME, sk_live_NAME")
-    add("--scale", type=float, default=1.0, help="multiplies the default counts of every type")
+    add("--scale", type=between(0, LARGEST_SCALE), default=1.0, help="multiplies the default counts of every type")
     add("--seed", type=int, default=1, help="the same seed makes the same accounts and the same faults")
     add("--profile", choices=sorted(PROFILES), default="default", help="how the objects lie in time")
     add("--until", type=int, help="epoch second at which the made-up history ends (default: now)")
-    add("--latency-ms", type=float, default=0.0, help="how long an answer takes")
-    add("--latency-sigma", type=float, default=0.0, help="spreads the latency: sigma of a lognormal")
-    add("--account-rps", type=float, help="requests a second of an account (Stripe: 100 live, 25 sandbox)")
-    add("--endpoint-rps", type=float, help="requests a second of one endpoint (Stripe: 25)")
+    add("--latency-ms", type=latency_ms, default=0.0, help="how long an answer takes")
+    add("--latency-sigma", type=between(0, 10), default=0.0, help="spreads the latency: sigma of a lognormal")
+    add("--account-rps", type=rate, help="requests a second of an account (Stripe: 100 live, 25 sandbox)")
+    add("--endpoint-rps", type=rate, help="requests a second of one endpoint (Stripe: 25)")
     add("--concurrency", type=int, help="requests of an account at once")
     add("--fault", action="append", default=[], type=parse, help="500:0.05, hang=60:0.01@/v1/invoices, reset:#3,7")
     add("--clock-offset-s", type=float, default=0.0, help="how far Stripe's clock is ahead of this machine's")

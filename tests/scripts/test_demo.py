@@ -75,11 +75,17 @@ def assert_none_outlives(demo, how):
 
 def test_a_demo_stays_until_ctrl_c_and_the_second_finds_its_data_and_changes_none(folder):
     with staying_demo(folder) as (demo, first):
+        beside = subprocess.run(command(folder), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
         assert_none_outlives(demo, signal.SIGINT)
     rows = last_writes(folder)
 
     second = run_once(folder)
 
+    assert (beside.returncode, beside.stdout) == (1, "BillStack demo\n")
+    assert beside.stderr == (
+        f"demo: process {demo.pid} runs a demo on {folder} already; "
+        "stop that one first, or start this one with --state-dir DIR\n"
+    )
     assert demo.returncode == 0
     assert re.search(r"Dashboard +http://127\.0\.0\.1:\d+/\n +Sign-in +demo@example\.com", first)
     for output in (first, second):
@@ -98,3 +104,12 @@ def test_no_process_outlives_a_demo_that_is_killed(folder):
 def test_a_port_is_taken_before_anybody_accepts_on_it():
     with listen() as listener, pytest.raises(OSError, match="in use"):
         listen(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("option", ["--scale=0", "--scale=-1", "--scale=nan", "--port=-1", "--port=70000"])
+def test_a_number_that_makes_no_sense_is_refused_before_anything_starts(folder, option):
+    done = subprocess.run(command(folder, option), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"./scripts/demo: error: argument {option.partition('=')[0]}: ")
+    assert list(folder.iterdir()) == []

@@ -10,14 +10,14 @@ import pytest
 
 from scripts.keeper import is_running
 from scripts.processes import wait_until
-from scripts.run_procfile import LogFiles, ProcfileRunner, Terminal, read_procfile
+from scripts.run_procfile import ROOT, LogFiles, ProcfileRunner, Terminal, read_procfile
 
 # Starts a grandchild in a process group of its own, as RQ's worker does with its work-horse.
 WITH_GRANDCHILD = """sh -c 'set -m; sleep 600 & echo $! > "$PIDS"; wait'"""
 RUN_AND_WAIT = """
 import os, sys, time
 from pathlib import Path
-from scripts.run_procfile import LogFiles, ProcfileRunner
+from scripts.run_procfile import ROOT, LogFiles, ProcfileRunner
 
 with ProcfileRunner({"one": sys.argv[2]}, env=os.environ, output=LogFiles(Path(sys.argv[1])), on_event=print) as runner:
     print(runner.pids()["one"], flush=True)
@@ -115,3 +115,17 @@ def test_lines_carry_the_name_of_their_process():
         wait_until(lambda: stream.getvalue().count("\n") == 2, timeout_s=5)
 
     assert sorted(stream.getvalue().splitlines()) == ["a      | first", "longer | second"]
+
+
+def test_missing_settings_are_said_once_and_nothing_is_started():
+    env = {"PATH": os.environ["PATH"], "REDIS_URL": "redis://localhost"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.run_procfile"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert [line.split()[0] for line in done.stderr.splitlines()] == [
+        "run_procfile:", "DATABASE_URL", "BILLSTACK_SECRET_KEY", "BILLSTACK_PUBLIC_URL"
+    ]  # fmt: skip

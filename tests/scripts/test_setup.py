@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import bootstrap
 from scripts.bootstrap import Bootstrap, SetupError, has_modules, pip_environment
 
 SETUP = Path(__file__).resolve().parents[2] / "scripts" / "setup"
@@ -129,3 +130,21 @@ def test_a_users_pip_configuration_keeps_only_where_packages_come_from(tmp_path)
     }
     assert {key: kept[key] for key in expected} == expected
     assert not {"PIP_USER", "PIP_TARGET", "PIP_NO_BINARY"} & kept.keys()
+
+
+def test_a_long_installation_says_in_between_what_it_is_at(capfd, monkeypatch):
+    monkeypatch.setattr(bootstrap, "LINE_EVERY_S", 0.1)
+    pip = "import time; print('Collecting flask==3.1 (from -r lock)', flush=True); time.sleep(0.5)"
+
+    bootstrap.run([sys.executable, "-c", pip], os.environ)
+
+    assert "s, fetched 1: flask\n" in capfd.readouterr().err
+
+
+def test_the_installer_is_named_together_with_how_much_it_fetches(tmp_path, fake_uv, capsys):
+    environ, _ = fake_uv
+    (tmp_path / "requirements.lock").write_text("# made by uv\none==1 \\\n    --hash=sha256:0\n    # via two\ntwo==2\n")
+
+    Bootstrap(tmp_path, environ, has_modules).run()
+
+    assert "installing 2 locked packages into .venv with uv" in capsys.readouterr().err
