@@ -5,6 +5,7 @@
     ./scripts/bench --again         and a second backfill of the unchanged account
     ./scripts/bench --fair          how long a small team waits while a huge one is mirrored
     ./scripts/bench --memory        whether memory grows with the account
+    ./scripts/bench --postgres debian   on Debian's Postgres as installed, not on the embedded one
     ./scripts/bench --peers         beside @supabase/stripe-sync-engine, where there is Node
 
 Exit code 0: all that was judged was met; 1: something was missed or went wrong.
@@ -26,7 +27,7 @@ from scripts.api_client import ApiError
 from scripts.benchmark import measures, report
 from scripts.benchmark.lists import Rates
 from scripts.benchmark.measures import Findings, say
-from scripts.benchmark.rig import Conditions
+from scripts.benchmark.rig import POSTGRES_KINDS, Conditions
 from scripts.benchmark.state import BenchError
 from scripts.sandbox.profiles import PROFILES
 from scripts.sandbox.running import ControlError
@@ -88,9 +89,9 @@ def interrupt(*_: object) -> NoReturn:
 def conditions_of(options: argparse.Namespace) -> Conditions:
     scale = options.scale or (PEERS_SCALE if options.peers else SCALE)
     if options.no_limits:
-        return Conditions(scale, options.profile, latency_ms=0.0, rates=Rates())
+        return Conditions(scale, options.profile, latency_ms=0.0, rates=Rates(), postgres=options.postgres)
     rates = Rates(options.account_rps, options.endpoint_rps)
-    return Conditions(scale, options.profile, options.latency_ms, rates)
+    return Conditions(scale, options.profile, options.latency_ms, rates, options.postgres)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -113,6 +114,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--endpoint-rps", type=arguments.rate, default=25.0, help="requests a second an endpoint (default 25)")
     add("--no-limits", action="store_true", help="no latency and no limits")
+    kinds = "the embedded one (default), or Debian's in its default configuration"
+    add("--postgres", choices=sorted(POSTGRES_KINDS), default="embedded", help=kinds)
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--again", action="store_true", help="also a second backfill of the unchanged account")
     others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")

@@ -40,7 +40,13 @@ def candidate_folders() -> list[Path]:
         folders.append(Path(wheel.submodule_search_locations[0], "pginstall", "bin"))
     if on_path := shutil.which("postgres"):
         folders.append(Path(on_path).resolve().parent)
-    return folders + sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
+    return folders + debian_folders()
+
+
+def debian_folders() -> list[Path]:
+    """The programs of each Postgres that Debian's packages installed, the newest first."""
+    folders = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
+    return sorted(folders, key=lambda path: int(path.parent.name), reverse=True)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from scripts import keeper
-from scripts.binaries import SHARED_HOMES, can_enter, find_binaries, major_version, reachable
+from scripts.binaries import SHARED_HOMES, can_enter, debian_folders, find_binaries, major_version, reachable
 from scripts.processes import Steps
 from scripts.server import EmbeddedServer, ServerError
 
@@ -38,21 +38,33 @@ ATTEMPTS = 5
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """Postgres on a Unix socket, in a folder keyed by the major version."""
+    """Postgres on a Unix socket, in a folder keyed by the major version.
+
+    `binaries` is the folder of another Postgres to run than the one that `find_binaries` finds.
+    """
 
     name = "Postgres"
     # Fast shutdown: clients are cut off, open transactions rolled back. Then immediate, then the kernel's.
     stop_steps: Steps = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
-    def __init__(self, state_dir: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
-        installed = find_binaries()
+    own_settings: Mapping[str, str] = MANY_CONNECTIONS
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+        binaries: Path | None = None,
+    ) -> None:
+        installed = binaries or find_binaries()
         self._major = major_version(installed)
         self._drop = account_to_drop_to()
         super().__init__(home_in(state_dir.absolute(), f"postgres{self._major}", self._drop))
         self._bin = reachable(installed, self._drop)
         self._data = self.home / "data"
         self._socket = socket_folder(self.home, self._drop)
-        self._settings = MANY_CONNECTIONS | ({} if durable else NOT_DURABLE) | dict(settings or {})
+        self._settings = {**self.own_settings, **({} if durable else NOT_DURABLE), **(settings or {})}
 
     @property
     def url(self) -> str:
@@ -126,6 +138,21 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _account(self) -> dict[str, Any]:
         return {"user": self._drop.pw_uid, "group": self._drop.pw_gid, "extra_groups": []} if self._drop else {}
+
+
+class DebianPostgres(EmbeddedPostgres):
+    """Debian's Postgres in its default configuration: nothing is set but where its data and its socket are.
+
+    Raises ServerError where none is installed.
+    """
+
+    own_settings: Mapping[str, str] = {}
+
+    def __init__(self, state_dir: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
+        installed = debian_folders()
+        if not installed:
+            raise ServerError("no Postgres of Debian's is installed here (apt install postgresql)")
+        super().__init__(state_dir, durable=durable, settings=settings, binaries=installed[0])
 
 
 def command_line(pid: int) -> bytes:

@@ -16,11 +16,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from scripts.binaries import SHARED_HOMES
-from scripts.postgres import EmbeddedPostgres
+from scripts.postgres import DebianPostgres, EmbeddedPostgres
 from scripts.server import ServerError
 from scripts.valkey import EmbeddedValkey
 
 __all__ = [
+    "DebianPostgres",
     "EmbeddedPostgres",
     "EmbeddedValkey",
     "ExternalServer",
@@ -41,13 +42,16 @@ class ExternalServer:
 
 @contextmanager
 def embedded_postgres(
-    state_dir: Path, durable: bool = True, settings: Mapping[str, str] | None = None
+    state_dir: Path,
+    durable: bool = True,
+    settings: Mapping[str, str] | None = None,
+    kind: type[EmbeddedPostgres] = EmbeddedPostgres,
 ) -> Iterator[EmbeddedPostgres | ExternalServer]:
     """Postgres on the data in `state_dir`, with `settings` as in postgresql.conf."""
     if url := os.environ.get("DATABASE_URL"):
         yield ExternalServer(url)
         return
-    with EmbeddedPostgres(state_dir, durable=durable, settings=settings) as server:
+    with kind(state_dir, durable=durable, settings=settings) as server:
         yield server
 
 

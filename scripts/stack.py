@@ -47,6 +47,7 @@ def running_stack(
     settings: Mapping[str, str],
     listener: socket.socket | None = None,
     durable: bool = True,
+    postgres_kind: type[EmbeddedPostgres] = EmbeddedPostgres,
     gunicorn: str = "",
     on_event: Callable[[str], None] = print,
 ) -> Iterator[Stack]:
@@ -63,7 +64,7 @@ def running_stack(
     """
     with (
         listener or listen() as listening,
-        embedded_postgres(state_dir, durable) as postgres,
+        embedded_postgres(state_dir, durable, kind=postgres_kind) as postgres,
         embedded_valkey(state_dir, durable) as redis,
     ):
         port = listening.getsockname()[1]

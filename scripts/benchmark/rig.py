@@ -17,7 +17,7 @@ from scripts.benchmark.meter import Meter, Usage
 from scripts.benchmark.state import BenchError, fresh_state_dir, refuse_foreign_servers
 from scripts.comparison import compare_with_sandbox
 from scripts.sandbox.running import SandboxProcess
-from scripts.servers import EmbeddedPostgres, EmbeddedValkey
+from scripts.servers import DebianPostgres, EmbeddedPostgres, EmbeddedValkey
 from scripts.stack import Stack, running_stack
 
 EMAIL = "bench@example.com"
@@ -28,6 +28,7 @@ POLL_S = 0.25
 POLL_AT_THE_END_S = 0.05
 STALLED_AFTER_S = 180.0
 REST_TIMEOUT_S = 10.0
+POSTGRES_KINDS = {"embedded": EmbeddedPostgres, "debian": DebianPostgres}
 PROCFILE_PARTS = ("worker", "events", "scheduler", "web")
 
 
@@ -39,6 +40,7 @@ class Conditions:
     profile: str
     latency_ms: float
     rates: Rates
+    postgres: str = "embedded"  # one of POSTGRES_KINDS
 
     @property
     def latency_s(self) -> float:
@@ -50,7 +52,7 @@ class Conditions:
             if self.rates.account_rps and self.rates.endpoint_rps
             else "no limits"
         )
-        return f"scale {self.scale:g} ({self.profile}) · {self.latency_ms:g} ms an answer · {rates}"
+        return f"scale {self.scale:g} ({self.profile}) · {self.latency_ms:g} ms an answer · {rates} · {self.postgres} Postgres"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +231,10 @@ def running_rig(conditions: Conditions, *, account: str = "bench") -> Iterator[R
         "STRIPE_ACCOUNT_RPS": f"{rates.account_rps or NO_LIMIT_RPS:g}",
         "STRIPE_ENDPOINT_RPS": f"{rates.endpoint_rps or NO_LIMIT_RPS:g}",
     }
-    with fresh_state_dir() as state_dir, SandboxProcess(*sandbox_options) as sandbox:
+    kind = POSTGRES_KINDS[conditions.postgres]
+    with fresh_state_dir(kind) as state_dir, SandboxProcess(*sandbox_options) as sandbox:
         settings["STRIPE_API_BASE"] = sandbox.url
-        with running_stack(state_dir, settings=settings) as stack:
+        with running_stack(state_dir, settings=settings, postgres_kind=kind) as stack:
             rig = Rig(conditions, sandbox, stack)
             sandbox.call("PUT", "latency", ms=conditions.latency_ms)
             rig.refresh_limits(account)

@@ -27,7 +27,7 @@ def refuse_foreign_servers() -> None:
 
 
 @contextmanager
-def fresh_state_dir() -> Iterator[Path]:
+def fresh_state_dir(postgres: type[EmbeddedPostgres]) -> Iterator[Path]:
     """Empty at first; at the end the logs stay.
 
     Raises:
@@ -40,14 +40,14 @@ def fresh_state_dir() -> Iterator[Path]:
         except BlockingIOError:
             raise BenchError("another benchmark runs in this checkout") from None
         shutil.rmtree(STATE_DIR / "logs", ignore_errors=True)
-        forget_data()
+        forget_data(postgres)
         try:
             yield STATE_DIR
         finally:
-            forget_data()
+            forget_data(postgres)
 
 
-def forget_data() -> None:
-    for server in (EmbeddedPostgres(STATE_DIR), EmbeddedValkey(STATE_DIR)):
+def forget_data(postgres: type[EmbeddedPostgres]) -> None:
+    for server in (postgres(STATE_DIR), EmbeddedValkey(STATE_DIR)):
         server.stop()  # never started, but its socket may have a folder of its own
         shutil.rmtree(server.home)
