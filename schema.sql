@@ -27,7 +27,10 @@ CREATE TABLE IF NOT EXISTS billstack.users (
     password_hash text NOT NULL,  -- argon2id, in its own text format
     created_at timestamptz NOT NULL DEFAULT now()
 );
+-- The one place that says which addresses are the same: what Python calls lower case differs for some letters.
 CREATE UNIQUE INDEX IF NOT EXISTS users_email ON billstack.users (lower(email));
+-- Of the server, not of a team; given and taken on the command line only.
+ALTER TABLE billstack.users ADD COLUMN IF NOT EXISTS is_operator boolean NOT NULL DEFAULT false;
 
 CREATE TABLE IF NOT EXISTS billstack.sessions (
     token_sha256 bytea PRIMARY KEY,  -- the cookie itself is never stored
@@ -52,6 +55,15 @@ CREATE TABLE IF NOT EXISTS billstack.members (
     PRIMARY KEY (team_id, user_id)
 );
 CREATE INDEX IF NOT EXISTS members_user ON billstack.members (user_id);
+
+-- Addresses that work once: to the first set-up, while there is no user, and to a new password.
+CREATE TABLE IF NOT EXISTS billstack.one_time_links (
+    token_sha256 bytea PRIMARY KEY,  -- the token itself is never stored
+    purpose text NOT NULL CHECK (purpose IN ('set_up', 'new_password')),
+    user_id text REFERENCES billstack.users ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+);
 
 -- Projects ---------------------------------------------------------------------------------------------------------
 

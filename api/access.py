@@ -30,7 +30,7 @@ class Access(Enum):
     READ_PROJECT = "the session of a member of the team, or an API key of the project or of the whole team"
     CHANGE_PROJECT = "the session of an owner or admin of the team, or an API key of the project or of the whole team"
     READ_MIRROR = "the session of a member of the team, or an API key of the whole team"
-    OPERATE = "the session of an owner of any team"
+    OPERATE = "the session of an operator of the server"
 
 
 # What API keys reach, with the scope that the view names; on the rest they do not even count as credentials.
@@ -127,7 +127,8 @@ def _authorize(access: Access, who: Caller) -> None:
     if access is Access.SIGNED_IN:
         return
     if access is Access.OPERATE:
-        _require_operator(who)
+        if not who.is_operator:
+            raise Forbidden("only an operator of this server may see this: `flask --app api operator` makes one")
         return
     if who.role is None:
         raise NotFound("there is no such team")
@@ -138,12 +139,6 @@ def _authorize(access: Access, who: Caller) -> None:
         raise Forbidden("a viewer may read only: ask an owner or admin of the team")
     if access is Access.OWN_TEAM:
         require_owner()
-
-
-def _require_operator(who: Caller) -> None:
-    with current_context().pool.connection() as connection:
-        if not People(connection).owns_a_team(who.id):
-            raise Forbidden("only the owner of a team may see the workers")
 
 
 # API keys -------------------------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from api.app import THREADS, read_settings
+from api.context import EXTENSION
 from api.live_status import HUB
+from api.people.set_up import print_link
 from api.status_hub import MOST_VIEWERS, Hub
 from workers.logging import configure_logging
 
@@ -32,6 +35,10 @@ keepalive = 65
 control_socket_disable = True
 
 
+# Of the processes that gunicorn starts, it numbers this one first: one link is enough.
+_FIRST = 1
+
+
 def post_worker_init(worker: Any) -> None:
     """A process that is to end ends its live views first: a deploy does not wait for them."""
     hub: Hub = worker.wsgi.extensions[HUB]
@@ -39,6 +46,14 @@ def post_worker_init(worker: Any) -> None:
     hub.is_abandoned = lambda: bool(worker.ppid != os.getppid())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _end_views_first(hub, number)
+    if worker.age == _FIRST:
+        _print_set_up_link(worker)
+
+
+def _print_set_up_link(worker: Any) -> None:
+    """Beside the requests: Postgres may be unavailable for a while yet."""
+    arguments = (worker.wsgi.extensions[EXTENSION], threading.Event())
+    threading.Thread(target=print_link, args=arguments, name="set-up link", daemon=True).start()
 
 
 def _end_views_first(hub: Hub, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""rq-dashboard at /rq, behind an owner's session. It has no sign-in of its own."""
+"""rq-dashboard at /rq, behind an operator's session. It has no sign-in of its own."""
 
 import rq_dashboard  # type: ignore[import-untyped]
 from flask import Flask, request
@@ -19,6 +19,6 @@ def install(app: Flask, redis_url: str) -> None:
 
 
 def _refuse_get_that_changes() -> None:
-    """Requeueing also answers to GET there, which a link on any site could make an owner's browser send."""
+    """Requeueing also answers to GET there, which a link on any site could make an operator's browser send."""
     if request.endpoint == f"{_NAME}.requeue_all" and request.method != "POST":
         raise MethodNotAllowed(valid_methods=["POST"])

@@ -130,7 +130,7 @@ class Demo:
 
     def _connect(self, stack: Stack, sandbox_url: str) -> tuple[ApiClient, str]:
         password = self._keepsakes.password
-        created = json.loads(stack.flask("create-user", "--email", EMAIL, "--password", password, "--team", TEAM))
+        created = json.loads(stack.flask("create-user", "--email", EMAIL, "--team", TEAM, "--operator", says=password))
         client = ApiClient(stack.url)
         client.sign_in(EMAIL, password)
         team_id = created["teamId"]

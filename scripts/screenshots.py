@@ -56,8 +56,8 @@ def main() -> int:
 
 
 def draw(browser: Browser, stack: Stack, sandbox: SandboxProcess, target: Path) -> None:
-    in_each_look(browser, stack, target, "set-up", lambda page: visit(page, "/set-up"))
-    made = json.loads(stack.flask("create-user", "--email", EMAIL, "--password", PASSWORD, "--team", TEAM))
+    in_each_look(browser, stack, target, "set-up", lambda page: visit(page, stack.flask("set-up-link").strip()))
+    made = json.loads(stack.flask("create-user", "--email", EMAIL, "--team", TEAM, "--operator", says=PASSWORD))
     client, team_id = ApiClient(stack.url), made["teamId"]
     client.sign_in(EMAIL, PASSWORD)
     client.connect(team_id, f"sk_test_{ACCOUNT}")

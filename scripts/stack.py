@@ -35,9 +35,9 @@ class Stack:
     env: Mapping[str, str]
     log_dir: Path
 
-    def flask(self, *arguments: str) -> str:
-        """Runs `flask --app api ARGUMENTS` and returns what it printed."""
-        return run_flask(self.env, *arguments)
+    def flask(self, *arguments: str, says: str = "") -> str:
+        """Runs `flask --app api ARGUMENTS`, with `says` on its standard input, and returns what it printed."""
+        return run_flask(self.env, *arguments, says=says)
 
 
 @contextmanager
@@ -97,11 +97,11 @@ def listen(port: int = 0) -> socket.socket:
     return socket.create_server((LOOPBACK, port), backlog=2048)  # gunicorn's own number; it does not ask again
 
 
-def run_flask(env: Mapping[str, str], *arguments: str) -> str:
+def run_flask(env: Mapping[str, str], *arguments: str, says: str = "") -> str:
     command: Sequence[str] = [sys.executable, "-m", "flask", "--app", "api", *arguments]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, cwd=ROOT, input=says, capture_output=True, text=True, check=False)
     if done.returncode:
-        # The name only: among the arguments of create-user is a password.
+        # The name only: arguments may hold what is nobody else's business.
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise StackError(f"flask --app api {arguments[0]} failed: {reason[0]}")
     return done.stdout

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from sync.errors import SchemaError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA_SQL = Path(__file__).parent.parent / "schema.sql"
 # Any fixed number of our own: everyone who upgrades this database takes this lock first.
 _UPGRADE_LOCK = 0x62696C6C  # "bill"

@@ -7,6 +7,7 @@ from api.access import Access, allow
 from api.context import current_context
 from api.dashboard.pages import list_teams, show_page
 from api.people import People
+from api.people.links import SET_UP, Links
 from api.people.sessions import resume_session
 
 blueprint = Blueprint("doors", __name__)
@@ -39,7 +40,9 @@ def set_up() -> Response | str:
     with current_context().pool.connection() as connection:
         if People(connection).has_users():
             return redirect(url_for("dashboard.doors.sign_in"))
-    return render_template("dashboard/set_up.html")
+        token = request.args.get("token", "")
+        is_good = Links(connection).is_good(SET_UP, token)
+    return render_template("dashboard/set_up.html", token=token if is_good else "")
 
 
 def _within(target: str) -> str:

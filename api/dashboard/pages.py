@@ -20,7 +20,7 @@ def show_page(template: str, team_id: str | None = None, **values: Any) -> str:
         team=team,
         may_change=team is not None and team.role != Role.VIEWER,
         is_owner=team is not None and team.role == Role.OWNER,
-        is_operator=any(each.role == Role.OWNER for each in teams),
+        is_operator=caller().is_operator,
         **values,
     )
 

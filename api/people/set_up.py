@@ -1,26 +1,38 @@
-"""The first visit: makes the first user and their team, once."""
+"""The first visit: makes the first user and their team, once, for whoever holds the link that the server printed."""
 
+import threading
 from typing import Any
 
+import psycopg
+import structlog
 from flask import Response, jsonify
 from marshmallow import fields
+from psycopg_pool import PoolTimeout
 
 from api.access import Access
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Email, Text
 from api.people import People, Role
+from api.people.links import SET_UP, Links
 from api.people.passwords import hash_password
 from api.people.sessions import begin_session, set_cookie
-from sync.errors import Conflict
+from sync.errors import Conflict, Forbidden
+from workers.context import Context
 
 blueprint = Blueprint("set_up", __name__, url_prefix="/api/auth", description="The first visit.")
+
+# A web that starts before its database is set up asks again.
+_ASKED_AGAIN_S = 5.0
+
+log = structlog.get_logger()
 
 
 class FirstUser(Body):
     email = Email(required=True)
     password = Text(shortest=8, longest=1024, required=True)
     team = Text(longest=100, required=True)
+    token = Text(longest=200, load_default="", metadata={"description": "of the set-up link that the server printed"})
 
 
 class SetUpAnswer(Body):
@@ -29,20 +41,30 @@ class SetUpAnswer(Body):
 
 
 @blueprint.endpoint(
-    "POST", "/set-up", Access.ANYONE, body=FirstUser, answers={201: SetUpAnswer, 409: "Somebody has a user already"}
+    "POST",
+    "/set-up",
+    Access.ANYONE,
+    body=FirstUser,
+    answers={201: SetUpAnswer, 403: "No set-up link, or one that is no good", 409: "Somebody has a user already"},
 )
 def set_up(body: dict[str, str]) -> tuple[Response, int]:
-    """Create the first user, who owns the first team, and begin their session
+    """Create the first user, an operator who owns the first team, and begin their session
 
-    Only while there is no user at all: of several who try at once, one succeeds.
+    Only while there is no user at all, and only with the token of a set-up link: the web prints one in its log when it
+    starts, `flask --app api set-up-link` prints another. Of several who try at once, one succeeds.
     """
     with current_context().pool.connection() as connection:
-        people = People(connection)
+        people, links = People(connection), Links(connection)
         _refuse_second(people)  # before the hash, which is made to be slow
+        if not links.is_good(SET_UP, body["token"]):
+            raise _no_link()
         password_hash = hash_password(body["password"])
         with connection.transaction():
             people.lock_people()
             _refuse_second(people)
+            if links.take(SET_UP, body["token"]) is None:
+                raise _no_link()
+            links.delete_others(SET_UP)
             made = _create(people, body, password_hash)
             token = begin_session(people, made["userId"])
     response = jsonify(made)
@@ -50,8 +72,31 @@ def set_up(body: dict[str, str]) -> tuple[Response, int]:
     return response, 201
 
 
+def new_set_up_link(connection: psycopg.Connection, public_url: str) -> str | None:
+    """An address that works once; None where somebody has a user already."""
+    if People(connection).has_users():
+        return None
+    return SET_UP.address(public_url, Links(connection).create(SET_UP))
+
+
+def print_link(context: Context, gives_up: threading.Event) -> None:
+    """Puts the link into the log, once the database can tell whether one is needed."""
+    while not gives_up.is_set():
+        try:
+            with context.pool.connection() as connection:
+                address = new_set_up_link(connection, context.settings.public_url)
+        except (psycopg.Error, PoolTimeout):
+            gives_up.wait(_ASKED_AGAIN_S)
+            continue
+        if address is not None:
+            # A warning, so that every LOG_LEVEL but ERROR shows it.
+            log.warning("set_up.waits", open=address, note="nobody has a user yet: this link makes the first, once")
+        return
+
+
 def _create(people: People, body: dict[str, str], password_hash: str) -> dict[str, Any]:
     user_id = people.create_user(body["email"], password_hash)
+    people.set_operator(user_id, is_operator=True)
     team_id = people.create_team(body["team"])
     people.add_member(team_id, user_id, Role.OWNER)
     return {"userId": user_id, "teamId": team_id}
@@ -60,3 +105,10 @@ def _create(people: People, body: dict[str, str], password_hash: str) -> dict[st
 def _refuse_second(people: People) -> None:
     if people.has_users():
         raise Conflict("BillStack is set up already: sign in instead", code="already_set_up")
+
+
+def _no_link() -> Forbidden:
+    return Forbidden(
+        "open the set-up link: it stands in the web's log, and `flask --app api set-up-link` prints a new one",
+        code="set_up_link_required",
+    )

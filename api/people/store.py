@@ -36,6 +36,7 @@ class Caller:
     id: str
     email: str
     created_at: datetime
+    is_operator: bool  # of the server
     role: Role | None
     is_stale: bool  # the session has not been extended for a while
 
@@ -75,8 +76,9 @@ class People:
             parameters = {"token_sha256": token_sha256, "team_id": team_id, "extend_after": extend_after}
             return cursor.execute(_QUERIES["find_caller"], parameters).fetchone()
 
-    def owns_a_team(self, user_id: str) -> bool:
-        return bool(self._scalar("owns_a_team", user_id=user_id))
+    def set_operator(self, user_id: str, *, is_operator: bool) -> bool:
+        """False: they were so already."""
+        return self._scalar("set_operator", user_id=user_id, is_operator=is_operator) is not None
 
     def has_users(self) -> bool:
         return bool(self._scalar("has_users"))

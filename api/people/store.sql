@@ -2,7 +2,7 @@
 
 -- name: find_caller
 -- One indexed read for each request: who holds this session, and what they may do in that team (NULL: no such team).
-SELECT users.id, users.email, users.created_at, members.role,
+SELECT users.id, users.email, users.created_at, users.is_operator, members.role,
     sessions.last_seen_at < now() - %(extend_after)s AS is_stale
 FROM billstack.sessions
 JOIN billstack.users ON users.id = sessions.user_id
@@ -10,8 +10,11 @@ LEFT JOIN billstack.members ON members.user_id = users.id AND members.team_id = 
 WHERE sessions.token_sha256 = %(token_sha256)s
     AND sessions.expires_at > now()
 
--- name: owns_a_team
-SELECT EXISTS (SELECT 1 FROM billstack.members WHERE user_id = %(user_id)s AND role = 'owner')
+-- name: set_operator
+UPDATE billstack.users
+SET is_operator = %(is_operator)s
+WHERE id = %(user_id)s AND is_operator <> %(is_operator)s
+RETURNING id
 
 -- name: has_users
 SELECT EXISTS (SELECT 1 FROM billstack.users)

@@ -121,9 +121,8 @@ class Rig:
 
     def connect(self, account: str) -> Team:
         """A new team that mirrors the account."""
-        created = self.stack.flask(
-            "create-user", "--email", EMAIL, "--password", self._password, "--team", f"Mirror of {account}"
-        )
+        named = ("--email", EMAIL, "--team", f"Mirror of {account}")
+        created = self.stack.flask("create-user", *named, says=self._password)
         self.client.sign_in(EMAIL, self._password)
         team = Team(json.loads(created)["teamId"], account)
         self.client.connect(team.id, secret_key(account))

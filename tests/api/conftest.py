@@ -51,6 +51,7 @@ def database_url(shared_database_url: str) -> Iterator[str]:
     with psycopg.connect(shared_database_url, autocommit=True) as connection:
         connection.execute("DELETE FROM billstack.teams")
         connection.execute("DELETE FROM billstack.users")
+        connection.execute("DELETE FROM billstack.one_time_links")
 
 
 @pytest.fixture
@@ -116,13 +117,16 @@ def database(database_url: str) -> Iterator[psycopg.Connection]:
 def new_member(app: Flask, database: psycopg.Connection) -> Callable[..., Member]:
     """Makes a user with `role` in a team, a new one unless `team_id` names it, and signs them in."""
 
-    def create(role: str = "owner", *, team_id: str | None = None, email: str | None = None) -> Member:
+    def create(
+        role: str = "owner", *, team_id: str | None = None, email: str | None = None, is_operator: bool = False
+    ) -> Member:
         people = People(database)
         count = database.execute("SELECT count(*) FROM billstack.users").fetchone()[0]
         email = email or f"person{count}@example.com"
         team_id = team_id or people.create_team("Team")
         user_id = people.create_user(email, _PASSWORD_HASH)
         people.add_member(team_id, user_id, Role(role))
+        people.set_operator(user_id, is_operator=is_operator)
         client = app.test_client()
         assert sign_in(client, email).status_code == 200
         return Member(client, user_id, email, team_id)
@@ -133,6 +137,12 @@ def new_member(app: Flask, database: psycopg.Connection) -> Callable[..., Member
 @pytest.fixture
 def owner(new_member: Callable[..., Member]) -> Member:
     return new_member()
+
+
+@pytest.fixture
+def operator(new_member: Callable[..., Member]) -> Member:
+    """Of the server, and a viewer of a team of their own."""
+    return new_member("viewer", is_operator=True)
 
 
 def sign_in(client: FlaskClient, email: str, password: str = PASSWORD):

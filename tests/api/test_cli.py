@@ -143,6 +143,65 @@ def test_bad_input_is_said_clearly(run, database, option, value, sentence):
     assert _people(database) == []
 
 
+def test_the_password_comes_by_standard_input(app, client, sign_in, run):
+    runner = app.test_cli_runner()
+
+    made = runner.invoke(args=["create-user", "--email", EMAIL], input=f"{PASSWORD}\n")
+
+    assert made.exit_code == 0, made.output
+    assert made.stderr == ""
+    assert sign_in(client, EMAIL, PASSWORD).status_code == 200
+    assert PASSWORD not in made.output
+
+
+def test_a_password_among_the_options_works_with_a_warning(run):
+    result = run("create-user", "--email", EMAIL, "--password", PASSWORD)
+
+    assert result.exit_code == 0
+    assert "shows the password to every user of this machine" in result.stderr
+
+
+def test_a_new_user_needs_a_password_and_a_known_one_keeps_theirs(app, database, client, sign_in):
+    runner = app.test_cli_runner()
+
+    refused = runner.invoke(args=["create-user", "--email", EMAIL], input="")
+    assert (refused.exit_code, _people(database)) == (2, [])
+    runner.invoke(args=["create-user", "--email", EMAIL], input=PASSWORD)
+    again = runner.invoke(args=["create-user", "--email", EMAIL, "--team", "Umbrella"], input="")
+
+    assert again.exit_code == 0, again.output
+    assert sign_in(client, EMAIL, PASSWORD).status_code == 200
+
+
+def test_operators_are_made_and_unmade_on_the_command_line(run, create_user, client, sign_in):
+    create_user()
+    sign_in(client, EMAIL, PASSWORD)
+    assert client.get("/operators").status_code == 403
+
+    made = json.loads(run("operator", "--email", EMAIL.upper()).stdout)
+    assert (made["isOperator"], client.get("/operators").status_code) == (True, 200)
+
+    ended = json.loads(run("operator", "--email", EMAIL, "--revoke").stdout)
+    assert (ended, client.get("/operators").status_code) == (made | {"isOperator": False}, 403)
+
+
+def test_a_user_is_made_an_operator_with_their_creation(run, client, sign_in):
+    run("create-user", "--email", EMAIL, "--password", PASSWORD, "--operator")
+    run("create-user", "--email", EMAIL, "--password", PASSWORD)  # it is not taken by leaving it out
+    sign_in(client, EMAIL, PASSWORD)
+
+    assert client.get("/operators").status_code == 200
+
+
+def test_nobody_is_made_an_operator_by_a_typing_error(run, create_user):
+    create_user()
+
+    result = run("operator", "--email", "adda@example.com")
+
+    assert result.exit_code == 1
+    assert "there is no user adda@example.com" in result.stderr
+
+
 def test_ids_are_as_the_contract_says(create_user):
     created = create_user()
 

@@ -84,9 +84,11 @@ def test_programs_get_errors_as_json(client):
     assert "<h1>Nothing here</h1>" in client.get("/nothing", headers=BROWSER).text
 
 
-def test_only_owners_see_the_operators_page(owner, new_member):
-    assert owner.client.get("/operators", headers=BROWSER).status_code == 200
-    assert new_member("admin", team_id=owner.team_id).client.get("/operators", headers=BROWSER).status_code == 403
+def test_only_operators_see_the_operators_page(owner, operator):
+    assert operator.client.get("/operators", headers=BROWSER).status_code == 200
+    assert owner.client.get("/operators", headers=BROWSER).status_code == 403
+    assert "Operators" in operator.client.get(f"/teams/{operator.team_id}/stripe", headers=BROWSER).text
+    assert "Operators" not in owner.client.get(f"/teams/{owner.team_id}/stripe", headers=BROWSER).text
 
 
 def test_every_type_has_a_table():

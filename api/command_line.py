@@ -1,0 +1,30 @@
+"""What the commands of `flask --app api` share: a connection of their own, and errors in one line."""
+
+from typing import Any
+
+import click
+import psycopg
+
+from api.context import current_context
+from sync.errors import SchemaError
+from sync.schema import check_version
+
+
+def connect() -> psycopg.Connection[Any]:
+    """Not from the pool, which would wait for a Postgres that is away instead of saying so."""
+    url = current_context().settings.database_url
+    try:
+        return psycopg.connect(url, autocommit=True, application_name="billstack-cli")
+    except psycopg.OperationalError as exc:
+        raise click.ClickException(f"Postgres cannot be reached through DATABASE_URL: {exc}") from exc
+
+
+def connect_checked() -> psycopg.Connection[Any]:
+    """To a database of this program's version."""
+    connection = connect()
+    try:
+        check_version(connection)
+    except SchemaError as exc:
+        connection.close()
+        raise click.ClickException(exc.message) from exc
+    return connection

@@ -1,0 +1,128 @@
+"""What is done to people on the command line: `flask --app api create-user`, `operator`, `set-up-link`."""
+
+import json
+import sys
+
+import click
+from flask.cli import with_appcontext
+from marshmallow import ValidationError
+
+from api.command_line import connect_checked
+from api.context import current_context
+from api.fields import Body, Email, Text
+from api.people import People, Role, User
+from api.people.passwords import hash_password, is_password
+from api.people.set_up import new_set_up_link
+
+_SHOWN = "warning: --password shows the password to every user of this machine; leave it out to be asked for it"
+
+
+class _Email(Body):
+    email = Email(required=True)
+
+
+class _NewUser(_Email):
+    password = Text(shortest=8, longest=1024)
+    team = Text(longest=100, required=True)
+
+
+@click.command("create-user")
+@click.option("--email", required=True)
+@click.option(
+    "--password",
+    help="At least 8 characters; a known user gets it as the new password. "
+    "Left out, it is asked for, or read from standard input: other users of this machine can see the options.",
+)
+@click.option("--team", default="Default", show_default=True, help="The team's name; made if there is none of it.")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    help="In the team. A new member is an owner if it is left out.",
+)
+@click.option("--operator", "is_operator", is_flag=True, help="Also make them an operator of this server.")
+@with_appcontext
+def create_user(email: str, password: str | None, team: str, role: str | None, is_operator: bool) -> None:
+    """Create a user and their team, or bring both to what is said here, and print {"userId", "teamId"}.
+
+    With nothing on standard input, a known user keeps their password.
+    """
+    is_shown = password is not None
+    password = password if is_shown else _ask()
+    _check(_NewUser(), {"email": email, "team": team} | ({} if password is None else {"password": password}))
+    with connect_checked() as connection, connection.transaction():
+        people = People(connection)
+        people.lock_people()
+        user_id = _ensure_user(people, email, password)
+        team_id = people.find_team(team) or people.create_team(team)
+        people.add_member(team_id, user_id, Role(role) if role else None)
+        if is_operator:
+            people.set_operator(user_id, is_operator=True)
+    click.echo(json.dumps({"userId": user_id, "teamId": team_id}))
+    if is_shown:
+        click.echo(_SHOWN, err=True)
+
+
+@click.command("operator")
+@click.option("--email", required=True)
+@click.option("--revoke", is_flag=True, help="They are none any more.")
+@with_appcontext
+def operator(email: str, revoke: bool) -> None:
+    """Make a user an operator of this server, or end it, and print {"userId", "isOperator"}.
+
+    Operators see /operators and /rq: the queues, workers and budgets of all teams.
+    """
+    _check(_Email(), {"email": email})
+    with connect_checked() as connection, connection.transaction():
+        people = People(connection)
+        user = _known(people, email)
+        people.set_operator(user.id, is_operator=not revoke)
+    click.echo(json.dumps({"userId": user.id, "isOperator": not revoke}))
+
+
+@click.command("set-up-link")
+@with_appcontext
+def set_up_link() -> None:
+    """Print the address that makes the first user, once, within seven days."""
+    with connect_checked() as connection:
+        address = new_set_up_link(connection, current_context().settings.public_url)
+    if address is None:
+        raise click.ClickException("BillStack is set up already: `flask --app api create-user` makes further users")
+    click.echo(address)
+
+
+COMMANDS = (create_user, operator, set_up_link)
+
+
+def _ask() -> str | None:
+    """None: standard input holds nothing."""
+    if sys.stdin.isatty():
+        asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return asked
+    return sys.stdin.readline().rstrip("\r\n") or None
+
+
+def _check(schema: Body, values: dict[str, str]) -> None:
+    try:
+        schema.load(values)
+    except ValidationError as exc:
+        problems = (f"--{name} {text}" for name, (text, *_) in exc.messages_dict.items())
+        raise click.UsageError("; ".join(problems)) from exc
+
+
+def _known(people: People, email: str) -> User:
+    user = people.find_user(email)
+    if user is None:
+        raise click.ClickException(f"there is no user {email}: `flask --app api create-user` makes one")
+    return user
+
+
+def _ensure_user(people: People, email: str, password: str | None) -> str:
+    known = people.find_user(email)
+    if known is None:
+        if password is None:
+            raise click.UsageError("--password is missing: give it on standard input")
+        return people.create_user(email, hash_password(password))
+    if password is not None and not is_password(password, known.password_hash):
+        people.set_password(known.id, hash_password(password))
+        people.delete_sessions_of_user(known.id)  # whoever had the old password is out
+    return known.id
