@@ -5,10 +5,12 @@ A program that uses one of Stripe's libraries reads here unchanged but for its k
 
 from typing import Any
 
+import msgspec
 from flask import Response, request
 
 from api import mirror_params
 from api.access import Access
+from api.addresses import possible_ids
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.key_store import Scope
@@ -54,27 +56,29 @@ def _list(object_type: ObjectType, team_id: str) -> Response:
             message = f"No such {object_type.name}: '{paging.cursor}'"
             raise RefusedParameter(message, param, code="resource_missing") from None
         synced_at = iso(reader.synced_at(object_type))
-    has_more = "true" if found.has_more else "false"
-    tail = f'],"has_more":{has_more},"url":"{object_type.path}"}}'
-    return _answer('{"object":"list","data":[' + ",".join(found.bodies) + tail, synced_at)
+    listed = {"object": "list", "data": found.raws(), "has_more": found.has_more, "url": object_type.path}
+    return _answer(msgspec.json.encode(listed), synced_at)
 
 
-def _retrieve(object_type: ObjectType, team_id: str, object_id: str) -> Response:
+def _retrieve(object_type: ObjectType, team_id: str, ids: list[str]) -> Response:
+    """`ids` are what the address may mean, the likeliest first."""
     for name in request.args:
         raise RefusedParameter(f"Received unknown parameter: {name}", name, code="parameter_unknown")
     with current_context().pool.connection() as connection:
         reader = MirrorReader(connection, team_id)
-        found = reader.object(object_type, object_id)
+        objects = ((each, reader.object(object_type, each)) for each in ids)
+        object_id, found = next((pair for pair in objects if pair[1]), (ids[0], None))
         synced_at = iso(reader.synced_at(object_type))
     body, is_deleted = found or ("", True)
     if found is not None and is_deleted and object_type.name in _RETRIEVABLE_WHEN_DELETED:
-        body = f'{{"id":"{object_id}","object":"{object_type.name}","deleted":true}}'
-    elif is_deleted:
+        tombstone = {"id": object_id, "object": object_type.name, "deleted": True}
+        return _answer(msgspec.json.encode(tombstone), synced_at)
+    if is_deleted:
         raise NoSuchObject(object_type.name, object_id)
     return _answer(body, synced_at)
 
 
-def _answer(body: str, synced_at: str | None) -> Response:
+def _answer(body: str | bytes, synced_at: str | None) -> Response:
     response = Response(body, mimetype="application/json")
     response.headers["Stripe-Version"] = API_VERSION
     response.headers["Request-Id"] = request_id()
@@ -90,7 +94,7 @@ def _add_routes(object_type: ObjectType) -> None:
         return _list(object_type, team_id)
 
     def retrieve_object(team_id: str, object_id: str) -> Response:
-        return _retrieve(object_type, team_id, object_id)
+        return _retrieve(object_type, team_id, possible_ids(object_id))
 
     list_objects.__name__, retrieve_object.__name__ = object_type.list_endpoint, object_type.retrieve_endpoint
     list_objects.__doc__ = f"""A page of {object_type.table}, as Stripe lists them

@@ -78,10 +78,9 @@ def _list(object_type: ObjectType, team_id: str, project_id: str, query: dict[st
         except LostCursor:
             raise BadRequest("cursor is no nextCursor of this list: begin anew", code="invalid_cursor") from None
         synced_at = iso(reader.synced_at(object_type))
-    last = msgspec.json.encode(found.ids[-1] if found.has_more else None).decode()
-    has_more = "true" if found.has_more else "false"
-    body = f'{{"{object_type.table}":[' + ",".join(found.bodies) + f'],"hasMore":{has_more},"nextCursor":{last}}}'
-    response = Response(body, mimetype="application/json")
+    last = found.ids[-1] if found.has_more else None
+    listed = {object_type.table: found.raws(), "hasMore": found.has_more, "nextCursor": last}
+    response = Response(msgspec.json.encode(listed), mimetype="application/json")
     if synced_at is not None:
         response.headers["X-BillStack-Synced-At"] = synced_at
     return response
@@ -94,7 +93,7 @@ def _selection(object_type: ObjectType, project_id: str, query: dict[str, Any]) 
         if name == "status":
             blocks.append("where_statuses")
             params["statuses"] = [value]
-        elif name == "customer" and value.startswith("pc_"):
+        elif name == "customer":
             blocks.append("where_person")
             params["person"] = value
         else:

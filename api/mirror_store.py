@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, LiteralString
 
+import msgspec
 import psycopg
 
 from sync.errors import Conflict
@@ -47,6 +48,10 @@ class FoundPage:
     ids: list[str]
     bodies: list[str]
     has_more: bool
+
+    def raws(self) -> list[msgspec.Raw]:
+        """The objects, for an answer that msgspec encodes around them."""
+        return [msgspec.Raw(body.encode()) for body in self.bodies]
 
 
 class LostCursor(Exception):

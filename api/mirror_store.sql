@@ -70,12 +70,12 @@ ORDER BY page.created, page.id
     AND mirror.payment_intent = %(payment_intent)s
 
 -- name: where_person
--- A project's customer stands for the Stripe customer behind it.
-    AND mirror.customer = (
+-- A project's customer is named by its own id or by the id of the Stripe customer behind it, which may look like the former.
+    AND mirror.customer = ANY (ARRAY(
         SELECT stripe_customer_id
         FROM billstack.project_customers
-        WHERE project_id = %(project_id)s AND id = %(person)s
-    )
+        WHERE project_id = %(project_id)s AND %(person)s IN (id, stripe_customer_id)
+    ))
 
 -- name: where_price
     AND mirror.raw @> jsonb_build_object('items', jsonb_build_object('data', jsonb_build_array(

@@ -65,6 +65,7 @@ class Request:
         handle.setopt(pycurl.NOSIGNAL, 1)  # signals are the process', threads are many
         handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         handle.setopt(pycurl.ACCEPT_ENCODING, "gzip")
+        handle.setopt(pycurl.PATH_AS_IS, 1)  # an id may be `..`
         handle.setopt(pycurl.CAINFO, stripe.ca_bundle_path)
         handle.setopt(pycurl.CONNECTTIMEOUT, _CONNECT_TIMEOUT_S)
         handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)

@@ -111,7 +111,7 @@ class CustomerLinks:
             version = MirrorStore(connection, self._team_id).version(_CUSTOMER, known.stripe_customer_id)
         if not changes:
             return known
-        changed = self._post(f"/{known.stripe_customer_id}", changes, str(uuid.uuid4()), version)
+        changed = self._post(_CUSTOMER.path_of(known.stripe_customer_id), changes, str(uuid.uuid4()), version)
         with self._connect() as connection:
             store = ProjectCustomerStore(connection, self._team_id)
             with connection.transaction():
@@ -210,7 +210,7 @@ class CustomerLinks:
         assert intent.creation is not None
         assert intent.idempotency_key is not None
         try:
-            return self._post("", intent.creation, intent.idempotency_key, None)
+            return self._post(_CUSTOMER.path, intent.creation, intent.idempotency_key, None)
         except StripeRejected:
             self._decide(intent, None, None)
             raise
@@ -227,15 +227,15 @@ class CustomerLinks:
             return found
         with self._connect() as connection:
             version = MirrorStore(connection, self._team_id).version(_CUSTOMER, found.id)
-        return self._post(f"/{found.id}", changes, str(uuid.uuid4()), version)
+        return self._post(_CUSTOMER.path_of(found.id), changes, str(uuid.uuid4()), version)
 
     def _post(self, path: str, params: dict[str, Any], idempotency_key: str, version: str | None) -> _Found:
-        endpoint = "update_customers" if path else "create_customers"
+        endpoint = "create_customers" if path == _CUSTOMER.path else "update_customers"
 
         def read(answer: Answer) -> _Found:
             return _Found(msgspec.json.decode(answer.body, type=dict[str, Any]), answer, version)
 
-        return self._caller.post(endpoint, _CUSTOMER.path + path, params, read, idempotency_key=idempotency_key)
+        return self._caller.post(endpoint, path, params, read, idempotency_key=idempotency_key)
 
     # What is written here ---------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -53,6 +54,9 @@ class NestedList:
     def endpoint(self) -> str:
         return f"list_{self.field}"
 
+    def path_of(self, object_id: str) -> str:
+        return self.path.format(id=id_in_path(object_id))
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectType:
@@ -71,6 +75,10 @@ class ObjectType:
     nested: NestedList | None = None
     reuses_ids: bool = False
 
+    def path_of(self, object_id: str) -> str:
+        """Where one object of this type is at Stripe."""
+        return f"{self.path}/{id_in_path(object_id)}"
+
     @property
     def list_endpoint(self) -> str:
         """Name of the rate-limited operation at Stripe; each one has its own limit."""
@@ -86,6 +94,11 @@ class ObjectType:
         return f"retrieve_{self.table}"
 
 
+def id_in_path(object_id: str) -> str:
+    """People choose ids of customers, products and plans, also with spaces, slashes and dots."""
+    return quote(object_id, safe="") if object_id.strip(".") else object_id.replace(".", "%2E")
+
+
 def _events(prefix: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{prefix}.{name}" for name in names)
 
@@ -97,6 +110,7 @@ _TYPES = (
         path="/v1/customers",
         ordinal=1,
         events=_events("customer", "created", "deleted", "updated"),
+        reuses_ids=True,
     ),
     ObjectType(
         "product",

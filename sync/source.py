@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -134,7 +133,7 @@ class Source:
 
     def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
         """One object with its nested lists whole; an empty body when Stripe deleted it or never had it."""
-        path = f"{object_type.path}/{_in_path(object_id)}"
+        path = object_type.path_of(object_id)
         for _ in range(_ROUNDS):
             try:
                 answer, found = self._caller.get(Read(object_type.retrieve_endpoint, path, {}, _read_fetched))
@@ -225,7 +224,7 @@ class Listing:
     def __init__(self, nested: NestedList, object_id: str, page_size: int) -> None:
         self.object_id = object_id
         self._endpoint = nested.endpoint
-        self._path = nested.path.format(id=_in_path(object_id))
+        self._path = nested.path_of(object_id)
         self._params: dict[str, str | int] = {key: value.format(id=object_id) for key, value in nested.params.items()}
         self._params["limit"] = page_size
         self._items: list[msgspec.Raw] = []
@@ -259,11 +258,6 @@ def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:
         return msgspec.json.decode(completed, type=list[ListedItem])
     embedded = embedded_list(object_type, head_decoder(object_type.name).decode(completed))
     return embedded.data if embedded else ()
-
-
-def _in_path(object_id: str) -> str:
-    """People choose ids of products and plans, also with spaces and slashes."""
-    return quote(object_id, safe="")
 
 
 def _with_cursor(listed: Any) -> Any:

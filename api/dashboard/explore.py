@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, request
 
@@ -23,8 +24,10 @@ _RELATED = 10
 @allow(Access.READ_TEAM)
 def show_table(team_id: str, kind: str) -> str:
     table = _table(kind)
-    given = {name: value.strip() for name, value in request.args.items() if value.strip()}
+    given = {name: value for name, value in request.args.items() if value.strip()}
     conditions, params = _filters(table, given)
+    if "find" in given:
+        _add_find(table, given["find"], conditions, params)
     if "before" in given:
         _add_cursor(given["before"], conditions, params)
     with current_context().pool.connection() as connection:
@@ -43,7 +46,7 @@ def show_table(team_id: str, kind: str) -> str:
     )
 
 
-@blueprint.get("/teams/<team_id>/explore/<kind>/<object_id>")
+@blueprint.get("/teams/<team_id>/explore/<kind>/<id:object_id>")
 @allow(Access.READ_TEAM)
 def show_object(team_id: str, kind: str, object_id: str) -> str:
     table = _table(kind)
@@ -76,8 +79,6 @@ def _table(kind: str) -> Table:
 def _filters(table: Table, given: Mapping[str, str]) -> tuple[list[str], dict[str, Any]]:
     """The blocks of mirror_rows.sql and their parameters. What a type has no filter for is ignored."""
     found: dict[str, Any] = {}
-    if "find" in given and "\0" not in given["find"]:
-        found[_condition(table, given["find"])] = given["find"]
     if given.get("status") in table.statuses:
         found["where_status"] = given["status"]
     if table.has_active and given.get("active") in ("true", "false"):
@@ -85,9 +86,12 @@ def _filters(table: Table, given: Mapping[str, str]) -> tuple[list[str], dict[st
     return list(found), {block.removeprefix("where_"): value for block, value in found.items()}
 
 
-def _condition(table: Table, text: str) -> str:
-    known = (block for mark, block in table.finds.items() if mark in text and (mark == "@" or text.startswith(mark)))
-    return next(known, "where_id")
+def _add_find(table: Table, text: str, conditions: list[str], params: dict[str, Any]) -> None:
+    """An id may begin or end with a space; who types one beside it means none."""
+    if "\0" in text:
+        raise NotFound("there is no such text in Postgres")
+    conditions += ["find", *(f"or_{place}" for place in table.finds), "end_find"]
+    params |= {"texts": [text, text.strip()], "find": text.strip()}
 
 
 def _cursor(row: Row) -> str:
@@ -113,6 +117,9 @@ def _related(mirror: MirrorRows, kind: str, object_id: str) -> list[tuple[Table,
     ]
 
 
-def _stripe_url(table: Table, object_id: str, status: Mapping[str, Any]) -> str:
+def _stripe_url(table: Table, object_id: str, status: Mapping[str, Any]) -> str | None:
+    """None where a browser would go elsewhere."""
+    if object_id in (".", ".."):
+        return None
     mode = "" if status["livemode"] else "test/"
-    return f"https://dashboard.stripe.com/{status['accountId']}/{mode}{table.stripe_path}/{object_id}"
+    return f"https://dashboard.stripe.com/{status['accountId']}/{mode}{table.stripe_path}/{quote(object_id, safe='')}"

@@ -53,23 +53,36 @@ WHERE true
 -- name: where_id
     AND object.id = %(id)s
 
--- name: where_email
-    AND lower(object.email) = lower(%(email)s)
-
 -- name: where_customer
     AND object.customer = %(customer)s
-
--- name: where_customer_email
-    AND object.customer IN (SELECT known.id FROM {team}.customers AS known WHERE lower(known.email) = lower(%(customer_email)s))
-
--- name: where_product
-    AND object.product = %(product)s
 
 -- name: where_status
     AND object.status = %(status)s
 
 -- name: where_active
     AND object.active = %(active)s
+
+-- name: find
+-- No id has a shape: what was typed is looked for wherever it may stand. As an array, it is found before the list is read, by
+-- indexes, whatever Postgres thinks of how many there are.
+    AND object.id = ANY (ARRAY(
+        SELECT known.id FROM {team}.{table} AS known WHERE known.id = ANY (%(texts)s)
+
+-- name: or_customer
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.customer = ANY (%(texts)s)
+
+-- name: or_product
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.product = ANY (%(texts)s)
+
+-- name: or_email
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE lower(known.email) = lower(%(find)s)
+
+-- name: or_customer_email
+        UNION ALL SELECT known.id FROM {team}.{table} AS known
+        WHERE known.customer = ANY (ARRAY(SELECT people.id FROM {team}.customers AS people WHERE lower(people.email) = lower(%(find)s)))
+
+-- name: end_find
+    ))
 
 -- name: before
     AND (object.created, object.id) < (to_timestamp(%(before_created)s), %(before_id)s)

@@ -3,8 +3,7 @@
 A type is a row here too, as it is in sync/object_types.py.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +19,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`finds` are conditions by what the text looked for begins with; "@" is anywhere in an e-mail address."""
+    """`finds`: where a text is looked for beside the id, as blocks of mirror_rows.sql without their `or_`."""
 
     name: str
     one: str
     stripe_path: str
     columns: tuple[Column, ...]
-    finds: Mapping[str, str] = field(default_factory=dict)
+    finds: tuple[str, ...] = ()
     find_label: str = "Id"
     statuses: tuple[str, ...] = ()
     has_active: bool = False
@@ -37,7 +36,7 @@ _STATUS = Column("Status", "status", "status")
 _ACTIVE = Column("Active", "active", "flag")
 _CUSTOMER = Column("Customer", "customer", "link", to="customers", words="customer_email")
 _PRODUCT = Column("Product", "product", "link", to="products", words="product_name")
-_OF_CUSTOMER = {"@": "where_customer_email", "cus_": "where_customer"}
+_OF_CUSTOMER = ("customer", "customer_email")
 _BY_CUSTOMER = "Customer's e-mail, or an id"
 
 _TABLES = (
@@ -52,7 +51,7 @@ _TABLES = (
             Column("Delinquent", "delinquent", "flag"),
             _CREATED,
         ),
-        finds={"@": "where_email"},
+        finds=("email",),
         find_label="E-mail or id",
     ),
     Table(
@@ -74,7 +73,7 @@ _TABLES = (
             _ACTIVE,
             _CREATED,
         ),
-        finds={"prod_": "where_product"},
+        finds=("product",),
         find_label="Id of a price or product",
         has_active=True,
     ),

@@ -5,6 +5,8 @@ from http import HTTPStatus
 import flask
 from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 
+from api.addresses import address_of
+
 _TITLES = {
     HTTPStatus.FORBIDDEN: "Not for your role",
     HTTPStatus.NOT_FOUND: "Nothing here",
@@ -21,7 +23,7 @@ def _show_as_page(response: Response) -> Response:
     if response.status_code < HTTPStatus.BAD_REQUEST or not response.is_json or not _is_navigation():
         return response
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        return _as_response(redirect(url_for("dashboard.doors.sign_in", next=request.full_path.rstrip("?"))))
+        return _as_response(redirect(url_for("dashboard.doors.sign_in", next=address_of(request))))
     sentence: str = flask.json.loads(response.get_data())["error"]
     title = _TITLES.get(HTTPStatus(response.status_code), "Something went wrong")
     page = make_response(render_template("dashboard/problem.html", title=title, sentence=sentence))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 from scripts.sandbox import routes
 from scripts.sandbox.answers import Answer, Refused, decode
@@ -93,22 +94,22 @@ class Account:
         return self.handle("GET", path, params)
 
     def retrieve(self, type: str, id: str) -> Answer:
-        return self.handle("GET", f"{KINDS[type].path}/{id}", {})
+        return self.handle("GET", f"{KINDS[type].path}/{quote(id, safe='')}", {})
 
     def create(self, type: str, **params: Any) -> Json:
         """Creates as a POST would and returns the object; raises ValueError with Stripe's message where it refuses."""
         return self._done(self.handle("POST", KINDS[type].path, params))
 
     def update(self, type: str, id: str, **params: Any) -> Json:
-        return self._done(self.handle("POST", f"{KINDS[type].path}/{id}", params))
+        return self._done(self.handle("POST", f"{KINDS[type].path}/{quote(id, safe='')}", params))
 
     def delete(self, type: str, id: str) -> Json:
         """Deletes; a subscription is canceled by it and stays."""
-        return self._done(self.handle("DELETE", f"{KINDS[type].path}/{id}", {}))
+        return self._done(self.handle("DELETE", f"{KINDS[type].path}/{quote(id, safe='')}", {}))
 
     def act(self, type: str, id: str, action: str, **params: Any) -> Json:
         """`account.act("invoice", id, "finalize")`."""
-        return self._done(self.handle("POST", f"{KINDS[type].path}/{id}/{action}", params))
+        return self._done(self.handle("POST", f"{KINDS[type].path}/{quote(id, safe='')}/{action}", params))
 
     def objects(self, type: str, *, full: bool = False) -> Sequence[Json]:
         """Every live object of a type as a retrieve gives it, unlisted prices too; `full` completes nested lists."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from scripts.sandbox.account import Account
 from scripts.sandbox.answers import Answer
 from scripts.sandbox.dice import Dice
 from scripts.sandbox.shapes import Json
 
+# People may choose a customer's id, and choose it again after that customer was deleted.
+_OWN_IDS = ('o"brien', "Team/A+B 50%", "Zoë #1?", "..")
 _TRIES = 20  # a random change may be refused (a paid invoice cannot be voided); then another is tried
 
 
@@ -61,7 +64,7 @@ class Changer:
 
     def _edit(self, type: str, plural: str, params: Json) -> Answer | None:
         id = self._any(type)
-        return None if id is None else self._account.handle("POST", f"/v1/{plural}/{id}", params)
+        return None if id is None else self._account.handle("POST", f"/v1/{plural}/{quote(id, safe='')}", params)
 
     def _mark(self) -> Json:
         return {"metadata": {"edited": self._dice.token(8)}}
@@ -76,15 +79,17 @@ class Changer:
         if id is None:
             return None
         before = self._account.state.get("customer", id)["description"]
-        self._post(f"/v1/customers/{id}", description="for a moment")
-        return self._post(f"/v1/customers/{id}", description=before or "")
+        self._post(f"/v1/customers/{quote(id, safe='')}", description="for a moment")
+        return self._post(f"/v1/customers/{quote(id, safe='')}", description=before or "")
 
     def _new_customer(self) -> Answer:
-        return self._post("/v1/customers", email=f"new-{self._dice.token(8)}@customer.example", name="新しい Person")
+        own = {"id": self._dice.pick(_OWN_IDS)} if self._dice.chance(0.4) else {}
+        email = f"new-{self._dice.token(8)}@customer.example"
+        return self._post("/v1/customers", email=email, name="新しい Person", **own)
 
     def _delete_customer(self) -> Answer | None:
         id = self._any("customer")
-        return None if id is None else self._account.handle("DELETE", f"/v1/customers/{id}", {})
+        return None if id is None else self._account.handle("DELETE", f"/v1/customers/{quote(id, safe='')}", {})
 
     def _edit_product(self) -> Answer | None:
         return self._edit("product", "products", {**self._mark(), "active": self._dice.chance(0.6)})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from urllib.parse import unquote_plus
 
 from scripts.sandbox import billing_writes, shapes, writes
 from scripts.sandbox.answers import Answer, Refused, no_such, ok, unrecognized
@@ -46,7 +47,7 @@ def find(method: str, path: str) -> tuple[Operation, str]:
         pattern = "/".join([*parts[:3], ":id", *parts[4:]])
         operation = _OPERATIONS.get((method, pattern))
         if operation is not None:
-            return operation, parts[3]
+            return operation, unquote_plus(parts[3])  # as Stripe's own libraries escape an id
     raise unrecognized(method, path)
 
 

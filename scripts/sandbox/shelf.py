@@ -36,6 +36,7 @@ class Shelf:
         body = encode(obj)
         facets = self.kind.facets_of(obj)
         cut = tuple(encode(child) for child in children) if children and len(children) > 10 else ()
+        self.deleted.pop(obj["id"], None)
         known = self.by_id.get(obj["id"])
         if known is None:
             self._serial += 1

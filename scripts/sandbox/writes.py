@@ -4,7 +4,7 @@ from scripts.sandbox import charge_shapes, shapes
 from scripts.sandbox.answers import Refused, decode, encode, no_such
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
 from scripts.sandbox.forms import Params, whole_number
-from scripts.sandbox.kinds import CHARGE, CUSTOMER, PRICE, PRODUCT, WEBHOOK_ENDPOINT
+from scripts.sandbox.kinds import CHARGE, CUSTOMER, PRICE, PRODUCT, WEBHOOK_ENDPOINT, Kind
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
 
@@ -63,12 +63,21 @@ _ENDPOINT_UPDATE: dict[str, Field] = {
 
 
 def create_customer(state: State, params: Params) -> Json:
-    given = read(params, _CUSTOMER)
+    given = read(params, {**_CUSTOMER, "id": text})
+    id = _chosen_id(state, CUSTOMER, given)
     prefix = state.dice.token(8).upper()
-    customer = shapes.customer(state.new_id(CUSTOMER), state.now(), state.livemode, prefix)
+    customer = shapes.customer(id, state.now(), state.livemode, prefix)
     customer.update(given)
     merge_metadata(customer, params)
     return state.create("customer", customer)
+
+
+def _chosen_id(state: State, kind: Kind, given: Json) -> str:
+    """What the caller chose, also a deleted one's, or a new one."""
+    id = str(given.pop("id", None) or state.new_id(kind))
+    if state.shelves[kind.name].get(id) is not None:
+        raise Refused(f"{kind.words.capitalize()} already exists.", code="resource_already_exists", param="id")
+    return id
 
 
 def update_customer(state: State, id: str, params: Params) -> Json:
@@ -90,9 +99,7 @@ def delete_customer(state: State, id: str) -> Json:
 
 def create_product(state: State, params: Params) -> Json:
     given = read(params, {**_PRODUCT, "id": text, "type": one_of("good", "service")}, required=("name",))
-    id = given.pop("id", None) or state.new_id(PRODUCT)
-    if state.shelves["product"].get(id) is not None:
-        raise Refused("Product already exists.", code="resource_already_exists", param="id")
+    id = _chosen_id(state, PRODUCT, given)
     product = shapes.product(id, state.now(), state.livemode, given["name"])
     product.update(given)
     merge_metadata(product, params)

@@ -94,18 +94,19 @@ def test_samples_of_old_and_new_shapes_apply_without_error(apply, type, written,
 
 @pytest.mark.parametrize("order", itertools.permutations(range(3)))
 @pytest.mark.parametrize("seconds", [0, 5])
-def test_a_product_whose_id_is_used_again_lives(apply, stripe, store, order, seconds):
+@pytest.mark.parametrize("kind", ["product", "customer"])
+def test_an_object_whose_id_is_used_again_lives(apply, stripe, store, order, seconds, kind):
     account, gold = stripe.account, {"id": "gold", "name": "Gold"}
-    for step in (lambda: account.create("product", **gold), lambda: account.delete("product", "gold")) * 2:
+    for step in (lambda: account.create(kind, **gold), lambda: account.delete(kind, "gold")) * 2:
         step()
         stripe.clock.advance(seconds)
-    account.create("product", **gold, description="Once more")
+    account.create(kind, **gold, description="Once more")
     happened = [each for each in account.events() if each["data"]["object"]["id"] == "gold"]
 
     for number in order:
         apply(*happened[number * 2 : number * 2 + 2])
 
-    found = row(store, "gold", OBJECT_TYPES["product"])
+    found = row(store, "gold", OBJECT_TYPES[kind])
     assert found.deleted_at is None
     assert found.raw["description"] == "Once more"
 

@@ -8,7 +8,7 @@ import pytest
 from sync.backfills import BackfillStore
 from sync.object_types import OBJECT_TYPES
 from sync.store import MirroredPage, MirrorStore, WindowKey
-from tests.factories import CREATED, FACTORIES, NOW, customer, encoded, product, subscription
+from tests.factories import CREATED, FACTORIES, NOW, charge, customer, encoded, product, subscription
 from tests.sync.conftest import Team
 from tests.sync.mirrored import (
     CUSTOMER,
@@ -25,6 +25,7 @@ from tests.sync.mirrored import (
 )
 
 OLD, NEW = customer(email="old@example.com"), customer(email="new@example.com")
+CHARGE = OBJECT_TYPES["charge"]
 PRODUCT = OBJECT_TYPES["product"]
 
 
@@ -174,12 +175,12 @@ def test_only_what_came_after_the_windows_end_is_looked_for_at_all_times(
 
 def test_the_tail_of_a_type_whose_ids_are_never_used_again_does_not_look_at_all_pages(store: MirrorStore) -> None:
     """It would take a second and 300 MB for each two million objects, for every page of the tail."""
-    first = open_window(store)
-    mirror(store, first, page_of([customer("cus_1", created=NOW - 1000)], as_of=NOW))
+    first = open_window(store, CHARGE)
+    mirror(store, first, page_of([charge("ch_1", created=NOW - 1000)], as_of=NOW), CHARGE)
     BackfillStore(store.connection).fix_upper(first.backfill_id, NOW - 50)
-    tail = open_window(store, gte=NOW - 50)
+    tail = open_window(store, CHARGE, gte=NOW - 50)
 
-    again = mirror(store, tail, page_of([customer("cus_1", created=NOW - 10)], as_of=NOW))
+    again = mirror(store, tail, page_of([charge("ch_1", created=NOW - 10)], as_of=NOW), CHARGE)
 
     assert again.counted == 1
 

@@ -1,0 +1,26 @@
+"""Ids that people chose at Stripe for a product, a plan or a customer. Stripe takes nearly any text."""
+
+OWN_IDS = (
+    "Team plan $12/month",
+    'o"brien',
+    "50%",
+    "a%2Fb",
+    "a+b",
+    "a b",
+    "what?",
+    "#1",
+    "a&b=c;d",
+    "Zoë 渡辺",
+    "back\\slash",
+    "//evil.example",
+    "a/../b",
+    ".",
+    "..",
+    "~..",
+    "~x",
+    "bob@example.com",
+    "pc_1",
+    "<b>'\"",
+    " spaced ",
+    "x" * 500,
+)
