@@ -56,6 +56,18 @@ CREATE TABLE IF NOT EXISTS billstack.members (
 );
 CREATE INDEX IF NOT EXISTS members_user ON billstack.members (user_id);
 
+-- Somebody is asked into a team. They belong to it once they have accepted, by the link that only the inviter was shown.
+CREATE TABLE IF NOT EXISTS billstack.invitations (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    email text NOT NULL,
+    role text NOT NULL CHECK (role IN ('owner', 'admin', 'viewer')),
+    token_sha256 bytea NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS invitations_email ON billstack.invitations (team_id, lower(email));
+
 -- Addresses that work once: to the first set-up, while there is no user, and to a new password.
 CREATE TABLE IF NOT EXISTS billstack.one_time_links (
     token_sha256 bytea PRIMARY KEY,  -- the token itself is never stored

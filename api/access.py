@@ -78,6 +78,12 @@ def caller() -> Caller:
     return cast(Caller, g.caller)
 
 
+def current_caller() -> Caller | None:
+    """Whose session a request carries that needs none."""
+    with current_context().pool.connection() as connection:
+        return resume_session(People(connection), None)
+
+
 def require_owner() -> None:
     """For the part of a request that admins may not do."""
     if caller().role is not Role.OWNER:

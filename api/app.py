@@ -31,7 +31,7 @@ from api import (
     webhooks,
 )
 from api.context import EXTENSION
-from api.people import auth, members, set_up
+from api.people import auth, invitations, members, set_up, teams
 from sync.errors import ConfigError
 from workers.context import open_context
 from workers.logging import configure_logging
@@ -48,7 +48,9 @@ MAX_BODY_BYTES = 1024 * 1024
 DOCUMENTED = (
     auth,
     set_up,
+    teams,
     members,
+    invitations,
     projects,
     api_keys,
     database_access,

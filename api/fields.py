@@ -10,6 +10,7 @@ from marshmallow import ValidationError, fields, validate
 
 # Whether it exists only a letter to it can tell.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL_ON_THE_INTERNET = re.compile(r"[^@\s]+@(?:[^@\s.]+\.)+[^@\s.]+")
 _COMMON: dict[str, str | list[Any] | dict[Any, Any]] = {
     "required": "is required",
     "null": "must not be null: leave it out instead",
@@ -40,6 +41,14 @@ class Email(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(longest=254, **options)
         self.validators.append(_email)
+
+
+class NewEmail(Email):
+    """Of somebody who is to have an account here. Those who have one on `admin@localhost` keep it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.validators.append(_email_on_the_internet)
 
 
 class StripeKey(Text):
@@ -163,6 +172,11 @@ class Choices(fields.Field[list[str]]):
 def _email(text: str) -> None:
     if not _EMAIL.fullmatch(text):
         raise ValidationError("must be an e-mail address")
+
+
+def _email_on_the_internet(text: str) -> None:
+    if not _EMAIL_ON_THE_INTERNET.fullmatch(text):
+        raise ValidationError("must be a whole e-mail address, like ada@example.com")
 
 
 def _printable(text: str) -> None:

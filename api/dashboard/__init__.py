@@ -2,7 +2,17 @@
 
 from flask import Blueprint, Flask
 
-from api.dashboard import doors, explore, formats, operations, problems, psql_page, stripe_page, team_pages
+from api.dashboard import (
+    doors,
+    explore,
+    formats,
+    operations,
+    people_pages,
+    problems,
+    psql_page,
+    stripe_page,
+    team_pages,
+)
 
 PAGES = (
     doors.blueprint,
@@ -11,7 +21,8 @@ PAGES = (
     psql_page.blueprint,
     team_pages.projects,
     team_pages.keys,
-    team_pages.members,
+    people_pages.members,
+    people_pages.account,
     operations.blueprint,
 )
 

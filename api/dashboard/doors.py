@@ -5,7 +5,7 @@ from werkzeug.wrappers import Response
 
 from api.access import Access, allow
 from api.context import current_context
-from api.dashboard.pages import list_teams, show_page
+from api.dashboard.pages import last_team, list_teams, show_page
 from api.people import People
 from api.people.links import SET_UP, Links
 from api.people.sessions import resume_session
@@ -16,10 +16,10 @@ blueprint = Blueprint("doors", __name__)
 @blueprint.get("/")
 @allow(Access.SIGNED_IN)
 def home() -> Response | str:
-    teams = list_teams()
-    if not teams:
+    team = last_team(list_teams())
+    if team is None:
         return show_page("no_team.html")
-    return redirect(url_for("dashboard.stripe_page.show", team_id=teams[0].id))
+    return redirect(url_for("dashboard.stripe_page.show", team_id=team.id))
 
 
 @blueprint.get("/sign-in")

@@ -2,27 +2,66 @@
 
 from typing import Any
 
-from flask import render_template
+from flask import Response, after_this_request, current_app, render_template, request, url_for
 
 from api.access import caller
 from api.context import current_context
 from api.people import Membership, People, Role
+from api.people.sessions import set_plain_cookie
+
+_LAST_TEAM = "billstack_team"
+_FIRST_PAGE = "dashboard.stripe_page.show"
+# Objects are of one team; their lists are in every team.
+_LISTS = {
+    "dashboard.projects.show_one": "dashboard.projects.show_all",
+    "dashboard.explore.show_object": "dashboard.explore.show_table",
+}
 
 
 def show_page(template: str, team_id: str | None = None, **values: Any) -> str:
-    """Without a `team_id` the page belongs to no team, and the navigation offers the first one's."""
+    """Without a `team_id` the page belongs to no team, and the navigation offers that of the last one looked at."""
     teams = list_teams()
-    team = next((each for each in teams if each.id == team_id), teams[0] if teams else None)
+    team = next((each for each in teams if each.id == team_id), None) or last_team(teams)
+    if team is not None and team.id == team_id:
+        _remember(team_id)
     return render_template(
         f"dashboard/{template}",
         user=caller(),
         teams=teams,
+        same_page=_same_page,
         team=team,
         may_change=team is not None and team.role != Role.VIEWER,
         is_owner=team is not None and team.role == Role.OWNER,
         is_operator=caller().is_operator,
         **values,
     )
+
+
+def _same_page(team_id: str) -> str:
+    """Where another team is looked at: the same kind of page, or the list that an object's page belongs to."""
+    given = request.view_args or {}
+    endpoint = _LISTS.get(str(request.endpoint), str(request.endpoint))
+    if "team_id" not in given:
+        endpoint = _FIRST_PAGE
+    kept = {name: value for name, value in given.items() if current_app.url_map.is_endpoint_expecting(endpoint, name)}
+    return url_for(endpoint, **kept | {"team_id": team_id})
+
+
+def _remember(team_id: str) -> None:
+    """Which team this browser looked at last: pages of the server show its navigation, and a person starts there."""
+    if request.cookies.get(_LAST_TEAM) == team_id:
+        return
+
+    @after_this_request
+    def set_it(response: Response) -> Response:
+        set_plain_cookie(response, _LAST_TEAM, team_id)
+        return response
+
+
+def last_team(teams: list[Membership]) -> Membership | None:
+    """The one that this browser looked at last, or the first that the person joined."""
+    wanted = request.cookies.get(_LAST_TEAM)
+    return next((each for each in teams if each.id == wanted), teams[0] if teams else None)
 
 
 def list_teams() -> list[Membership]:

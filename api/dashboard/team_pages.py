@@ -1,12 +1,11 @@
-"""A team's projects with their customers, its API keys, and its members."""
+"""A team's projects with their customers, and its API keys."""
 
 from flask import Blueprint, request
 
-from api.access import Access, allow, caller
+from api.access import Access, allow
 from api.context import current_context
 from api.dashboard.pages import show_page
 from api.key_store import KeyStore, Scope
-from api.people import People, Role
 from api.project_store import ProjectStore
 from sync.errors import NotFound
 from sync.project_customers import ProjectCustomer, ProjectCustomerStore
@@ -14,7 +13,6 @@ from workers.status import read_status
 
 projects = Blueprint("projects", __name__)
 keys = Blueprint("keys", __name__)
-members = Blueprint("members", __name__)
 
 _PAGE = 50
 _LAST_PAGE = 20_000
@@ -58,14 +56,6 @@ def show_keys(team_id: str) -> str:
         of_team = ProjectStore(connection, team_id).list_projects()
     names = {project.id: project.name for project in of_team}
     return show_page("api_keys.html", team_id, keys=found, projects=of_team, names=names, scopes=list(Scope))
-
-
-@members.get("/teams/<team_id>/members")
-@allow(Access.READ_TEAM)
-def show_members(team_id: str) -> str:
-    with current_context().pool.connection() as connection:
-        found = People(connection).list_members(team_id)
-    return show_page("members.html", team_id, members=found, roles=list(Role), me=caller().id)
 
 
 def _people(store: ProjectCustomerStore, project_id: str, email: str, page: int) -> list[ProjectCustomer]:

@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from api.command_line import connect_checked
 from api.context import current_context
-from api.fields import Body, Email, Text
+from api.fields import Body, Email, NewEmail, Text
 from api.people import People, Role, User
 from api.people.passwords import hash_password, is_password
 from api.people.set_up import new_set_up_link
@@ -21,7 +21,11 @@ class _Email(Body):
     email = Email(required=True)
 
 
-class _NewUser(_Email):
+class _NewEmail(Body):
+    email = NewEmail(required=True)
+
+
+class _UserAndTeam(_Email):
     password = Text(shortest=8, longest=1024)
     team = Text(longest=100, required=True)
 
@@ -48,7 +52,7 @@ def create_user(email: str, password: str | None, team: str, role: str | None, i
     """
     is_shown = password is not None
     password = password if is_shown else _ask()
-    _check(_NewUser(), {"email": email, "team": team} | ({} if password is None else {"password": password}))
+    _check(_UserAndTeam(), {"email": email, "team": team} | ({} if password is None else {"password": password}))
     with connect_checked() as connection, connection.transaction():
         people = People(connection)
         people.lock_people()
@@ -121,6 +125,7 @@ def _ensure_user(people: People, email: str, password: str | None) -> str:
     if known is None:
         if password is None:
             raise click.UsageError("--password is missing: give it on standard input")
+        _check(_NewEmail(), {"email": email})
         return people.create_user(email, hash_password(password))
     if password is not None and not is_password(password, known.password_hash):
         people.set_password(known.id, hash_password(password))

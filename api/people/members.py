@@ -8,8 +8,11 @@ from marshmallow import fields
 from api.access import Access
 from api.context import current_context
 from api.endpoints import Blueprint
-from api.fields import Body, Choice, Email
+from api.fields import Body, Choice
 from api.people import Member, People, Role
+from api.people.invitation_store import Invitations
+from api.people.invitations import InvitationShown
+from api.people.invitations import shown as shown_invitation
 from sync.errors import Conflict, NotFound
 from workers.times import iso
 
@@ -21,11 +24,6 @@ blueprint = Blueprint(
 )
 
 _ROLES = tuple(role.value for role in Role)
-
-
-class NewMember(Body):
-    email = Email(required=True, metadata={"description": "of somebody who has a user already"})
-    role = Choice(_ROLES, required=True)
 
 
 class ChangedMember(Body):
@@ -45,31 +43,19 @@ class MemberAnswer(Body):
 
 class MembersAnswer(Body):
     members = fields.List(fields.Nested(MemberShown), required=True)
+    invitations = fields.List(fields.Nested(InvitationShown), required=True)
 
 
 @blueprint.endpoint("GET", "", Access.READ_TEAM, answers={200: MembersAnswer})
 def list_members(team_id: str) -> dict[str, Any]:
-    """Who belongs to the team"""
+    """Who belongs to the team, and who is asked to"""
     with current_context().pool.connection() as connection:
-        return {"members": [_shown(member) for member in People(connection).list_members(team_id)]}
-
-
-@blueprint.endpoint("POST", "", Access.OWN_TEAM, body=NewMember, answers={201: MemberAnswer})
-def add_member(team_id: str, *, body: dict[str, str]) -> tuple[dict[str, Any], int]:
-    """Take somebody into the team
-
-    They must have a user already: `flask --app api create-user` makes one.
-    """
-    with current_context().pool.connection() as connection, connection.transaction():
-        people = People(connection)
-        people.lock_members(team_id)
-        user = people.find_user(body["email"])
-        if user is None:
-            raise NotFound("there is no user with this e-mail address: create them first", code="user_not_found")
-        if people.find_member(team_id, user.id) is not None:
-            raise Conflict("this user is a member already: change their role instead", code="already_member")
-        people.add_member(team_id, user.id, Role(body["role"]))
-        return {"member": _shown(_member(people, team_id, user.id))}, 201
+        members = People(connection).list_members(team_id)
+        invitations = Invitations(connection).list_open(team_id)
+    return {
+        "members": [_shown(member) for member in members],
+        "invitations": [shown_invitation(each) for each in invitations],
+    }
 
 
 @blueprint.endpoint("PATCH", "/<user_id>", Access.OWN_TEAM, body=ChangedMember, answers={200: MemberAnswer})

@@ -45,6 +45,11 @@ def set_cookie(response: Response, token: str) -> None:
     response.set_cookie(COOKIE, token, max_age=LIFETIME, secure=_is_https(), httponly=True, samesite="Lax")
 
 
+def set_plain_cookie(response: Response, name: str, value: str) -> None:
+    """One that is no credential, kept as long as browsers allow."""
+    response.set_cookie(name, value, max_age=timedelta(days=400), secure=_is_https(), httponly=True, samesite="Lax")
+
+
 def clear_cookie(response: Response) -> None:
     response.delete_cookie(COOKIE, secure=_is_https(), httponly=True, samesite="Lax")
 

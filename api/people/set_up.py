@@ -12,7 +12,7 @@ from psycopg_pool import PoolTimeout
 from api.access import Access
 from api.context import current_context
 from api.endpoints import Blueprint
-from api.fields import Body, Email, Text
+from api.fields import Body, NewEmail, Text
 from api.people import People, Role
 from api.people.links import SET_UP, Links
 from api.people.passwords import hash_password
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class FirstUser(Body):
-    email = Email(required=True)
+    email = NewEmail(required=True)
     password = Text(shortest=8, longest=1024, required=True)
     team = Text(longest=100, required=True)
     token = Text(longest=200, load_default="", metadata={"description": "of the set-up link that the server printed"})

@@ -127,6 +127,10 @@ class People:
         self._run("create_team", id=team_id, name=name)
         return team_id
 
+    def count_owned(self, user_id: str) -> int:
+        """How many teams they are an owner of."""
+        return int(self._scalar("count_owned", user_id=user_id))
+
     def add_member(self, team_id: str, user_id: str, role: Role | None) -> None:
         """Without a role, a new member is an owner and an old one keeps theirs."""
         self._run("add_member", team_id=team_id, user_id=user_id, role=role)

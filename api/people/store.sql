@@ -55,11 +55,12 @@ SET password_hash = %(password_hash)s
 WHERE id = %(user_id)s
 
 -- name: list_teams
+-- The first one is where a person starts: the team that they joined first, however old another one is.
 SELECT teams.id, teams.name, members.role
 FROM billstack.members
 JOIN billstack.teams ON teams.id = members.team_id
 WHERE members.user_id = %(user_id)s
-ORDER BY teams.created_at, teams.id
+ORDER BY members.created_at, teams.id
 
 -- name: list_accounts
 SELECT connections.account_id, connections.livemode, teams.name
@@ -86,6 +87,11 @@ INSERT INTO billstack.members (team_id, user_id, role)
 VALUES (%(team_id)s, %(user_id)s, coalesce(%(role)s, 'owner'))
 ON CONFLICT (team_id, user_id) DO UPDATE
 SET role = coalesce(%(role)s, members.role)
+
+-- name: count_owned
+SELECT count(*)
+FROM billstack.members
+WHERE user_id = %(user_id)s AND role = 'owner'
 
 -- name: list_members
 SELECT users.id AS user_id, users.email, members.role, members.created_at

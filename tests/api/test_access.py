@@ -30,6 +30,8 @@ def test_only_these_are_open_to_anyone(app):
         "set_up.set_up",  # while there is no user
         "dashboard.doors.sign_in",
         "dashboard.doors.set_up",
+        "invitations.accept",  # with the token of a link
+        "dashboard.account.show_invitation",
         "health.healthz",
         "health.readyz",
         "metrics.show_metrics",

@@ -2,8 +2,7 @@
 import { Problem, asSentence, call } from "./call.js";
 import { announce } from "./announce.js";
 import { confirmed } from "./confirm.js";
-
-const LEAVING = "/sign-in";
+import { signedInAgain } from "./session.js";
 
 export function startForms() {
   document.addEventListener("submit", (event) => {
@@ -24,19 +23,27 @@ async function submit(form, button) {
   clearProblem(form);
   form.ariaBusy = "true"; // a disabled button would lose the focus
   try {
-    const answer = await call(method, path, method === "DELETE" ? undefined : valuesOf(form));
+    const answer = await callSignedIn(method, path, method === "DELETE" ? undefined : valuesOf(form));
     await proceed(form, answer);
   } catch (error) {
     if (!(error instanceof Problem)) {
       throw error;
     }
-    if (error.status === 401 && location.pathname !== LEAVING) {
-      location.assign(`${LEAVING}?next=${encodeURIComponent(location.pathname + location.search)}`);
-      return;
-    }
     showProblem(form, error);
   } finally {
     form.ariaBusy = "false";
+  }
+}
+
+// After an ended session, once more where the person signed in again.
+async function callSignedIn(method, path, body) {
+  try {
+    return await call(method, path, body);
+  } catch (error) {
+    if (error.status === 401 && (await signedInAgain())) {
+      return call(method, path, body);
+    }
+    throw error;
   }
 }
 
@@ -66,7 +73,7 @@ export function valuesOf(form) {
 async function proceed(form, answer) {
   const [step, argument] = split(form.dataset.then ?? "reload");
   if (step === "go") {
-    location.assign(argument);
+    location.assign(filled(argument, answer));
   } else if (step === "reveal") {
     reveal(form, argument, answer);
   } else if (step === "refresh") {
@@ -78,6 +85,12 @@ async function proceed(form, answer) {
   if (answer.message) {
     announce(answer.message);
   }
+}
+
+// `/teams/{team.id}/stripe`: parts of the answer, as they stand in an address.
+function filled(address, answer) {
+  return address.replace(/\{([\w.]+)\}/g, (_, path) =>
+    encodeURIComponent(path.split(".").reduce((value, key) => value[key], answer)));
 }
 
 function split(text) {

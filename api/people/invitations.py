@@ -1,0 +1,179 @@
+"""Invitations: an owner asks somebody into the team, and only that person, by the link, accepts."""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Response, jsonify
+from marshmallow import fields
+
+from api.access import Access, current_caller
+from api.context import current_context
+from api.endpoints import Blueprint
+from api.fields import Body, Choice, NewEmail, Text
+from api.people import Caller, People, Role
+from api.people.invitation_store import FoundInvitation, Invitation, Invitations
+from api.people.links import new_token
+from api.people.passwords import hash_password
+from api.people.sessions import begin_session, set_cookie
+from sync.errors import Conflict, Forbidden, NotFound, Unauthorized
+from workers.times import iso
+
+blueprint = Blueprint("invitations", __name__, description="Who is asked into a team, and accepts.")
+
+LIFETIME = timedelta(days=7)
+# More than any team asks at once; a program that went wrong, or an owner who guesses addresses, stops here.
+_MOST_OPEN = 100
+_ROLES = tuple(role.value for role in Role)
+_MEMBERS = "/api/billstack/teams/<team_id>/members"
+
+
+class NewMember(Body):
+    email = NewEmail(required=True, metadata={"description": "of somebody with or without an account here"})
+    role = Choice(_ROLES, required=True)
+
+
+class InvitationShown(Body):
+    id = fields.String(required=True)
+    email = fields.String(required=True)
+    role = fields.String(required=True)
+    createdAt = fields.DateTime(required=True)
+    expiresAt = fields.DateTime(required=True)
+
+
+class InvitationAnswer(Body):
+    invitation = fields.Nested(InvitationShown, required=True)
+    link = fields.String(required=True, metadata={"description": "shown only here; give it to them"})
+
+
+class Acceptance(Body):
+    token = Text(longest=200, required=True, metadata={"description": "of the invitation's link"})
+    password = Text(shortest=8, longest=1024, metadata={"description": "of the new account, for somebody who has none"})
+
+
+class JoinedTeam(Body):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    role = fields.String(required=True)
+
+
+class AcceptanceAnswer(Body):
+    team = fields.Nested(JoinedTeam, required=True)
+
+
+@blueprint.endpoint(
+    "POST", _MEMBERS, Access.OWN_TEAM, body=NewMember, answers={201: InvitationAnswer, 409: "A member already"}
+)
+def invite(team_id: str, *, body: dict[str, str]) -> tuple[dict[str, Any], int]:
+    """Ask somebody into the team
+
+    The answer has a link, valid for seven days and once, and is the same whether or not the address has an account
+    here. Whoever is asked belongs to the team only after they have accepted. Asked again, they get a new link and the
+    one before works no more.
+    """
+    token = new_token()
+    with current_context().pool.connection() as connection, connection.transaction():
+        People(connection).lock_members(team_id)
+        invitations = Invitations(connection)
+        if invitations.is_member(team_id, body["email"]):
+            raise Conflict("this user is a member already: change their role instead", code="already_member")
+        if len(invitations.list_open(team_id)) >= _MOST_OPEN:
+            raise Conflict("too many invitations are open: withdraw some first", code="too_many_invitations")
+        made = invitations.create(team_id, **body, token=token, lifetime=LIFETIME)
+    return {"invitation": shown(made), "link": f"{current_context().settings.public_url}/invitation?token={token}"}, 201
+
+
+@blueprint.endpoint(
+    "DELETE", f"{_MEMBERS}/invitations/<invitation_id>", Access.OWN_TEAM, answers={204: "Its link works no more"}
+)
+def withdraw(team_id: str, invitation_id: str) -> Response:
+    """Take an invitation back"""
+    with current_context().pool.connection() as connection:
+        if not Invitations(connection).withdraw(team_id, invitation_id):
+            raise NotFound("there is no such invitation")
+    return Response(status=204)
+
+
+@blueprint.endpoint(
+    "POST",
+    "/api/auth/accept-invitation",
+    Access.ANYONE,
+    body=Acceptance,
+    answers={
+        200: AcceptanceAnswer,
+        404: "It was used, withdrawn or has expired",
+        409: "Sign in first: the account exists",
+    },
+)
+def accept(body: dict[str, str]) -> Response:
+    """Accept an invitation
+
+    With the session of the address that was invited; or without a session and with a `password`, which makes the
+    account and begins its session.
+    """
+    who = current_caller()
+    found = find_invitation(body["token"], who)
+    if who is not None:
+        return _join(found, body["token"], who)
+    if "password" not in body:
+        raise Unauthorized("sign in first, or send the password that your new account shall have")
+    return _sign_up(found, body["token"], hash_password(body["password"]))
+
+
+def find_invitation(token: str, who: Caller | None) -> FoundInvitation:
+    """Raises NotFound for one that is no good any more."""
+    with current_context().pool.connection() as connection:
+        found = Invitations(connection).find(token, as_email=who.email if who else None)
+    if found is None:
+        raise _gone()
+    return found
+
+
+def shown(invitation: Invitation) -> dict[str, Any]:
+    return {
+        "id": invitation.id,
+        "email": invitation.email,
+        "role": invitation.role,
+        "createdAt": iso(invitation.created_at),
+        "expiresAt": iso(invitation.expires_at),
+    }
+
+
+def _join(found: FoundInvitation, token: str, who: Caller) -> Response:
+    if not found.is_theirs:
+        raise Forbidden("this invitation is for another address than yours: sign out first", code="other_address")
+    with current_context().pool.connection() as connection, connection.transaction():
+        _take(Invitations(connection), found, token)
+        people = People(connection)
+        if people.find_member(found.team_id, who.id) is None:
+            people.add_member(found.team_id, who.id, Role(found.role))
+    return _joined(found)
+
+
+def _sign_up(found: FoundInvitation, token: str, password_hash: str) -> Response:
+    with current_context().pool.connection() as connection, connection.transaction():
+        people = People(connection)
+        people.lock_people()
+        if people.find_user(found.email) is not None:
+            raise Conflict("this address has an account here: sign in, then open the link again", code="account_exists")
+        _take(Invitations(connection), found, token)
+        user_id = people.create_user(found.email, password_hash)
+        people.add_member(found.team_id, user_id, Role(found.role))
+        session = begin_session(people, user_id)
+    response = _joined(found)
+    set_cookie(response, session)
+    return response
+
+
+def _take(invitations: Invitations, found: FoundInvitation, token: str) -> None:
+    if not invitations.take(found, token):
+        raise _gone()
+
+
+def _joined(found: FoundInvitation) -> Response:
+    return jsonify({"team": {"id": found.team_id, "name": found.team_name, "role": found.role}})
+
+
+def _gone() -> NotFound:
+    return NotFound(
+        "this invitation was used or withdrawn, or it has expired: ask for another one", code="invitation_not_found"
+    )
