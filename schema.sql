@@ -198,8 +198,12 @@ CREATE TABLE IF NOT EXISTS billstack.backfill_types (
     synced bigint NOT NULL DEFAULT 0,     -- as of the last lease renewal; the truth is the sum over windows
     progress real NOT NULL DEFAULT 0,
     error text,
+    written bigint NOT NULL DEFAULT 0,    -- rows that its pages wrote, as of the last renewal: what was new or had changed
+    moved_at timestamptz NOT NULL DEFAULT clock_timestamp(),  -- when the count or the progress last rose
     PRIMARY KEY (backfill_id, type)
 );
+ALTER TABLE billstack.backfill_types ADD COLUMN IF NOT EXISTS written bigint NOT NULL DEFAULT 0;
+ALTER TABLE billstack.backfill_types ADD COLUMN IF NOT EXISTS moved_at timestamptz NOT NULL DEFAULT clock_timestamp();
 
 -- The right to work on one part of a backfill: an object type, or 'finish'. A part without a live lease that is not
 -- done is enqueued (again) by the scheduler.
@@ -232,8 +236,10 @@ CREATE TABLE IF NOT EXISTS billstack.windows (
     done boolean NOT NULL DEFAULT false,
     fence bigint NOT NULL,                -- of the lease whose holder may write pages of this window
     checked_until bigint,                 -- end of its newest page, on Stripe's clock
+    written bigint NOT NULL DEFAULT 0,    -- rows that its pages wrote, because they were new or had changed
     PRIMARY KEY (backfill_id, type, number)
 );
+ALTER TABLE billstack.windows ADD COLUMN IF NOT EXISTS written bigint NOT NULL DEFAULT 0;
 
 -- The ledger of events: one row per event Stripe told us of, however often it was delivered -----------------------
 
@@ -253,6 +259,7 @@ CREATE TABLE IF NOT EXISTS billstack.events (
     PRIMARY KEY (team_id, id)
 );
 CREATE INDEX IF NOT EXISTS events_pending ON billstack.events (team_id, next_attempt_at) WHERE state IN ('pending', 'failed');
+CREATE INDEX IF NOT EXISTS events_unapplied ON billstack.events (team_id, created) WHERE state IN ('pending', 'failed');
 CREATE INDEX IF NOT EXISTS events_failed ON billstack.events (team_id, created) WHERE state = 'failed';
 CREATE INDEX IF NOT EXISTS events_received ON billstack.events (received_at);
 
@@ -286,6 +293,114 @@ CREATE TABLE IF NOT EXISTS billstack.reconciles (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS reconciles_one_running ON billstack.reconciles (team_id) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, requested_at DESC);
+
+-- What the mirrors hold ----------------------------------------------------------------------------------------------
+
+-- The live rows of each mirrored table: a count, and what has changed since it was brought up to date. Counting a table
+-- would read all of it. Triggers (keep_count) record the changes in the transaction that makes them, as rows of their own:
+-- writers that updated one count would wait for each other. The scheduler folds changes into the counts.
+CREATE TABLE IF NOT EXISTS billstack.row_counts (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    live bigint NOT NULL,
+    PRIMARY KEY (schema_name, table_name)
+);
+CREATE TABLE IF NOT EXISTS billstack.row_count_changes (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    live bigint NOT NULL                  -- rows more than before, or fewer
+);
+CREATE INDEX IF NOT EXISTS row_count_changes_schema ON billstack.row_count_changes (schema_name);
+
+CREATE OR REPLACE FUNCTION billstack.count_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO billstack.row_count_changes (schema_name, table_name, live)
+    SELECT TG_TABLE_SCHEMA, TG_TABLE_NAME, count(*)
+    FROM inserted
+    WHERE deleted_at IS NULL
+    HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION billstack.count_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO billstack.row_count_changes (schema_name, table_name, live)
+    SELECT TG_TABLE_SCHEMA, TG_TABLE_NAME, -count(*)
+    FROM removed
+    WHERE deleted_at IS NULL
+    HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+-- A row became a tombstone, or a tombstone came to life again.
+CREATE OR REPLACE FUNCTION billstack.count_turned() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO billstack.row_count_changes (schema_name, table_name, live)
+    VALUES (TG_TABLE_SCHEMA, TG_TABLE_NAME, CASE WHEN NEW.deleted_at IS NULL THEN 1 ELSE -1 END);
+    RETURN NULL;
+END
+$$;
+
+-- From now on the live rows of a mirrored table are counted. Creating a trigger waits for the table's writers and holds new
+-- ones back until the transaction ends: nothing slips in between the first count and the first change.
+CREATE OR REPLACE PROCEDURE billstack.keep_count(mirror_schema text, mirror_table text) LANGUAGE plpgsql AS $$
+DECLARE
+    live_rows bigint;
+BEGIN
+    PERFORM
+    FROM pg_trigger
+    WHERE tgrelid = format('%I.%I', mirror_schema, mirror_table)::regclass AND tgname = 'count_turned';
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    EXECUTE format(
+        'CREATE TRIGGER count_inserted AFTER INSERT ON %I.%I REFERENCING NEW TABLE AS inserted'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION billstack.count_inserted()',
+        mirror_schema, mirror_table
+    );
+    EXECUTE format(
+        'CREATE TRIGGER count_removed AFTER DELETE ON %I.%I REFERENCING OLD TABLE AS removed'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION billstack.count_removed()',
+        mirror_schema, mirror_table
+    );
+    EXECUTE format(
+        'CREATE TRIGGER count_turned AFTER UPDATE ON %I.%I'
+        ' FOR EACH ROW WHEN ((OLD.deleted_at IS NULL) <> (NEW.deleted_at IS NULL))'
+        ' EXECUTE FUNCTION billstack.count_turned()',
+        mirror_schema, mirror_table
+    );
+    EXECUTE format('SELECT count(*) FROM %I.%I WHERE deleted_at IS NULL', mirror_schema, mirror_table) INTO live_rows;
+    DELETE FROM billstack.row_count_changes
+    WHERE schema_name = mirror_schema AND table_name = mirror_table;
+    INSERT INTO billstack.row_counts (schema_name, table_name, live)
+    VALUES (mirror_schema, mirror_table, live_rows)
+    ON CONFLICT (schema_name, table_name) DO UPDATE SET live = excluded.live;
+END
+$$;
+
+-- Which types of a mirror a full backfill has read to the end, and what was known then. Written as each one ends.
+CREATE TABLE IF NOT EXISTS billstack.type_proofs (
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    type text NOT NULL,
+    completed_at timestamptz NOT NULL,
+    known_until bigint NOT NULL,          -- on Stripe's clock: what had happened by then was in the mirror
+    PRIMARY KEY (team_id, type)
+);
+-- Version 2 had this in its history only.
+INSERT INTO billstack.type_proofs (team_id, type, completed_at, known_until)
+SELECT DISTINCT ON (backfills.team_id, backfill_types.type)
+    backfills.team_id, backfill_types.type, backfills.finished_at, backfills.started
+FROM billstack.backfills
+JOIN billstack.backfill_types ON backfill_types.backfill_id = backfills.id
+WHERE backfills.state = 'ready'
+    AND backfills.created_after IS NULL
+    AND backfills.started IS NOT NULL
+    AND backfill_types.status = 'ready'
+    AND EXISTS (SELECT FROM billstack.connections WHERE connections.team_id = backfills.team_id)
+ORDER BY backfills.team_id, backfill_types.type, backfills.finished_at DESC
+ON CONFLICT (team_id, type) DO NOTHING;
 
 -- Readers of Stripe's JSON for the generated columns. Written so that Postgres inlines them, and so that they never
 -- raise: what has another JSON type or does not fit is NULL in the column and still there in raw.
@@ -554,6 +669,7 @@ BEGIN
         EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN
             EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN raw SET STORAGE EXTERNAL', {team_name}, mirror_table);
         END;
+        CALL billstack.keep_count({team_name}, mirror_table);
     END LOOP;
 END
 $$;

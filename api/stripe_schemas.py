@@ -67,6 +67,8 @@ class BackfillAnswer(Body):
     createdAfter = fields.DateTime(required=True, allow_none=True)
     startedAt = fields.DateTime(required=True)
     finishedAt = fields.DateTime(required=True, allow_none=True)
+    durationSeconds = fields.Float(required=True, allow_none=True)
+    written = fields.Integer(required=True, metadata={"description": "rows that were new or had changed"})
     error = fields.String(required=True, allow_none=True)
 
 
@@ -75,11 +77,14 @@ class RunningAnswer(BackfillAnswer):
     etaSeconds = fields.Float(required=True, allow_none=True)
 
 
-class PastAnswer(BackfillAnswer):
-    status = fields.String(required=True)
+class RunAnswer(BackfillAnswer):
+    status = fields.String(required=True, metadata={"description": "syncing, ready, error or canceled"})
+    result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
+
+
+class PastAnswer(RunAnswer):
     warnings = fields.List(fields.String(), required=True)
     adopted = fields.String(required=True, allow_none=True)
-    result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
 
 
 class HistoryAnswer(Body):
@@ -104,6 +109,7 @@ class ReconcileAnswer(Body):
     status = fields.String(required=True, metadata={"description": "running, done, error or canceled"})
     startedAt = fields.DateTime(required=True)
     finishedAt = fields.DateTime(required=True, allow_none=True)
+    durationSeconds = fields.Float(required=True, allow_none=True)
     result = fields.Dict(fields.String(), fields.Nested(ComparedAnswer), required=True)
     error = fields.String(required=True, allow_none=True)
 
@@ -122,6 +128,19 @@ class WebhookAnswer(Body):
     apiVersion = fields.String(required=True)
 
 
+class MirroredAnswer(Body):
+    objects = fields.Integer(required=True, metadata={"description": "live rows now"})
+    complete = fields.Boolean(required=True, metadata={"description": "whether a full backfill of it ever finished"})
+    completedAt = fields.DateTime(required=True, allow_none=True, metadata={"description": "when the last one did"})
+    rightAsOf = fields.DateTime(
+        required=True, allow_none=True, metadata={"description": "what had happened by then is in the mirror"}
+    )
+    comparedAt = fields.DateTime(required=True, allow_none=True, metadata={"description": "with Stripe, the last time"})
+    differed = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "objects that the comparison had to mend"}
+    )
+
+
 class StatusAnswer(Body):
     connected = fields.Boolean(required=True)
     isActive = fields.Boolean(required=True)
@@ -132,8 +151,17 @@ class StatusAnswer(Body):
     accountId = fields.String(required=True, allow_none=True)
     livemode = fields.Boolean(required=True, allow_none=True)
     lastSyncedAt = fields.DateTime(required=True, allow_none=True)
+    lastFullSyncAt = fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "when the type that was read whole the longest ago was; null while one never was"},
+    )
     lastEventAt = fields.DateTime(required=True, allow_none=True)
     warnings = fields.List(fields.String(), required=True)
     result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
+    mirror = fields.Dict(fields.String(), fields.Nested(MirroredAnswer), required=True)
     backfill = fields.Nested(RunningAnswer, required=True, allow_none=True)
+    lastRun = fields.Nested(
+        RunAnswer, required=True, allow_none=True, metadata={"description": "the last one, also where it was canceled"}
+    )
     lastReconcile = fields.Nested(ReconcileAnswer, required=True, allow_none=True)

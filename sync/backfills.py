@@ -207,11 +207,22 @@ class BackfillStore:
         with self.connection.cursor(row_factory=class_row(TypeState)) as cursor:
             return cursor.execute(_QUERIES["types"], {"backfill_id": backfill_id}).fetchall()
 
-    def end(self, backfill_id: str, fence: int, *, state: str, error: str | None, warnings: Sequence[str]) -> None:
-        """Raises LeaseLost when it was canceled meanwhile, or somebody else holds its finish now."""
-        if not self._one(
-            "end_backfill", backfill_id=backfill_id, fence=fence, state=state, error=error, warnings=list(warnings)
-        ):
+    def end(
+        self,
+        backfill_id: str,
+        fence: int,
+        *,
+        state: str,
+        error: str | None,
+        warnings: Sequence[str],
+        known_until: int | None = None,
+    ) -> None:
+        """`known_until`: what had happened by then, on Stripe's clock, is in the mirror now; None where that was not seen to.
+
+        Raises LeaseLost when it was canceled meanwhile, or somebody else holds its finish now.
+        """
+        params = {"state": state, "error": error, "warnings": list(warnings), "known_until": known_until}
+        if not self._one("end_backfill", backfill_id=backfill_id, fence=fence, **params):
             raise LeaseLost("the backfill was canceled, or its finish is another worker's now")
 
     def cancel(self, team_id: str) -> str | None:

@@ -46,6 +46,7 @@ WHERE backfill_id = %(errored_id)s;
 -- name: adopt_types
 UPDATE billstack.backfill_types AS adopting
 SET synced = errored.synced,
+    written = errored.written,
     progress = errored.progress,
     status = CASE errored.status WHEN 'ready' THEN 'ready' ELSE 'pending' END
 FROM billstack.backfill_types AS errored
@@ -104,7 +105,7 @@ RETURNING leases.fence;
 
 -- name: mark_syncing
 UPDATE billstack.backfill_types
-SET status = 'syncing'
+SET status = 'syncing', moved_at = clock_timestamp()
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND status = 'pending';
 
 -- name: split
@@ -190,29 +191,35 @@ RETURNING leases.fence;
 
 -- name: publish
 -- The count is what the committed pages add up to; it never goes down, for windows are never taken away.
--- What is new since the last time goes into the team's activity; `known` is from before this statement.
+-- What was written since the last time goes into the team's activity; `known` is from before this statement.
 WITH known AS (
-    SELECT backfills.team_id, backfill_types.synced
+    SELECT backfills.team_id, backfill_types.written
     FROM billstack.backfill_types
     JOIN billstack.backfills ON backfills.id = backfill_types.backfill_id
     WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
 ),
 published AS (
     UPDATE billstack.backfill_types
-    SET synced = counts.synced, progress = greatest(backfill_types.progress, %(progress)s)
+    SET synced = counts.synced,
+        written = counts.written,
+        progress = greatest(backfill_types.progress, %(progress)s),
+        moved_at = CASE
+            WHEN counts.synced > backfill_types.synced OR %(progress)s > backfill_types.progress THEN clock_timestamp()
+            ELSE backfill_types.moved_at
+        END
     FROM (
-        SELECT coalesce(sum(counted), 0) AS synced
+        SELECT coalesce(sum(counted), 0) AS synced, coalesce(sum(written), 0) AS written
         FROM billstack.windows
         WHERE backfill_id = %(backfill_id)s AND type = %(type)s
     ) AS counts
     WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
-    RETURNING backfill_types.synced, backfill_types.progress, backfill_types.status
+    RETURNING backfill_types.synced, backfill_types.written, backfill_types.progress, backfill_types.status
 ),
 counted AS (
     INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
-    SELECT known.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, published.synced - known.synced
+    SELECT known.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, published.written - known.written
     FROM known, published
-    WHERE published.synced > known.synced
+    WHERE published.written > known.written
     ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count
 )
 SELECT synced, progress, status
@@ -234,13 +241,13 @@ WITH held AS MATERIALIZED (
     FOR UPDATE
 ),
 counts AS MATERIALIZED (
-    SELECT coalesce(sum(counted), 0) AS synced
+    SELECT coalesce(sum(counted), 0) AS synced, coalesce(sum(written), 0) AS written
     FROM billstack.windows
     WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 ),
 known AS MATERIALIZED (
     -- Locked, for what a renewal published while `held` waited for it is not in this statement's snapshot.
-    SELECT backfills.team_id, backfill_types.synced
+    SELECT backfills.team_id, backfill_types.written
     FROM held, billstack.backfill_types
     JOIN billstack.backfills ON backfills.id = backfill_types.backfill_id
     WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = %(type)s
@@ -248,15 +255,17 @@ known AS MATERIALIZED (
 ),
 counted AS (
     INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
-    SELECT known.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, counts.synced - known.synced
+    SELECT known.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), %(type)s, counts.written - known.written
     FROM known, counts
-    WHERE counts.synced > known.synced
+    WHERE counts.written > known.written
     ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count
 )
 UPDATE billstack.backfill_types
 SET status = %(status)s,
     error = %(error)s,
     synced = counts.synced,
+    written = counts.written,
+    moved_at = clock_timestamp(),
     progress = CASE WHEN %(status)s = 'ready' THEN 1 ELSE progress END
 FROM known, counts
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s
@@ -294,18 +303,39 @@ FROM billstack.backfill_types
 WHERE backfill_id = %(backfill_id)s;
 
 -- name: end_backfill
--- By the holder of its finish only.
+-- By the holder of its finish only. What a full one has read to the end is proven until then, or until the oldest event that
+-- could not be applied.
 WITH held AS MATERIALIZED (
     SELECT backfill_id
     FROM billstack.leases
     WHERE backfill_id = %(backfill_id)s AND part = 'finish' AND fence = %(fence)s AND held
     FOR UPDATE
+),
+ended AS (
+    UPDATE billstack.backfills
+    SET state = %(state)s, error = %(error)s, warnings = %(warnings)s, finished_at = clock_timestamp()
+    FROM held
+    WHERE id = held.backfill_id AND state = 'running'
+    RETURNING id, team_id, started, created_after, finished_at
+),
+proven AS (
+    INSERT INTO billstack.type_proofs (team_id, type, completed_at, known_until)
+    SELECT ended.team_id, backfill_types.type, ended.finished_at, least(%(known_until)s::bigint, unapplied.created - 1)
+    FROM ended
+    JOIN billstack.backfill_types ON backfill_types.backfill_id = ended.id AND backfill_types.status = 'ready'
+    LEFT JOIN LATERAL (
+        SELECT events.created
+        FROM billstack.events
+        WHERE events.team_id = ended.team_id AND events.state IN ('pending', 'failed') AND events.created >= ended.started
+        ORDER BY events.created
+        LIMIT 1
+    ) AS unapplied ON true
+    WHERE ended.created_after IS NULL AND %(known_until)s::bigint IS NOT NULL
+    ON CONFLICT (team_id, type) DO UPDATE
+    SET completed_at = excluded.completed_at, known_until = excluded.known_until
 )
-UPDATE billstack.backfills
-SET state = %(state)s, error = %(error)s, warnings = %(warnings)s, finished_at = clock_timestamp()
-FROM held
-WHERE id = held.backfill_id AND state = 'running'
-RETURNING id;
+SELECT id
+FROM ended;
 
 -- name: cancel
 -- Running jobs notice at their next renewal. Waits for whoever adds windows this moment (hold).
@@ -326,7 +356,12 @@ SELECT id, objects, created_after, state, requested_at, finished_at, error, warn
         SELECT jsonb_object_agg(type, jsonb_build_object('synced', synced, 'status', status, 'progress', progress, 'error', error))
         FROM billstack.backfill_types
         WHERE backfill_types.backfill_id = backfills.id
-    ) AS types
+    ) AS types,
+    (
+        SELECT sum(written)
+        FROM billstack.backfill_types
+        WHERE backfill_types.backfill_id = backfills.id
+    ) AS written
 FROM billstack.backfills
 WHERE team_id = %(team_id)s
 ORDER BY requested_at DESC, id

@@ -16,6 +16,8 @@ from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
 
+_DELETIONS = ("delete_backfills", "delete_reconciles", "delete_events", "delete_activity", "delete_proofs", "delete")
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -141,7 +143,7 @@ class Connections:
 
     def delete(self, team_id: str) -> None:
         """With the team's backfills and events: nothing of the account is left."""
-        for statement in ("delete_backfills", "delete_reconciles", "delete_events", "delete_activity", "delete"):
+        for statement in _DELETIONS:
             self._run(statement, team_id=team_id)
 
     def status(self, team_id: str) -> dict[str, Any] | None:

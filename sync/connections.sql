@@ -134,9 +134,14 @@ WHERE team_id = %(team_id)s;
 DELETE FROM billstack.activity
 WHERE team_id = %(team_id)s;
 
+-- name: delete_proofs
+DELETE FROM billstack.type_proofs
+WHERE team_id = %(team_id)s;
+
 -- name: status
--- All that GET status needs of Postgres, in one indexed read: the connection, and the last backfill that was not
--- canceled with its types, the last comparison with Stripe, and a thousand events that failed.
+-- All that GET status needs of Postgres, in one indexed read: the connection; the last backfill that was not canceled with
+-- its types, and the last of all; what the mirror holds and is known of it; the last comparison with Stripe, and a thousand
+-- events that failed.
 SELECT
     connections.account_id,
     connections.account_name,
@@ -187,6 +192,60 @@ SELECT
         FROM billstack.backfill_types
         WHERE backfill_types.backfill_id = shown.id
     ) AS types,
+    (
+        SELECT sum(written)
+        FROM billstack.backfill_types
+        WHERE backfill_types.backfill_id = shown.id
+    ) AS written,
+    CASE WHEN shown.state = 'running' THEN (
+        -- When each type last moved, and its lease was last renewed, by the clock of Postgres alone.
+        SELECT jsonb_object_agg(leases.part, jsonb_build_object(
+            'held', held,
+            'done', done,
+            'silentS', extract(epoch FROM clock_timestamp() - renewed_at),
+            'stillS', extract(epoch FROM clock_timestamp() - moved_at)
+        ))
+        FROM billstack.leases
+        LEFT JOIN billstack.backfill_types
+            ON backfill_types.backfill_id = leases.backfill_id AND backfill_types.type = leases.part
+        WHERE leases.backfill_id = shown.id
+    ) END AS parts,
+    latest.run AS last_run,
+    (
+        SELECT jsonb_object_agg(table_name, live)
+        FROM (
+            SELECT table_name, sum(live) AS live
+            FROM (
+                SELECT table_name, live FROM billstack.row_counts WHERE schema_name = %(schema)s
+                UNION ALL
+                SELECT table_name, live FROM billstack.row_count_changes WHERE schema_name = %(schema)s
+            ) AS counted
+            GROUP BY table_name
+        ) AS tables
+    ) AS live_rows,
+    (
+        SELECT jsonb_object_agg(type, jsonb_build_object(
+            'completedAt', extract(epoch FROM completed_at),
+            'knownUntil', proven.until,
+            'unapplied', (
+                SELECT created
+                FROM billstack.events
+                WHERE events.team_id = connections.team_id AND state IN ('pending', 'failed') AND created > proven.until
+                ORDER BY created
+                LIMIT 1
+            )
+        ))
+        FROM billstack.type_proofs
+        CROSS JOIN LATERAL (
+            SELECT greatest(known_until, CASE WHEN equal.found ? type THEN equal.upper END) AS until
+        ) AS proven
+        WHERE type_proofs.team_id = connections.team_id
+    ) AS proofs,
+    connections.swept_until,
+    connections.unread_until,
+    connections.disconnected_at,
+    equal.finished_at AS compared_at,
+    equal.found AS compared_found,
     compared.id AS reconcile_id,
     compared.state AS reconcile_state,
     compared.requested_at AS reconcile_requested_at,
@@ -218,4 +277,36 @@ LEFT JOIN LATERAL (
     ORDER BY requested_at DESC
     LIMIT 1
 ) AS compared ON true
+LEFT JOIN LATERAL (
+    SELECT finished_at, upper, found
+    FROM billstack.reconciles
+    WHERE reconciles.team_id = connections.team_id AND state = 'done'
+    ORDER BY requested_at DESC
+    LIMIT 1
+) AS equal ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_build_object(
+        'id', id,
+        'status', CASE state WHEN 'running' THEN 'syncing' ELSE state END,
+        'objects', objects,
+        'createdAfter', extract(epoch FROM created_after),
+        'startedAt', extract(epoch FROM requested_at),
+        'finishedAt', extract(epoch FROM finished_at),
+        'error', error,
+        'written', counts.written,
+        'result', counts.types
+    ) AS run
+    FROM billstack.backfills
+    CROSS JOIN LATERAL (
+        SELECT sum(written) AS written, jsonb_object_agg(
+            type,
+            jsonb_build_object('synced', synced, 'status', status, 'progress', progress, 'error', backfill_types.error)
+        ) AS types
+        FROM billstack.backfill_types
+        WHERE backfill_types.backfill_id = backfills.id
+    ) AS counts
+    WHERE backfills.team_id = connections.team_id
+    ORDER BY requested_at DESC, id
+    LIMIT 1
+) AS latest ON true
 WHERE connections.team_id = %(team_id)s;

@@ -56,6 +56,7 @@ class Finish:
         self._tools = replace(tools, should_yield=lambda: False)  # a tail half read would be a hole in the mirror
         self._connection = connection
         self._store = MirrorStore(connection, backfill.team_id)
+        self.known_until = backfill.started  # on Stripe's clock; until `run` has read the events since then
 
     def run(self) -> list[str]:
         """Returns warnings: sentences for the status. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
@@ -108,6 +109,7 @@ class Finish:
                 raise
             log.warning("events.not_readable", reason=exc.message)
             return [f"Changes made during the backfill may be missing, for the key may not read events: {exc.message}"]
+        self.known_until = until
         return self._apply_events(ledger, until)
 
     def _apply_events(self, ledger: Ledger, until: int) -> list[str]:

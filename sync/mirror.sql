@@ -101,6 +101,7 @@ advanced AS (
         pages = pages + %(pages)s,
         met = met + (SELECT count(*) FROM page),
         counted = counted + (SELECT count(*) FROM newly_met),
+        written = windows.written + (SELECT count(*) FROM written),
         done = NOT %(has_more)s OR coalesce(%(oldest)s < windows.floor, false),
         checked_until = greatest(checked_until, %(as_of_until)s)
     FROM held

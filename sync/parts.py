@@ -104,9 +104,8 @@ class PartRun:
     def _finish(self, lease: Lease) -> bool:
         states = self._store.types(self._backfill.id)
         ready = [OBJECT_TYPES[state.type] for state in states if state.status == "ready"]
-        warnings: list[str] = []
-        if ready:
-            warnings = Finish(self._backfill, ready, self._mirrored, lease, self._tools, self._store.connection).run()
+        finish = Finish(self._backfill, ready, self._mirrored, lease, self._tools, self._store.connection)
+        warnings = finish.run() if ready else []
         failed = [f"{state.type}: {state.error}" for state in states if state.status == "error"]
         self._store.end(
             self._backfill.id,
@@ -114,6 +113,7 @@ class PartRun:
             state="error" if failed else "ready",
             error=" ".join(failed) or None,
             warnings=warnings,
+            known_until=finish.known_until,
         )
         return True
 

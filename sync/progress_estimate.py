@@ -1,5 +1,13 @@
 """Turns what a plan has met and still expects into a share that people can believe."""
 
+from collections import deque
+
+# Looks come twice a second (sync/lease.py), a little later on a busy machine.
+_WATCHED_S = 5.0
+_LOOKS_APART_S = 1.0
+# By which the ends foretold in that time may differ: a share of the time that is left, or so many seconds near the end.
+_NEAR = 0.2
+_NEAR_S = 2.0
 # Estimates end a little early or late; only a type whose windows are all done shows 1.
 MOST_WHILE_OPEN = 0.99
 
@@ -20,6 +28,29 @@ class ProgressEstimate:
         return self._shown
 
 
-def eta_s(remaining: float, objects_per_second: float) -> float | None:
-    """Seconds until the rest is met at this speed; None while nothing moves."""
-    return remaining / objects_per_second if objects_per_second > 0 else None
+class SteadyEta:
+    """Seconds until a type's lists are read; None until looks of some seconds have foretold about the same end.
+
+    While a backfill speeds up, or its windows are split, each look foretells another end.
+    """
+
+    def __init__(self) -> None:
+        self._foretold: deque[tuple[float, float]] = deque()  # when we looked, and the end that we saw
+        self._is_steady = False
+
+    def look(self, now: float, *, remaining: float, rate: float) -> float | None:
+        """`remaining` objects at `rate` objects a second; `now` in seconds of any clock that does not jump."""
+        if rate <= 0:
+            self._foretold.clear()
+            return None
+        eta_s = remaining / rate
+        self._foretold.append((now, now + eta_s))
+        while self._foretold[0][0] < now - _WATCHED_S:
+            self._foretold.popleft()
+        self._is_steady = self._is_near(eta_s) and now - self._foretold[0][0] >= _WATCHED_S - _LOOKS_APART_S
+        return eta_s if self._is_steady else None
+
+    def _is_near(self, eta_s: float) -> bool:
+        """What was steady may wander twice as far: the words on a page are not to flicker."""
+        ends = [end for _, end in self._foretold]
+        return max(ends) - min(ends) <= max(_NEAR_S, _NEAR * eta_s) * (2 if self._is_steady else 1)

@@ -161,6 +161,8 @@ class ReconcileRun:
         except REFUSALS as exc:
             mirror.reject(about, object_id, reason_of(exc))
             return about.name, "notStored", reason_of(exc)
+        if suspicion in ("unlisted", "named") and outcome in ("equal", "written"):
+            self._work.found[about.name]["compared"] += 1  # no list gave it
         kind = _KIND_OF.get((suspicion, outcome))
         return (about.name, kind, None) if kind else None
 

@@ -7,6 +7,7 @@ from typing import LiteralString, cast
 import psycopg
 from psycopg import sql
 
+from sync import row_counts
 from sync.errors import SchemaError
 
 SCHEMA_VERSION = 3
@@ -89,6 +90,7 @@ def reader_grants(team_id: str) -> sql.Composed:
 def drop_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     """Drops one team's mirror with all its rows."""
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema_name(team_id))))
+    row_counts.forget(connection, schema_name(team_id))
 
 
 def check_version(connection: psycopg.Connection) -> None:

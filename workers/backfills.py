@@ -13,7 +13,7 @@ from sync.object_types import OBJECT_TYPES
 from workers.context import Context
 from workers.progress import read_progress
 from workers.queues import enqueue_due
-from workers.times import iso
+from workers.times import duration_s, iso
 
 log = structlog.get_logger()
 
@@ -73,6 +73,7 @@ def _shown(
     warnings: list[str],
     adopted: str | None,
     types: dict[str, Any],
+    written: int,
 ) -> dict[str, Any]:
     return {
         "id": backfill_id,
@@ -81,6 +82,8 @@ def _shown(
         "createdAfter": iso(created_after),
         "startedAt": iso(requested_at),
         "finishedAt": iso(finished_at),
+        "durationSeconds": duration_s(requested_at, finished_at),
+        "written": int(written),
         "error": error,
         "warnings": warnings,
         "adopted": adopted,

@@ -4,6 +4,7 @@ parts    of backfills, whose holder died or whose job Redis lost
 events   left lying in the ledger, and those that Stripe did not deliver
 mirrors  to be compared with Stripe once a day
 ledger   what is too old to come again is deleted, and what no chart shows any more
+counts   of the mirrors' rows: what changed is added to them
 """
 
 import signal
@@ -15,6 +16,7 @@ import psycopg
 import redis
 import structlog
 
+from sync import row_counts
 from sync.activity import prune_activity
 from sync.ledger import prune
 from workers.context import Context
@@ -59,6 +61,11 @@ def _prune(context: Context) -> int:
         return prune(connection, _PRUNED_AT_A_TIME)
 
 
+def _fold_counts(context: Context) -> int:
+    with context.pool.connection() as connection:
+        return row_counts.fold(connection)
+
+
 _STEPS: dict[str, Callable[[Context], int]] = {
     "parts": enqueue_due,
     "waiting": wake_waiting,
@@ -66,4 +73,5 @@ _STEPS: dict[str, Callable[[Context], int]] = {
     "due": start_due_reconciles,
     "reconciles": enqueue_reconciles,
     "pruned": _prune,
+    "counted": _fold_counts,
 }

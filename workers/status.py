@@ -5,8 +5,9 @@ from typing import Any
 from sync.connections import Connections
 from sync.sdk import API_VERSION
 from workers.context import Context
+from workers.mirror_shown import last_full_sync, mirror_shown
 from workers.progress import ShownType, read_progress
-from workers.times import iso
+from workers.times import duration_s, iso, since_1970
 
 _SYNC_STATUS = {"running": "syncing", "ready": "ready", "error": "error", None: "pending"}
 _MOST_COUNTED = 1000  # of failed events, by the statement `status`
@@ -19,6 +20,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
     if row is None:
         return _never_connected()
     shown = read_progress(context.redis, row["id"]) if row["state"] == "running" else {}
+    mirror = mirror_shown(row)
     return {
         "connected": row["connected"],
         "isActive": row["connected"] and row["key_valid"],
@@ -29,18 +31,23 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "accountId": row["account_id"],
         "livemode": row["livemode"],
         "lastSyncedAt": iso(row["last_synced_at"]),
+        "lastFullSyncAt": last_full_sync(mirror),
         "lastEventAt": iso(row["last_event_at"]),
         "warnings": [*_key_warnings(row), *(row["warnings"] or []), *_event_warnings(row), *_not_stored(row)],
         "result": {
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
+        "mirror": mirror,
         "backfill": _backfill_shown(row, shown),
+        "lastRun": _last_run_shown(row["last_run"]),
         "lastReconcile": _reconcile_shown(row),
     }
 
 
 def _key_warnings(row: dict[str, Any]) -> list[str]:
-    if row["key_valid"] or not row["connected"]:
+    if not row["connected"]:
+        return [f"The team is disconnected since {iso(row['disconnected_at'])}, and the mirror stands still."]
+    if row["key_valid"]:
         return []
     return [
         "Stripe refuses the stored key, and the mirror stands still: connect again with a valid key of the account."
@@ -80,7 +87,8 @@ def _not_stored(row: dict[str, Any]) -> list[str]:
 
 
 def _never_connected() -> dict[str, Any]:
-    absent = ("accountName", "accountId", "livemode", "lastSyncedAt", "lastEventAt", "backfill", "lastReconcile")
+    account = ("accountName", "accountId", "livemode")
+    absent = (*account, "lastSyncedAt", "lastFullSyncAt", "lastEventAt", "backfill", "lastRun", "lastReconcile")
     false = ("connected", "isActive", "schemaExists", "keyValid")
     return {
         **dict.fromkeys(false, False),
@@ -88,6 +96,7 @@ def _never_connected() -> dict[str, Any]:
         **dict.fromkeys(absent),
         "warnings": [],
         "result": {},
+        "mirror": {},
     }
 
 
@@ -111,9 +120,23 @@ def _backfill_shown(row: dict[str, Any], shown: dict[str, ShownType]) -> dict[st
         "createdAfter": iso(row["created_after"]),
         "startedAt": iso(row["requested_at"]),
         "finishedAt": iso(row["finished_at"]),
+        "durationSeconds": duration_s(row["requested_at"], row["finished_at"]),
         "objectsPerSecond": round(sum(of_type.rate for of_type in shown.values())),
         "etaSeconds": _eta_s(shown),
         "error": row["error"],
+        "written": int(row["written"]),
+    }
+
+
+def _last_run_shown(run: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The last backfill as the history shows it, also where it was canceled."""
+    if run is None:
+        return None
+    times = {key: since_1970(run[key]) for key in ("createdAfter", "startedAt", "finishedAt")}
+    return run | {
+        **{key: iso(moment) for key, moment in times.items()},
+        "durationSeconds": duration_s(times["startedAt"], times["finishedAt"]),
+        "result": {name: run["result"][name] for name in run["objects"] if run["result"]},
     }
 
 
@@ -126,6 +149,7 @@ def _reconcile_shown(row: dict[str, Any]) -> dict[str, Any] | None:
         "startedAt": iso(row["reconcile_requested_at"]),
         "finishedAt": iso(row["reconcile_finished_at"]),
         "result": row["reconcile_found"],
+        "durationSeconds": duration_s(row["reconcile_requested_at"], row["reconcile_finished_at"]),
         "error": row["reconcile_error"],
     }
 

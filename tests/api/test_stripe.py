@@ -9,12 +9,15 @@ import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
+from psycopg import sql
 from rq import SimpleWorker
 
 from api import stripe_schemas as schemas
-from scripts.sandbox.running import SandboxThread
+from scripts.sandbox.running import SandboxClient, SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.object_types import OBJECT_TYPES
+from sync.schema import schema_name
+from tests.api.mirror_filling import put_objects
 
 KEY = "sk_test_demo"
 CONNECT = {"secretKey": KEY, "publishableKey": "pk_test_demo", "webhookSecret": "whsec_demo"}
@@ -502,3 +505,130 @@ def test_answers_have_the_documented_shape(owner):
     schemas.StatusAnswer().load(client.get(f"{stripe}/status").json)
     schemas.CanceledAnswer().load(client.post(f"{stripe}/backfill/cancel", json={}).json)
     schemas.HistoryAnswer().load(client.get(f"{stripe}/backfills").json)
+
+
+# The mirror, apart from any run ---------------------------------------------------------------------------------------
+
+
+def mirrored(member, key):
+    return {name: each[key] for name, each in status_of(member)["mirror"].items()}
+
+
+def rows_of(database, team_id):
+    found = {}
+    for name, object_type in OBJECT_TYPES.items():
+        table = sql.Identifier(schema_name(team_id), object_type.table)
+        live = sql.SQL("SELECT count(*) FROM {} WHERE deleted_at IS NULL").format(table)
+        (found[name],) = database.execute(live).fetchone()
+    return found
+
+
+def test_nothing_is_said_of_a_mirror_that_is_not_there(owner):
+    status = status_of(owner)
+
+    assert (status["mirror"], status["lastRun"], status["lastFullSyncAt"]) == ({}, None, None)
+
+
+def test_a_mirror_that_is_empty_says_so(connected):
+    status = status_of(connected)
+
+    assert mirrored(connected, "objects") == dict.fromkeys(OBJECT_TYPES, 0)
+    assert mirrored(connected, "complete") == dict.fromkeys(OBJECT_TYPES, False)
+    assert status["mirror"]["price"]["rightAsOf"] is None
+
+
+def test_after_a_full_sync_each_type_is_complete_and_its_rows_are_counted(connected, backfill, work, database):
+    backfill()
+    work()
+
+    status = status_of(connected)
+    schemas.StatusAnswer().load(status)
+    assert mirrored(connected, "objects") == rows_of(database, connected.team_id)
+    assert set(mirrored(connected, "complete").values()) == {True}
+    assert status["lastFullSyncAt"] == status["backfill"]["finishedAt"]
+    started, now = status["backfill"]["startedAt"], datetime.now(UTC).isoformat()
+    assert all(started[:16] <= moment[:16] <= now[:16] for moment in mirrored(connected, "rightAsOf").values())
+    # Prices that no list gives are in the mirror, and no part of what the lists met.
+    assert status["mirror"]["price"]["objects"] >= status["result"]["price"]["synced"]
+    assert status["lastRun"]["status"] == "ready"
+    assert status["lastRun"]["written"] == sum(each["synced"] for each in status["result"].values())
+
+
+def test_a_selective_sync_is_no_full_one(connected, backfill, work, database):
+    backfill()
+    work()
+    before = status_of(connected)
+    backfill({"objects": ["product"]})
+    work()
+
+    status = status_of(connected)
+    assert status["lastFullSyncAt"] == before["lastFullSyncAt"]
+    assert list(status["result"]) == ["product"]
+    assert mirrored(connected, "objects") == rows_of(database, connected.team_id)
+    assert set(mirrored(connected, "complete").values()) == {True}
+    assert (status["lastRun"]["objects"], status["lastRun"]["written"]) == (["product"], 0)
+
+
+@pytest.mark.parametrize("request_body", [{"objects": ["customer"]}, {"createdAfter": "2020-01-01"}])
+def test_only_what_was_read_whole_is_complete(connected, backfill, work, request_body):
+    backfill(request_body)
+    work()
+
+    is_whole = "objects" in request_body
+    complete = mirrored(connected, "complete")
+    assert complete == dict.fromkeys(OBJECT_TYPES, False) | {"customer": is_whole}
+    assert status_of(connected)["lastFullSyncAt"] is None
+    assert status_of(connected)["mirror"]["customer"]["objects"] == 12
+
+
+def test_after_a_canceled_first_sync_the_mirror_has_rows_and_is_not_complete(connected, backfill, database):
+    started = backfill().json["backfillId"]
+    put_objects(database, connected.team_id, "customers", [json.dumps({"id": "cus_1"}), json.dumps({"id": "cus_2"})])
+
+    connected.client.post(f"{connected.stripe}/backfill/cancel", json={})
+
+    status = status_of(connected)
+    schemas.StatusAnswer().load(status)
+    assert (status["syncStatus"], status["result"]) == ("pending", {})
+    assert status["mirror"]["customer"] == {
+        "objects": 2,
+        "complete": False,
+        "completedAt": None,
+        "rightAsOf": None,
+        "comparedAt": None,
+        "differed": None,
+    }
+    assert (status["lastRun"]["id"], status["lastRun"]["status"]) == (started, "canceled")
+
+
+def test_a_failed_type_keeps_its_rows_in_the_mirror(connected, backfill, work, database, stripe_url):
+    backfill()
+    work()
+    before = status_of(connected)["mirror"]
+    permissions = [f"rak_{name}_read" for name in ("accounts_kyc_basic", "customer", "product", "plan", "event")]
+    restricted = SandboxClient(stripe_url).call("POST", "keys", account="demo", permissions=permissions)["key"]
+    connected.client.post(f"{connected.stripe}/connect", json={"secretKey": restricted})
+    backfill()
+    work()
+
+    status = status_of(connected)
+    assert status["syncStatus"] == "error"
+    assert status["result"]["charge"]["synced"] == 0
+    assert status["mirror"]["charge"]["objects"] == before["charge"]["objects"] > 0
+    assert status["mirror"]["charge"]["complete"] is True
+    assert status["mirror"]["charge"]["completedAt"] == before["charge"]["completedAt"]
+    assert status["mirror"]["customer"]["completedAt"] >= before["customer"]["completedAt"]
+    assert status["lastFullSyncAt"] == before["charge"]["completedAt"]
+
+
+def test_a_disconnected_mirror_keeps_its_numbers_and_says_that_it_stands_still(connected, backfill, work):
+    backfill()
+    work()
+    before = status_of(connected)["mirror"]
+
+    connected.client.delete(f"{connected.stripe}/connect", json={})
+
+    status = status_of(connected)
+    assert status["mirror"] == before
+    assert status["isActive"] is False
+    assert any("stands still" in warning for warning in status["warnings"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.progress_estimate import ProgressEstimate, eta_s
+from sync.progress_estimate import ProgressEstimate, SteadyEta
 
 
 def test_progress_is_what_was_met_of_what_is_expected() -> None:
@@ -33,9 +33,31 @@ def test_a_type_without_objects_has_progress_too(is_finished: bool) -> None:
     assert ProgressEstimate().advance(met=0, remaining=0, is_finished=is_finished) == is_finished
 
 
-def test_the_time_left_is_the_rest_at_the_present_speed() -> None:
-    assert eta_s(5_000, 250) == 20
+def looks(*ends: float, rate: float = 100.0) -> list[float | None]:
+    """What is shown of looks half a second apart that foretell these ends."""
+    eta = SteadyEta()
+    return [eta.look(n / 2, remaining=(end - n / 2) * rate, rate=rate) for n, end in enumerate(ends)]
 
 
-def test_nothing_moving_has_no_end_in_sight() -> None:
-    assert eta_s(5_000, 0) is None
+def test_the_time_left_is_shown_once_looks_of_some_seconds_agree() -> None:
+    shown = looks(*[60.0] * 12)
+
+    assert shown[:8] == [None] * 8
+    assert shown[-1] == pytest.approx(60 - 5.5)
+
+
+def test_the_time_left_is_not_shown_while_each_look_foretells_another_end() -> None:
+    assert looks(586, 500, 400, 300, 200, 120, 80, 50, 35, 30, 26, 24) == [None] * 12
+
+
+def test_the_time_left_may_wander_a_little_more_once_it_is_shown() -> None:
+    assert None not in looks(*[60.0] * 12, 74.0, 74.0)[10:]
+
+
+def test_the_time_left_is_not_shown_while_nothing_moves() -> None:
+    eta = SteadyEta()
+    for n in range(20):
+        eta.look(n / 2, remaining=1000, rate=10)
+
+    assert eta.look(10.5, remaining=1000, rate=0) is None
+    assert eta.look(11.0, remaining=1000, rate=10) is None  # a new start

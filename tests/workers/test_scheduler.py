@@ -133,7 +133,9 @@ def test_a_disconnected_teams_events_wait(context, database, record, team_id):
     record()
     Connections(database, context.box).forget_keys(team_id)
 
-    assert run_once(context) == dict.fromkeys(("parts", "waiting", "sweeps", "due", "reconciles", "pruned"), 0)
+    assert run_once(context) == dict.fromkeys(
+        ("parts", "waiting", "sweeps", "due", "reconciles", "pruned", "counted"), 0
+    )
 
 
 # Sweeps ---------------------------------------------------------------------------------------------------------------
