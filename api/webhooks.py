@@ -14,6 +14,7 @@ from api.endpoints import Blueprint
 from api.errors import RETRY_AFTER_S, error_answer
 from api.fields import Body
 from api.request_log import request_id
+from sync.error_text import loggable_reason
 from workers.intake import Intake
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/webhooks", description="Called by Stripe.")
@@ -47,7 +48,7 @@ def receive(team_id: str) -> Response:
     try:
         intake.take(team_id, request.get_data(), signature, now=time.time(), request_id=request_id())
     except psycopg.Error as exc:
-        _log.warning("event.not_recorded", team=team_id, reason=str(exc))
+        _log.warning("event.not_recorded", team=team_id, reason=loggable_reason(exc))
         sentence = "the event could not be recorded: deliver it again"
         return error_answer(503, "not_recorded", sentence, retry_after_s=RETRY_AFTER_S)
     return jsonify({"received": True})

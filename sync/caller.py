@@ -14,7 +14,9 @@ import stripe
 import structlog
 import tenacity
 
+from sync.bounds import is_second
 from sync.curl import HttpAnswer, Outcome
+from sync.error_text import loggable_reason
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
 from sync.json_text import mended
 from sync.sdk import Flights, Sdk, Sender
@@ -25,6 +27,7 @@ PATIENT_ATTEMPTS = 15
 HASTY_ATTEMPTS = 3
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
+_LONGEST_WISH_S = 300.0  # of Stripe's own
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -193,7 +196,7 @@ class Caller:
         try:
             return _decoded(read.decode, answer)
         except msgspec.DecodeError as exc:
-            raise StripeUnavailable(f"Stripe's answer to {read.path} was not the JSON it should be: {exc}") from exc
+            raise StripeUnavailable(f"Stripe's answer to {read.endpoint} was not the JSON it should be: {exc}") from exc
 
     def _call_again(
         self,
@@ -211,7 +214,8 @@ class Caller:
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            log.info("stripe.retried", endpoint=read.endpoint, attempt=state.attempt_number, reason=str(error))
+            told = loggable_reason(error) if error else None
+            log.info("stripe.retried", endpoint=read.endpoint, attempt=state.attempt_number, reason=told)
             if on_retry and error:
                 on_retry(error)
 
@@ -283,7 +287,11 @@ def _moments(headers: Mapping[str, str], elapsed_s: float) -> tuple[int, int]:
 @lru_cache(maxsize=16)  # all answers of a second have the same one
 def _seconds(date: str) -> int | None:
     parsed = email.utils.parsedate_tz(date)
-    return email.utils.mktime_tz(parsed) if parsed else None
+    try:
+        second = email.utils.mktime_tz(parsed) if parsed else None
+    except (ValueError, OverflowError):  # the 32nd of a month, the year 99999
+        return None
+    return second if second is not None and is_second(second) else None
 
 
 def _message(exc: stripe.StripeError) -> str:
@@ -295,7 +303,7 @@ def _message(exc: stripe.StripeError) -> str:
 
 def _retry_after(exc: stripe.StripeError) -> float | None:
     value = (exc.headers or {}).get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
+    return min(float(value), _LONGEST_WISH_S) if value.isdecimal() else None
 
 
 _jittered = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)

@@ -21,6 +21,7 @@ import msgspec
 import psycopg
 import structlog
 
+from sync.bounds import loggable
 from sync.caller import Answer, Caller, Read
 from sync.errors import BadRequest, Conflict, LeaseLost, NotFound, StripeRejected, StripeUnavailable
 from sync.object_types import OBJECT_TYPES
@@ -268,7 +269,7 @@ class CustomerLinks:
                 store = MirrorStore(connection, self._team_id)
                 return store.put_fetched(_CUSTOMER, found.id, found.answer, version=found.version) != "changed"
         except REFUSALS as exc:
-            log.warning("object.rejected", type=_CUSTOMER.name, id=found.id, reason=type(exc).__name__)
+            log.warning("object.rejected", type=_CUSTOMER.name, id=loggable(found.id), reason=type(exc).__name__)
             return True
 
 

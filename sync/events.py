@@ -8,22 +8,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
-import msgspec
 import psycopg
 import structlog
 
+from sync.bounds import loggable
+from sync.error_text import loggable_reason
 from sync.errors import StripeError, StripeRejected
-from sync.json_text import mended
+from sync.event_routing import UNREADABLE, Mirrored, Route, api_version, read_delivered, route
 from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
-from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder, is_cut
+from sync.object_types import OBJECT_TYPES
 from sync.refresh import refresh
-from sync.sdk import API_VERSION
 from sync.source import Source
-from sync.store import REFUSALS, MirrorStore, reason_of
+from sync.store import REFUSALS, MirrorStore, is_lost, reason_of
 
 BATCH_SIZE = 200
 # Of one batch at the same time; the budget holds them back where need be.
@@ -36,87 +34,6 @@ log = structlog.get_logger()
 Outcome = Literal["applied", "older", "fetched", "skipped", "refused", "failed"]
 Report = Callable[[Outcome, list[Ended]], None]
 Connect = Callable[[], AbstractContextManager[psycopg.Connection]]
-
-
-class _RelatedObject(msgspec.Struct):
-    id: str
-    type: str
-
-
-class _EventData(msgspec.Struct):
-    object: msgspec.Raw
-
-
-class _Event(msgspec.Struct):
-    """What of an event decides its way. Thin events (v2.core.event) name an object and carry none."""
-
-    id: str
-    livemode: bool = False
-    account: str | None = None
-    api_version: str | None = None
-    data: _EventData | None = None
-    related_object: _RelatedObject | None = None
-
-
-class _ObjectHead(msgspec.Struct):
-    object: str
-    id: str | None = None
-
-
-class _LedgerHead(msgspec.Struct):
-    """`created` is in seconds; thin events write it as ISO 8601."""
-
-    id: str
-    type: str
-    created: int | datetime
-
-    @property
-    def second(self) -> int:
-        return self.created if isinstance(self.created, int) else int(self.created.timestamp())
-
-
-@dataclass(frozen=True, slots=True)
-class Mirrored:
-    """The mirrored account: events of another one, or of the other mode, are refused."""
-
-    account_id: str
-    livemode: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What is to be done with an event: apply its raw, fetch the object, or nothing, for `reason`."""
-
-    action: Literal["apply", "delete", "fetch", "skip", "refuse"]
-    object_type: ObjectType | None = None
-    object_id: str = ""
-    raw: bytes = b""
-    reason: str | None = None
-
-
-def route(event: LedgerEvent, mirrored: Mirrored) -> Route:
-    """By `data.object.object`, never by the event's name: customer.source.deleted is about no customer."""
-    head = msgspec.json.decode(event.body, type=_Event)
-    if head.livemode != mirrored.livemode or (head.account or mirrored.account_id) != mirrored.account_id:
-        return Route("refuse", reason="the event is of another account or mode than the connection")
-    if head.related_object and (object_type := OBJECT_TYPES.get(head.related_object.type.removeprefix("v1."))):
-        return Route("fetch", object_type, head.related_object.id)
-    if head.data is None:
-        return Route("skip", reason="the event carries no object")
-    raw = bytes(head.data.object)
-    about = msgspec.json.decode(raw, type=_ObjectHead)
-    if about.object not in OBJECT_TYPES:
-        return Route("skip", reason=f"objects of type {about.object} are not mirrored")
-    object_type = OBJECT_TYPES[about.object]
-    if about.id is None:
-        return Route("skip", reason="the object has no id")  # invoice.upcoming is a preview
-    # A subscription that ends is still there, canceled; the event of the others' end is named after their type.
-    if event.type == f"{object_type.name}.deleted":
-        return Route("delete", object_type, about.id, raw)
-    # Another API version's shape would not be what our pages write.
-    if head.api_version != API_VERSION or not _is_whole(object_type, raw):
-        return Route("fetch", object_type, about.id)
-    return Route("apply", object_type, about.id, raw)
 
 
 def apply_batch(
@@ -136,26 +53,42 @@ def apply_batch(
     return _Batch(connection, team_id, source, mirrored, connect, report).run()
 
 
-def read_delivered(team_id: str, body: bytes) -> Delivered:
-    """Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError for what is no event."""
-    try:
-        head = msgspec.json.decode(body, type=_LedgerHead)
-    except msgspec.DecodeError:
-        body = mended(body)
-        head = msgspec.json.decode(body, type=_LedgerHead)
-    return Delivered(team_id, head.id, head.type, head.second, body.decode())
-
-
 def record_event(ledger: Ledger, body: bytes, *, delivered: bool) -> bool:
-    """False when it was known already. Raises msgspec.DecodeError or UnicodeDecodeError for what is no event."""
-    event = read_delivered(ledger.team_id, body)
-    return ledger.record(event.id, event.type, event.created, event.body, delivered=delivered)
+    """False when it was known already. Raises one of UNREADABLE for what is no event."""
+    return _record(ledger, read_delivered(ledger.team_id, body), delivered=delivered)
 
 
 def record_events(ledger: Ledger, bodies: Iterable[bytes]) -> int:
-    """Puts events that we read from Stripe into the ledger, in one transaction; returns how many were new."""
-    with ledger.connection.transaction():
-        return sum(record_event(ledger, body, delivered=False) for body in bodies)
+    """Puts events that we read from Stripe into the ledger, in one transaction; returns how many were new.
+
+    One that is no event, or that Postgres refuses, keeps none of the others out.
+    """
+    events = [event for body in bodies if (event := _readable(ledger.team_id, body))]
+    try:
+        with ledger.connection.transaction():
+            return sum(_record(ledger, event, delivered=False) for event in events)
+    except REFUSALS:
+        return sum(_record_alone(ledger, event) for event in events)
+
+
+def _record(ledger: Ledger, event: Delivered, *, delivered: bool) -> bool:
+    return ledger.record(event.id, event.type, event.created, event.body, delivered=delivered)
+
+
+def _record_alone(ledger: Ledger, event: Delivered) -> bool:
+    try:
+        return _record(ledger, event, delivered=False)
+    except REFUSALS as exc:
+        log.warning("event.not_recorded", id=event.id, reason=loggable_reason(exc))
+        return False
+
+
+def _readable(team_id: str, body: bytes) -> Delivered | None:
+    try:
+        return read_delivered(team_id, body)
+    except UNREADABLE:
+        log.warning("event.not_readable", bytes=len(body))
+        return None
 
 
 _Key = tuple[str, str]  # an object's type and id
@@ -189,22 +122,18 @@ class _Batch:
         if not events:
             return {}
         self._tried = {event.id for event in events if event.attempts > 1}
-        routes = [(event, self._route(event)) for event in events]
+        routes = [(event, route(event, self._mirrored)) for event in events]
         try:
             doubtful = self._apply_certain(routes, nullcontext)
-        except REFUSALS:
-            # Postgres refuses one of them; each on its own then, for a savepoint costs as much as an event.
+        except Exception as exc:
+            if is_lost(exc):
+                raise
+            # One of them is at fault; each on its own then, for a savepoint costs as much as an event.
             doubtful = self._apply_certain(routes, self._connection.transaction)
         self._fetch_all(doubtful)
         # After the fact: a worker that dies in between leaves them out of the chart, and of nothing else.
         self._ledger.count_applied(self._counts.get("fetched", 0))
         return dict(self._counts)
-
-    def _route(self, event: LedgerEvent) -> Route:
-        try:
-            return route(event, self._mirrored)
-        except (msgspec.DecodeError, RecursionError) as exc:  # how deep is too deep depends on who called
-            return Route("skip", reason=f"the event could not be read: {exc}")
 
     # What needs no fetch: in one transaction -----------------------------------------------------------------------
 
@@ -254,8 +183,8 @@ class _Batch:
                 return store.apply_event(
                     way.object_type, way.object_id, way.raw, created=created, checked_until=checked_until
                 )
-        except REFUSALS:
-            if guard is nullcontext:
+        except Exception as exc:
+            if guard is nullcontext or is_lost(exc):
                 raise
             return "doubtful"  # what Postgres refuses of an event, it may take of the object; its error is kept
 
@@ -273,7 +202,7 @@ class _Batch:
 
     def _touch_connection(self, events: list[LedgerEvent]) -> None:
         delivered = [event for event in events if event.delivered]
-        version = _api_version(delivered[-1]) if delivered else None
+        version = api_version(delivered[-1]) if delivered else None
         self._ledger.touch_connection(events[-1].created, version)
 
     # What does: no transaction is open while Stripe is asked --------------------------------------------------------
@@ -304,12 +233,13 @@ class _Batch:
             # Who failed before does not hold up the others for long.
             source = self._hasty if self._tried.issuperset(ids) else self._source
             refresh(store, source, OBJECT_TYPES[type_name], object_id, advance=True)
-        except (StripeError, *REFUSALS) as exc:
-            reason = exc.message if isinstance(exc, StripeError) else reason_of(exc)
+        except Exception as exc:
+            if is_lost(exc):
+                raise
             if isinstance(exc, StripeRejected) and exc.status in _REFUSALS_OF_KEY:
                 self._refused[type_name] = exc  # it would say so of each object
-            log.warning("event.failed", ids=ids, reason=reason)
-            return "failed", ledger.postpone(ids, reason)
+            log.warning("event.failed", ids=[loggable(each) for each in ids], reason=loggable_reason(exc))
+            return "failed", ledger.postpone(ids, _reason(exc))
         return "fetched", ledger.settle(ids, "applied")
 
     def _count(self, outcome: Outcome, events: list[Ended]) -> None:
@@ -317,16 +247,8 @@ class _Batch:
         self._report(outcome, events)
 
 
-def _api_version(event: LedgerEvent) -> str | None:
-    try:
-        return msgspec.json.decode(event.body, type=_Event).api_version
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def _is_whole(object_type: ObjectType, raw: bytes) -> bool:
-    """False also for a shape in which that cannot be read."""
-    try:
-        return not is_cut(object_type, head_decoder(object_type.name).decode(raw))
-    except msgspec.DecodeError:
-        return False
+def _reason(exc: Exception) -> str:
+    """For the team's own eyes: Stripe's sentence, Postgres', or that it is our mistake."""
+    if isinstance(exc, StripeError):
+        return exc.message
+    return reason_of(exc) if isinstance(exc, REFUSALS) else "BillStack itself failed at this event."

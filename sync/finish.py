@@ -15,8 +15,10 @@ import structlog
 
 from sync.backfill import Tools, TypeRun
 from sync.backfills import Backfill, BackfillStore
+from sync.error_text import loggable_reason
 from sync.errors import StripeRejected
-from sync.events import Mirrored, apply_batch, record_events
+from sync.event_routing import Mirrored
+from sync.events import apply_batch, record_events
 from sync.lease import Lease
 from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES, ObjectType
@@ -107,7 +109,7 @@ class Finish:
         except StripeRejected as exc:
             if exc.status != _FORBIDDEN:
                 raise
-            log.warning("events.not_readable", reason=exc.message)
+            log.warning("events.not_readable", reason=loggable_reason(exc))
             return [f"Changes made during the backfill may be missing, for the key may not read events: {exc.message}"]
         self.known_until = until
         return self._apply_events(ledger, until)

@@ -89,8 +89,9 @@ WHERE EXISTS (
 );
 
 -- name: touch_connection
+-- Never in the future, whatever an event or an earlier version says.
 UPDATE billstack.connections
-SET last_event_at = greatest(last_event_at, to_timestamp(%(created)s)),
+SET last_event_at = least(now(), greatest(last_event_at, to_timestamp(least(greatest(0, %(created)s), extract(epoch FROM now()))))),
     delivered_version = coalesce(%(delivered_version)s, delivered_version)
 WHERE team_id = %(team_id)s;
 

@@ -208,6 +208,8 @@ WITH known AS MATERIALIZED (
 verdict AS MATERIALIZED (
     SELECT CASE
         WHEN known.id IS NULL THEN 'insert'
+        -- A row of the future, left by an earlier version, would be newer than all that comes.
+        WHEN known.as_of > extract(epoch FROM now()) + %(leeway_s)s THEN 'doubtful'
         WHEN %(created)s < known.as_of THEN 'older'
         -- Only Stripe can say whether it lives: a product's own id may be used again once it was deleted.
         WHEN known.dead THEN 'doubtful'
@@ -264,7 +266,11 @@ WITH written AS (
 )
 SELECT CASE
     WHEN EXISTS (SELECT FROM written) THEN 'applied'
-    WHEN EXISTS (SELECT FROM {team}.{table} WHERE id = %(id)s AND as_of > %(created)s) THEN 'older'
+    WHEN EXISTS (
+        SELECT
+        FROM {team}.{table}
+        WHERE id = %(id)s AND as_of > %(created)s AND as_of <= extract(epoch FROM now()) + %(leeway_s)s
+    ) THEN 'older'
     ELSE 'doubtful'
 END;
 

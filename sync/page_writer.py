@@ -6,6 +6,8 @@ from typing import Any
 import structlog
 from psycopg import errors
 
+from sync.bounds import loggable
+from sync.error_text import loggable_reason
 from sync.errors import LeaseLost
 from sync.object_types import ObjectType
 from sync.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, page_of_one, reason_of
@@ -30,7 +32,7 @@ def write_page(
         except errors.DeadlockDetected:
             log.info("page.deadlocked", window=key.number)
         except (*REFUSALS, errors.CardinalityViolation) as exc:
-            log.warning("page.refused", window=key.number, reason=reason_of(exc))
+            log.warning("page.refused", window=key.number, reason=loggable_reason(exc))
             break
     return _write_one_by_one(store, object_type, key, page, objects)
 
@@ -69,7 +71,7 @@ def _write_one_by_one(
                 with store.connection.transaction():
                     written = store.mirror_page(object_type, key, single)
             except REFUSALS as exc:
-                log.warning("object.rejected", type=key.type, id=object_id, reason=reason_of(exc))
+                log.warning("object.rejected", type=key.type, id=loggable(object_id), reason=loggable_reason(exc))
                 store.reject(object_type, object_id, reason_of(exc))
                 continue
             counted += written.counted

@@ -8,8 +8,9 @@ import structlog
 
 from sync.backfill import Tools, TypeRun
 from sync.backfills import FINISH, Backfill, BackfillStore, TypeState
+from sync.error_text import loggable_reason
 from sync.errors import LeaseLost, StripeError
-from sync.events import Mirrored
+from sync.event_routing import Mirrored
 from sync.finish import Finish
 from sync.lease import Lease
 from sync.object_types import OBJECT_TYPES
@@ -68,7 +69,7 @@ class PartRun:
         except (LeaseLost, psycopg.OperationalError):
             raise
         except StripeError as exc:
-            log.warning("part.failed", reason=exc.message)
+            log.warning("part.failed", reason=loggable_reason(exc))
             self._fail(lease, _sentence(exc))
         except Exception:
             log.exception("part.broke")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import psycopg
 import structlog
 
+from sync.bounds import loggable
 from sync.errors import CursorLost
 from sync.json_text import AsJsonb
 from sync.object_types import OBJECT_TYPES, ObjectType
@@ -167,7 +168,7 @@ class ReconcileRun:
         return (about.name, kind, None) if kind else None
 
     def _note(self, object_id: str, type_name: str, kind: str, reason: str | None) -> None:
-        log.warning("object.had_drifted", type=type_name, id=object_id, kind=kind)
+        log.warning("object.had_drifted", type=type_name, id=loggable(object_id), kind=kind)
         found = self._work.found[type_name].setdefault(kind, {"count": 0, "ids": []})
         found["count"] += 1
         if reason:

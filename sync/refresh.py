@@ -4,7 +4,10 @@ from typing import Literal
 
 import structlog
 
+from sync.bounds import loggable
 from sync.caller import Answer
+from sync.error_text import loggable_reason
+from sync.errors import StripeUnavailable
 from sync.object_types import ObjectType
 from sync.source import Source
 from sync.store import REFUSALS, MirrorStore, reason_of
@@ -24,15 +27,16 @@ def refresh(
     The answer replaces the row that was there when the fetch began. A row that changed during the fetch may be newer than
     the answer, so then Stripe is asked again. "absent": Stripe does not have it, and neither does the mirror. `advance`
     is for events: a row that is equal takes the answer's time, so that an earlier event that comes later is older.
+    Raises StripeUnavailable also for an object that never stands still: it may, later.
     """
     for _ in range(_ROUNDS):
         version = store.version(object_type, object_id)
         answer = source.fetch(object_type, object_id)
         outcome = _put(store, object_type, object_id, answer, version, advance=advance)
         if outcome:
-            log.debug("object.refreshed", type=object_type.name, id=object_id, outcome=outcome)
+            log.debug("object.refreshed", type=object_type.name, id=loggable(object_id), outcome=outcome)
             return outcome
-    raise RuntimeError(f"{object_type.name} {object_id} changed during each of {_ROUNDS} fetches")
+    raise StripeUnavailable(f"the {object_type.name} changed during each of {_ROUNDS} fetches")
 
 
 def refresh_or_reject(store: MirrorStore, source: Source, object_type: ObjectType, object_id: str) -> None:
@@ -40,7 +44,7 @@ def refresh_or_reject(store: MirrorStore, source: Source, object_type: ObjectTyp
     try:
         refresh(store, source, object_type, object_id)
     except REFUSALS as exc:
-        log.warning("object.rejected", type=object_type.name, id=object_id, reason=reason_of(exc))
+        log.warning("object.rejected", type=object_type.name, id=loggable(object_id), reason=loggable_reason(exc))
         store.reject(object_type, object_id, reason_of(exc))
 
 

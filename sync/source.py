@@ -145,7 +145,7 @@ class Source:
                 return Answer(b"", answer.as_of, answer.as_of_until)
             if whole := self._with_whole_list(object_type, object_id, answer):
                 return whole
-        raise StripeUnavailable(f"{object_type.name} {object_id} lost items during each of {_ROUNDS} reads")
+        raise StripeUnavailable(f"the {object_type.name} lost items during each of {_ROUNDS} reads")
 
     def complete(self, object_type: ObjectType, cut_ids: Sequence[str], page: Answer) -> dict[str, Answer]:
         """All items of the lists that Stripe cut, by their object's id: true from the page's beginning to the lists' end.

@@ -7,6 +7,8 @@ from typing import LiteralString
 
 from psycopg import sql
 
+import sync.stored_values  # noqa: F401  # every store reads with it
+
 _HEADING = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 # A line's comment and indentation. psycopg reads a statement of over 4096 characters anew each time it is run.
 _FOR_READERS = re.compile(r"^\s*(?:--.*)?", re.MULTILINE)

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 from psycopg import errors
 
+from sync.bounds import CLOCK_LEEWAY_S
 from sync.caller import Answer
 from sync.json_text import AsJsonb
 from sync.object_types import ObjectType
@@ -26,6 +27,8 @@ _QUERIES = Queries(Path(__file__).with_name("mirror.sql"))
 
 # What Postgres may refuse of one object: a NUL in a text, a key too long for an index, a number of a thousand digits.
 REFUSALS = (psycopg.DataError, errors.ProgramLimitExceeded)
+# What says nothing of an object: the connection is gone, Postgres is away, or somebody else held a lock.
+_LOSSES = (psycopg.OperationalError, psycopg.InterfaceError)
 
 EventVerdict = Literal["applied", "older", "doubtful"]
 FetchVerdict = Literal["written", "equal", "changed"]
@@ -178,7 +181,13 @@ class MirrorStore:
     ) -> EventVerdict:
         """An event's object, true at second `created`. "doubtful": nothing was written; fetch the object."""
         row = self._run(
-            object_type, "apply_event", id=object_id, raw=AsJsonb(raw), created=created, checked_until=checked_until
+            object_type,
+            "apply_event",
+            id=object_id,
+            raw=AsJsonb(raw),
+            created=created,
+            checked_until=checked_until,
+            leeway_s=CLOCK_LEEWAY_S,
         ).fetchone()
         assert row is not None
         verdict: EventVerdict = row[0]
@@ -196,6 +205,7 @@ class MirrorStore:
             raw=AsJsonb(raw),
             created=created,
             reuses_ids=object_type.reuses_ids,
+            leeway_s=CLOCK_LEEWAY_S,
         ).fetchone()
         assert row is not None
         verdict: EventVerdict = row[0]
@@ -245,6 +255,11 @@ def page_of_one(object_id: str, raw: bytes, completed: Mapping[str, bytes]) -> t
     """One object of a page that Postgres refused, as a page of its own: the body, and what is its own of `completed`."""
     own = {object_id: completed[object_id]} if object_id in completed else {}
     return b'{"data":[' + raw + b"]}", own
+
+
+def is_lost(exc: Exception) -> bool:
+    """Whether Postgres failed, and not what it was given: that comes again, and no object is to blame."""
+    return isinstance(exc, _LOSSES) and not isinstance(exc, REFUSALS)
 
 
 def reason_of(exc: psycopg.Error) -> str:

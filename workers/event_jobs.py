@@ -6,6 +6,7 @@ import structlog
 
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connection, Connections
+from sync.error_text import loggable_reason
 from sync.errors import StripeError
 from sync.events import apply_batch
 from sync.ledger import Ledger
@@ -61,7 +62,7 @@ def sweep_events(team_id: str) -> int:
             try:
                 swept = sweep(ledger, connections, source, is_over=lambda: time.monotonic() > over_at)
             except StripeError as exc:
-                log.warning("events.not_swept", reason=exc.message)
+                log.warning("events.not_swept", reason=loggable_reason(exc))
                 return 0
             if not swept.complete:
                 connections.sweep_again(team_id)

@@ -10,15 +10,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-import psycopg
 import redis
 import structlog
 
 from sync.connections import Connections
 from sync.errors import BadRequest, NotFound
-from sync.events import read_delivered
+from sync.event_routing import UNREADABLE, read_delivered
 from sync.ledger import Delivered, record_delivered
+from sync.store import REFUSALS, is_lost
 from sync.webhook_signature import verify
 from workers.context import Context
 from workers.queues import wake_events
@@ -63,11 +62,11 @@ class Intake:
         self._verify(team_id, body, signature, now)
         try:
             waiting = _Waiting(read_delivered(team_id, body), request_id)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        except UNREADABLE as exc:
             raise _no_event() from exc
         self._hand_over(waiting)
         waiting.done.wait()
-        if isinstance(waiting.error, psycopg.DataError):
+        if isinstance(waiting.error, REFUSALS):
             raise _no_event() from waiting.error
         if waiting.error:
             raise waiting.error
@@ -128,10 +127,14 @@ class Intake:
             new.discard(key)  # its twin of the same moment is not new
 
     def _refuse(self, together: Sequence[_Waiting], error: Exception) -> None:
-        """One event that Postgres refuses, or a team that is being removed, is no reason to refuse the others."""
-        if len(together) > 1 and isinstance(error, psycopg.DataError | psycopg.IntegrityError):
-            for waiting in together:
-                self._write([waiting])
+        """One event that Postgres refuses, or a team that is being removed, is no reason to refuse the others.
+
+        By halves: one of two hundred is found with sixteen statements.
+        """
+        if len(together) > 1 and not is_lost(error):
+            half = len(together) // 2
+            self._write(together[:half])
+            self._write(together[half:])
             return
         for waiting in together:
             waiting.error = error

@@ -13,7 +13,8 @@ from rq import Queue, Worker, get_current_job
 from sync.backfill import Tools
 from sync.backfills import BackfillStore
 from sync.connections import Connection, Connections
-from sync.events import Mirrored
+from sync.error_text import loggable_reason
+from sync.event_routing import Mirrored
 from sync.parts import PartRun
 from workers.context import Context, connection_options, open_context
 from workers.progress import Progress
@@ -29,6 +30,10 @@ _LOOK_EVERY_S = 1.0
 _COUNT_EVERY_S = 1.0
 
 log = structlog.get_logger()
+
+
+class JobFailed(Exception):
+    """What broke a job, in words that carry nothing of a tenant's."""
 
 
 def work_on_part(backfill_id: str, part: str) -> str:
@@ -67,6 +72,9 @@ def job_context(**facts: str) -> Iterator[Context]:
         context = open_context(Settings.from_env(os.environ), count_every_s=_COUNT_EVERY_S)
         try:
             yield context
+        except Exception as exc:
+            # RQ keeps a failed job's traceback in Redis, and shows it to operators.
+            raise JobFailed(loggable_reason(exc)).with_traceback(exc.__traceback__) from None
         finally:
             context.close()
 

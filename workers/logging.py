@@ -7,9 +7,14 @@ The web and the workers bind `request_id`, `team`, `backfill` and `type` once at
 import logging
 import re
 import sys
+import traceback
+from collections.abc import Iterator
+from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from sync.error_text import loggable_reason
 
 # Stripe's secret and restricted keys, its signing secrets, our own API keys. The prefix stays, to say what was there.
 _SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-9+/=_-]+")
@@ -47,8 +52,32 @@ def redact(text: str) -> str:
 def _renderers() -> list[Processor]:
     if sys.stderr.isatty():
         # The rich formatter would print local variables, keys among them.
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        return [structlog.dev.ConsoleRenderer(exception_formatter=_write_traceback)]
+    return [
+        structlog.processors.ExceptionRenderer(lambda info: traceback_of(info[1])),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+
+
+def traceback_of(exc: BaseException) -> str:
+    """Where it was raised, and in what turn what caused it: places, and of each its loggable reason."""
+    return "\n".join(
+        reversed([part for each in _chain(exc) for part in (loggable_reason(each), _places(each)) if part])
+    )
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+
+
+def _places(exc: BaseException) -> str:
+    return "".join(traceback.format_tb(exc.__traceback__)).rstrip()
+
+
+def _write_traceback(target: TextIO, info: ExcInfo) -> None:
+    target.write("\n" + traceback_of(info[1]))
 
 
 def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:

@@ -12,6 +12,7 @@ import structlog
 from sync import caller
 from sync.events import Outcome
 from sync.ledger import Ended
+from sync.object_types import EVENT_TYPES
 
 KEY = "billstack:metrics:"
 EVENTS = "events"
@@ -23,6 +24,8 @@ BUDGET_WAIT = "budget_wait_seconds"
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 # While Redis is away: not a timeout for every request to Stripe.
 _TRY_AGAIN_S = 5.0
+_OTHER_TYPE = "other"
+_LABELS = frozenset((*EVENT_TYPES, _OTHER_TYPE))
 
 log = structlog.get_logger()
 
@@ -48,7 +51,7 @@ class Meter:
 
     def events(self, outcome: Outcome, events: list[Ended]) -> None:
         """Told by an apply job of what became of events (sync/events.py)."""
-        increments: list[Increment] = [(EVENTS, (event.type, outcome), 1) for event in events]
+        increments: list[Increment] = [(EVENTS, (known_type(event.type), outcome), 1) for event in events]
         if outcome != "failed":
             for event in events:
                 increments += [
@@ -83,7 +86,7 @@ class Meter:
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for (name, labels), amount in counts:
-                    pipeline.hincrbyfloat(KEY + name, msgspec.json.encode(labels).decode(), amount)
+                    pipeline.hincrbyfloat(KEY + name, label_field(labels), amount)
                 pipeline.execute()
         except redis.RedisError as exc:
             self._flush_at = self._clock() + _TRY_AGAIN_S
@@ -107,6 +110,15 @@ class MeteredLimiter:
 
     def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
         self._limiter.slow_down(account_id, endpoint, reason, livemode=livemode)
+
+
+def label_field(labels: tuple[str, ...]) -> str:
+    return msgspec.json.encode(labels).decode()
+
+
+def known_type(event_type: str) -> str:
+    """A label lives for ever, and whoever signs events may name their types as they like."""
+    return event_type if event_type in _LABELS else _OTHER_TYPE
 
 
 def _bucket(seconds: float) -> str:

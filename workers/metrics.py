@@ -14,7 +14,16 @@ from prometheus_client.registry import Collector
 
 from sync.ledger import backlog
 from workers.context import Context
-from workers.meter import APPLY_SECONDS, BUDGET_WAIT, EVENTS, KEY, LATENCY_BUCKETS_S, REQUESTS
+from workers.meter import (
+    APPLY_SECONDS,
+    BUDGET_WAIT,
+    EVENTS,
+    KEY,
+    LATENCY_BUCKETS_S,
+    REQUESTS,
+    known_type,
+    label_field,
+)
 
 
 def exposition(context: Context) -> bytes:
@@ -30,7 +39,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._waiting()
-        yield self._counter("billstack_events", "Events by type and what became of them", EVENTS, ("type", "outcome"))
+        yield self._events()
         yield self._latency()
         yield self._counter(
             "billstack_stripe_requests", "Requests to Stripe; status none: no answer", REQUESTS, ("endpoint", "status")
@@ -51,6 +60,19 @@ class _Collector(Collector):
         family = CounterMetricFamily(name, about, labels=labels)
         for values, amount in sorted(self._read(counter).items()):
             family.add_metric(values, amount)
+        return family
+
+    def _events(self) -> Metric:
+        """Without the types that an earlier version took as they came; Redis forgets those."""
+        found = self._read(EVENTS)
+        strange = [labels for labels in found if known_type(labels[0]) != labels[0]]
+        if strange:
+            self._context.redis.hdel(KEY + EVENTS, *map(label_field, strange))
+        family = CounterMetricFamily(
+            "billstack_events", "Events by type and what became of them", labels=("type", "outcome")
+        )
+        for labels in sorted(found.keys() - set(strange)):
+            family.add_metric(labels, found[labels])
         return family
 
     def _latency(self) -> Metric:

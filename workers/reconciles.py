@@ -8,6 +8,7 @@ import redis
 import structlog
 
 from sync.connections import Connection, Connections
+from sync.error_text import loggable_reason
 from sync.errors import Conflict, LeaseLost, StripeError, StripeRejected
 from sync.events import apply_batch
 from sync.ledger import Ledger
@@ -90,7 +91,7 @@ def _work(context: Context, connection: psycopg.Connection, work: Work, should_y
     try:
         ended = ReconcileRun(connection, work, Tools(source, events.catch_up, events.changed_since, should_yield)).run()
     except StripeError as exc:
-        log.warning("reconcile.failed", reason=exc.message)
+        log.warning("reconcile.failed", reason=loggable_reason(exc))
         store.end(work, "error", exc.message)
         return "error"
     if ended == "yielded":
@@ -128,4 +129,4 @@ class _Events:
         try:
             sweep(self._ledger, self._connections, self._source, is_over=lambda: False)
         except StripeRejected as exc:
-            log.info("events.not_swept", reason=exc.message)
+            log.info("events.not_swept", reason=loggable_reason(exc))

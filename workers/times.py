@@ -2,14 +2,21 @@
 
 from datetime import UTC, datetime
 
+from sync.stored_values import EARLIEST, LATEST
+
 
 def iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z" if moment else None
 
 
 def since_1970(second: float | None) -> datetime | None:
-    """What Postgres puts into JSON as seconds."""
-    return None if second is None else datetime.fromtimestamp(second, UTC)
+    """What Postgres puts into JSON as seconds; the nearest of Python's years."""
+    if second is None:
+        return None
+    try:
+        return datetime.fromtimestamp(second, UTC)
+    except (ValueError, OverflowError, OSError):
+        return LATEST if second > 0 else EARLIEST
 
 
 def duration_s(started: datetime | None, finished: datetime | None) -> float | None:

@@ -6,6 +6,7 @@ import structlog
 
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connection, Connections
+from sync.error_text import loggable_reason
 from sync.errors import Conflict, StripeError
 from sync.ids import new_id
 from sync.webhook_endpoint import SetUp, remove, set_up
@@ -49,4 +50,6 @@ def take_down_webhook(context: Context, connected: Connection) -> None:
     try:
         remove(open_caller(context, connected, attempts=HASTY_ATTEMPTS), connected.endpoint_id)
     except StripeError as exc:
-        log.warning("webhook.not_removed", team=connected.team_id, endpoint=connected.endpoint_id, reason=exc.message)
+        log.warning(
+            "webhook.not_removed", team=connected.team_id, endpoint=connected.endpoint_id, reason=loggable_reason(exc)
+        )

@@ -1,0 +1,48 @@
+"""What a log line and a failed job say of an exception: who raised it and why, never a text or an id that a tenant chose.
+
+Whoever reads those is an operator, and the page that shows failed jobs does not escape them.
+"""
+
+import re
+import traceback
+
+import psycopg
+
+from sync.errors import BillStackError, StripeError
+
+_BAD_DATA = "22"  # SQLSTATEs whose sentences quote the value
+# A programmer's sentence, and nothing that a page or a terminal would take for more than text.
+_HARMLESS = re.compile(r"[A-Za-z0-9 _.,:;()'…-]{1,200}")
+
+
+def loggable_reason(exc: BaseException) -> str:
+    """One line. Stripe's sentences name objects, and so do Postgres' details and those of Python's own errors."""
+    if isinstance(exc, StripeError):
+        return f"Stripe: {', '.join(f'{key} {value}' for key, value in _of_stripe(exc).items()) or exc.code}"
+    if isinstance(exc, BillStackError):
+        return exc.message
+    if isinstance(exc, psycopg.Error):
+        return _of_postgres(exc)
+    return f"{type(exc).__name__}{_words(exc)}{_place(exc)}"
+
+
+def _of_stripe(exc: StripeError) -> dict[str, str]:
+    known = {"status": exc.status, "code": exc.stripe_code, "request": exc.request_id}
+    return {key: str(value) for key, value in known.items() if value}
+
+
+def _of_postgres(exc: psycopg.Error) -> str:
+    if exc.sqlstate is None:  # the driver's own words, of a connection
+        return str(exc)
+    sentence = None if exc.sqlstate.startswith(_BAD_DATA) else exc.diag.message_primary
+    return f"{type(exc).__name__} ({exc.sqlstate}){f': {sentence}' if sentence else ''}"
+
+
+def _words(exc: BaseException) -> str:
+    text = str(exc)
+    return f": {text}" if _HARMLESS.fullmatch(text) else ""
+
+
+def _place(exc: BaseException) -> str:
+    frames = traceback.extract_tb(exc.__traceback__)
+    return f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
