@@ -1,11 +1,13 @@
--- The whole database as one text. Applied by `flask --app api init-db` (sync/schema.py) at every deploy: each statement
--- may run again on a database that has it already.
+-- The whole database as one text. Applied by `flask --app api init-db` (sync/upgrade.py): each statement may run again on
+-- a database that has it already, also while the product works on it.
 --
 --   Part 1  schema billstack       people, connections, backfills, the event ledger: once
 --   Part 2  schema {team}          the mirror of one Stripe account: once per team, `{team}` is stripe_ + the team's id
 --   Part 3  role {reader}          what a team's database role may read: once per team that asked for one
 --
--- A change of meaning raises SCHEMA_VERSION in sync/schema.py; a program never touches a database newer than itself.
+-- A change raises SCHEMA_VERSION in sync/schema.py. A table of part 1 that exists gets a new column by ALTER TABLE ... ADD
+-- COLUMN IF NOT EXISTS beside its CREATE. A table of part 2 is changed where it is created, and nowhere else: init-db
+-- sees what differs, and makes the table anew while the old one is in use (sync/rebuild.py).
 
 -- part: control --------------------------------------------------------------------------------------------------
 
@@ -16,8 +18,13 @@ REVOKE ALL ON SCHEMA billstack FROM PUBLIC;
 CREATE TABLE IF NOT EXISTS billstack.schema_version (
     one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     version integer NOT NULL,
+    oldest_program integer,          -- programs from this version on work on it, for the time of a rolling deploy
+    definition text,                 -- a hash of this part, so that init-db leaves alone what has it already
     applied_at timestamptz NOT NULL DEFAULT now()
 );
+ALTER TABLE billstack.schema_version
+    ADD COLUMN IF NOT EXISTS oldest_program integer,
+    ADD COLUMN IF NOT EXISTS definition text;
 
 -- People -----------------------------------------------------------------------------------------------------------
 
@@ -620,8 +627,7 @@ CREATE TABLE IF NOT EXISTS {team}.seen_pages (
     type text NOT NULL,
     span int8range NOT NULL,         -- of `created`, as billstack.span_of gives it: an object met twice lies in two spans that meet
     ids text[] NOT NULL
-) WITH (toast_tuple_target = 8160);  -- a page's ids fit into a row, and
-ALTER TABLE {team}.seen_pages ALTER COLUMN ids SET STORAGE EXTERNAL;  -- do not compress
+) WITH (toast_tuple_target = 8160);  -- a page's ids fit into a row
 CREATE INDEX IF NOT EXISTS seen_pages_span ON {team}.seen_pages USING gist (span);
 
 -- Version 1 had a row an object.
@@ -657,20 +663,37 @@ CREATE TABLE IF NOT EXISTS {team}.rejects (
     PRIMARY KEY (type, id)
 );
 
--- Compressing raw with Postgres' own pglz costs more than all else of a page together (scripts/bench, README): lz4 does it
--- for half, and a server built without lz4 stores raw as it is, for twice the disk.
+-- Every table of objects. Compressing raw with Postgres' own pglz costs more than all else of a page together
+-- (scripts/bench, README): lz4 does it for half, and a server built without lz4 stores raw as it is, for twice the disk.
+-- Only what is not so yet, for ALTER TABLE locks everybody out.
 DO $$
 DECLARE
     mirror_table text;
+    is_settled boolean;
 BEGIN
-    FOREACH mirror_table IN ARRAY ARRAY['customers', 'products', 'prices', 'subscriptions', 'invoices', 'charges'] LOOP
+    FOR mirror_table, is_settled IN
+        SELECT relname, attcompression = 'l' OR attstorage = 'e'
+        FROM pg_attribute
+        JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = quote_ident({team_name})::regnamespace AND relkind = 'r' AND attname = 'raw'
+    LOOP
         BEGIN
-            EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN raw SET COMPRESSION lz4', {team_name}, mirror_table);
+            IF NOT is_settled THEN
+                EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN raw SET COMPRESSION lz4', {team_name}, mirror_table);
+            END IF;
         EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN
             EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN raw SET STORAGE EXTERNAL', {team_name}, mirror_table);
         END;
         CALL billstack.keep_count({team_name}, mirror_table);
     END LOOP;
+    -- Ids that were met are not compressed.
+    IF EXISTS (
+        SELECT
+        FROM pg_attribute
+        WHERE attrelid = '{team}.seen_pages'::regclass AND attname = 'ids' AND attstorage <> 'e'
+    ) THEN
+        ALTER TABLE {team}.seen_pages ALTER COLUMN ids SET STORAGE EXTERNAL;
+    END IF;
 END
 $$;
 

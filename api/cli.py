@@ -8,7 +8,8 @@ from api import event_commands
 from api.command_line import connect
 from api.people import commands
 from sync.errors import SchemaError
-from sync.schema import SCHEMA_VERSION, upgrade
+from sync.schema import SCHEMA_VERSION
+from sync.upgrade import upgrade
 
 
 def install(app: Flask) -> None:
@@ -23,7 +24,7 @@ def init_db() -> None:
     """Create or upgrade the database. Safe at every deploy and from several hosts at once."""
     with connect() as connection:
         try:
-            upgrade(connection)
+            upgrade(connection, tell=lambda line: click.echo(f"{line} ...", err=True))
         except SchemaError as exc:
             raise click.ClickException(exc.message) from exc
     click.echo(f"The database has schema version {SCHEMA_VERSION}.")

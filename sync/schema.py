@@ -1,6 +1,7 @@
-"""Creates and upgrades the database from schema.sql, one host at a time."""
+"""Creates a team's schema from schema.sql, and says whether the database is of this program's version (sync/upgrade.py)."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import LiteralString, cast
 
@@ -9,12 +10,18 @@ from psycopg import sql
 
 from sync import row_counts
 from sync.errors import SchemaError
+from sync.sql import Queries
 
 SCHEMA_VERSION = 3
+# The oldest program that may still work on a database of this version, for the time of a rolling deploy.
+OLDEST_PROGRAM = 2
 _SCHEMA_SQL = Path(__file__).parent.parent / "schema.sql"
-# Any fixed number of our own: everyone who upgrades this database takes this lock first.
+# Any fixed number of our own: everyone who changes schemas and roles of this database takes this lock first.
 _UPGRADE_LOCK = 0x62696C6C  # "bill"
 _LONGEST_NAME = 63  # bytes; Postgres cuts the rest without a word
+
+_QUERIES = Queries(Path(__file__).with_name("versions.sql"))
+_PLAIN = _QUERIES.bind()
 
 
 def schema_name(team_id: str) -> str:
@@ -33,46 +40,35 @@ def reader_name(team_id: str) -> str:
     return name
 
 
-def upgrade(connection: psycopg.Connection) -> None:
-    """Brings the control schema and every team's schema to this program's version, in one transaction.
-
-    Safe at every deploy and from several hosts at once. Raises SchemaError for a database of a newer version.
-    """
-    control, _, _ = _parts()
-    with connection.transaction():
-        lock(connection)
-        _refuse_newer(_version(connection))
-        connection.execute(control)
-        connection.execute(
-            """
-            INSERT INTO billstack.schema_version (version) VALUES (%s)
-            ON CONFLICT (one_row) DO UPDATE SET version = excluded.version, applied_at = now()
-            """,
-            (SCHEMA_VERSION,),
-        )
-        teams = connection.execute("SELECT team_id FROM billstack.connections ORDER BY team_id").fetchall()
-        for (team_id,) in teams:
-            if _exists(connection, schema_name(team_id)):
-                create_team_schema(connection, team_id)
-
-
 def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     """Creates what is missing of one team's schema, inside the caller's transaction.
 
     A role that the team reads it with may read new tables too.
     """
-    _, team, _ = _parts()
     name = schema_name(team_id)
     lock(connection)
-    connection.execute(sql.SQL(team).format(team=sql.Identifier(name), team_name=sql.Literal(name)))
+    make_tables(connection, name)
+    mark(connection, name)
     if _has_reader(connection, team_id):
         grant_reader(connection, team_id)
+
+
+def make_tables(connection: psycopg.Connection, name: str) -> None:
+    """All that a schema of that name lacks of a team's tables."""
+    template = _parts()[1]
+    connection.execute(sql.SQL(template).format(team=sql.Identifier(name), team_name=sql.Literal(name)))
+
+
+def mark(connection: psycopg.Connection, name: str) -> None:
+    """Keeps in the schema's comment which version its tables are of: it comes and goes with them, also in a backup."""
+    marked = _QUERIES.bind(team=name, comment=sql.Literal(f"billstack {SCHEMA_VERSION}"))
+    connection.execute(marked["mark"])
 
 
 def ensure_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     """Leaves one that is there alone: to go over it again would lock tables that a backfill is writing."""
     lock(connection)
-    if not _exists(connection, schema_name(team_id)):
+    if team_version(connection, team_id) is None:
         create_team_schema(connection, team_id)
 
 
@@ -82,7 +78,7 @@ def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
 
 def reader_grants(team_id: str) -> sql.Composed:
     """What the team's role may read, as statements."""
-    _, _, reader = _parts()
+    reader = _parts()[2]
     names = {"team": sql.Identifier(schema_name(team_id)), "reader": sql.Identifier(reader_name(team_id))}
     return sql.SQL(reader).format(**names)
 
@@ -94,11 +90,46 @@ def drop_team_schema(connection: psycopg.Connection, team_id: str) -> None:
 
 
 def check_version(connection: psycopg.Connection) -> None:
-    """Raises SchemaError, saying what to run, unless the database is of exactly this program's version."""
-    version = _version(connection)
-    _refuse_newer(version)
-    if version != SCHEMA_VERSION:
+    """Raises SchemaError, saying what to run, unless this program may work on the database."""
+    version, oldest_program = control_version(connection)
+    if version is None or version < SCHEMA_VERSION:
         raise SchemaError("the database is not set up for this version: run `flask --app api init-db`")
+    if oldest_program > SCHEMA_VERSION:
+        raise _newer(version)
+
+
+def check_team(connection: psycopg.Connection, team_id: str) -> None:
+    """Raises SchemaError unless this program may work on the team's tables. One that has none yet is fine."""
+    check_version(connection)
+    version = team_version(connection, team_id)
+    if version is not None and version < SCHEMA_VERSION:
+        raise SchemaError(f"the tables of {team_id} are of an older version: `flask --app api init-db` upgrades them")
+
+
+def refuse_newer(connection: psycopg.Connection) -> None:
+    version, _ = control_version(connection)
+    if version is not None and version > SCHEMA_VERSION:
+        raise _newer(version)
+
+
+def _newer(version: int) -> SchemaError:
+    return SchemaError(
+        f"the database has schema version {version}, this program knows {SCHEMA_VERSION}: deploy the newer program"
+    )
+
+
+def control_version(connection: psycopg.Connection) -> tuple[int | None, int]:
+    """The database's version, and the oldest program that may work on it. Version 2 and before did not say."""
+    if not _is_there(connection):
+        return None, 0
+    row = connection.execute(_PLAIN["control_version"]).fetchone()
+    return row if row else (None, 0)
+
+
+def team_version(connection: psycopg.Connection, team_id: str) -> int | None:
+    """Of the team's tables: 0 for those of version 2 and before; None while there are none."""
+    row = connection.execute(_PLAIN["team_version"], {"schema": schema_name(team_id)}).fetchone()
+    return row[0] if row else None
 
 
 def lock(connection: psycopg.Connection) -> None:
@@ -118,25 +149,16 @@ def _has_reader(connection: psycopg.Connection, team_id: str) -> bool:
     return row is not None
 
 
-def _refuse_newer(version: int | None) -> None:
-    if version is not None and version > SCHEMA_VERSION:
-        raise SchemaError(
-            f"the database has schema version {version}, this program knows {SCHEMA_VERSION}: deploy the newer program"
-        )
+def _is_there(connection: psycopg.Connection) -> bool:
+    row = connection.execute("SELECT to_regclass('billstack.schema_version') IS NOT NULL").fetchone()
+    return row == (True,)
 
 
-def _version(connection: psycopg.Connection) -> int | None:
-    (table,) = connection.execute("SELECT to_regclass('billstack.schema_version')").fetchone() or (None,)
-    if table is None:
-        return None
-    row = connection.execute("SELECT version FROM billstack.schema_version").fetchone()
-    return row[0] if row else None
+def control_part() -> LiteralString:
+    return _parts()[0]
 
 
-def _exists(connection: psycopg.Connection, schema: str) -> bool:
-    return connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone() is not None
-
-
+@cache
 def _parts() -> tuple[LiteralString, ...]:
     """The control part of schema.sql, and the templates of a team's schema and of its reader's rights."""
     _, *parts = re.split(r"^-- part: .*$", _SCHEMA_SQL.read_text(), flags=re.MULTILINE)

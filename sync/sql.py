@@ -1,6 +1,7 @@
 """Reads annotated `.sql` files: each `-- name: x` line opens a block that a store runs from a method of the same name."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
@@ -22,10 +23,10 @@ class Queries:
         _, *parts = _HEADING.split(path.read_text())
         self._blocks = {name: _FOR_READERS.sub("", text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
-    def bind(self, **identifiers: str) -> "BoundQueries":
-        names = {name: sql.Identifier(value) for name, value in identifiers.items()}
-        # LiteralString: the text comes from our own files, never from a caller.
-        return BoundQueries({name: _render(text, names) for name, text in self._blocks.items()})
+    def bind(self, **parts: str | sql.Composable) -> "BoundQueries":
+        """A text is an identifier."""
+        names = {name: sql.Identifier(part) if isinstance(part, str) else part for name, part in parts.items()}
+        return BoundQueries(self._blocks, names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,22 +40,27 @@ class Numbered:
 class BoundQueries:
     """`queries["upsert_page"]` is a statement ready for psycopg."""
 
-    def __init__(self, statements: dict[str, LiteralString]) -> None:
-        self._statements = statements
+    def __init__(self, blocks: Mapping[str, LiteralString], names: Mapping[str, sql.Composable]) -> None:
+        self._blocks = blocks
+        self._names = names
+        self._statements: dict[str, LiteralString] = {}
         self._numbered: dict[str, Numbered] = {}
 
     def __getitem__(self, name: str) -> LiteralString:
+        if name not in self._statements:
+            # LiteralString: the text comes from our own files, never from a caller.
+            self._statements[name] = _render(self._blocks[name], self._names)
         return self._statements[name]
 
     def numbered(self, name: str) -> Numbered:
         """Always the same object for a name."""
         if name not in self._numbered:
-            statement = self._statements[name]
+            statement = self[name]
             names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
             text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
             self._numbered[name] = Numbered(text.encode(), names)
         return self._numbered[name]
 
 
-def _render(text: LiteralString, names: dict[str, sql.Identifier]) -> LiteralString:
+def _render(text: LiteralString, names: Mapping[str, sql.Composable]) -> LiteralString:
     return sql.SQL(text).format(**names).as_string() if names else text

@@ -25,7 +25,7 @@ from scripts.servers import (
     embedded_valkey,
     temporary_state_dir,
 )
-from sync import schema
+from sync.upgrade import upgrade
 from tests.end_to_end.product import Installation, running_installation
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -117,7 +117,7 @@ def new_database(postgres_server: EmbeddedPostgres | ExternalServer) -> Iterator
     created = [f"{prefix}_template"]
     execute(postgres_server.url, "CREATE DATABASE {}", created[0])
     with psycopg.connect(at_database(postgres_server.url, created[0])) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
 
     def create() -> str:
         name = f"{prefix}_{len(created)}"

@@ -13,6 +13,7 @@ from sync import schema
 from sync.database_access import DatabaseAccess
 from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
+from sync.upgrade import upgrade
 from tests.sync.conftest import Team, make_team
 
 # Of our own account only; everybody else must show a password, as on a real server.
@@ -243,7 +244,7 @@ def strict_team() -> Iterator[Team]:
             EmbeddedPostgres(folder, durable=False, settings=settings) as server,
             psycopg.connect(server.url, autocommit=True) as connection,
         ):
-            schema.upgrade(connection)
+            upgrade(connection)
             yield make_team(server.url, connection)
 
 
@@ -396,7 +397,7 @@ def plain_team(team: Team, new_database: Callable[[], str]) -> Iterator[Callable
         team.connection.execute("CREATE DATABASE billstack_test_plain OWNER billstack_test_user")
         url = at_database(team.database_url, "billstack_test_plain")
         connection = psycopg.connect(url, user="billstack_test_user", password="x", autocommit=True)
-        schema.upgrade(connection)
+        upgrade(connection)
         made.append(make_team(url, connection))
         return made[-1]
 

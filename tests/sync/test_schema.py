@@ -12,6 +12,7 @@ from sync import schema
 from sync.errors import SchemaError
 from sync.object_types import OBJECT_TYPES
 from sync.store import MirrorStore
+from sync.upgrade import upgrade
 from tests.factories import NOW, charge
 from tests.sync.mirrored import mirror, open_window, page_of
 
@@ -48,7 +49,7 @@ def test_a_database_is_made_from_nothing(empty_database: str) -> None:
         with pytest.raises(SchemaError, match="init-db"):
             schema.check_version(connection)
 
-        schema.upgrade(connection)
+        upgrade(connection)
 
         schema.check_version(connection)
         assert {"users", "teams", "connections", "backfills", "events"} <= tables(connection, "billstack")
@@ -56,11 +57,11 @@ def test_a_database_is_made_from_nothing(empty_database: str) -> None:
 
 def test_upgrading_again_changes_nothing(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         add_team(connection, "team_a")
         connection.execute("INSERT INTO stripe_team_a.customers (id, raw, as_of, as_of_until) VALUES ('c', '{}', 1, 1)")
 
-        schema.upgrade(connection)
+        upgrade(connection)
 
         assert connection.execute("SELECT id FROM stripe_team_a.customers").fetchall() == [("c",)]
         schema.check_version(connection)
@@ -68,7 +69,7 @@ def test_upgrading_again_changes_nothing(empty_database: str) -> None:
 
 def test_what_a_backfill_met_before_the_upgrade_is_known_after_it(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         add_team(connection, "team_a")
         store = MirrorStore(connection, "team_a")
         key = open_window(store, CHARGE)
@@ -78,8 +79,8 @@ def test_what_a_backfill_met_before_the_upgrade_is_known_after_it(empty_database
             "INSERT INTO stripe_team_a.seen VALUES ('charge', 'ch_1'), ('charge', 'ch_2'), ('price', 'p_1')"
         )
 
-        schema.upgrade(connection)
-        schema.upgrade(connection)
+        upgrade(connection)
+        upgrade(connection)
 
         met = connection.execute("SELECT type, unnest(ids) FROM stripe_team_a.seen_pages ORDER BY 1, 2").fetchall()
         assert met == [("charge", "ch_1"), ("charge", "ch_2"), ("price", "p_1")]
@@ -95,7 +96,7 @@ def test_hosts_that_upgrade_at_once_wait_for_each_other(empty_database: str) -> 
         try:
             with psycopg.connect(empty_database, autocommit=True) as connection:
                 together.wait()
-                schema.upgrade(connection)
+                upgrade(connection)
         except Exception as exc:
             errors.append(exc)
 
@@ -112,10 +113,11 @@ def test_hosts_that_upgrade_at_once_wait_for_each_other(empty_database: str) -> 
 
 def test_a_newer_database_is_refused_and_left_as_it_is(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
-        connection.execute("UPDATE billstack.schema_version SET version = %s", (schema.SCHEMA_VERSION + 1,))
+        upgrade(connection)
+        newer = schema.SCHEMA_VERSION + 1
+        connection.execute("UPDATE billstack.schema_version SET version = %s, oldest_program = %s", (newer, newer))
 
-        for look in (schema.upgrade, schema.check_version):
+        for look in (upgrade, schema.check_version):
             with pytest.raises(SchemaError, match="deploy the newer program"):
                 look(connection)
 
@@ -123,14 +125,25 @@ def test_a_newer_database_is_refused_and_left_as_it_is(empty_database: str) -> N
         assert found == (schema.SCHEMA_VERSION + 1,)
 
 
+def test_a_newer_database_that_still_serves_this_program_is_worked_on_and_left_as_it_is(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        upgrade(connection)
+        connection.execute("UPDATE billstack.schema_version SET version = version + 1")
+
+        schema.check_version(connection)
+
+        with pytest.raises(SchemaError, match="deploy the newer program"):
+            upgrade(connection)
+
+
 def test_an_older_database_is_upgraded_before_it_is_used(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         connection.execute("UPDATE billstack.schema_version SET version = 0")
         with pytest.raises(SchemaError, match="init-db"):
             schema.check_version(connection)
 
-        schema.upgrade(connection)
+        upgrade(connection)
 
         schema.check_version(connection)
 
@@ -141,21 +154,21 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty_database: str
         connection.execute("CREATE VIEW billstack.sessions AS SELECT 1 AS in_the_way")
 
         with pytest.raises(psycopg.Error):
-            schema.upgrade(connection)
+            upgrade(connection)
 
         assert tables(connection, "billstack") == set()
 
 
 def test_an_upgrade_brings_every_teams_schema_along_and_raises_none_from_the_dead(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         for team_id in ("team_a", "team_b", "team_gone"):
             add_team(connection, team_id)
         connection.execute("DROP TABLE stripe_team_a.rejects")
         connection.execute("DROP INDEX stripe_team_b.charges_status")
         schema.drop_team_schema(connection, "team_gone")
 
-        schema.upgrade(connection)
+        upgrade(connection)
 
         assert "rejects" in tables(connection, "stripe_team_a")
         assert connection.execute("SELECT to_regclass('stripe_team_b.charges_status') IS NOT NULL").fetchone() == (
@@ -166,7 +179,7 @@ def test_an_upgrade_brings_every_teams_schema_along_and_raises_none_from_the_dea
 
 def test_a_teams_schema_has_a_table_for_every_type_under_its_own_name(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         add_team(connection, "team_k3v9")
 
         assert schema.schema_name("team_k3v9") == "stripe_team_k3v9"
@@ -182,7 +195,7 @@ def test_a_teams_schema_has_a_table_for_every_type_under_its_own_name(empty_data
 
 def test_dropping_a_teams_schema_takes_no_other_with_it(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         for team_id in ("team_a", "team_ab"):
             add_team(connection, team_id)
 
@@ -195,7 +208,7 @@ def test_dropping_a_teams_schema_takes_no_other_with_it(empty_database: str) -> 
 
 def test_raw_is_never_compressed_with_pglz(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         add_team(connection, "team_a")
 
         found = connection.execute(
@@ -210,14 +223,14 @@ def test_raw_is_never_compressed_with_pglz(empty_database: str) -> None:
 
 def test_a_database_of_the_version_before_gets_what_is_new(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        schema.upgrade(connection)
+        upgrade(connection)
         add_team(connection, "team_a")
         connection.execute("DROP TABLE billstack.activity")
         connection.execute("UPDATE billstack.schema_version SET version = 1")
         with pytest.raises(SchemaError, match="init-db"):
             schema.check_version(connection)
 
-        schema.upgrade(connection)
+        upgrade(connection)
 
         schema.check_version(connection)
         assert "activity" in tables(connection, "billstack")

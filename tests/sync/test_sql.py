@@ -9,7 +9,7 @@ from sync import store
 from sync.sql import Queries
 
 SQL_FILES = sorted(Path(store.__file__).parent.glob("*.sql"))
-STORES = {"mirror": "store"}  # the others' modules are named as their file
+STORES = {"mirror": "store", "versions": "schema"}  # the others' modules are named as their file
 
 
 def names_in(path: Path) -> list[str]:

@@ -1,0 +1,113 @@
+-- Tables made anew while the old ones are in use. {team} is a team's schema, {next} the one that holds the new tables until
+-- they take the old ones' places.
+
+-- name: shapes
+-- Each table's columns as one hash, in order of name, since a column that was added stands last in its table; and the
+-- names of its indexes and triggers.
+SELECT pg_namespace.nspname,
+    pg_class.relname,
+    (
+        SELECT md5(string_agg(
+            concat_ws(' ', attname, format_type(atttypid, atttypmod), attgenerated, attnotnull, pg_get_expr(adbin, adrelid)),
+            E'\n'
+            ORDER BY attname
+        ))
+        FROM pg_attribute
+        LEFT JOIN pg_attrdef ON pg_attrdef.adrelid = pg_attribute.attrelid AND pg_attrdef.adnum = pg_attribute.attnum
+        WHERE pg_attribute.attrelid = pg_class.oid AND pg_attribute.attnum > 0 AND NOT pg_attribute.attisdropped
+    ),
+    ARRAY(
+        SELECT indexes.relname::text
+        FROM pg_index
+        JOIN pg_class AS indexes ON indexes.oid = pg_index.indexrelid
+        WHERE pg_index.indrelid = pg_class.oid
+    ),
+    ARRAY(
+        SELECT tgname::text
+        FROM pg_trigger
+        WHERE tgrelid = pg_class.oid AND NOT tgisinternal
+    )
+FROM pg_namespace
+JOIN pg_class ON pg_class.relnamespace = pg_namespace.oid
+WHERE pg_namespace.nspname = ANY (%(schemas)s) AND pg_class.relkind = 'r';
+
+-- name: columns_to_copy
+-- Those that both tables keep themselves; the others are generated again, or have their default.
+SELECT old.attname
+FROM pg_attribute AS old
+JOIN pg_attribute AS new ON new.attname = old.attname
+WHERE old.attrelid = %(old)s::regclass
+    AND new.attrelid = %(new)s::regclass
+    AND old.attnum > 0
+    AND NOT old.attisdropped
+    AND old.attgenerated = ''
+    AND new.attgenerated = ''
+ORDER BY old.attnum;
+
+-- name: snapshot
+-- What is written from now on, or was not committed yet, has at least this transaction id.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text;
+
+-- name: grants
+-- Of others than the owner; NULL is PUBLIC.
+SELECT pg_roles.rolname, privileges.privilege_type
+FROM pg_class
+CROSS JOIN aclexplode(pg_class.relacl) AS privileges
+LEFT JOIN pg_roles ON pg_roles.oid = privileges.grantee
+WHERE pg_class.oid = %(table)s::regclass AND privileges.grantee <> pg_class.relowner;
+
+-- name: other_indexes
+-- Those that an administrator has added.
+SELECT indexdef
+FROM pg_indexes
+WHERE schemaname = %(schema)s AND tablename = %(table)s AND NOT indexname = ANY (%(ours)s);
+
+-- name: copy_rows
+INSERT INTO {next}.{table} ({columns})
+SELECT {columns}
+FROM {team}.{table};
+
+-- name: try_lock
+LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE;
+
+-- name: forget_changed
+-- What changed while the rows were copied is copied once more.
+DELETE FROM {next}.{table} AS copied
+USING {team}.{table} AS mirror
+WHERE mirror.id = copied.id AND age(mirror.xmin) <= age(%(since)s::xid);
+
+-- name: copy_changed
+INSERT INTO {next}.{table} ({columns})
+SELECT {columns}
+FROM {team}.{table} AS mirror
+WHERE age(mirror.xmin) <= age(%(since)s::xid);
+
+-- name: drop_table
+DROP TABLE {team}.{table};
+
+-- name: move_table
+ALTER TABLE {next}.{table} SET SCHEMA {team};
+
+-- name: analyze
+ANALYZE {next}.{table};
+
+-- name: drop_next
+DROP SCHEMA IF EXISTS {next} CASCADE;
+
+-- name: forget_count
+DELETE FROM billstack.row_counts
+WHERE schema_name = %(schema)s AND table_name = %(table_name)s;
+
+-- name: forget_count_changes
+DELETE FROM billstack.row_count_changes
+WHERE schema_name = %(schema)s AND table_name = %(table_name)s;
+
+-- name: move_count
+UPDATE billstack.row_counts
+SET schema_name = %(schema)s
+WHERE schema_name = %(next_schema)s AND table_name = %(table_name)s;
+
+-- name: move_count_changes
+UPDATE billstack.row_count_changes
+SET schema_name = %(schema)s
+WHERE schema_name = %(next_schema)s AND table_name = %(table_name)s;
