@@ -1,7 +1,7 @@
 """Upgrades a database while other hosts, and programs of the version before, work on it.
 
-First the control schema, then each team's schema that lacks something, every one in a transaction of its own. Whoever waits for a lock
-holds up others behind it, so an upgrade waits half a second for one, gives up, and tries again.
+First the control schema, then each team's schema that lacks something, every one in a transaction of its own. Whoever
+waits for a lock holds up others behind it, so an upgrade waits half a second for one, gives up, and tries again.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from scripts.servers import at_database
-from sync import schema
+from sync import row_counts, schema
 from sync.database_access import DatabaseAccess
 from sync.errors import SchemaError
 from sync.object_types import OBJECT_TYPES
@@ -75,12 +75,13 @@ def rows(connection: psycopg.Connection, team_id: str, table: str) -> list[Any]:
 
 
 def change_a_table(monkeypatch: pytest.MonkeyPatch, table: str = "charges") -> None:
-    """As if this program's version had one more column there."""
+    """As if this program's version had one more column there than the one before."""
     control, team, reader = schema._parts()
+    column = f"new_column_{team.count('new_column')}"
     head = f"CREATE TABLE IF NOT EXISTS {{team}}.{table} (\n"
     assert head in team
     changed = team.replace(
-        head, head + "    new_column text GENERATED ALWAYS AS (billstack.as_text(raw -> 'id')) STORED,\n"
+        head, head + f"    {column} text GENERATED ALWAYS AS (billstack.as_text(raw -> 'id')) STORED,\n"
     )
     monkeypatch.setattr(schema, "_parts", lambda: (control, changed, reader))
 
@@ -111,7 +112,7 @@ def test_a_table_with_new_columns_is_made_anew_with_its_rows_rights_and_an_admin
     upgrade(connection)
 
     assert rows(connection, "team_a", "charges") == before
-    assert connection.execute("SELECT new_column FROM stripe_team_a.charges").fetchall() == [(before[0][0],)]
+    assert connection.execute("SELECT new_column_0 FROM stripe_team_a.charges").fetchall() == [(before[0][0],)]
     indexes = connection.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'charges'").fetchall()
     assert {("of_an_administrator",), ("charges_pkey",), ("charges_newest",)} <= set(indexes)
     for role in (DatabaseAccess(connection, "team_a").role, "pg_monitor"):
@@ -204,13 +205,13 @@ def test_a_readers_open_transaction_is_waited_for_and_named_and_holds_up_nobody_
             waited.append(time.monotonic() - began)
             time.sleep(0.01)
         schema.check_team(status, "team_a")
-        assert "new_column" not in columns(status, "team_b")
-        assert "new_column" in columns(status, "team_c"), "one team's reader holds up no other team's upgrade"
+        assert "new_column_0" not in columns(status, "team_b")
+        assert "new_column_0" in columns(status, "team_c"), "one team's reader holds up no other team's upgrade"
         reader.rollback()
         run.join()
 
     assert max(waited) < 1.5
-    assert "new_column" in columns(connection, "team_b")
+    assert "new_column_0" in columns(connection, "team_b")
 
 
 def columns(connection: psycopg.Connection, team_id: str, table: str = "charges") -> set[str]:
@@ -233,9 +234,9 @@ def test_a_transaction_that_never_ends_is_an_error_that_names_it_and_the_other_t
         with pytest.raises(SchemaError, match=r"team_a are locked by a transaction of forgotten \(pid \d+"):
             upgrade(connection, patience_s=1)
 
-    assert "new_column" in columns(connection, "team_c")
+    assert "new_column_0" in columns(connection, "team_c")
     upgrade(connection)
-    assert "new_column" in columns(connection, "team_a")
+    assert "new_column_0" in columns(connection, "team_a")
 
 
 def test_an_administrators_view_is_named_and_nothing_is_lost(
@@ -250,3 +251,21 @@ def test_an_administrators_view_is_named_and_nothing_is_lost(
 
     assert len(rows(connection, "team_a", "charges")) == 1
     connection.execute("DROP VIEW public.of_an_administrator")
+
+
+def test_live_rows_are_counted_after_the_upgrade_as_they_are(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(connection, "team_a", "charges", FACTORIES["charge"]("ch_2"))
+    connection.execute("UPDATE stripe_team_a.charges SET deleted_at = now() WHERE id = 'ch_2'")
+
+    for _ in range(2):
+        change_a_table(monkeypatch)
+        upgrade(connection)
+        put(connection, "team_a", "charges", FACTORIES["charge"](f"ch_{len(rows(connection, 'team_a', 'charges'))}x"))
+        row_counts.fold(connection)
+
+    counted = connection.execute(
+        "SELECT table_name, live FROM billstack.row_counts WHERE schema_name LIKE 'stripe_team_a%'"
+    )
+    assert dict(counted.fetchall()) == dict.fromkeys((each.table for each in OBJECT_TYPES.values()), 1) | {"charges": 3}
