@@ -221,9 +221,29 @@ CREATE TABLE IF NOT EXISTS billstack.leases (
     held boolean NOT NULL DEFAULT false,
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),  -- while not held: when it was last enqueued
     done boolean NOT NULL DEFAULT false,
+    holder text,                          -- host and process, for people
+    session text,                         -- the connection that renewed it last (this_session)
     PRIMARY KEY (backfill_id, part)
 );
+ALTER TABLE billstack.leases ADD COLUMN IF NOT EXISTS holder text, ADD COLUMN IF NOT EXISTS session text;
 CREATE INDEX IF NOT EXISTS leases_open ON billstack.leases (renewed_at) WHERE NOT done;
+
+-- Names the connection that runs this: its server process, and when it began, for numbers of processes come again.
+CREATE OR REPLACE FUNCTION billstack.this_session() RETURNS text LANGUAGE sql STABLE
+RETURN (
+    SELECT backend.pid || '@' || extract(epoch FROM backend.backend_start)
+    FROM pg_stat_get_activity(pg_backend_pid()) AS backend
+);
+
+-- Whether that connection is closed. Postgres knows: a killed process' connections close at once, a dead host's within
+-- seconds (sync/session.py), a paused process' stay open. Nothing is known of another role's, whose start is hidden.
+CREATE OR REPLACE FUNCTION billstack.session_ended(session text) RETURNS boolean LANGUAGE sql STABLE
+RETURN session IS NOT NULL AND NOT EXISTS (
+    SELECT
+    FROM pg_stat_get_activity(split_part(session, '@', 1)::integer) AS backend
+    WHERE backend.backend_start IS NULL
+        OR split_part(session, '@', 2) = extract(epoch FROM backend.backend_start)::text
+);
 
 -- A half-open range [gte, lt) of `created`, read newest first with a cursor of its own (sync/windows.py).
 CREATE TABLE IF NOT EXISTS billstack.windows (
@@ -296,8 +316,13 @@ CREATE TABLE IF NOT EXISTS billstack.reconciles (
     compared_until bigint NOT NULL DEFAULT 0,        -- of that type, by created
     suspects jsonb NOT NULL DEFAULT '{}',            -- of that type: what differed, by id, to be looked at again
     found jsonb NOT NULL DEFAULT '{}',               -- by type: how many were compared, which were missing, stale, not deleted
-    error text
+    error text,
+    renewed_at timestamptz,               -- by the holder, through `session`, as of a lease
+    session text
 );
+ALTER TABLE billstack.reconciles
+    ADD COLUMN IF NOT EXISTS renewed_at timestamptz,
+    ADD COLUMN IF NOT EXISTS session text;
 CREATE UNIQUE INDEX IF NOT EXISTS reconciles_one_running ON billstack.reconciles (team_id) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, requested_at DESC);
 

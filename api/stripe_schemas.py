@@ -72,9 +72,34 @@ class BackfillAnswer(Body):
     error = fields.String(required=True, allow_none=True)
 
 
+class WorkAnswer(Body):
+    state = fields.String(required=True, metadata={"description": "working, paused, stopped or waiting"})
+    holder = fields.String(
+        required=True, allow_none=True, metadata={"description": "host and process that hold the lease"}
+    )
+    renewedAt = fields.DateTime(required=True, metadata={"description": "its last sign of life"})
+    silentSeconds = fields.Float(required=True)
+    resumesWithinSeconds = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "the latest, where a holder is silent or dead"}
+    )
+
+
 class RunningAnswer(BackfillAnswer):
     objectsPerSecond = fields.Float(required=True)
     etaSeconds = fields.Float(required=True, allow_none=True)
+    work = fields.Dict(
+        fields.String(),
+        fields.Nested(WorkAnswer),
+        required=True,
+        metadata={"description": "who works on each part that is not done; empty unless it runs"},
+    )
+    workers = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "how many workers for backfills are alive; null unless it runs, or Redis is unavailable"
+        },
+    )
 
 
 class RunAnswer(BackfillAnswer):

@@ -1,5 +1,7 @@
 """The control schema's record of backfills: one method per statement of backfills.sql, and the requests made of them."""
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,13 +14,15 @@ from psycopg.rows import class_row
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
 from sync.object_types import OBJECT_TYPES
+from sync.session import SILENT_S
 from sync.sql import Queries
 from sync.store import MirrorStore, WindowKey
 from sync.windows import Split, Window
 
 _QUERIES = Queries(Path(__file__).with_name("backfills.sql")).bind()
 
-# A holder renews twice a second; one that did not for so long is dead or cut off, and its part goes to somebody else.
+# A holder renews twice a second. After SILENT_S without a renewal Postgres is asked whether its connection is still open.
+# Closed: the holder is dead, and its part is free. Open: the process is paused or Postgres slow, and the lease lasts so long.
 LEASE_S = 30
 FINISH = "finish"
 
@@ -124,7 +128,10 @@ class BackfillStore:
 
     def acquire(self, backfill_id: str, part: str) -> int | None:
         """The fence of the new holder; None when somebody else holds the part, or there is nothing left to do."""
-        row = self._one("acquire", backfill_id=backfill_id, part=part, lease_s=LEASE_S)
+        holder = f"{socket.gethostname()}:{os.getpid()}"
+        row = self._one(
+            "acquire", backfill_id=backfill_id, part=part, holder=holder, lease_s=LEASE_S, silent_s=SILENT_S
+        )
         return row[0] if row else None
 
     def hold(self, backfill_id: str, part: str, fence: int) -> None:
@@ -198,7 +205,12 @@ class BackfillStore:
     def due_parts(self, backfill_id: str | None = None) -> list[Part]:
         """What nobody works on although it could be done now, of one backfill or of all."""
         with self.connection.cursor(row_factory=class_row(Part)) as cursor:
-            return cursor.execute(_QUERIES["due_parts"], {"backfill_id": backfill_id, "lease_s": LEASE_S}).fetchall()
+            params = {"backfill_id": backfill_id, "lease_s": LEASE_S, "silent_s": SILENT_S}
+            return cursor.execute(_QUERIES["due_parts"], params).fetchall()
+
+    def let_go(self, backfill_id: str, part: str, fence: int) -> None:
+        """The holder gives up, and the part is free as if it had died: SILENT_S after its last renewal."""
+        self._run("let_go", backfill_id=backfill_id, part=part, fence=fence)
 
     def release_dead(self, backfill_id: str, part: str, fence: int) -> bool:
         return self._one("release_dead", backfill_id=backfill_id, part=part, fence=fence) is not None

@@ -83,16 +83,24 @@ WHERE id = %(backfill_id)s
 RETURNING started, upper;
 
 -- name: acquire
--- `finish` is nobody's before all types are done, whoever asks: it would call a half mirror ready.
+-- What is free: never taken, given back, or its holder dead. `finish` is nobody's before all types are done, whoever asks:
+-- it would call a half mirror ready.
 UPDATE billstack.leases
-SET fence = fence + 1, held = true, renewed_at = clock_timestamp()
+SET fence = fence + 1, held = true, renewed_at = clock_timestamp(), holder = %(holder)s, session = billstack.this_session()
 FROM billstack.backfills
 WHERE leases.backfill_id = %(backfill_id)s
     AND leases.part = %(part)s
     AND backfills.id = leases.backfill_id
     AND backfills.state = 'running'
     AND NOT leases.done
-    AND (NOT leases.held OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second')
+    AND (
+        NOT leases.held
+        OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second'
+        OR (
+            leases.renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
+            AND billstack.session_ended(leases.session)
+        )
+    )
     AND (
         leases.part <> 'finish'
         OR NOT EXISTS (
@@ -179,7 +187,7 @@ RETURNING number;
 
 -- name: renew
 UPDATE billstack.leases
-SET renewed_at = clock_timestamp()
+SET renewed_at = clock_timestamp(), session = billstack.this_session()
 FROM billstack.backfills
 WHERE leases.backfill_id = %(backfill_id)s
     AND leases.part = %(part)s
@@ -279,7 +287,14 @@ JOIN billstack.backfills ON backfills.id = leases.backfill_id
 WHERE NOT leases.done
     AND backfills.state = 'running'
     AND (%(backfill_id)s::text IS NULL OR leases.backfill_id = %(backfill_id)s)
-    AND (NOT leases.held OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second')
+    AND (
+        NOT leases.held
+        OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second'
+        OR (
+            leases.renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
+            AND billstack.session_ended(leases.session)
+        )
+    )
     AND (
         leases.part <> 'finish'
         OR NOT EXISTS (
@@ -289,6 +304,13 @@ WHERE NOT leases.done
         )
     )
 ORDER BY leases.renewed_at, leases.part;
+
+-- name: let_go
+-- The holder could not go on. Not free at once: what stood in its way, a full disk or a Postgres that restarts, may last.
+UPDATE billstack.leases
+SET session = '0@0'
+WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND held AND fence = %(fence)s
+RETURNING fence;
 
 -- name: release_dead
 -- The worker saw its work-horse die: no need to wait until the lease runs out.

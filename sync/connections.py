@@ -12,6 +12,7 @@ from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
 from sync.schema import schema_name
 from sync.secrets import SecretBox
+from sync.session import SILENT_S
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
@@ -148,7 +149,9 @@ class Connections:
 
     def status(self, team_id: str) -> dict[str, Any] | None:
         """The columns of the statement `status` by name; None for a team that was never connected."""
-        return self._row("status", team_id=team_id, schema=schema_name(team_id), all_types=list(OBJECT_TYPES))
+        return self._row(
+            "status", team_id=team_id, schema=schema_name(team_id), all_types=list(OBJECT_TYPES), silent_s=SILENT_S
+        )
 
     def _row(self, name: str, **params: Any) -> dict[str, Any] | None:
         with self._connection.cursor(row_factory=dict_row) as cursor:

@@ -198,12 +198,17 @@ SELECT
         WHERE backfill_types.backfill_id = shown.id
     ) AS written,
     CASE WHEN shown.state = 'running' THEN (
-        -- When each type last moved, and its lease was last renewed, by the clock of Postgres alone.
+        -- When each type last moved, who holds it and renewed its lease when, by the clock of Postgres alone.
         SELECT jsonb_object_agg(leases.part, jsonb_build_object(
             'held', held,
             'done', done,
             'silentS', extract(epoch FROM clock_timestamp() - renewed_at),
-            'stillS', extract(epoch FROM clock_timestamp() - moved_at)
+            'stillS', extract(epoch FROM clock_timestamp() - moved_at),
+            'renewed', extract(epoch FROM renewed_at),
+            'holder', holder,
+            'ended', held
+                AND renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
+                AND billstack.session_ended(session)
         ))
         FROM billstack.leases
         LEFT JOIN billstack.backfill_types

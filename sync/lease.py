@@ -9,6 +9,7 @@ import structlog
 
 from sync.backfills import BackfillStore, TypeState
 from sync.errors import LeaseLost
+from sync.session import watch
 
 RENEW_EVERY_S = 0.5
 
@@ -62,6 +63,7 @@ class Lease:
         try:
             with self._connect() as connection:
                 store = BackfillStore(connection)
+                watch(connection)
                 while not self._stopped.wait(RENEW_EVERY_S):
                     self._renew(store)
         except Exception as exc:

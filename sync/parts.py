@@ -1,5 +1,6 @@
 """Works on one part of a backfill, an object type or the finish, as the holder of its lease, and records how it ended."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Literal
 
@@ -43,7 +44,7 @@ class PartRun:
     def run(self) -> Ended:
         """Stripe's errors and our own mistakes end the part and are kept as its error.
 
-        Raises psycopg.OperationalError when Postgres is away: the lease then runs out, and the part goes on later.
+        Raises psycopg.OperationalError when Postgres is away: the part is free again some seconds later.
         """
         fence = self._store.acquire(self._backfill.id, self._part)
         if fence is None:
@@ -56,11 +57,19 @@ class PartRun:
         except LeaseLost as exc:
             log.info("part.lost", reason=exc.message)
             return "not_ours"
+        except psycopg.OperationalError:
+            self._let_go(fence)
+            raise
         self._store.give_back(self._backfill.id, self._part, fence, done=done)
         for state in self._store.types(self._backfill.id):
             self._show(state)
         log.info("part.done" if done else "part.yielded")
         return "done" if done else "yielded"
+
+    def _let_go(self, fence: int) -> None:
+        """Best effort: where Postgres itself is gone, the lease's connection is too, which says the same."""
+        with contextlib.suppress(psycopg.Error), self._tools.connect() as connection:
+            BackfillStore(connection).let_go(self._backfill.id, self._part, fence)
 
     def _work(self, lease: Lease) -> bool:
         work = self._finish if self._part == FINISH else self._mirror_type

@@ -9,11 +9,12 @@ from psycopg.types.json import Jsonb
 
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
+from sync.session import SILENT_S, watch
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("reconciles.sql")).bind()
 
-# A holder renews with each page; one that did not for so long is dead or cut off.
+# A holder renews with each page; one that did not for so long is taken for dead, and one whose connection is closed is.
 LEASE_S = 120
 
 # Stripe lists it and the mirror lacks it or has it otherwise; the mirror has it and Stripe does not list it; a listed
@@ -83,11 +84,12 @@ class ReconcileStore:
         return [team_id for (team_id,) in self._run("due_teams").fetchall()]
 
     def idle(self) -> list[Idle]:
-        return [Idle(*row) for row in self._run("idle").fetchall()]
+        return [Idle(*row) for row in self._run("idle", silent_s=SILENT_S).fetchall()]
 
     def acquire(self, reconcile_id: str) -> Work | None:
         """None: somebody else works on it, or it is over."""
-        row = self._run("acquire", id=reconcile_id, lease_s=LEASE_S).fetchone()
+        watch(self.connection)
+        row = self._run("acquire", id=reconcile_id, lease_s=LEASE_S, silent_s=SILENT_S).fetchone()
         if row is None:
             return None
         fence, team_id, upper, type_name, compared_until, suspects, found = row

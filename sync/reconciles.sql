@@ -37,17 +37,37 @@ WHERE secret_key IS NOT NULL
 -- Running ones that nobody works on: never enqueued, their turn over, their job lost or its worker dead.
 SELECT id, team_id, request_id, fence
 FROM billstack.reconciles
-WHERE state = 'running' AND held_until < now();
+WHERE state = 'running'
+    AND (
+        held_until < clock_timestamp()
+        OR (
+            renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
+            AND billstack.session_ended(session)
+        )
+    );
 
 -- name: acquire
 UPDATE billstack.reconciles
-SET fence = fence + 1, held_until = now() + %(lease_s)s * interval '1 second'
-WHERE id = %(id)s AND state = 'running' AND held_until < now()
+SET fence = fence + 1,
+    held_until = clock_timestamp() + %(lease_s)s * interval '1 second',
+    renewed_at = clock_timestamp(),
+    session = billstack.this_session()
+WHERE id = %(id)s
+    AND state = 'running'
+    AND (
+        held_until < clock_timestamp()
+        OR (
+            renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
+            AND billstack.session_ended(session)
+        )
+    )
 RETURNING fence, team_id, upper, type, compared_until, suspects, found;
 
 -- name: renew
 UPDATE billstack.reconciles
-SET held_until = now() + %(lease_s)s * interval '1 second'
+SET held_until = clock_timestamp() + %(lease_s)s * interval '1 second',
+    renewed_at = clock_timestamp(),
+    session = billstack.this_session()
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
 RETURNING id;
 
@@ -58,13 +78,15 @@ SET upper = %(upper)s,
     compared_until = %(compared_until)s,
     suspects = %(suspects)s,
     found = %(found)s,
-    held_until = now() + %(lease_s)s * interval '1 second'
+    held_until = clock_timestamp() + %(lease_s)s * interval '1 second',
+    renewed_at = clock_timestamp(),
+    session = billstack.this_session()
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
 RETURNING id;
 
 -- name: give_back
 UPDATE billstack.reconciles
-SET held_until = now()
+SET held_until = clock_timestamp(), session = NULL
 WHERE id = %(id)s AND fence = %(fence)s;
 
 -- name: end

@@ -12,6 +12,8 @@ import redis
 import structlog
 
 from sync.backfills import TypeState
+from workers.beats import ask_for_alive
+from workers.queues import BACKFILLS
 
 # Long enough for any backfill's last look, short enough not to pile up.
 _TTL_S = 24 * 3600
@@ -61,11 +63,19 @@ class Progress:
 
 def read_progress(connection: redis.Redis, backfill_id: str) -> dict[str, ShownType]:
     """By type; empty when Redis lost it or is away."""
+    return read_live(connection, backfill_id)[0]
+
+
+def read_live(connection: redis.Redis, backfill_id: str) -> tuple[dict[str, ShownType], int | None]:
+    """As `read_progress`, and how many workers for backfills are alive; in one round trip. None: Redis is away."""
     try:
-        fields: dict[bytes, bytes] = connection.hgetall(_key(backfill_id))  # type: ignore[assignment]
+        with connection.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(_key(backfill_id))
+            ask_for_alive(pipeline, BACKFILLS)
+            fields, alive = pipeline.execute()
     except redis.RedisError:
-        return {}
-    return {name.decode(): msgspec.json.decode(value, type=ShownType) for name, value in fields.items()}
+        return {}, None
+    return {name.decode(): msgspec.json.decode(value, type=ShownType) for name, value in fields.items()}, len(alive)
 
 
 def _key(backfill_id: str) -> str:

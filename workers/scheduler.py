@@ -1,15 +1,17 @@
-"""Looks every few seconds for work that nobody does, and for what is due: several may run, and find each other's work done.
+"""Looks every second for work that nobody does, and for what is due: several may run, and find each other's work done.
 
 parts    of backfills, whose holder died or whose job Redis lost
 events   left lying in the ledger, and those that Stripe did not deliver
 mirrors  to be compared with Stripe once a day
 ledger   what is too old to come again is deleted, and what no chart shows any more
 counts   of the mirrors' rows: what changed is added to them
+workers  that died are forgotten by RQ
 """
 
+import itertools
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import psycopg
@@ -22,12 +24,18 @@ from sync.ledger import prune
 from workers.context import Context
 from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
 from workers.reconciles import start_due_reconciles
+from workers.registry import Cleaner
 
-EVERY_S = 3.0
+# Part of the ten seconds within which a dead worker's part is taken over.
+EVERY_S = 1.0
+# What may wait a little is looked at with every third look.
+_ALL_WITH_EVERY = 3
 # A time, so that no statement takes long; a busy ledger shrinks by more than a thousand a second.
 _PRUNED_AT_A_TIME = 5000
 # Of the chart's 30 days, the first one whole.
 _ACTIVITY_KEPT = timedelta(days=32)
+
+_Step = Callable[[Context], int]
 
 log = structlog.get_logger()
 
@@ -38,16 +46,17 @@ def run(context: Context) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())
     log.info("scheduler.started")
+    looks = itertools.count()
     while not stopped.wait(EVERY_S):
-        run_once(context)
+        run_once(context, _STEPS if next(looks) % _ALL_WITH_EVERY == 0 else _URGENT)
 
 
-def run_once(context: Context) -> dict[str, int]:
+def run_once(context: Context, steps: Mapping[str, _Step] | None = None) -> dict[str, int]:
     """How much each step found to do. One that cannot be taken now does not keep the others from being taken."""
-    return {name: _take(name, step, context) for name, step in _STEPS.items()}
+    return {name: _take(name, step, context) for name, step in (steps or _STEPS).items()}
 
 
-def _take(name: str, step: Callable[[Context], int], context: Context) -> int:
+def _take(name: str, step: _Step, context: Context) -> int:
     try:
         return step(context)
     except (psycopg.Error, redis.RedisError) as exc:
@@ -66,12 +75,13 @@ def _fold_counts(context: Context) -> int:
         return row_counts.fold(connection)
 
 
-_STEPS: dict[str, Callable[[Context], int]] = {
-    "parts": enqueue_due,
-    "waiting": wake_waiting,
+_URGENT: dict[str, _Step] = {"parts": enqueue_due, "waiting": wake_waiting}
+_STEPS: dict[str, _Step] = {
+    **_URGENT,
     "sweeps": enqueue_sweeps,
     "due": start_due_reconciles,
     "reconciles": enqueue_reconciles,
     "pruned": _prune,
     "counted": _fold_counts,
+    "workers": Cleaner().clean,
 }

@@ -6,8 +6,9 @@ from sync.connections import Connections
 from sync.sdk import API_VERSION
 from workers.context import Context
 from workers.mirror_shown import last_full_sync, mirror_shown
-from workers.progress import ShownType, read_progress
+from workers.progress import ShownType, read_live
 from workers.times import duration_s, iso, since_1970
+from workers.work_shown import is_working, work_shown
 
 _SYNC_STATUS = {"running": "syncing", "ready": "ready", "error": "error", None: "pending"}
 _MOST_COUNTED = 1000  # of failed events, by the statement `status`
@@ -19,7 +20,8 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         row = Connections(connection, context.box).status(team_id)
     if row is None:
         return _never_connected()
-    shown = read_progress(context.redis, row["id"]) if row["state"] == "running" else {}
+    shown, workers = read_live(context.redis, row["id"]) if row["state"] == "running" else ({}, None)
+    work = work_shown(row["parts"])
     mirror = mirror_shown(row)
     return {
         "connected": row["connected"],
@@ -38,7 +40,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
         "mirror": mirror,
-        "backfill": _backfill_shown(row, shown),
+        "backfill": _backfill_shown(row, shown, work, workers),
         "lastRun": _last_run_shown(row["last_run"]),
         "lastReconcile": _reconcile_shown(row),
     }
@@ -111,9 +113,14 @@ def _type_shown(stored: dict[str, Any], shown: ShownType | None) -> dict[str, An
     }
 
 
-def _backfill_shown(row: dict[str, Any], shown: dict[str, ShownType]) -> dict[str, Any] | None:
+def _backfill_shown(
+    row: dict[str, Any], shown: dict[str, ShownType], work: dict[str, dict[str, Any]], workers: int | None
+) -> dict[str, Any] | None:
+    """Nothing moves where nobody works, whatever the speed was that a dead worker showed last."""
     if row["id"] is None:
         return None
+    moving = {name: of_type for name, of_type in shown.items() if is_working(work.get(name))}
+    stands_still = any(each["state"] in ("paused", "stopped") for each in work.values())
     return {
         "id": row["id"],
         "objects": row["objects"],
@@ -121,10 +128,12 @@ def _backfill_shown(row: dict[str, Any], shown: dict[str, ShownType]) -> dict[st
         "startedAt": iso(row["requested_at"]),
         "finishedAt": iso(row["finished_at"]),
         "durationSeconds": duration_s(row["requested_at"], row["finished_at"]),
-        "objectsPerSecond": round(sum(of_type.rate for of_type in shown.values())),
-        "etaSeconds": _eta_s(shown),
+        "objectsPerSecond": round(sum(of_type.rate for of_type in moving.values())),
+        "etaSeconds": None if stands_still else _eta_s(moving),
         "error": row["error"],
         "written": int(row["written"]),
+        "work": work,
+        "workers": workers,
     }
 
 

@@ -6,13 +6,15 @@ import time
 from typing import Any
 
 import structlog
-from rq import Worker
+from redis.client import Pipeline
+from rq import Worker, worker_registration
 from rq.job import Job
 from rq.worker_pool import WorkerPool
 
 from sync.backfills import BackfillStore
 from sync.sdk import preload
 from workers import jobs
+from workers.beats import BEAT_EVERY_S, beat, stop_beating
 from workers.context import Context, connect_redis, open_context
 from workers.queues import BACKFILLS, EVENTS, enqueue_due
 from workers.settings import Settings
@@ -23,6 +25,8 @@ PROCESSES = {BACKFILLS: 6, EVENTS: 2}
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE_BYTES = 2 * 1024 * 1024  # most pages are smaller: new memory for each would cost more than filling it
+
+_BEAT_AT_MOST_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
@@ -62,6 +66,29 @@ def _keep_memory_together() -> None:
 
 class MirrorWorker(Worker):
     """RQ's worker forks a process, its work-horse, for each job; this one sees to the work of a horse that was killed."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # RQ waits for a job for 15 s less than `worker_ttl`, and gives a sign of life whenever it has waited.
+        options |= {"worker_ttl": BEAT_EVERY_S + 15, "job_monitoring_interval": BEAT_EVERY_S}
+        super().__init__(*arguments, **options)
+        self._beat_at = float("-inf")
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """RQ gives several signs of life around each job; one of ours a second is enough."""
+        super().heartbeat(timeout, pipeline)
+        if time.monotonic() - self._beat_at >= _BEAT_AT_MOST_EVERY_S:
+            self._beat_at = time.monotonic()
+            with self.connection.pipeline(transaction=False) as ours:
+                beat(ours, self.queue_names()[0], self.name)
+                worker_registration.register(self, ours)  # again, for who was silent for long was forgotten
+                ours.execute()
+
+    def _start_scheduler(self, *_: Any, **__: Any) -> None:
+        """A pool asks for a process that enqueues RQ's scheduled jobs: there are none."""
+
+    def register_death(self) -> None:
+        super().register_death()  # type: ignore[no-untyped-call]
+        stop_beating(self.connection, self.queue_names()[0], self.name)
 
     def handle_work_horse_killed(self, job: Job, *_: Any) -> None:
         with jobs.job_context() as context:

@@ -1,11 +1,10 @@
 """For operators: what waits, who works, how much of each Stripe budget is in use."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import redis
 from flask import Blueprint
-from rq import Queue, Worker
+from rq import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 from api.access import Access, allow, caller
@@ -15,6 +14,7 @@ from api.people import People
 from sync.ledger import backlog
 from workers.budgets import read_budgets
 from workers.queues import BACKFILLS, EVENTS
+from workers.registry import known_workers
 from workers.stripe_account import shared_limiter
 
 blueprint = Blueprint("operations", __name__)
@@ -30,15 +30,6 @@ class QueueDepth:
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerShown:
-    name: str
-    queues: str
-    state: str
-    job: str
-    beat_at: datetime | None
-
-
 @blueprint.get("/operators")
 @allow(Access.OPERATE)
 def show() -> str:
@@ -51,7 +42,7 @@ def show() -> str:
         pending=pending,
         oldest_s=oldest_s,
         queues=[_depth(name, context.redis) for name in (BACKFILLS, EVENTS)],
-        workers=_workers(context.redis),
+        workers=known_workers(context.redis)[:_SHOWN],
         budgets=read_budgets(context.redis, shared_limiter(context))[:_SHOWN],
         names=_names(accounts),
     )
@@ -70,17 +61,3 @@ def _depth(name: str, connection: redis.Redis) -> QueueDepth:
     running = StartedJobRegistry(queue=queue).get_job_count(cleanup=False)
     failed = FailedJobRegistry(queue=queue).get_job_count(cleanup=False)
     return QueueDepth(name, queue.count, running, failed)
-
-
-def _workers(connection: redis.Redis) -> list[WorkerShown]:
-    found = sorted(Worker.all(connection=connection), key=lambda worker: (worker.queue_names(), worker.name))
-    return [
-        WorkerShown(
-            worker.name,
-            ", ".join(worker.queue_names()),
-            str(worker.get_state()),
-            worker.get_current_job_id() or "",
-            worker.last_heartbeat,
-        )
-        for worker in found[:_SHOWN]
-    ]

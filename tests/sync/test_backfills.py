@@ -7,9 +7,10 @@ import psycopg
 import pytest
 
 from scripts.processes import wait_until
-from sync.backfills import FINISH, BackfillStore
+from sync.backfills import FINISH, LEASE_S, BackfillStore
 from sync.errors import Conflict, LeaseLost
 from sync.object_types import OBJECT_TYPES
+from sync.session import SILENT_S
 from sync.store import MirrorStore, WindowKey
 from sync.windows import Split, Window
 from tests.factories import NOW, customer
@@ -500,3 +501,81 @@ def test_created_after_is_exclusive_in_whole_seconds(
 
     assert found
     assert found.gte == gte
+
+
+# A holder's death, and its mere silence -----------------------------------------------------------------------------------
+
+
+def test_a_dead_holders_part_is_free_seconds_after_its_last_renewal(backfills: BackfillStore, team: Team) -> None:
+    backfill_id = start(backfills, team)
+    with team.connect() as holder:
+        fence = BackfillStore(holder).acquire(backfill_id, "customer")
+        assert fence
+        BackfillStore(holder).renew(backfill_id, "customer", fence)
+    wait_until(lambda: session_ended(backfills, backfill_id), timeout_s=5)
+
+    assert "customer" not in parts(backfills, backfill_id), "a moment ago it was renewed"
+    age(backfills, backfill_id, SILENT_S + 1)
+
+    assert "customer" in parts(backfills, backfill_id)
+    assert backfills.acquire(backfill_id, "customer") == fence + 1
+    with pytest.raises(LeaseLost):
+        backfills.renew(backfill_id, "customer", fence)
+
+
+def test_a_silent_holder_whose_connection_is_open_keeps_its_lease(backfills: BackfillStore, team: Team) -> None:
+    backfill_id = start(backfills, team)
+    with team.connect() as holder:
+        fence = BackfillStore(holder).acquire(backfill_id, "customer")
+        assert fence
+        age(backfills, backfill_id, LEASE_S - 5)
+
+        assert "customer" not in parts(backfills, backfill_id)
+        assert backfills.acquire(backfill_id, "customer") is None
+        BackfillStore(holder).renew(backfill_id, "customer", fence)
+
+
+def test_the_connection_that_renewed_last_is_the_one_that_counts(backfills: BackfillStore, team: Team) -> None:
+    """Behind a pooler each renewal may come through another one."""
+    backfill_id = start(backfills, team)
+    with team.connect() as former, team.connect() as holder:
+        fence = BackfillStore(former).acquire(backfill_id, "customer")
+        assert fence
+        former.close()
+        BackfillStore(holder).renew(backfill_id, "customer", fence)
+        age(backfills, backfill_id, SILENT_S + 1)
+
+        assert "customer" not in parts(backfills, backfill_id)
+
+
+def test_another_connection_with_a_dead_holders_number_does_not_keep_its_lease(
+    backfills: BackfillStore, team: Team
+) -> None:
+    backfill_id = start(backfills, team)
+    backfills.acquire(backfill_id, "customer")
+    with team.connect() as later:
+        backfills.connection.execute("UPDATE billstack.leases SET session = %s", (f"{later.info.backend_pid}@1.5",))
+        age(backfills, backfill_id, SILENT_S + 1)
+
+        assert "customer" in parts(backfills, backfill_id)
+
+
+def test_a_part_that_is_let_go_is_free_a_little_later(backfills: BackfillStore, team: Team) -> None:
+    backfill_id = start(backfills, team)
+    fence = backfills.acquire(backfill_id, "customer")
+    assert fence
+    backfills.let_go(backfill_id, "customer", fence + 1)
+    age(backfills, backfill_id, SILENT_S + 1)
+    assert "customer" not in parts(backfills, backfill_id), "another fence's"
+
+    backfills.let_go(backfill_id, "customer", fence)
+
+    assert "customer" in parts(backfills, backfill_id)
+
+
+def session_ended(backfills: BackfillStore, backfill_id: str) -> bool:
+    row = backfills.connection.execute(
+        "SELECT billstack.session_ended(session) FROM billstack.leases WHERE backfill_id = %s AND part = 'customer'",
+        (backfill_id,),
+    ).fetchone()
+    return bool(row and row[0])

@@ -133,9 +133,7 @@ def test_a_disconnected_teams_events_wait(context, database, record, team_id):
     record()
     Connections(database, context.box).forget_keys(team_id)
 
-    assert run_once(context) == dict.fromkeys(
-        ("parts", "waiting", "sweeps", "due", "reconciles", "pruned", "counted"), 0
-    )
+    assert set(run_once(context).values()) == {0}
 
 
 # Sweeps ---------------------------------------------------------------------------------------------------------------

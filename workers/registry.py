@@ -1,0 +1,83 @@
+"""RQ's records of workers and started jobs: read so that a dead worker is called dead, and rid of what dead ones left."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+import structlog
+from rq import Queue, Worker, worker_registration
+from rq.registry import clean_registries
+from rq.worker import BaseWorker
+
+from workers.beats import ask_for_alive
+from workers.context import Context
+from workers.queues import BACKFILLS, EVENTS
+
+# Operators see a dead worker for a while, to know that it died.
+_SHOWN_DEAD_S = 120.0
+_CLEAN_EVERY_S = 10.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWorker:
+    """`state` is RQ's word (busy, idle…), or "dead" when it has given no sign of life; `job` is what it works on."""
+
+    name: str
+    queues: str
+    state: str
+    job: str
+    beat_at: datetime | None
+
+
+def known_workers(connection: redis.Redis) -> list[KnownWorker]:
+    """By queue. Raises redis.RedisError."""
+    alive = _alive(connection)
+    found = sorted(Worker.all(connection=connection), key=lambda worker: (worker.queue_names(), worker.name))
+    return [_known(worker, alive) for worker in found]
+
+
+def _known(worker: BaseWorker, alive: set[str]) -> KnownWorker:
+    lives = worker.name in alive
+    return KnownWorker(
+        worker.name,
+        ", ".join(worker.queue_names()),
+        str(worker.get_state()) if lives else "dead",
+        (worker.get_current_job_id() or "") if lives else "",
+        worker.last_heartbeat,
+    )
+
+
+def _alive(connection: redis.Redis) -> set[str]:
+    return {name.decode() for role in (BACKFILLS, EVENTS) for name in ask_for_alive(connection, role)}
+
+
+class Cleaner:
+    """Cleans every ten seconds what RQ cleans every ten minutes; one a process."""
+
+    def __init__(self) -> None:
+        self._cleaned_at = float("-inf")
+        self._dead_since: dict[str, float] = {}
+
+    def clean(self, context: Context) -> int:
+        """How many workers were forgotten. Raises redis.RedisError."""
+        now = time.monotonic()
+        if now - self._cleaned_at < _CLEAN_EVERY_S:
+            return 0
+        self._cleaned_at = now
+        for name in (BACKFILLS, EVENTS):
+            clean_registries(Queue(name, connection=context.redis))
+        return self._forget_dead(context.redis, now)
+
+    def _forget_dead(self, connection: redis.Redis, now: float) -> int:
+        alive = _alive(connection)
+        dead = [worker for worker in Worker.all(connection=connection) if worker.name not in alive]
+        self._dead_since = {worker.name: self._dead_since.get(worker.name, now) for worker in dead}
+        forgotten = [worker for worker in dead if now - self._dead_since[worker.name] >= _SHOWN_DEAD_S]
+        for worker in forgotten:
+            log.warning("worker.forgotten", worker=worker.name, host=worker.hostname, pid=worker.pid)
+            worker_registration.unregister(worker)
+            connection.delete(worker.key, worker.executions_key)
+        return len(forgotten)
