@@ -1,5 +1,6 @@
 """Explore the mirror: a table a type with filters, and a page an object, with what belongs to it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -102,10 +103,10 @@ def _cursor(row: Row) -> str:
 
 def _add_cursor(cursor: str, conditions: list[str], params: dict[str, Any]) -> None:
     created, dot, last_id = cursor.partition(".")
-    if not dot or "\0" in last_id or not (created == "" or (created.isascii() and created.isdigit())):
+    if not dot or "\0" in last_id or not re.fullmatch(r"(-?[0-9]{1,12})?", created, re.ASCII):
         raise NotFound("there is no such page: begin with the newest")
     conditions.append("before" if created else "before_undated")
-    params |= {"before_id": last_id} | ({"before_created": min(int(created[:12]), 253402300799)} if created else {})
+    params |= {"before_id": last_id} | ({"before_created": min(int(created), 253402300799)} if created else {})
 
 
 def _related(mirror: MirrorRows, kind: str, object_id: str) -> list[tuple[Table, list[Row]]]:

@@ -36,19 +36,20 @@ def install(app: Flask) -> None:
 
 
 def money(amount: int | Decimal | None, currency: str | None) -> str:
-    """`amount` in the currency's smallest unit: (123450, "eur") -> "1,234.50 EUR"."""
+    """`amount` in the currency's smallest unit: (123450, "eur") -> "1,234.50 EUR". Nothing is 0.00; a dash is unknown."""
     if amount is None:
         return "—"
     digits = decimals(currency)
-    value = Decimal(amount).scaleb(-digits)
+    value = Decimal(amount).scaleb(-digits) + 0  # of minus nothing, nothing
     places = max(digits, -int(value.normalize().as_tuple().exponent))  # a price may be a fraction of a cent
     return f"{value:,.{places}f} {(currency or '').upper()}".replace("-", _MINUS).strip()
 
 
 def decimals(currency: str | None) -> int:
-    if currency in _ZERO_DECIMAL:
+    code = (currency or "").lower()
+    if code in _ZERO_DECIMAL:
         return 0
-    return 3 if currency in _THREE_DECIMAL else 2
+    return 3 if code in _THREE_DECIMAL else 2
 
 
 def number(value: float | None) -> str:

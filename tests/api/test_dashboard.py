@@ -123,6 +123,45 @@ def test_a_customer_is_found_by_their_email_whatever_its_case(owner, mirror):
     assert "1,200 JPY" in invoices
 
 
+@pytest.mark.parametrize(
+    ("table", "sent", "words", "unknown"),
+    [
+        ("prices", {"currency": "usd", "unit_amount": 0}, "0.00 USD", "unit_amount"),
+        ("prices", {"currency": "jpy", "unit_amount": 0}, "0 JPY", "unit_amount"),
+        ("prices", {"currency": "usd", "unit_amount": None, "unit_amount_decimal": "0.0"}, "0.00 USD", "unit_amount_decimal"),
+        ("invoices", {"currency": "eur", "total": 0, "amount_remaining": 5}, "0.00 EUR", "total"),
+        ("invoices", {"currency": "kwd", "total": 5, "amount_remaining": 0}, "0.000 KWD", "amount_remaining"),
+        ("charges", {"currency": "usd", "amount": 5, "amount_refunded": 0}, "0.00 USD", "amount_refunded"),
+        ("customers", {"currency": "usd", "balance": 0, "delinquent": True}, "0.00 USD", "balance"),
+        ("customers", {"balance": 5, "delinquent": False, "name": "x", "email": "y"}, "no", "delinquent"),
+        ("products", {"active": False, "name": "x", "description": "y"}, "no", "active"),
+        ("subscriptions", {"items": {"data": [{"quantity": 0}]}, "current_period_end": 0}, "0", "items"),
+        ("subscriptions", {"items": {"data": [{"quantity": 3}]}, "current_period_end": 0}, "1 Jan 1970", "current_period_end"),
+    ],
+)
+def test_nothing_is_not_unknown(owner, mirror, table, sent, words, unknown):
+    mirror(table, id="known", created=1, **sent)
+    mirror(table, id="unknown", created=1, **{key: value for key, value in sent.items() if key != unknown})
+
+    known, other = (
+        re.findall(r"<dd>(.*?)</dd>", owner.client.get(f"/teams/{owner.team_id}/explore/{table}/{id}").text)
+        for id in ("known", "unknown")
+    )
+
+    differs = [(re.sub("<.*?>", "", one), re.sub("<.*?>", "", two)) for one, two in zip(known, other, strict=True)]
+    assert (words, "—") in differs
+
+
+def test_pages_of_a_table_go_on_before_1970(owner, mirror):
+    for number in range(60):
+        mirror("customers", id=f"cus_{number:02}", created=-1000 - number)
+
+    page = owner.client.get(f"/teams/{owner.team_id}/explore/customers", headers=BROWSER).text
+    older = re.search(r'<a href="([^"]+)">Older</a>', page)[1].replace("&amp;", "&")
+
+    assert len(re.findall(r'explore/customers/(cus_\d+)"', owner.client.get(older, headers=BROWSER).text)) == 10
+
+
 def test_what_stripe_sent_is_shown_as_text(owner, mirror):
     mirror("customers", id="cus_1", name="<script>alert(1)</script>", created=1)
 
@@ -152,6 +191,12 @@ def test_odd_addresses_do_no_harm(owner, mirror, query):
         (Decimal("0.05"), "usd", "0.0005 USD"),
         (Decimal("100.000"), "usd", "1.00 USD"),
         (0, "usd", "0.00 USD"),
+        (0, "jpy", "0 JPY"),
+        (0, "kwd", "0.000 KWD"),
+        (Decimal("0.000"), "usd", "0.00 USD"),
+        (Decimal("-0.0"), "eur", "0.00 EUR"),
+        (0, None, "0.00"),
+        (500, "JPY", "500 JPY"),
         (3_000_000_000, "vnd", "3,000,000,000 VND"),
         (None, "usd", "—"),
         (5, None, "0.05"),
