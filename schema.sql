@@ -163,6 +163,7 @@ CREATE TABLE IF NOT EXISTS billstack.project_customers (
 );
 CREATE INDEX IF NOT EXISTS project_customers_newest ON billstack.project_customers (project_id, created_at, id);
 CREATE INDEX IF NOT EXISTS project_customers_email ON billstack.project_customers (project_id, lower(email));
+CREATE INDEX IF NOT EXISTS project_customers_stripe_customer ON billstack.project_customers (team_id, stripe_customer_id);
 CREATE INDEX IF NOT EXISTS project_customers_project ON billstack.project_customers (team_id, project_id);
 
 -- Somebody is linking or creating the Stripe customer of this email. A row outlives its request only where it is not

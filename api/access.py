@@ -84,6 +84,12 @@ def current_caller() -> Caller | None:
         return resume_session(People(connection), None)
 
 
+def is_confined() -> bool:
+    """Whether this request's credentials are an API key that is bound to one project."""
+    key: PresentedKey | None = g.get("api_key")
+    return key is not None and key.project_id is not None
+
+
 def require_owner() -> None:
     """For the part of a request that admins may not do."""
     if caller().role is not Role.OWNER:
@@ -151,6 +157,7 @@ def _authorize(access: Access, who: Caller) -> None:
 
 
 def _authorize_key(access: Access, key: PresentedKey) -> None:
+    g.api_key = key
     if key.team_id != _team_id():
         raise NotFound("there is no such team")
     structlog.contextvars.bind_contextvars(team=key.team_id, api_key=key.id)

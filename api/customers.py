@@ -5,14 +5,15 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
-from api.access import Access
+from api.access import Access, is_confined
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Count, Email, Metadata, Text
 from api.key_store import Scope
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connections
-from sync.customer_links import PROJECT_KEY, CustomerLinks, Person
+from sync.customer_candidates import PROJECT_KEY, Person
+from sync.customer_links import CustomerLinks
 from sync.errors import BadRequest, NotFound
 from sync.project_customers import ProjectCustomer, ProjectCustomerStore
 from workers.stripe_account import open_caller
@@ -76,12 +77,15 @@ def link_customer(team_id: str, project_id: str, *, body: dict[str, Any]) -> tup
 
     E-mail addresses compare without case. What Stripe's customer lacks of name and metadata is filled in, nothing is
     overwritten, and `metadata.project_id` names the project that came first. Repeating a request that failed is safe.
+    `linked` is false where this request, or its earlier try, created the Stripe customer. A customer that only another
+    project of the team has is linked by a member or by an API key of the whole team: a key of this project gets 403.
     """
     metadata = body.get("metadata", {})
     if metadata.get(PROJECT_KEY, project_id) != project_id:
         raise _reserved()
     person = Person(body["email"], body.get("name"), metadata, body.get("stripeCustomerId"))
-    return {"customer": _shown(_links(team_id).link(project_id, person)), "linked": True}, 201
+    done = _links(team_id).link(project_id, person, across_projects=not is_confined())
+    return {"customer": _shown(done.customer), "linked": done.was_there}, 201
 
 
 @blueprint.endpoint("GET", "", _READ, scope=_READ_SCOPE, query=Customers, answers={200: CustomersAnswer})

@@ -1,8 +1,7 @@
 """Links people to Stripe customers: finds the one of their email, or creates it, once, whatever fails on the way.
 
 1. Commit an intent, unique for team and lower-cased email, with a lease: one request at a time works on an email.
-2. Ask the mirror and Stripe who has that email. Lists are immediate and exact, so the email is asked for as typed and in
-   lower case; the search API lags (stripe-facts 9).
+2. Ask the mirror and Stripe who has that email (sync/customer_candidates.py).
 3. Nobody has it: commit what Stripe is about to be asked for, with an idempotency key, into the intent; then ask.
 4. Commit the link, the mirror's row and the end of the intent together.
 
@@ -13,8 +12,8 @@ the same parameters. No transaction is open while Stripe is asked.
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,9 +21,9 @@ import psycopg
 import structlog
 
 from sync.bounds import loggable
-from sync.caller import Answer, Caller, Read
-from sync.errors import BadRequest, Conflict, LeaseLost, NotFound, StripeRejected, StripeUnavailable
-from sync.object_types import OBJECT_TYPES
+from sync.caller import Answer, Caller
+from sync.customer_candidates import CUSTOMER, PROJECT_KEY, Candidates, Connect, Found, Person, chosen
+from sync.errors import Conflict, Forbidden, LeaseLost, NotFound, StripeRejected, StripeUnavailable
 from sync.project_customers import LEASE, Intent, ProjectCustomer, ProjectCustomerStore
 from sync.refresh import refresh
 from sync.source import Source
@@ -33,42 +32,25 @@ from sync.store import REFUSALS, MirrorStore
 # A request that waits longer than another one's lease takes over what that one left.
 _WAIT_S = LEASE.total_seconds() + 5
 _POLL_S = 0.1
-_CUSTOMER = OBJECT_TYPES["customer"]
-PROJECT_KEY = "project_id"  # of a Stripe customer's metadata: the project that brought it
 
-Connect = Callable[[], AbstractContextManager[psycopg.Connection]]
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Who shall be linked. `stripe_customer_id` chooses among several Stripe customers of that email."""
+class Linked:
+    """`was_there`: a Stripe customer of this email was there already; else this request, or its earlier try, created one."""
 
-    email: str
-    name: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    stripe_customer_id: str | None = None
+    customer: ProjectCustomer
+    was_there: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A live Stripe customer; `answer` is where it was read, None: in the mirror, just now refreshed."""
+class _Wanted:
+    """`across_projects`: who asks may see the customers of the team's other projects."""
 
-    customer: dict[str, Any]
-    answer: Answer | None
-    version: str | None = None  # of the mirror's row, from before the answer was asked for
-
-    @property
-    def id(self) -> str:
-        return str(self.customer["id"])
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return self.customer.get("metadata") or {}
-
-
-class _List(msgspec.Struct):
-    data: list[msgspec.Raw]
+    project_id: str
+    person: Person
+    across_projects: bool
 
 
 class CustomerLinks:
@@ -87,19 +69,20 @@ class CustomerLinks:
         self._team_id = team_id
         self._caller = caller
         self._source = Source(caller)
+        self._candidates = Candidates(connect, team_id, caller)
         self._sleep = sleep
         self._monotonic = monotonic
 
-    def link(self, project_id: str, person: Person) -> ProjectCustomer:
-        """Raises Conflict: customer_exists, ambiguous_email, customer_in_progress."""
+    def link(self, project_id: str, person: Person, *, across_projects: bool = False) -> Linked:
+        """Raises Conflict: customer_exists, ambiguous_email, customer_in_progress; Forbidden: other_project."""
+        wanted = _Wanted(project_id, person, across_projects)
         try:
             with self._intent(person.email.lower()) as intent:
                 self._refuse_known(project_id, person.email)
-                found = _chosen(self._candidates(person.email), person)
-                if found is None:
-                    found = self._create(intent, project_id, person)
+                found = self._choose(wanted, self._candidates.find(person.email)) or self._create(intent, wanted)
+                was_there = not _is_own_creation(intent, found)
                 found = self._filled(found, project_id, person)
-                return self._commit(intent, project_id, person, found)
+                return Linked(self._commit(intent, project_id, person, found), was_there)
         except psycopg.errors.ForeignKeyViolation as exc:
             raise Conflict(
                 "the project, or the team's mirror, was deleted meanwhile", code="deleted_meanwhile"
@@ -109,17 +92,17 @@ class CustomerLinks:
         """`changes` has `name`, `metadata` or both, as Stripe takes them: metadata merges, an empty text unsets."""
         with self._connect() as connection:
             known = _existing(ProjectCustomerStore(connection, self._team_id).find(project_id, person_id))
-            version = MirrorStore(connection, self._team_id).version(_CUSTOMER, known.stripe_customer_id)
+            version = MirrorStore(connection, self._team_id).version(CUSTOMER, known.stripe_customer_id)
         if not changes:
             return known
-        changed = self._post(_CUSTOMER.path_of(known.stripe_customer_id), changes, str(uuid.uuid4()), version)
+        changed = self._post(CUSTOMER.path_of(known.stripe_customer_id), changes, str(uuid.uuid4()), version)
         with self._connect() as connection:
             store = ProjectCustomerStore(connection, self._team_id)
             with connection.transaction():
                 store.update(project_id, person_id, name=changed.customer.get("name"), metadata=changed.metadata)
                 is_certain = self._mirror(connection, changed)
             if not is_certain:
-                refresh(MirrorStore(connection, self._team_id), self._source, _CUSTOMER, changed.id)
+                refresh(MirrorStore(connection, self._team_id), self._source, CUSTOMER, changed.id)
             return _existing(store.find(project_id, person_id))
 
     # The intent -------------------------------------------------------------------------------------------------------
@@ -160,63 +143,53 @@ class CustomerLinks:
             for known in store.list_people(project_id, email=email, limit=1, offset=0):
                 raise _exists(known)
 
-    def _candidates(self, email: str) -> dict[str, _Found]:
-        """Live Stripe customers of this email in any case, by id."""
-        found = self._listed(email)
-        with self._connect() as connection:
-            store = ProjectCustomerStore(connection, self._team_id)
-            unconfirmed = [each for each in store.mirrored_ids(email) if each not in found]
-        for stripe_customer_id in unconfirmed:  # written in a third case, or the mirror is behind
-            with self._connect() as connection:
-                refresh(MirrorStore(connection, self._team_id), self._source, _CUSTOMER, stripe_customer_id)
-                raw = ProjectCustomerStore(connection, self._team_id).mirrored(stripe_customer_id, email)
-            if raw is not None:
-                found[stripe_customer_id] = _Found(msgspec.json.decode(raw), None)
-        return found
-
-    def _listed(self, email: str) -> dict[str, _Found]:
-        found = {}
-        for spelling in dict.fromkeys((email, email.lower())):
-            params = {"email": spelling, "limit": self._source.page_size}
-            for each in self._caller.get(Read(_CUSTOMER.list_endpoint, _CUSTOMER.path, params, _read_list)):
-                found[each.id] = each
+    def _choose(self, wanted: _Wanted, candidates: dict[str, Found]) -> Found | None:
+        """None when nobody has this email yet."""
+        foreign: set[str] = set()
+        if candidates and not wanted.across_projects:
+            foreign = self._candidates.foreign(wanted.project_id, candidates)
+        found = chosen(candidates, wanted.person, foreign)
+        if found is not None and found.id in foreign:
+            raise _other_project()
         return found
 
     # What is written at Stripe ----------------------------------------------------------------------------------------
 
-    def _create(self, intent: Intent, project_id: str, person: Person) -> _Found:
+    def _create(self, intent: Intent, wanted: _Wanted) -> Found:
         """Goes on with the creation of a request that died, if there was one."""
         is_repair = intent.creation is not None
         for is_last in (False, True):
             if intent.creation is None:
-                self._decide(intent, str(uuid.uuid4()), _creation(project_id, person))
+                self._decide(intent, str(uuid.uuid4()), _creation(wanted))
             try:
                 created = self._post_creation(intent)
             except StripeUnavailable as exc:
-                found = _chosen(self._listed(person.email), person)  # an error may come after the work
+                # An error may come after the work.
+                found = self._choose(wanted, self._candidates.listed(wanted.person.email))
                 if found is not None:
                     return found
                 if is_last or not exc.is_replay:
                     raise
                 log.info("customer.key_renewed")  # Stripe keeps this error under this key, and made nothing
             else:
-                if not is_repair or self._source.fetch(_CUSTOMER, created.id).body:
+                self._choose(wanted, {created.id: created})  # what an earlier request began may be another project's
+                if not is_repair or self._source.fetch(CUSTOMER, created.id).body:
                     return created
                 log.info("customer.deleted_meanwhile")  # a key replays what it made also after that was deleted
             self._decide(intent, None, None)
             is_repair = False
         raise AssertionError("the last round returns or raises")
 
-    def _post_creation(self, intent: Intent) -> _Found:
+    def _post_creation(self, intent: Intent) -> Found:
         assert intent.creation is not None
         assert intent.idempotency_key is not None
         try:
-            return self._post(_CUSTOMER.path, intent.creation, intent.idempotency_key, None)
+            return self._post(CUSTOMER.path, intent.creation, intent.idempotency_key, None)
         except StripeRejected:
             self._decide(intent, None, None)
             raise
 
-    def _filled(self, found: _Found, project_id: str, person: Person) -> _Found:
+    def _filled(self, found: Found, project_id: str, person: Person) -> Found:
         """Fills what Stripe's customer lacks and overwrites nothing: it may be another project's too."""
         changes: dict[str, Any] = {}
         given = {**person.metadata, PROJECT_KEY: project_id}
@@ -227,20 +200,20 @@ class CustomerLinks:
         if not changes:
             return found
         with self._connect() as connection:
-            version = MirrorStore(connection, self._team_id).version(_CUSTOMER, found.id)
-        return self._post(_CUSTOMER.path_of(found.id), changes, str(uuid.uuid4()), version)
+            version = MirrorStore(connection, self._team_id).version(CUSTOMER, found.id)
+        return self._post(CUSTOMER.path_of(found.id), changes, str(uuid.uuid4()), version)
 
-    def _post(self, path: str, params: dict[str, Any], idempotency_key: str, version: str | None) -> _Found:
-        endpoint = "create_customers" if path == _CUSTOMER.path else "update_customers"
+    def _post(self, path: str, params: dict[str, Any], idempotency_key: str, version: str | None) -> Found:
+        endpoint = "create_customers" if path == CUSTOMER.path else "update_customers"
 
-        def read(answer: Answer) -> _Found:
-            return _Found(msgspec.json.decode(answer.body, type=dict[str, Any]), answer, version)
+        def read(answer: Answer) -> Found:
+            return Found(msgspec.json.decode(answer.body, type=dict[str, Any]), answer, version)
 
         return self._caller.post(endpoint, path, params, read, idempotency_key=idempotency_key)
 
     # What is written here ---------------------------------------------------------------------------------------------
 
-    def _commit(self, intent: Intent, project_id: str, person: Person, found: _Found) -> ProjectCustomer:
+    def _commit(self, intent: Intent, project_id: str, person: Person, found: Found) -> ProjectCustomer:
         with self._connect() as connection, connection.transaction():
             store = ProjectCustomerStore(connection, self._team_id)
             store.hold(intent)
@@ -260,45 +233,36 @@ class CustomerLinks:
         log.info("customer.linked", project=project_id, project_customer=linked.id)
         return linked
 
-    def _mirror(self, connection: psycopg.Connection, found: _Found) -> bool:
+    def _mirror(self, connection: psycopg.Connection, found: Found) -> bool:
         """What Stripe answered is true now; False: the row changed meanwhile, and may be newer."""
         if found.answer is None:
             return True
         try:
             with connection.transaction():
                 store = MirrorStore(connection, self._team_id)
-                return store.put_fetched(_CUSTOMER, found.id, found.answer, version=found.version) != "changed"
+                return store.put_fetched(CUSTOMER, found.id, found.answer, version=found.version) != "changed"
         except REFUSALS as exc:
-            log.warning("object.rejected", type=_CUSTOMER.name, id=loggable(found.id), reason=type(exc).__name__)
+            log.warning("object.rejected", type=CUSTOMER.name, id=loggable(found.id), reason=type(exc).__name__)
             return True
 
 
-def _creation(project_id: str, person: Person) -> dict[str, Any]:
+def _creation(wanted: _Wanted) -> dict[str, Any]:
+    person = wanted.person
     named = {"name": person.name} if person.name else {}
-    return {"email": person.email, **named, "metadata": {**person.metadata, PROJECT_KEY: project_id}}
+    return {"email": person.email, **named, "metadata": {**person.metadata, PROJECT_KEY: wanted.project_id}}
 
 
-def _chosen(candidates: dict[str, _Found], person: Person) -> _Found | None:
-    """None when nobody has this email yet. Raises where the caller has to choose, or chose somebody else."""
-    if person.stripe_customer_id is not None:
-        if person.stripe_customer_id not in candidates:
-            raise BadRequest(
-                f"stripeCustomerId {person.stripe_customer_id} is no customer of this e-mail address at Stripe",
-                code="stripe_customer_mismatch",
-            )
-        return candidates[person.stripe_customer_id]
-    if len(candidates) > 1:
-        raise Conflict(
-            "several Stripe customers have this e-mail address: repeat with the stripeCustomerId of one of them",
-            code="ambiguous_email",
-            details={"candidates": [_candidate(found.customer) for found in candidates.values()]},
-        )
-    return next(iter(candidates.values()), None)
+def _is_own_creation(intent: Intent, found: Found) -> bool:
+    """Before Stripe was asked for this creation, nobody had the email."""
+    creation = intent.creation
+    return creation is not None and found.metadata.get(PROJECT_KEY) == creation["metadata"][PROJECT_KEY]
 
 
-def _candidate(customer: dict[str, Any]) -> dict[str, Any]:
-    shown = {key: customer.get(key) for key in ("email", "name", "created", "metadata")}
-    return {"stripeCustomerId": customer["id"], **shown}
+def _other_project() -> Forbidden:
+    return Forbidden(
+        "this e-mail address is a customer of another project: use an API key of the whole team, or the dashboard",
+        code="other_project",
+    )
 
 
 def _exists(known: ProjectCustomer) -> Conflict:
@@ -319,10 +283,3 @@ def _existing(person: ProjectCustomer | None) -> ProjectCustomer:
     if person is None:
         raise NotFound("there is no such customer in this project")
     return person
-
-
-def _read_list(answer: Answer) -> list[_Found]:
-    listed = msgspec.json.decode(answer.body, type=_List)
-    return [
-        _Found(msgspec.json.decode(raw), Answer(bytes(raw), answer.as_of, answer.as_of_until)) for raw in listed.data
-    ]

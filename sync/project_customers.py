@@ -1,5 +1,6 @@
 """The SQL of a team's project customers and of the intents under which they are linked (project_customers.sql)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -90,6 +91,12 @@ class ProjectCustomerStore:
     def delete(self, project_id: str, person_id: str) -> bool:
         """False when there is no such person in the project."""
         return self._run("delete", project_id=project_id, id=person_id).fetchone() is not None
+
+    def foreign(self, project_id: str, brought_by: Mapping[str, str | None]) -> set[str]:
+        """Which of these Stripe customers another project of the team has, or brought, and this one does not have."""
+        ids, projects = list(brought_by), list(brought_by.values())
+        rows = self._run("foreign", project_id=project_id, ids=ids, brought_by=projects).fetchall()
+        return {stripe_customer_id for (stripe_customer_id,) in rows}
 
     def mirrored_ids(self, email: str) -> list[str]:
         """Live Stripe customers of this email, as far as the mirror knows."""

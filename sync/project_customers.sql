@@ -64,6 +64,25 @@ DELETE FROM billstack.project_customers
 WHERE team_id = %(team_id)s AND project_id = %(project_id)s AND id = %(id)s
 RETURNING id
 
+-- name: foreign
+-- Which of these Stripe customers another project of the team has, or brought, and this one does not have.
+SELECT candidate.id
+FROM unnest(%(ids)s::text[], %(brought_by)s::text[]) AS candidate (id, project_id)
+LEFT JOIN LATERAL (
+    SELECT bool_or(people.project_id = %(project_id)s) AS here, bool_or(people.project_id <> %(project_id)s) AS elsewhere
+    FROM billstack.project_customers AS people
+    WHERE people.team_id = %(team_id)s AND people.stripe_customer_id = candidate.id
+) AS has ON true
+WHERE has.here IS NOT TRUE
+    AND (
+        has.elsewhere
+        OR EXISTS (
+            SELECT
+            FROM billstack.projects
+            WHERE projects.team_id = %(team_id)s AND projects.id = candidate.project_id AND projects.id <> %(project_id)s
+        )
+    )
+
 -- name: mirrored_ids
 -- More than a few with one email are ambiguous anyway.
 SELECT id

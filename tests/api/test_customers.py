@@ -112,7 +112,7 @@ def test_a_new_person_is_created_at_stripe(link, customers, merchant):
     answer = link()
 
     assert answer.status_code == 201
-    assert answer.json["linked"] is True
+    assert answer.json["linked"] is False
     customer = answer.json["customer"]
     assert customer["id"].startswith("pc_")
     assert (customer["email"], customer["name"]) == ("Ada@Example.com", "Ada")
@@ -126,8 +126,10 @@ def test_a_new_person_is_created_at_stripe(link, customers, merchant):
 def test_a_known_person_is_linked(link, customers, merchant, sandbox, known_as):
     known = merchant.create({"email": known_as, "name": "Countess", "metadata": {"plan": "old", "seats": "5"}})
 
-    customer = link().json["customer"]
+    answer = link().json
+    customer = answer["customer"]
 
+    assert answer["linked"] is True
     assert customer["stripeCustomerId"] == known.id
     assert len(emails_at_stripe(sandbox)) == 1
     assert customer["name"] == "Countess"  # nothing is overwritten
@@ -324,6 +326,109 @@ def test_what_stripe_refuses_is_told_and_nothing_stays(link, sandbox, database, 
     assert (answer.status_code, answer.json["code"]) == (502, "stripe_rejected")
     assert "rak_customer_write" in answer.json["error"]
     assert (rows(database, "project_customers"), rows(database, "customer_intents")) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["500-after", "reset-after"])
+def test_what_a_request_created_is_not_linked_although_stripe_answered_with_an_error(link, sandbox, kind):
+    fault(sandbox, kind, share=1)
+
+    answer = link()
+
+    assert (answer.status_code, answer.json["linked"]) == (201, False)
+    assert emails_at_stripe(sandbox) == ["Ada@Example.com"]
+
+
+# Across projects --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key_of(connected, client):
+    """A program that holds an API key of one project, or of the whole team; posts a person to an address."""
+
+    def create(project_id=None):
+        body = {"name": "shop", "scopes": ["customers:read", "customers:write"]}
+        body |= {"projectId": project_id} if project_id else {}
+        made = connected.client.post(f"/api/billstack/teams/{connected.team_id}/api-keys", json=body)
+        headers = {"Authorization": f"Bearer {made.json['rawKey']}"}
+        return lambda address, **person: client.post(address, json=person or ADA, headers=headers)
+
+    return create
+
+
+def test_a_key_of_one_project_does_not_link_another_projects_customer(connected, new_project, key_of, merchant):
+    first, second = new_project("First"), new_project("Second")
+    known = connected.client.post(first, json=ADA).json["customer"]
+    before = merchant.retrieve(known["stripeCustomerId"]).to_dict()
+    by_second = key_of(project_of(second))
+
+    answers = [
+        by_second(second),
+        by_second(second, email="ADA@EXAMPLE.COM", metadata={"mine": "1"}),
+        by_second(second, email="ada@example.com", stripeCustomerId=known["stripeCustomerId"]),
+    ]
+
+    assert [(answer.status_code, answer.json["code"]) for answer in answers] == [(403, "other_project")] * 3
+    assert not any("plan" in answer.text or known["stripeCustomerId"] in answer.text for answer in answers)
+    assert merchant.retrieve(known["stripeCustomerId"]).to_dict() == before
+    assert connected.client.get(second).json == {"customers": []}
+
+
+def test_nor_one_that_the_other_project_brought_and_unlinked(connected, new_project, key_of):
+    first, second = new_project("First"), new_project("Second")
+    known = connected.client.post(first, json=ADA).json["customer"]
+    connected.client.delete(f"{first}/{known['id']}", json={})
+
+    assert key_of(project_of(second))(second).json["code"] == "other_project"
+
+
+def test_members_and_keys_of_the_whole_team_link_across_projects(connected, new_project, key_of):
+    first, second, third = (new_project(name) for name in ("First", "Second", "Third"))
+    connected.client.post(first, json=ADA)
+
+    by_team, by_member = key_of()(second), connected.client.post(third, json=ADA)
+
+    assert [(each.status_code, each.json["linked"]) for each in (by_team, by_member)] == [(201, True)] * 2
+
+
+def test_a_key_of_one_project_links_whom_no_project_has(new_project, key_of, merchant, connected):
+    known = merchant.create({"email": "ada@example.com"})
+    gone = new_project("Gone")
+    other = connected.client.post(gone, json={"email": "bob@example.com"}).json["customer"]
+    connected.client.delete(gone.removesuffix("/customers"), json={})
+    first = new_project("First")
+    by_first = key_of(project_of(first))
+
+    assert by_first(first).json["customer"]["stripeCustomerId"] == known.id
+    assert by_first(first, email="bob@example.com").json["customer"]["stripeCustomerId"] == other["stripeCustomerId"]
+    assert by_first(first, email="new@example.com").json["linked"] is False
+
+
+def test_candidates_of_another_project_are_named_and_no_more(connected, new_project, key_of, merchant):
+    first, second = new_project("First"), new_project("Second")
+    known = connected.client.post(first, json=ADA).json["customer"]
+    free = merchant.create({"email": "ada@example.com", "name": "Free", "metadata": {"seats": "5"}})
+
+    candidates = key_of(project_of(second))(second).json["details"]["candidates"]
+
+    by_id = {each["stripeCustomerId"]: each for each in candidates}
+    assert by_id[known["stripeCustomerId"]]["name"] is by_id[known["stripeCustomerId"]]["metadata"] is None
+    assert (by_id[free.id]["name"], by_id[free.id]["metadata"]) == ("Free", {"seats": "5"})
+    chosen = key_of(project_of(second))(second, email="ada@example.com", stripeCustomerId=free.id)
+    assert (chosen.status_code, chosen.json["linked"]) == (201, True)
+
+
+def test_what_another_projects_request_left_behind_is_not_shown_either(connected, new_project, key_of, sandbox):
+    """It died before it linked; the next request, of another project, goes on with its creation."""
+    first, second = new_project("First"), new_project("Second")
+    fault(sandbox, "reset", share=1)
+    assert connected.client.post(first, json=ADA).status_code == 502
+    sandbox.call("DELETE", "faults")
+
+    answer = key_of(project_of(second))(second, email="ada@example.com")
+
+    assert (answer.status_code, answer.json["code"]) == (403, "other_project")
+    assert connected.client.post(first, json=ADA).json["linked"] is False
+    assert emails_at_stripe(sandbox) == ["Ada@Example.com"]
 
 
 # Read, change, unlink ---------------------------------------------------------------------------------------------------

@@ -128,7 +128,12 @@ def test_a_customer_is_found_by_their_email_whatever_its_case(owner, mirror):
     [
         ("prices", {"currency": "usd", "unit_amount": 0}, "0.00 USD", "unit_amount"),
         ("prices", {"currency": "jpy", "unit_amount": 0}, "0 JPY", "unit_amount"),
-        ("prices", {"currency": "usd", "unit_amount": None, "unit_amount_decimal": "0.0"}, "0.00 USD", "unit_amount_decimal"),
+        (
+            "prices",
+            {"currency": "usd", "unit_amount": None, "unit_amount_decimal": "0.0"},
+            "0.00 USD",
+            "unit_amount_decimal",
+        ),
         ("invoices", {"currency": "eur", "total": 0, "amount_remaining": 5}, "0.00 EUR", "total"),
         ("invoices", {"currency": "kwd", "total": 5, "amount_remaining": 0}, "0.000 KWD", "amount_remaining"),
         ("charges", {"currency": "usd", "amount": 5, "amount_refunded": 0}, "0.00 USD", "amount_refunded"),
@@ -136,7 +141,12 @@ def test_a_customer_is_found_by_their_email_whatever_its_case(owner, mirror):
         ("customers", {"balance": 5, "delinquent": False, "name": "x", "email": "y"}, "no", "delinquent"),
         ("products", {"active": False, "name": "x", "description": "y"}, "no", "active"),
         ("subscriptions", {"items": {"data": [{"quantity": 0}]}, "current_period_end": 0}, "0", "items"),
-        ("subscriptions", {"items": {"data": [{"quantity": 3}]}, "current_period_end": 0}, "1 Jan 1970", "current_period_end"),
+        (
+            "subscriptions",
+            {"items": {"data": [{"quantity": 3}]}, "current_period_end": 0},
+            "1 Jan 1970",
+            "current_period_end",
+        ),
     ],
 )
 def test_nothing_is_not_unknown(owner, mirror, table, sent, words, unknown):

@@ -9,7 +9,8 @@ import pytest
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.caller import HASTY_ATTEMPTS, Caller
-from sync.customer_links import CustomerLinks, Person
+from sync.customer_candidates import Person
+from sync.customer_links import CustomerLinks
 from sync.errors import Conflict, StripeUnavailable
 from sync.ids import new_id
 from sync.transport import Transport
@@ -156,7 +157,7 @@ def test_the_dead_are_waited_for_no_longer_than_their_lease(project, new_links, 
         if len(waited) == 3:
             lease_ends()
 
-    assert new_links(on_sleep=wait).link(project, ADA).email == "Ada@Example.com"
+    assert new_links(on_sleep=wait).link(project, ADA).customer.email == "Ada@Example.com"
     assert len(waited) == 3
 
 
@@ -170,8 +171,27 @@ def test_another_spelling_and_project_go_on_with_the_same_creation(team, project
     linked = new_links().link(project, Person("ADA@example.com"))
 
     assert (before, intents(team)) == (1, 0)
-    assert linked.metadata == {"plan": "pro", "project_id": project}
+    assert linked.customer.metadata == {"plan": "pro", "project_id": project}
     assert customers_at(sandbox) == ["Ada@Example.com"]
+
+
+def test_what_an_interrupted_try_created_was_not_there(team, project, sandbox, new_links, lease_ends):
+    with pytest.raises(Killed):
+        new_links(dies_at=5).link(project, ADA)
+    assert customers_at(sandbox) == ["Ada@Example.com"]
+
+    assert not new_links(on_sleep=lease_ends).link(project, ADA).was_there
+
+
+def test_what_appears_at_stripe_beside_an_interrupted_try_was_there(team, project, sandbox, new_links, lease_ends):
+    sandbox.call("PUT", "faults", faults=[{"kind": "reset", "path": "/v1/customers", "method": "POST", "share": 1}])
+    with pytest.raises(StripeUnavailable):
+        new_links().link(project, ADA)
+    sandbox.call("DELETE", "faults")
+    account = sandbox.sandbox.tenant("demo", livemode=False).account
+    account.create("customer", email=ADA.email)
+
+    assert new_links().link(project, ADA).was_there
 
 
 def test_a_late_process_commits_nothing(team, project, sandbox, new_links, lease_ends):
@@ -203,7 +223,8 @@ def test_a_customer_that_was_deleted_before_the_repair_is_made_anew(team, projec
 
     linked = new_links(on_sleep=lease_ends).link(project, ADA)
 
-    assert linked.stripe_customer_id != made
+    assert linked.customer.stripe_customer_id != made
+    assert not linked.was_there
     assert customers_at(sandbox) == ["Ada@Example.com"]
 
 
