@@ -47,6 +47,9 @@ CREATE TABLE IF NOT EXISTS billstack.sessions (
     expires_at timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS sessions_user ON billstack.sessions (user_id);
+-- Where it was used last, so that its owner knows which of their sessions it is.
+ALTER TABLE billstack.sessions ADD COLUMN IF NOT EXISTS address text;
+ALTER TABLE billstack.sessions ADD COLUMN IF NOT EXISTS agent text;
 
 CREATE TABLE IF NOT EXISTS billstack.teams (
     id text PRIMARY KEY,
@@ -62,6 +65,14 @@ CREATE TABLE IF NOT EXISTS billstack.members (
     PRIMARY KEY (team_id, user_id)
 );
 CREATE INDEX IF NOT EXISTS members_user ON billstack.members (user_id);
+
+-- How often somebody tried to sign in, by account, address and device. Not in Redis: signing in needs Postgres anyway, and
+-- the count must hold while Redis is unavailable. Unlogged: a crash of Postgres begins it anew.
+CREATE UNLOGGED TABLE IF NOT EXISTS billstack.attempts (
+    who bytea PRIMARY KEY,           -- a digest: neither addresses nor e-mails stand here
+    spent integer NOT NULL,
+    ends_at timestamptz NOT NULL     -- of the window, which begins with the first attempt
+);
 
 -- Somebody is asked into a team. They belong to it once they have accepted, by the link that only the inviter was shown.
 CREATE TABLE IF NOT EXISTS billstack.invitations (

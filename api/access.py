@@ -13,7 +13,7 @@ from api.context import current_context
 from api.key_access import authenticate_key, show_rate_limit
 from api.key_store import PREFIX, PresentedKey, Scope
 from api.people import Caller, People, Role
-from api.people.sessions import COOKIE, resume_session, set_cookie
+from api.people.sessions import presented_token, resume_session, set_cookie
 from api.project_store import ProjectStore
 from sync.errors import Forbidden, NotFound, Unauthorized
 
@@ -196,5 +196,5 @@ def _renew_cookie(response: Response) -> Response:
     """The browser's copy of the session slides along with ours."""
     found: Caller | None = g.get("caller")
     if found is not None and found.is_stale and response.status_code < 400:
-        set_cookie(response, request.cookies[COOKIE])
+        set_cookie(response, presented_token() or "")
     return response

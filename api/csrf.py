@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 
 from api.context import current_context
-from api.people.sessions import COOKIE
+from api.people.sessions import presented_token
 from sync.errors import Forbidden
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -16,7 +16,7 @@ def install(app: Flask) -> None:
 
 
 def _refuse_cross_site() -> None:
-    if request.method in _SAFE_METHODS or COOKIE not in request.cookies or request.endpoint is None:
+    if request.method in _SAFE_METHODS or presented_token() is None or request.endpoint is None:
         return
     # JSON is safe too: a foreign page may not send it without asking us first, and we never agree.
     if request.mimetype != "application/json" and not _is_same_origin():

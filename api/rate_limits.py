@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import redis
 import structlog
 
-from sync.errors import TooManyRequests
-
 log = structlog.get_logger()
 
 
@@ -27,9 +25,6 @@ class Limit:
 # As fast on average as Stripe's own limit of 100 requests/s, so that a program that pages through the mirror never
 # meets it; the whole minute's worth may go at once.
 API_KEY_REQUESTS = Limit("api-key", most=6000, window_s=60)
-# Failed ones only. A person mistypes a few times; an office behind one address has a few such persons.
-SIGN_INS_OF_ACCOUNT = Limit("sign-in-account", most=10, window_s=300)
-SIGN_INS_FROM_ADDRESS = Limit("sign-in-address", most=100, window_s=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +53,3 @@ def spend(connection: redis.Redis, limit: Limit, who: str) -> Count | None:
         log.warning("limit.not_counted", limit=limit.name, reason=str(exc))
         return None
     return Count(limit, spent, left_ms / 1000)
-
-
-def refuse_if_spent(connection: redis.Redis, limit: Limit, who: str, message: str) -> None:
-    """Raises TooManyRequests when all of the limit was spent already."""
-    key = limit.counter(who)
-    try:
-        with connection.pipeline() as pipeline:
-            pipeline.get(key)
-            pipeline.pttl(key)
-            spent, left_ms = pipeline.execute()
-    except redis.RedisError as exc:
-        log.warning("limit.not_counted", limit=limit.name, reason=str(exc))
-        return
-    if int(spent or 0) >= limit.most:
-        raise TooManyRequests(message, retry_after_s=left_ms / 1000)

@@ -7,7 +7,7 @@ from flask import Response, after_this_request, current_app, render_template, re
 from api.access import caller
 from api.context import current_context
 from api.people import Membership, People, Role
-from api.people.sessions import set_plain_cookie
+from api.people.cookies import read_cookie, set_cookie
 
 _LAST_TEAM = "billstack_team"
 _FIRST_PAGE = "dashboard.stripe_page.show"
@@ -49,18 +49,18 @@ def _same_page(team_id: str) -> str:
 
 def _remember(team_id: str) -> None:
     """Which team this browser looked at last: pages of the server show its navigation, and a person starts there."""
-    if request.cookies.get(_LAST_TEAM) == team_id:
+    if read_cookie(_LAST_TEAM) == team_id:
         return
 
     @after_this_request
     def set_it(response: Response) -> Response:
-        set_plain_cookie(response, _LAST_TEAM, team_id)
+        set_cookie(response, _LAST_TEAM, team_id)
         return response
 
 
 def last_team(teams: list[Membership]) -> Membership | None:
     """The one that this browser looked at last, or the first that the person joined."""
-    wanted = request.cookies.get(_LAST_TEAM)
+    wanted = read_cookie(_LAST_TEAM)
     return next((each for each in teams if each.id == wanted), teams[0] if teams else None)
 
 

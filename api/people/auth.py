@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import structlog
 from flask import Response, jsonify, request
 from marshmallow import fields
 
@@ -10,13 +11,16 @@ from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Email, Text
 from api.people import Caller, People, User
+from api.people.attempts import Attempt, Attempts
+from api.people.devices import known_device, remember_device
 from api.people.passwords import is_password
 from api.people.sessions import begin_session, clear_cookie, end_session, set_cookie
-from api.rate_limits import SIGN_INS_FROM_ADDRESS, SIGN_INS_OF_ACCOUNT, refuse_if_spent, spend
 from sync.errors import Unauthorized
 from workers.times import iso
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Sign in to the dashboard.")
+
+log = structlog.get_logger()
 
 
 class SignIn(Body):
@@ -46,26 +50,32 @@ class SessionAnswer(Body):
 def sign_in(body: dict[str, str]) -> Response:
     """Begin a session, in a cookie
 
-    The cookie `billstack_session` lasts 30 days and slides with use. After ten failures of an account within five
-    minutes, or a hundred from one address, it is 429.
+    The cookie `billstack_session`, under https `__Host-billstack_session`, lasts 30 days and slides with use, to 90 days
+    at most. After ten failures for an account from one address within five minutes, or a hundred from one address, it is
+    429; a device that signed in to the account before has ten of its own.
     """
-    attempts = ((SIGN_INS_OF_ACCOUNT, body["email"].lower()), (SIGN_INS_FROM_ADDRESS, str(request.remote_addr)))
-    for limit, who in attempts:
-        refuse_if_spent(current_context().redis, limit, who, "too many failed attempts to sign in: wait a little")
     with current_context().pool.connection() as connection:
         people = People(connection)
         user = people.find_user(body["email"])
+        attempt = attempt_of(people.normal_email(body["email"]), user)
+        Attempts(connection).count(attempt)  # first: many at the same moment must not all find the count low
     if not is_password(body["password"], user.password_hash if user else None) or user is None:
-        for limit, who in attempts:
-            spend(current_context().redis, limit, who)
+        log.info("sign_in.failed", user=user.id if user else None, address=attempt.address)
         raise Unauthorized("the e-mail address or the password is wrong", code="wrong_credentials")
     with current_context().pool.connection() as connection:
+        Attempts(connection).forgive(attempt)
         people = People(connection)
         end_session(people)
         token = begin_session(people, user.id)
         response = jsonify(_session_answer(people, user))
+    log.info("session.began", user=user.id, address=attempt.address)
     set_cookie(response, token)
+    remember_device(response, user)
     return response
+
+
+def attempt_of(account: str, user: User | None) -> Attempt:
+    return Attempt(account, str(request.remote_addr), known_device(user))
 
 
 @blueprint.endpoint("POST", "/sign-out", Access.ANYONE, answers={204: "Signed out, or was not signed in"})

@@ -11,8 +11,9 @@ from api.command_line import connect_checked
 from api.context import current_context
 from api.fields import Body, Email, NewEmail, Text
 from api.people import People, Role, User
-from api.people.passwords import hash_password, is_password
+from api.people.passwords import hash_new_password, is_password
 from api.people.set_up import new_set_up_link
+from sync.errors import BadRequest
 
 _SHOWN = "warning: --password shows the password to every user of this machine; leave it out to be asked for it"
 
@@ -113,6 +114,13 @@ def _check(schema: Body, values: dict[str, str]) -> None:
         raise click.UsageError("; ".join(problems)) from exc
 
 
+def _hashed(password: str, email: str) -> str:
+    try:
+        return hash_new_password(password, email=email)
+    except BadRequest as exc:
+        raise click.UsageError(f"--{exc.message}") from exc
+
+
 def _known(people: People, email: str) -> User:
     user = people.find_user(email)
     if user is None:
@@ -126,8 +134,8 @@ def _ensure_user(people: People, email: str, password: str | None) -> str:
         if password is None:
             raise click.UsageError("--password is missing: give it on standard input")
         _check(_NewEmail(), {"email": email})
-        return people.create_user(email, hash_password(password))
+        return people.create_user(email, _hashed(password, email))
     if password is not None and not is_password(password, known.password_hash):
-        people.set_password(known.id, hash_password(password))
+        people.set_password(known.id, _hashed(password, email))
         people.delete_sessions_of_user(known.id)  # whoever had the old password is out
     return known.id

@@ -11,9 +11,10 @@ from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Choice, NewEmail, Text
 from api.people import Caller, People, Role
+from api.people.devices import remember_device
 from api.people.invitation_store import FoundInvitation, Invitation, Invitations
 from api.people.links import new_token
-from api.people.passwords import hash_password
+from api.people.passwords import hash_new_password
 from api.people.sessions import begin_session, set_cookie
 from sync.errors import Conflict, Forbidden, NotFound, Unauthorized
 from workers.times import iso
@@ -116,7 +117,7 @@ def accept(body: dict[str, str]) -> Response:
         return _join(found, body["token"], who)
     if "password" not in body:
         raise Unauthorized("sign in first, or send the password that your new account shall have")
-    return _sign_up(found, body["token"], hash_password(body["password"]))
+    return _sign_up(found, body["token"], hash_new_password(body["password"], email=found.email))
 
 
 def find_invitation(token: str, who: Caller | None) -> FoundInvitation:
@@ -159,8 +160,10 @@ def _sign_up(found: FoundInvitation, token: str, password_hash: str) -> Response
         user_id = people.create_user(found.email, password_hash)
         people.add_member(found.team_id, user_id, Role(found.role))
         session = begin_session(people, user_id)
+        user = people.get_user(user_id)
     response = _joined(found)
     set_cookie(response, session)
+    remember_device(response, user)
     return response
 
 

@@ -14,8 +14,9 @@ from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, NewEmail, Text
 from api.people import People, Role
+from api.people.devices import remember_device
 from api.people.links import SET_UP, Links
-from api.people.passwords import hash_password
+from api.people.passwords import hash_new_password
 from api.people.sessions import begin_session, set_cookie
 from sync.errors import Conflict, Forbidden
 from workers.context import Context
@@ -58,7 +59,7 @@ def set_up(body: dict[str, str]) -> tuple[Response, int]:
         _refuse_second(people)  # before the hash, which is made to be slow
         if not links.is_good(SET_UP, body["token"]):
             raise _no_link()
-        password_hash = hash_password(body["password"])
+        password_hash = hash_new_password(body["password"], email=body["email"])
         with connection.transaction():
             people.lock_people()
             _refuse_second(people)
@@ -67,8 +68,10 @@ def set_up(body: dict[str, str]) -> tuple[Response, int]:
             links.delete_others(SET_UP)
             made = _create(people, body, password_hash)
             token = begin_session(people, made["userId"])
+        user = people.get_user(made["userId"])
     response = jsonify(made)
     set_cookie(response, token)
+    remember_device(response, user)
     return response, 201
 
 

@@ -46,6 +46,27 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session is used: its last address, and what the browser says it is."""
+
+    address: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """As its owner sees it."""
+
+    id: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    address: str | None
+    agent: str | None
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Membership:
     """A team as one of its members sees it."""
 
@@ -71,9 +92,13 @@ class People:
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
 
-    def find_caller(self, token_sha256: bytes, *, team_id: str | None, extend_after: timedelta) -> Caller | None:
+    def find_caller(
+        self, token_sha256: bytes, *, team_id: str | None, extend_after: timedelta, longest: timedelta
+    ) -> Caller | None:
         with self._connection.cursor(row_factory=class_row(Caller)) as cursor:
-            parameters = {"token_sha256": token_sha256, "team_id": team_id, "extend_after": extend_after}
+            parameters = {
+                "token_sha256": token_sha256, "team_id": team_id, "extend_after": extend_after, "longest": longest,
+            }  # fmt: skip
             return cursor.execute(_QUERIES["find_caller"], parameters).fetchone()
 
     def set_operator(self, user_id: str, *, is_operator: bool) -> bool:
@@ -83,11 +108,34 @@ class People:
     def has_users(self) -> bool:
         return bool(self._scalar("has_users"))
 
-    def create_session(self, token_sha256: bytes, *, user_id: str, lifetime: timedelta) -> None:
-        self._run("create_session", token_sha256=token_sha256, user_id=user_id, lifetime=lifetime)
+    def create_session(self, token_sha256: bytes, *, user_id: str, lifetime: timedelta, place: Place) -> None:
+        self._run(
+            "create_session",
+            token_sha256=token_sha256,
+            user_id=user_id,
+            lifetime=lifetime,
+            address=place.address,
+            agent=place.agent,
+        )
 
-    def extend_session(self, token_sha256: bytes, *, lifetime: timedelta) -> None:
-        self._run("extend_session", token_sha256=token_sha256, lifetime=lifetime)
+    def extend_session(self, token_sha256: bytes, *, lifetime: timedelta, longest: timedelta, place: Place) -> None:
+        """Never beyond `longest` after its beginning."""
+        self._run(
+            "extend_session",
+            token_sha256=token_sha256,
+            lifetime=lifetime,
+            longest=longest,
+            address=place.address,
+            agent=place.agent,
+        )
+
+    def list_sessions(self, user_id: str, token_sha256: bytes, *, longest: timedelta) -> list[Session]:
+        with self._connection.cursor(row_factory=class_row(Session)) as cursor:
+            parameters = {"user_id": user_id, "token_sha256": token_sha256, "longest": longest}
+            return cursor.execute(_QUERIES["list_sessions"], parameters).fetchall()
+
+    def end_session(self, user_id: str, session_id: str) -> bool:
+        return self._scalar("end_session", user_id=user_id, id=session_id) is not None
 
     def delete_session(self, token_sha256: bytes) -> None:
         self._run("delete_session", token_sha256=token_sha256)
@@ -98,9 +146,20 @@ class People:
     def delete_expired_sessions(self, user_id: str) -> None:
         self._run("delete_expired_sessions", user_id=user_id)
 
+    def normal_email(self, email: str) -> str:
+        """The same for all spellings of an address that find the same user."""
+        return str(self._scalar("normal_email", email=email))
+
     def find_user(self, email: str) -> User | None:
         with self._connection.cursor(row_factory=class_row(User)) as cursor:
             return cursor.execute(_QUERIES["find_user"], {"email": email}).fetchone()
+
+    def get_user(self, user_id: str) -> User:
+        """Of somebody who is there."""
+        with self._connection.cursor(row_factory=class_row(User)) as cursor:
+            user = cursor.execute(_QUERIES["get_user"], {"user_id": user_id}).fetchone()
+        assert user is not None, "there is no such user"
+        return user
 
     def create_user(self, email: str, password_hash: str) -> str:
         user_id = new_id("user")

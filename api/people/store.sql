@@ -9,6 +9,7 @@ JOIN billstack.users ON users.id = sessions.user_id
 LEFT JOIN billstack.members ON members.user_id = users.id AND members.team_id = %(team_id)s
 WHERE sessions.token_sha256 = %(token_sha256)s
     AND sessions.expires_at > now()
+    AND sessions.created_at > now() - %(longest)s
 
 -- name: set_operator
 UPDATE billstack.users
@@ -20,17 +21,31 @@ RETURNING id
 SELECT EXISTS (SELECT 1 FROM billstack.users)
 
 -- name: create_session
-INSERT INTO billstack.sessions (token_sha256, user_id, expires_at)
-VALUES (%(token_sha256)s, %(user_id)s, now() + %(lifetime)s)
+INSERT INTO billstack.sessions (token_sha256, user_id, expires_at, address, agent)
+VALUES (%(token_sha256)s, %(user_id)s, now() + %(lifetime)s, %(address)s, %(agent)s)
 
 -- name: extend_session
 UPDATE billstack.sessions
-SET last_seen_at = now(), expires_at = now() + %(lifetime)s
+SET last_seen_at = now(), expires_at = least(now() + %(lifetime)s, created_at + %(longest)s),
+    address = %(address)s, agent = %(agent)s
 WHERE token_sha256 = %(token_sha256)s
 
 -- name: delete_session
 DELETE FROM billstack.sessions
 WHERE token_sha256 = %(token_sha256)s
+
+-- name: list_sessions
+-- The id says nothing about the cookie: that is two digests away.
+SELECT left(encode(sha256(token_sha256), 'hex'), 24) AS id, created_at, last_seen_at, expires_at, address, agent,
+    token_sha256 = %(token_sha256)s AS is_current
+FROM billstack.sessions
+WHERE user_id = %(user_id)s AND expires_at > now() AND created_at > now() - %(longest)s
+ORDER BY last_seen_at DESC, token_sha256
+
+-- name: end_session
+DELETE FROM billstack.sessions
+WHERE user_id = %(user_id)s AND left(encode(sha256(token_sha256), 'hex'), 24) = %(id)s
+RETURNING user_id
 
 -- name: delete_sessions_of_user
 DELETE FROM billstack.sessions
@@ -40,10 +55,19 @@ WHERE user_id = %(user_id)s
 DELETE FROM billstack.sessions
 WHERE user_id = %(user_id)s AND expires_at <= now()
 
+-- name: normal_email
+-- The one normal form of an address. Python's lower() is another for some letters, and so counted them apart.
+SELECT lower(%(email)s)
+
 -- name: find_user
 SELECT id, email, created_at, password_hash
 FROM billstack.users
 WHERE lower(email) = lower(%(email)s)
+
+-- name: get_user
+SELECT id, email, created_at, password_hash
+FROM billstack.users
+WHERE id = %(user_id)s
 
 -- name: create_user
 INSERT INTO billstack.users (id, email, password_hash)

@@ -2,11 +2,8 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
-
-from api.rate_limits import SIGN_INS_FROM_ADDRESS, SIGN_INS_OF_ACCOUNT
 
 
 @pytest.fixture
@@ -85,45 +82,3 @@ def test_another_teams_member_is_404(owner, members, new_member):
 
     assert owner.client.patch(f"{members}/{stranger.user_id}", json={"role": "viewer"}).status_code == 404
     assert owner.client.delete(f"{members}/{stranger.user_id}", json={}).status_code == 404
-
-
-# Sign-in attempts -----------------------------------------------------------------------------------------------------
-
-
-def test_an_account_is_closed_for_a_while_after_some_failures(client, owner, new_member, sign_in):
-    other = new_member()
-
-    failed = [sign_in(client, owner.email, "wrong").status_code for _ in range(SIGN_INS_OF_ACCOUNT.most)]
-    refused = sign_in(client, owner.email.upper())
-
-    assert set(failed) == {401}
-    assert (refused.status_code, refused.json["code"]) == (429, "too_many_requests")
-    assert 0 < int(refused.headers["Retry-After"]) <= SIGN_INS_OF_ACCOUNT.window_s
-    assert sign_in(client, other.email).status_code == 200
-
-
-def test_unknown_accounts_are_limited_alike(client, sign_in):
-    answers = [sign_in(client, "nobody@example.com").status_code for _ in range(SIGN_INS_OF_ACCOUNT.most + 1)]
-
-    assert answers == [401] * SIGN_INS_OF_ACCOUNT.most + [429]
-
-
-def test_an_address_is_limited_over_all_accounts(app, sign_in, owner):
-    here, elsewhere = app.test_client(), app.test_client()
-    elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.1"
-
-    answers = [sign_in(here, f"nobody{n}@example.com").status_code for n in range(SIGN_INS_FROM_ADDRESS.most + 1)]
-
-    assert answers == [401] * SIGN_INS_FROM_ADDRESS.most + [429]
-    assert sign_in(here, owner.email).status_code == 429
-    assert sign_in(elsewhere, owner.email).status_code == 200
-
-
-def test_good_sign_ins_do_not_count(client, owner, sign_in):
-    assert {sign_in(client, owner.email).status_code for _ in range(SIGN_INS_OF_ACCOUNT.most + 2)} == {200}
-
-
-def test_without_redis_one_can_sign_in(new_app, settings, owner, sign_in):
-    client = new_app(replace(settings, redis_url="redis://127.0.0.1:1")).test_client()
-
-    assert sign_in(client, owner.email).status_code == 200
