@@ -95,6 +95,23 @@ CREATE TABLE IF NOT EXISTS billstack.one_time_links (
     expires_at timestamptz NOT NULL
 );
 
+-- Who did what to keys, members, connections, access, syncs and operators; kept for 400 days (sync/leftovers.py). Nothing
+-- refers to a row elsewhere: an entry outlives the team and the person.
+CREATE TABLE IF NOT EXISTS billstack.audit_log (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    team_id text,                    -- NULL: of the server
+    actor_id text,                   -- a user; NULL: the command line
+    actor text NOT NULL,             -- their e-mail address then, or "command line"
+    action text NOT NULL,            -- key.created, member.removed...
+    target text,                     -- an id or an address
+    details jsonb NOT NULL,
+    address text,
+    request_id text                  -- as in the log's lines
+);
+CREATE INDEX IF NOT EXISTS audit_log_team ON billstack.audit_log (team_id, id);
+CREATE INDEX IF NOT EXISTS audit_log_at ON billstack.audit_log (at);
+
 -- Projects ---------------------------------------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS billstack.projects (

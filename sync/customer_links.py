@@ -77,7 +77,7 @@ class CustomerLinks:
         """Raises Conflict: customer_exists, ambiguous_email, customer_in_progress; Forbidden: other_project."""
         wanted = _Wanted(project_id, person, across_projects)
         try:
-            with self._intent(person.email.lower()) as intent:
+            with self._intent(person.email) as intent:
                 self._refuse_known(project_id, person.email)
                 found = self._choose(wanted, self._candidates.find(person.email)) or self._create(intent, wanted)
                 was_there = not _is_own_creation(intent, found)

@@ -111,7 +111,7 @@ class ProjectCustomerStore:
         """None while another request holds it."""
         holder = new_id("req")
         row = self._run("claim", email=email, holder=holder, lease=LEASE).fetchone()
-        return Intent(email, holder, *row) if row else None
+        return Intent(*row) if row else None
 
     def decide(self, intent: Intent, idempotency_key: str | None, creation: dict[str, Any] | None) -> None:
         """Keeps what Stripe is about to be asked to create; None: nothing was created. Raises LeaseLost."""

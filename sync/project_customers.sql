@@ -97,13 +97,13 @@ FROM {team}.customers
 WHERE id = %(stripe_customer_id)s AND lower(email) = lower(%(email)s) AND deleted_at IS NULL
 
 -- name: claim
--- Nothing, while another request holds it. What that one had decided comes back from one that died.
+-- In lower case as Postgres has it, like all comparisons of e-mails. Nothing, while another request holds it. What that one had decided comes back from one that died.
 INSERT INTO billstack.customer_intents AS intent (team_id, email, holder, held_until)
-VALUES (%(team_id)s, %(email)s, %(holder)s, clock_timestamp() + %(lease)s)
+VALUES (%(team_id)s, lower(%(email)s), %(holder)s, clock_timestamp() + %(lease)s)
 ON CONFLICT (team_id, email) DO UPDATE
 SET holder = excluded.holder, held_until = excluded.held_until
 WHERE intent.held_until < clock_timestamp()
-RETURNING idempotency_key, creation
+RETURNING email, holder, idempotency_key, creation
 
 -- name: decide
 UPDATE billstack.customer_intents

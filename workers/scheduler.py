@@ -21,6 +21,7 @@ import structlog
 from sync import row_counts
 from sync.activity import prune_activity
 from sync.ledger import prune
+from sync.leftovers import prune_leftovers
 from workers.context import Context
 from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
 from workers.reconciles import start_due_reconciles
@@ -67,6 +68,7 @@ def _take(name: str, step: _Step, context: Context) -> int:
 def _prune(context: Context) -> int:
     with context.pool.connection() as connection:
         prune_activity(connection, _ACTIVITY_KEPT)
+        prune_leftovers(connection)
         return prune(connection, _PRUNED_AT_A_TIME)
 
 

@@ -13,6 +13,7 @@ from sync.customer_candidates import Person
 from sync.customer_links import CustomerLinks
 from sync.errors import Conflict, StripeUnavailable
 from sync.ids import new_id
+from sync.project_customers import ProjectCustomerStore
 from sync.transport import Transport
 
 ADA = Person("Ada@Example.com", "Ada", {"plan": "pro"})
@@ -250,3 +251,18 @@ def test_who_waits_too_long_is_told_so(project, new_links):
         links.link(project, ADA)
 
     assert refusal.value.code == "customer_in_progress"
+
+
+def test_spellings_that_postgres_finds_equal_are_one_intent(team):
+    """Python's lower() is another for some letters: two requests would have worked on one e-mail together."""
+    store = ProjectCustomerStore(team.connection, team.id)
+
+    for letters in ("ADA", "İ", "K", "ΣΑΣ", "ẞ"):
+        (lowered,) = team.connection.execute("SELECT lower(%s)", (f"{letters}@example.com",)).fetchone()
+        intent = store.claim(f"{letters}@example.com")
+
+        assert intent is not None
+        assert intent.email == lowered
+        assert store.claim(lowered) is None
+        store.forget(intent)
+        assert store.claim(lowered) is not None

@@ -1,0 +1,21 @@
+-- What people leave behind, deleted once it is of no use. Each by an index or on a table that stays small.
+
+-- name: prune_attempts
+DELETE FROM billstack.attempts
+WHERE ends_at < now()
+
+-- name: prune_sessions
+DELETE FROM billstack.sessions
+WHERE expires_at < now()
+
+-- name: prune_links
+DELETE FROM billstack.one_time_links
+WHERE expires_at < now()
+
+-- name: prune_invitations
+DELETE FROM billstack.invitations
+WHERE expires_at < now()
+
+-- name: prune_audit_log
+DELETE FROM billstack.audit_log
+WHERE at < now() - %(kept)s
