@@ -15,6 +15,7 @@ from api.key_store import PREFIX, PresentedKey, Scope
 from api.people import Caller, People, Role
 from api.people.sessions import presented_token, resume_session, set_cookie
 from api.project_store import ProjectStore
+from api.rq_view import is_preflight
 from sync.errors import Forbidden, NotFound, Unauthorized
 
 _View = TypeVar("_View", bound=Callable[..., object])
@@ -31,6 +32,7 @@ class Access(Enum):
     CHANGE_PROJECT = "the session of an owner or admin of the team, or an API key of the project or of the whole team"
     READ_MIRROR = "the session of a member of the team, or an API key of the whole team"
     OPERATE = "the session of an operator of the server"
+    NOBODY = "nobody"
 
 
 # What API keys reach, with the scope that the view names; on the rest they do not even count as credentials.
@@ -100,9 +102,9 @@ def _check() -> None:
     if request.endpoint is None:  # no such address, or not with this method: answered after this
         return
     access = access_of(current_app, request.endpoint)
-    if access is None:
+    if access in (None, Access.NOBODY):
         raise Forbidden("nobody may call this")
-    if access is Access.ANYONE:
+    if access is Access.ANYONE or is_preflight():
         return
     raw_key = _presented_key()
     if raw_key is None:
@@ -195,6 +197,7 @@ def _id_in_path(name: str) -> str | None:
 def _renew_cookie(response: Response) -> Response:
     """The browser's copy of the session slides along with ours."""
     found: Caller | None = g.get("caller")
-    if found is not None and found.is_stale and response.status_code < 400:
-        set_cookie(response, presented_token() or "")
+    token = presented_token()
+    if found is not None and found.is_stale and response.status_code < 400 and token:
+        set_cookie(response, token)
     return response

@@ -35,6 +35,7 @@ from api.people import auth, invitations, members, set_up, teams
 from sync.errors import ConfigError
 from workers.context import open_context
 from workers.logging import configure_logging
+from workers.redis_address import refuse_open_redis
 from workers.settings import Settings
 
 # A gunicorn worker's threads for requests. Most of them wait: for Stripe, or for an fsync that all deliveries of a moment
@@ -86,7 +87,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     api = docs.install(app)
     for part in DOCUMENTED:
         api.register_blueprint(part.blueprint)
-    operators.install(app, settings.redis_url)
+    operators.install(app)
     dashboard.install(app)
     cli.install(app)
     return app
@@ -94,6 +95,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def read_settings() -> Settings:
     try:
-        return Settings.from_env(os.environ)
+        settings = Settings.from_env(os.environ)
+        refuse_open_redis(settings)
     except ConfigError as exc:
         sys.exit(f"billstack: {exc.message}")
+    return settings

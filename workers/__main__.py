@@ -8,6 +8,7 @@ from workers import scheduler
 from workers.context import open_context
 from workers.logging import configure_logging
 from workers.queues import BACKFILLS, EVENTS
+from workers.redis_address import refuse_open_redis
 from workers.settings import Settings
 from workers.worker import run_workers
 
@@ -19,6 +20,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(_USAGE)
     try:
         settings = Settings.from_env(os.environ)
+        refuse_open_redis(settings)
     except BillStackError as exc:
         sys.exit(f"billstack: {exc.message}")
     configure_logging(settings.log_level)

@@ -15,6 +15,7 @@ from sync.connections import Connections
 from sync.ledger import teams_waiting
 from sync.reconciles import Idle, ReconcileStore
 from workers.context import Context
+from workers.rq_json import MirrorJob
 
 BACKFILLS = "backfills"
 EVENTS = "events"
@@ -68,7 +69,7 @@ def _enqueue_once(connection: redis.Redis, job_id: str, name: str, arguments: tu
     try:
         if _is_waiting(connection, job_id):
             return False
-        Queue(BACKFILLS, connection=connection).enqueue(
+        _queue(BACKFILLS, connection).enqueue(
             name,
             *arguments,
             job_id=job_id,
@@ -92,8 +93,8 @@ def _is_waiting(connection: redis.Redis, job_id: str) -> bool:
     either runs this very moment, and then its twin gets no lease, or has died.
     """
     try:
-        job = Job.fetch(job_id, connection=connection)
-        if job.get_status() == JobStatus.QUEUED and job_id in Queue(BACKFILLS, connection=connection).job_ids:
+        job = MirrorJob.fetch(job_id, connection=connection)
+        if job.get_status() == JobStatus.QUEUED and job_id in _queue(BACKFILLS, connection).job_ids:
             return True
         _remove(job)
     except (NoSuchJobError, InvalidJobOperation):
@@ -135,7 +136,7 @@ def enqueue_sweeps(context: Context) -> int:
 
 
 def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: str | None) -> None:
-    Queue(EVENTS, connection=context.redis).enqueue(
+    _queue(EVENTS, context.redis).enqueue(
         f"workers.event_jobs.{name}",
         team_id,
         job_timeout=_TYPE_TIMEOUT_S,
@@ -163,6 +164,10 @@ def _enqueue_reconcile(context: Context, idle: Idle) -> bool:
         description=f"reconcile {idle.id}",
         meta={"request_id": idle.request_id, "team": idle.team_id},
     )
+
+
+def _queue(name: str, connection: redis.Redis) -> Queue:
+    return Queue(name, connection=connection, job_class=MirrorJob)
 
 
 def wake_mark(team_id: str) -> str:

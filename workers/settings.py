@@ -31,6 +31,7 @@ class Settings:
     log_level: str
     port: int
     trusted_proxies: int  # how many of ours a request passes before the web
+    allow_open_redis: bool  # at a public address, without a password
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -47,6 +48,7 @@ class Settings:
             log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
             port=reader.port("PORT", 8000),
             trusted_proxies=reader.count("BILLSTACK_TRUSTED_PROXIES", most=_MOST_PROXIES),
+            allow_open_redis=reader.flag("BILLSTACK_ALLOW_OPEN_REDIS"),
         )
         if reader.problems:
             raise ConfigError("; ".join(reader.problems))
@@ -123,6 +125,13 @@ class _Reader:
             self._complain(name, f"a number from 0 to {most}")
             return 0
         return int(text)
+
+    def flag(self, name: str) -> bool:
+        """False is the default."""
+        text = (self._env.get(name) or "false").lower()
+        if text not in ("true", "false"):
+            self._complain(name, "true or false")
+        return text == "true"
 
     def _complain(self, name: str, expected: str) -> None:
         problem = "is malformed" if self._env.get(name) else "is not set"

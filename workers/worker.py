@@ -9,6 +9,7 @@ import structlog
 from redis.client import Pipeline
 from rq import Worker, worker_registration
 from rq.job import Job
+from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
 
 from sync.backfills import BackfillStore
@@ -17,6 +18,7 @@ from workers import jobs
 from workers.beats import BEAT_EVERY_S, beat, stop_beating
 from workers.context import Context, connect_redis, open_context
 from workers.queues import BACKFILLS, EVENTS, enqueue_due
+from workers.rq_json import MirrorJob
 from workers.settings import Settings
 
 # The six object types of one backfill run side by side; two teams' events do, so that one with many holds up nobody.
@@ -40,6 +42,8 @@ def run_workers(settings: Settings, queue_name: str) -> None:
         connection=connect_redis(settings),
         num_workers=PROCESSES[queue_name],
         worker_class=MirrorWorker,
+        job_class=MirrorJob,
+        serializer=JSONSerializer,
     )
     pool.start(logging_level="WARNING")
 

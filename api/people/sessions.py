@@ -4,9 +4,11 @@ from datetime import timedelta
 
 from flask import Response, request
 
+from api.context import current_context
 from api.people import cookies
 from api.people.links import new_token, sha256
 from api.people.store import Caller, People, Place, Session
+from api.rq_view import presented_session
 
 COOKIE = "billstack_session"
 LIFETIME = timedelta(days=30)
@@ -25,6 +27,12 @@ def begin_session(people: People, user_id: str) -> str:
     return token
 
 
+def session_sha256() -> bytes | None:
+    """What the session of this request is known by; none is looked up."""
+    token = presented_token()
+    return sha256(token) if token else None
+
+
 def end_session(people: People) -> None:
     """Forgets the session that this request carries, if any."""
     token = presented_token()
@@ -34,12 +42,12 @@ def end_session(people: People) -> None:
 
 def resume_session(people: People, team_id: str | None) -> Caller | None:
     """Who holds the session that this request carries; extends it when that is due (`is_stale`)."""
-    token = presented_token()
-    if not token:
+    hashed = presented_session(current_context().settings.secret_keys) or session_sha256()
+    if not hashed:
         return None
-    caller = people.find_caller(sha256(token), team_id=team_id, extend_after=EXTEND_AFTER, longest=LONGEST)
+    caller = people.find_caller(hashed, team_id=team_id, extend_after=EXTEND_AFTER, longest=LONGEST)
     if caller is not None and caller.is_stale:
-        people.extend_session(sha256(token), lifetime=LIFETIME, longest=LONGEST, place=_place())
+        people.extend_session(hashed, lifetime=LIFETIME, longest=LONGEST, place=_place())
     return caller
 
 

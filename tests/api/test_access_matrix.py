@@ -111,6 +111,8 @@ def expected(someone, access, scope):
     """The status that refuses them, or None: they get past the check."""
     if access is Access.ANYONE:
         return None
+    if access is Access.NOBODY:
+        return 403
     if someone.scopes is not None:
         return expected_of_key(someone, access, scope)
     if not someone.is_signed_in:
@@ -189,17 +191,20 @@ def is_of_the_object(answer):
 
 def calls_of(app, team_id, project_id):
     """Method, address and endpoint of every route; further ids in an address are of nothing that there is."""
-    known = {"team_id": team_id, "project_id": project_id}
+    known = {"team_id": team_id, "project_id": project_id} | OF_RQ
     for rule in app.url_map.iter_rules():
-        values = {name: known.get(name, PARTS.get(name, "x_0")) for name in rule.arguments}
+        values = {name: known.get(name, "x_0") for name in rule.arguments}
         with app.test_request_context():
             _, address = rule.build(values, append_unknown=False)
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
             yield method, address, rule.endpoint
 
 
-# A file of rq-dashboard's own, so that who may load it is not the same as whether it is there.
-PARTS = {"instance_number": "0", "per_page": "8", "page": "1", "filename": "css/main.css"}
+# What /rq lets through to rq-dashboard, and a file of its own.
+OF_RQ = {
+    **{"instance_number": "0", "per_page": "8", "page": "1", "registry_name": "queued", "order": "asc"},
+    "filename": "css/main.css",
+}
 
 
 @pytest.mark.parametrize("access", OF_KEYS)
