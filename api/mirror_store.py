@@ -1,7 +1,7 @@
 """Reads a team's mirror for the web; the statements are in mirror_store.sql."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -54,6 +54,10 @@ class FoundPage:
         return [msgspec.Raw(body.encode()) for body in self.bodies]
 
 
+# Of so few people all rows are read and sorted; of more, the page is read in its order until it is full.
+_SMALL_PROJECT = 100
+
+
 class LostCursor(Exception):
     """The object of the cursor is not there, or the selection does not hold it."""
 
@@ -67,6 +71,7 @@ class MirrorReader:
 
     def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> FoundPage:
         """Raises LostCursor."""
+        selection = self._of_small_project(object_type, selection)
         params = {**selection.params, "limit": paging.limit + 1, "cursor": paging.cursor}
         if paging.cursor is not None:
             row = self._run(object_type, ("cursor", *selection.blocks), params).fetchone()
@@ -78,6 +83,15 @@ class MirrorReader:
         if paging.before is not None:
             kept.reverse()
         return FoundPage([each[0] for each in kept], [each[1] for each in kept], len(rows) > paging.limit)
+
+    def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
+        if "where_project" not in selection.blocks:
+            return selection
+        row = self._run(object_type, ("is_small_project",), {**selection.params, "people": _SMALL_PROJECT}).fetchone()
+        if not (row and row[0]):
+            return selection
+        blocks = ("where_small_project" if block == "where_project" else block for block in selection.blocks)
+        return replace(selection, blocks=tuple(blocks))
 
     def object(self, object_type: ObjectType, object_id: str) -> tuple[str, bool] | None:
         """Its JSON, and whether Stripe deleted it since."""

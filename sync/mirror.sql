@@ -1,6 +1,19 @@
 -- The statements on one team's mirror. {team} is the team's schema, {table} the table of one object type; both are
 -- bound when the store is built (sync/store.py).
 
+-- name: page_settings
+-- How pages are written, for the transaction only: a session's settings would stay with a pooler's connection and meet
+-- whoever comes next. An fsync can take 40 ms, so a page does not wait for one: rows, seen and checkpoint are lost together
+-- or not at all, and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by
+-- their ids whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept. And
+-- the statement is planned once, not five times before Postgres sees that its plan can be kept.
+SELECT set_config('synchronous_commit', 'off', true),
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true);
+
 -- name: lock_window
 -- First statement of a page's transaction: nothing, unless the caller's fence is still the window's. From here to the
 -- commit nobody splits the window, takes it over, or writes an event of this type (lock_type).
@@ -61,9 +74,11 @@ met_before AS MATERIALIZED (
         )
 ),
 newly_met AS MATERIALIZED (
-    SELECT DISTINCT page.id
+    SELECT page.id
     FROM page
-    WHERE page.id NOT IN (SELECT met_before.id FROM met_before)
+    EXCEPT
+    SELECT met_before.id
+    FROM met_before
 ),
 newly_seen AS (
     INSERT INTO {team}.seen_pages (type, span, ids)
@@ -191,8 +206,8 @@ SELECT greatest(
     (
         SELECT max(windows.checked_until)
         FROM billstack.windows
-        JOIN billstack.backfills ON backfills.id = windows.backfill_id
-        WHERE backfills.team_id = %(team_id)s AND windows.type = %(type)s
+        WHERE windows.backfill_id = ANY (ARRAY(SELECT id FROM billstack.backfills WHERE team_id = %(team_id)s))
+            AND windows.type = %(type)s
     )
 );
 
@@ -308,8 +323,20 @@ TRUNCATE {team}.seen_pages, {team}.named_prices;
 INSERT INTO {team}.checked AS known (type, until)
 SELECT windows.type, max(windows.checked_until)
 FROM billstack.windows
-JOIN billstack.backfills ON backfills.id = windows.backfill_id
-WHERE backfills.team_id = %(team_id)s AND windows.checked_until IS NOT NULL
+WHERE windows.backfill_id = ANY (ARRAY(SELECT id FROM billstack.backfills WHERE team_id = %(team_id)s))
+    AND windows.checked_until IS NOT NULL
 GROUP BY windows.type
 ON CONFLICT (type) DO UPDATE
 SET until = greatest(known.until, excluded.until);
+
+-- name: grown
+-- Tables that changed so much since they were analyzed, if ever, that autovacuum would do it at its next turn: a minute or
+-- more from now, and until then Postgres takes what was just filled for nearly empty.
+SELECT pg_class.relname
+FROM pg_class
+WHERE pg_class.oid = ANY (%(tables)s::regclass[])
+    AND pg_stat_get_mod_since_analyze(pg_class.oid) > 50 + 0.1 * greatest(pg_class.reltuples, 0);
+
+-- name: analyze
+-- Whoever works on the table right now is not waited for.
+ANALYZE (SKIP_LOCKED) {team}.{table};

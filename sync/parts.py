@@ -14,7 +14,8 @@ from sync.errors import LeaseLost, StripeError
 from sync.event_routing import Mirrored
 from sync.finish import Finish
 from sync.lease import Lease
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.store import MirrorStore
 from sync.windows import Window
 
 Ended = Literal["not_ours", "yielded", "done"]
@@ -125,7 +126,14 @@ class PartRun:
             warnings=warnings,
             known_until=finish.known_until,
         )
+        self._analyze(ready)
         return True
+
+    def _analyze(self, object_types: list[ObjectType]) -> None:
+        """After the backfill's end, for nobody needs to wait for it: our own statements do without."""
+        store = MirrorStore(self._store.connection, self._backfill.team_id)
+        for object_type in store.grown(object_types):
+            store.analyze(object_type)
 
     def _fail(self, lease: Lease, sentence: str) -> None:
         if self._part == FINISH:

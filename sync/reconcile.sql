@@ -28,13 +28,15 @@ LEFT JOIN {team}.{table} AS known ON known.id = listed.id
 WHERE known.id IS NULL OR known.raw <> listed.raw OR known.deleted_at IS NOT NULL;
 
 -- name: unlisted
--- Live rows of a range that Stripe's lists did not give: deleted there, or left out by its lists.
+-- Live rows of a range that Stripe's lists did not give: deleted there, or left out by its lists. A set difference, as in
+-- `suspects`: `<> ALL` compares each row with each id.
 SELECT id
 FROM {team}.{table}
 WHERE deleted_at IS NULL
     AND created >= to_timestamp(%(start)s)
     AND created < to_timestamp(%(end)s)
-    AND id <> ALL (%(listed)s);
+EXCEPT
+SELECT unnest(%(listed)s::text[]);
 
 -- name: unknown_prices
 SELECT named.id

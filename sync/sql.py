@@ -52,6 +52,10 @@ class BoundQueries:
             self._statements[name] = _render(self._blocks[name], self._names)
         return self._statements[name]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._statements)
+
     def numbered(self, name: str) -> Numbered:
         """Always the same object for a name."""
         if name not in self._numbered:

@@ -225,6 +225,16 @@ class MirrorStore:
         """(type, id, reason, number of that type), newest first."""
         return self._run(None, "rejects", types=list(types)).fetchall()
 
+    def grown(self, object_types: Sequence[ObjectType]) -> list[ObjectType]:
+        """Those whose tables Postgres knows too little of by now: `analyze` them."""
+        tables = [f"{self.schema}.{object_type.table}" for object_type in object_types]
+        names = {name for (name,) in self._run(None, "grown", tables=tables).fetchall()}
+        return [object_type for object_type in object_types if object_type.table in names]
+
+    def analyze(self, object_type: ObjectType) -> None:
+        """Tells Postgres' planner what the table holds."""
+        self._run(object_type, "analyze")
+
     def forget_seen(self) -> None:
         """What the running backfill met, before a new one begins."""
         self._run(None, "forget_seen")

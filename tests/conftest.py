@@ -37,6 +37,7 @@ hypothesis.settings.register_profile("slow", deadline=None, max_examples=1000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--servers", action="store_true", help="also run on Debian's Postgres and through its PgBouncer")
     parser.addoption("--runslow", action="store_true", help="also run the tests that take minutes")
 
 

@@ -359,3 +359,15 @@ def test_an_error_in_the_finish_is_the_backfills_and_the_next_one_only_finishes(
     assert run.run(again) == "ready"
     assert run.differences() == []
     assert run.synced(again) == COUNTS
+
+
+# Statistics -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_backfill_leaves_statistics_of_the_tables_that_it_filled(team: Team) -> None:
+    run = Backfilling(team, simulated_stripe(counts={**COUNTS, "customer": 230}), page_size=100)
+
+    assert run.run(run.start("customer")) == "ready"
+
+    found = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
+    assert team.connection.execute(found, (f"{team.schema}.customers",)).fetchone() == (230,)

@@ -1,0 +1,219 @@
+"""Every statement reads in proportion to what it returns, whatever Postgres knows of the tables and however it plans.
+
+A backfill fills empty tables within one autovacuum nap, so each statement also meets tables that nobody has analyzed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from api.mirror_params import FILTERS
+from scripts.run_procfile import ROOT
+from scripts.servers import EmbeddedPostgres, at_database
+from sync.object_types import OBJECT_TYPES
+from sync.sql import BoundQueries, Queries
+from sync.upgrade import upgrade
+from tests.servers import plan_data
+from tests.servers.plan_data import BACKFILL, ROWS, SAMPLES, SCHEMA
+
+# Rows that the nodes of a plan may handle together: a page of a hundred passes through two dozen of them.
+BASE, PER_RETURNED_ROW = 5_000, 40
+TIMEOUT_S = 30
+
+# Statements that have to read more than they return, how much, and why. Each is far below what a quadratic plan handles.
+_CHARGES, _TEAMS_EVENTS = ROWS["charges"], plan_data.EVENTS // 2 + 1_000
+ALLOWED: Mapping[str, int] = {
+    "mirror.suspects": 8 * _CHARGES,  # a set difference: all rows and all ids that were met, sorted
+    "mirror.missing_prices": 6 * plan_data.NAMED_PRICES,  # each price that was named is looked up
+    "reconcile.unlisted": 8 * 5_000,  # a slice of 5,000 rows against as many ids
+    "reconciles.due_teams": 20 * plan_data.TEAMS,  # asks of each team, once in a while
+    "connections.claim_sweeps": 20 * plan_data.TEAMS,
+    "ledger.teams_waiting": 20 * plan_data.TEAMS,
+    "ledger.replay": 4 * plan_data.EVENTS,  # a person's command, over all events of a team
+    "ledger.pending": 4 * _TEAMS_EVENTS,
+    "ledger.backlog": 4 * _TEAMS_EVENTS,
+    "ledger.claim": 30 * 1_000,  # sorts what is due
+    # The people of one project, once, until autovacuum has analyzed them.
+    "project_customers.page": 8 * plan_data.PEOPLE,
+    "project_customers.where_email": 8 * plan_data.PEOPLE,
+    "ledger.mentioned": 4 * plan_data.EVENTS,
+}
+# What a name means elsewhere.
+OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
+    "links.create": {"purpose": "set_up", "user_id": None},
+    "activity.since": {"since": plan_data.NOW - timedelta(days=2)},
+    "backfills.insert_backfill": {"id": "bf_new", "team_id": "team_1"},
+    "backfills.insert_types": {"objects": ["other"]},
+    "backfills.insert_leases": {"parts": ["other"]},
+    "backfills.insert_window": {"number": 99},
+    "backfills.split": {"number": 99},
+    "backfills.adopt_windows": {"backfill_id": "bf_empty", "errored_id": BACKFILL},
+    "backfills.end_type": {"status": "ready"},
+    "ledger.record_delivered": {"ids": ["evt_a"], "types": ["x"]},
+    "ledger.replay": {"type": None, "id": None},
+    "ledger.settle": {"state": "applied", "ids": ["evt_new_1"]},
+    "ledger.postpone": {"ids": ["evt_new_1"]},
+    "reconciles.insert": {"id": "rec_new"},
+    "reconciles.end": {"state": "done"},
+    "database_access.holes": {"role": "postgres"},
+}
+# As psycopg sends them; what is not here is a text, whose type Postgres decides.
+_TYPES = {
+    bool: "boolean",
+    float: "float8",
+    Jsonb: "jsonb",
+    timedelta: "interval",
+    datetime: "timestamptz",
+    bytes: "bytea",
+}
+SYNC, API = ROOT / "sync", ROOT / "api"
+MIRROR, PEOPLE, LISTS = SYNC / "mirror.sql", SYNC / "project_customers.sql", API / "mirror_store.sql"
+_PLANNED = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+_COMPOSED = ("project_customers.sql", "mirror_store.sql", "mirror_rows.sql")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Blocks of a file. A list's is planned anew each time (api/mirror_store.py)."""
+
+    file: Path
+    blocks: tuple[str, ...]
+    table: str = "charges"
+    is_list: bool = False
+
+
+def statements() -> dict[str, Statement]:
+    """By their names in messages."""
+    found = {}
+    for file in sorted(path for folder in ("sync", "api", "workers") for path in (ROOT / folder).rglob("*.sql")):
+        blocks = bound(file)
+        for name in blocks.names:
+            if _PLANNED.match(blocks[name]) and file.name not in _COMPOSED:
+                found[f"{file.stem}.{name}"] = Statement(file, (name,))
+    for name, ending in {"where_id": (), "where_stripe_customer": (), "where_email": ("page",), "page": ()}.items():
+        found[f"project_customers.{name}"] = Statement(PEOPLE, ("select", name, *ending))
+    for type_name, filters in FILTERS.items():
+        blocks = {each.block for each in filters.values()} | {"where_created_from", "where_created_to"}
+        blocks |= {"where_project", "where_small_project", "where_person"} if "customer" in filters else set()
+        for name in sorted(blocks):
+            for ending in (("newest_first",), ("after", "newest_first"), ("before", "oldest_first")):
+                statement = Statement(LISTS, ("page", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
+                found[f"mirror_store.{type_name}.{name}.{ending[0]}"] = statement
+    return found
+
+
+def bound(file: Path, table: str = "charges") -> BoundQueries:
+    """Placeholders have the same meaning in all files."""
+    names = {"team": SCHEMA, "table": table, "role": "postgres", "schema": SCHEMA, "database": "postgres"}
+    return Queries(file).bind(**{name: value for name, value in names.items() if f"{{{name}}}" in file.read_text()})
+
+
+STATEMENTS = statements()
+TRIED = [(name, "force_custom_plan") for name in STATEMENTS]
+TRIED += [(name, "force_generic_plan") for name, statement in STATEMENTS.items() if not statement.is_list]
+
+
+@pytest.fixture(scope="module")
+def filled(any_postgres: EmbeddedPostgres) -> str:
+    with psycopg.connect(any_postgres.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE plans")
+    url = at_database(any_postgres.url, "plans")
+    with psycopg.connect(url, autocommit=True) as connection:
+        upgrade(connection)
+        plan_data.fill(connection)
+    return url
+
+
+@pytest.fixture(scope="module", params=["unanalyzed", "analyzed"])
+def mirror(request: pytest.FixtureRequest, filled: str) -> Iterator[psycopg.Connection]:
+    """Of each server first the mirror as a backfill leaves it, then the same one analyzed."""
+    with psycopg.connect(filled, autocommit=True) as connection:
+        if request.param == "analyzed":
+            connection.execute("ANALYZE")
+        yield connection
+
+
+@pytest.mark.parametrize(("name", "mode"), TRIED)
+def test_a_statement_reads_in_proportion_to_what_it_returns(mirror: psycopg.Connection, name: str, mode: str) -> None:
+    statement = STATEMENTS[name]
+    values = {**SAMPLES, **OTHER_VALUES.get(name, {})}
+    values |= {"project_id": "proj_small"} if "where_small_project" in statement.blocks else {}
+    plan = explain(mirror, bound(statement.file, statement.table), statement.blocks, values, mode)
+
+    handled = work(plan)
+    allowed = ALLOWED.get(name, BASE + PER_RETURNED_ROW * returned(plan))
+    if statement.is_list and not is_analyzed(mirror):
+        allowed = 6 * ROWS[statement.table]  # may sort its table once: the backfill analyzes it in the end
+    # A catalog is small: what filters it may read it.
+    allowed = max(allowed, 3 * ROWS["prices"])
+    assert handled <= allowed, (
+        f"{name} handles {handled:,.0f} rows, {allowed:,} are allowed, by this plan:\n{shown(plan)}"
+    )
+
+
+def explain(
+    connection: psycopg.Connection, queries: BoundQueries, blocks: Sequence[str], values: Mapping[str, Any], mode: str
+) -> dict[str, Any]:
+    """Runs it, and takes back what it did."""
+    text, names = numbered("\n".join(queries[block] for block in blocks))
+    types = ", ".join(type_of(values.get(each)) for each in names)
+    connection.execute("DEALLOCATE ALL")
+    with connection.transaction(force_rollback=True):
+        connection.execute(Queries(MIRROR).bind()["page_settings"] if "mirror_page" in blocks else "")
+        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(f"{TIMEOUT_S}s")))
+        connection.execute(sql.SQL("SET LOCAL plan_cache_mode = {}").format(sql.SQL(cast(LiteralString, mode))))
+        connection.execute(cast(LiteralString, f"PREPARE tried {f'({types})' if types else ''} AS {text}"))
+        (found,) = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements").fetchone() or ([],)
+        arguments = [values.get(name, plan_data.OF_TYPE.get(kind)) for name, kind in zip(names, found, strict=True)]
+        call = sql.SQL("EXECUTE tried ({})").format(sql.SQL(", ").join(map(sql.Literal, arguments)))
+        call = call if names else sql.SQL("EXECUTE tried")
+        row = connection.execute(sql.SQL("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) ") + call).fetchone()
+    assert row
+    return cast(dict[str, Any], row[0][0]["Plan"])
+
+
+def numbered(text: str) -> tuple[str, list[str]]:
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    replaced = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", text)
+    return replaced.replace("%%", "%"), names
+
+
+def is_analyzed(connection: psycopg.Connection) -> bool:
+    found = connection.execute("SELECT reltuples >= 0 FROM pg_class WHERE oid = %s::regclass", (f"{SCHEMA}.charges",))
+    return bool((found.fetchone() or [False])[0])
+
+
+def type_of(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "smallint" if abs(value) < 2**15 else "integer" if abs(value) < 2**31 else "bigint"
+    return _TYPES.get(type(value), "unknown")
+
+
+def returned(plan: dict[str, Any]) -> int:
+    """What came back, or was written."""
+    written = [each["Actual Rows"] for each in plan.get("Plans", []) if plan["Node Type"] == "ModifyTable"]
+    return round(max([plan["Actual Rows"], *written]))
+
+
+def work(plan: dict[str, Any]) -> float:
+    """Rows that went through the plan's nodes, with those that were read and thrown away."""
+    removed = sum(value for key, value in plan.items() if key.startswith("Rows Removed"))
+    own = (plan["Actual Rows"] + removed) * plan["Actual Loops"]
+    return own + sum(work(each) for each in plan.get("Plans", []))
+
+
+def shown(plan: dict[str, Any], depth: int = 0) -> str:
+    what = " ".join(str(plan[key]) for key in ("Node Type", "Relation Name", "Index Name", "CTE Name") if key in plan)
+    removed = sum(value for key, value in plan.items() if key.startswith("Rows Removed"))
+    line = (
+        f"{'  ' * depth}{what}: {plan['Actual Rows']:,.0f} rows, {removed:,.0f} removed, {plan['Actual Loops']} times"
+    )
+    return "\n".join([line, *(shown(each, depth + 1) for each in plan.get("Plans", []))])
