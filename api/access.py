@@ -13,7 +13,7 @@ from api.context import current_context
 from api.key_access import authenticate_key, show_rate_limit
 from api.key_store import PREFIX, PresentedKey, Scope
 from api.people import Caller, People, Role
-from api.people.sessions import presented_token, resume_session, set_cookie
+from api.people.sessions import resume_session, slide_cookie
 from api.project_store import ProjectStore
 from api.rq_view import is_preflight
 from sync.errors import Forbidden, NotFound, Unauthorized
@@ -28,6 +28,7 @@ class Access(Enum):
     READ_TEAM = "the session of a member of the team"
     CHANGE_TEAM = "the session of an owner or admin of the team"
     OWN_TEAM = "the session of an owner of the team"
+    READ_AS_OWNER = "the session of an owner of the team, to read what others may not"
     READ_PROJECT = "the session of a member of the team, or an API key of the project or of the whole team"
     CHANGE_PROJECT = "the session of an owner or admin of the team, or an API key of the project or of the whole team"
     READ_MIRROR = "the session of a member of the team, or an API key of the whole team"
@@ -39,6 +40,7 @@ class Access(Enum):
 OF_PROJECTS = (Access.READ_PROJECT, Access.CHANGE_PROJECT)
 OF_KEYS = (*OF_PROJECTS, Access.READ_MIRROR)
 _CHANGES = (Access.CHANGE_TEAM, Access.CHANGE_PROJECT)
+_OF_OWNERS = (Access.OWN_TEAM, Access.READ_AS_OWNER)
 
 
 def allow(access: Access, scope: Scope | None = None) -> Callable[[_View], _View]:
@@ -151,7 +153,7 @@ def _authorize(access: Access, who: Caller) -> None:
         _require_project()
     if access in _CHANGES and who.role is Role.VIEWER:
         raise Forbidden("a viewer may read only: ask an owner or admin of the team")
-    if access is Access.OWN_TEAM:
+    if access in _OF_OWNERS:
         require_owner()
 
 
@@ -195,9 +197,7 @@ def _id_in_path(name: str) -> str | None:
 
 
 def _renew_cookie(response: Response) -> Response:
-    """The browser's copy of the session slides along with ours."""
     found: Caller | None = g.get("caller")
-    token = presented_token()
-    if found is not None and found.is_stale and response.status_code < 400 and token:
-        set_cookie(response, token)
+    if found is not None and found.is_stale and response.status_code < 400:
+        slide_cookie(response)
     return response

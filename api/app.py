@@ -31,7 +31,7 @@ from api import (
     webhooks,
 )
 from api.context import EXTENSION
-from api.people import auth, invitations, members, set_up, teams
+from api.people import audit, audit_views, auth, credentials, invitations, members, set_up, teams
 from sync.errors import ConfigError
 from workers.context import open_context
 from workers.logging import configure_logging
@@ -49,9 +49,11 @@ MAX_BODY_BYTES = 1024 * 1024
 DOCUMENTED = (
     auth,
     set_up,
+    credentials,
     teams,
     members,
     invitations,
+    audit_views,
     projects,
     api_keys,
     database_access,
@@ -82,7 +84,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
     app.extensions[EXTENSION] = open_context(settings, pool_size=CONNECTIONS)
     # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
-    for part in (request_log, headers, errors, csrf, access):
+    for part in (request_log, headers, errors, csrf, access, audit):
         part.install(app)
     api = docs.install(app)
     for part in DOCUMENTED:

@@ -4,7 +4,7 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from api import event_commands
+from api import event_commands, secret_commands
 from api.command_line import connect
 from api.people import commands
 from sync.errors import SchemaError
@@ -14,7 +14,7 @@ from sync.upgrade import upgrade
 
 def install(app: Flask) -> None:
     app.cli.add_command(init_db)
-    for command in (*commands.COMMANDS, *event_commands.COMMANDS):
+    for command in (*commands.COMMANDS, *event_commands.COMMANDS, *secret_commands.COMMANDS):
         app.cli.add_command(command)
 
 

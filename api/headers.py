@@ -3,11 +3,16 @@
 from flask import Flask, Response, request
 
 from api import operators
+from api.people.cookies import is_https
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+
+# A year. Not of subdomains: those may be somebody else's.
+_HTTPS_ONLY = "max-age=31536000"
 
 
 def install(app: Flask) -> None:
@@ -18,6 +23,8 @@ def _add(response: Response) -> Response:
     is_foreign = request.blueprint == "rq_dashboard"
     response.headers["Content-Security-Policy"] = operators.policy() if is_foreign else _POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if is_https():
+        response.headers["Strict-Transport-Security"] = _HTTPS_ONLY
     # Not no-referrer: with it, browsers send `Origin: null` from our own forms.
     response.headers["Referrer-Policy"] = "same-origin"
     if request.endpoint not in ("static", "rq_dashboard.static"):

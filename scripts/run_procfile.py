@@ -22,6 +22,7 @@ from typing import IO, Protocol, Self
 
 from honcho.environ import parse_procfile
 
+from scripts.private_log import open_private_log
 from scripts.processes import Child, Steps
 from sync.errors import ConfigError
 from workers.settings import Settings
@@ -49,14 +50,14 @@ class Output(Protocol):
 
 
 class LogFiles:
-    """A file a process, `NAME.log`; a restart appends."""
+    """A file a process, `NAME.log`, for its owner's eyes; a restart appends."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
     def open(self, name: str) -> IO[bytes]:
-        return self._path(name).open("ab")
+        return open_private_log(self._path(name))
 
     def follow(self, name: str, child: Child) -> None:
         """Nothing to do: the process writes the file itself."""

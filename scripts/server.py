@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from scripts import keeper
+from scripts.private_log import open_private_log
 from scripts.processes import Child, Steps, wait_until
 
 # A recovery after `kill -9` replays the log since the last checkpoint: seconds, more on a slow disk.
@@ -103,7 +104,7 @@ class EmbeddedServer:
 
     def _launch(self) -> None:
         assert self._lock_fd is not None
-        with self.log.open("ab") as log:
+        with open_private_log(self.log) as log:
             self._child = Child(
                 self._command(), env=self._environ(), cwd=self.home, output=log,
                 pass_fds=(self._lock_fd,), stop_steps=self.stop_steps, **self._account(),

@@ -11,11 +11,18 @@ from psycopg.rows import dict_row
 from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
 from sync.schema import schema_name
-from sync.secrets import SecretBox
+from sync.secrets import ENDPOINT_SECRET, SECRET_KEY, WEBHOOK_SECRET, SecretBox, Use
 from sync.session import SILENT_S
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
+# The sealed columns. A pasted secret moves from the second to the third when its successor comes.
+_USES = {
+    "secret_key": SECRET_KEY,
+    "webhook_secret": WEBHOOK_SECRET,
+    "previous_webhook_secret": WEBHOOK_SECRET,
+    "endpoint_secret": ENDPOINT_SECRET,
+}
 
 _DELETIONS = ("delete_backfills", "delete_reconciles", "delete_events", "delete_activity", "delete_proofs", "delete")
 
@@ -55,7 +62,7 @@ class Connections:
             return None
         row["sealed_key"] = row["secret_key"]
         for name in ("secret_key", "webhook_secret"):
-            row[name] = self._box.open(row[name], team_id=team_id) if row[name] else None
+            row[name] = self._open(row[name], team_id, name)
         return Connection(**row)
 
     def webhook_secrets(self, team_id: str) -> list[str] | None:
@@ -63,7 +70,7 @@ class Connections:
         row = self._row("webhook_secrets", team_id=team_id)
         if row is None:
             return None
-        return [self._box.open(sealed, team_id=team_id) for sealed in row.values() if sealed]
+        return [secret for name, sealed in row.items() if (secret := self._open(sealed, team_id, name))]
 
     def set_endpoint(self, connected: Connection, endpoint_id: str, secret: str) -> bool:
         """The webhook endpoint that we made at Stripe ourselves. False: the team is not `connected` there any more."""
@@ -72,7 +79,7 @@ class Connections:
             "account_id": connected.account_id,
             "livemode": connected.livemode,
             "endpoint_id": endpoint_id,
-            "endpoint_secret": self._box.seal(secret, team_id=connected.team_id),
+            "endpoint_secret": self._box.seal(secret, team_id=connected.team_id, use=ENDPOINT_SECRET),
         }
         return self._connection.execute(_QUERIES["set_endpoint"], params).fetchone() is not None
 
@@ -134,9 +141,11 @@ class Connections:
             account_id=account_id,
             account_name=account_name,
             livemode=livemode,
-            secret_key=self._box.seal(secret_key, team_id=team_id),
+            secret_key=self._box.seal(secret_key, team_id=team_id, use=SECRET_KEY),
             publishable_key=publishable_key,
-            webhook_secret=self._box.seal(webhook_secret, team_id=team_id) if webhook_secret else None,
+            webhook_secret=(
+                self._box.seal(webhook_secret, team_id=team_id, use=WEBHOOK_SECRET) if webhook_secret else None
+            ),
         )
 
     def forget_keys(self, team_id: str) -> None:
@@ -152,6 +161,31 @@ class Connections:
         return self._row(
             "status", team_id=team_id, schema=schema_name(team_id), all_types=list(OBJECT_TYPES), silent_s=SILENT_S
         )
+
+    def sealed_teams(self) -> list[str]:
+        return [team_id for (team_id,) in self._connection.execute(_QUERIES["sealed_teams"]).fetchall()]
+
+    def reseal(self, team_id: str) -> int:
+        """Seals the team's secrets with the first key and for their use, and returns how many were not so.
+
+        In the caller's transaction. Raises ConfigError for one that no key opens.
+        """
+        row = self._row("sealed", team_id=team_id) or {}
+        stale = {
+            name: sealed
+            for name, sealed in row.items()
+            if sealed and not self._box.is_current(sealed, team_id=team_id, use=_USES[name])
+        }
+        if stale:
+            again = {name: self._reseal_one(sealed, team_id, _USES[name]) for name, sealed in stale.items()}
+            self._run("reseal", team_id=team_id, **dict.fromkeys(_USES) | again)
+        return len(stale)
+
+    def _reseal_one(self, sealed: bytes, team_id: str, use: Use) -> bytes:
+        return self._box.seal(self._box.open(sealed, team_id=team_id, use=use), team_id=team_id, use=use)
+
+    def _open(self, sealed: bytes | None, team_id: str, column: str) -> str | None:
+        return self._box.open(sealed, team_id=team_id, use=_USES[column]) if sealed else None
 
     def _row(self, name: str, **params: Any) -> dict[str, Any] | None:
         with self._connection.cursor(row_factory=dict_row) as cursor:

@@ -315,3 +315,23 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS latest ON true
 WHERE connections.team_id = %(team_id)s;
+
+-- name: sealed_teams
+SELECT team_id
+FROM billstack.connections
+ORDER BY team_id;
+
+-- name: sealed
+SELECT secret_key, webhook_secret, previous_webhook_secret, endpoint_secret
+FROM billstack.connections
+WHERE team_id = %(team_id)s
+FOR UPDATE;
+
+-- name: reseal
+-- NULL: that one is sealed as it should be, or there is none.
+UPDATE billstack.connections
+SET secret_key = coalesce(%(secret_key)s, secret_key),
+    webhook_secret = coalesce(%(webhook_secret)s, webhook_secret),
+    previous_webhook_secret = coalesce(%(previous_webhook_secret)s, previous_webhook_secret),
+    endpoint_secret = coalesce(%(endpoint_secret)s, endpoint_secret)
+WHERE team_id = %(team_id)s;

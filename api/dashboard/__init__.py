@@ -23,6 +23,7 @@ PAGES = (
     team_pages.keys,
     people_pages.members,
     people_pages.account,
+    people_pages.audit,
     operations.blueprint,
 )
 

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 from flask import Flask
 
+from api.dashboard.agents import device
+
 # https://docs.stripe.com/currencies#minor-units. Stripe counts ISK and UGX in hundredths although they have none.
 _ZERO_DECIMAL = {
     "bif",
@@ -31,7 +33,7 @@ Moment = datetime | str
 
 
 def install(app: Flask) -> None:
-    for show in (ago, day, duration, machine, money, moment, number, rate, sentence):
+    for show in (ago, day, device, duration, machine, money, moment, number, rate, sentence):
         app.add_template_filter(show)
 
 

@@ -1,4 +1,4 @@
-"""Pages about people: a team's members, an invitation, a new team."""
+"""Pages about people: members, an invitation, one's own account, and what was done by whom."""
 
 from flask import Blueprint, render_template, request, url_for
 
@@ -6,11 +6,19 @@ from api.access import Access, allow, caller, current_caller
 from api.context import current_context
 from api.dashboard.pages import show_page
 from api.people import People, Role
+from api.people.audit_store import NEWEST, AuditLog, Recorded
+from api.people.credentials import gone
 from api.people.invitation_store import Invitations
 from api.people.invitations import LIFETIME, find_invitation
+from api.people.links import NEW_PASSWORD, Links
+from api.people.sessions import list_sessions
+from sync.leftovers import AUDIT_KEPT
 
 members = Blueprint("members", __name__)
 account = Blueprint("account", __name__)
+audit = Blueprint("audit", __name__)
+
+_ENTRIES = 100
 
 
 @members.get("/teams/<team_id>/members")
@@ -36,6 +44,24 @@ def new_team() -> str:
     return show_page("new_team.html")
 
 
+@account.get("/account")
+@allow(Access.SIGNED_IN)
+def show_account() -> str:
+    with current_context().pool.connection() as connection:
+        sessions = list_sessions(People(connection), caller().id)
+    return show_page("account.html", sessions=sessions)
+
+
+@account.get("/new-password")
+@allow(Access.ANYONE)
+def new_password() -> str:
+    token = request.args.get("token", "")
+    with current_context().pool.connection() as connection:
+        if not Links(connection).is_good(NEW_PASSWORD, token):
+            raise gone()
+    return render_template("dashboard/new_password.html", token=token)
+
+
 @account.get("/invitation")
 @allow(Access.ANYONE)
 def show_invitation() -> str:
@@ -48,4 +74,38 @@ def show_invitation() -> str:
         token=token,
         user=who,
         sign_in=url_for("dashboard.doors.sign_in", next=f"{request.path}?token={token}"),
+    )
+
+
+@audit.get("/teams/<team_id>/audit-log")
+@allow(Access.READ_AS_OWNER)
+def show_team(team_id: str) -> str:
+    with current_context().pool.connection() as connection:
+        found = AuditLog(connection).list_of_team(team_id, limit=_ENTRIES + 1, before=_before())
+    return _show_entries(found, team_id)
+
+
+@audit.get("/operators/audit-log")
+@allow(Access.OPERATE)
+def show_server() -> str:
+    with current_context().pool.connection() as connection:
+        found = AuditLog(connection).list_all(limit=_ENTRIES + 1, before=_before())
+    return _show_entries(found, None)
+
+
+def _before() -> int:
+    """Which entry the page goes on after; anything but a number of one begins with the newest."""
+    text = request.args.get("before", "")
+    return min(int(text), NEWEST) if text.isascii() and text.isdigit() and len(text) < 20 else NEWEST
+
+
+def _show_entries(found: list[Recorded], team_id: str | None) -> str:
+    shown = found[:_ENTRIES]
+    return show_page(
+        "audit_log.html",
+        team_id,
+        entries=shown,
+        is_of_server=team_id is None,
+        older=shown[-1].id if len(found) > _ENTRIES else None,
+        days=AUDIT_KEPT.days,
     )

@@ -12,6 +12,7 @@ from api.endpoints import Blueprint
 from api.fields import Body, Email, Text
 from api.people import Caller, People, User
 from api.people.attempts import Attempt, Attempts
+from api.people.audit import acts
 from api.people.devices import known_device, remember_device
 from api.people.passwords import is_password
 from api.people.sessions import begin_session, clear_cookie, end_session, set_cookie
@@ -68,7 +69,7 @@ def sign_in(body: dict[str, str]) -> Response:
         end_session(people)
         token = begin_session(people, user.id)
         response = jsonify(_session_answer(people, user))
-    log.info("session.began", user=user.id, address=attempt.address)
+    acts(user)
     set_cookie(response, token)
     remember_device(response, user)
     return response

@@ -1,4 +1,4 @@
-"""What is done to people on the command line: `flask --app api create-user`, `operator`, `set-up-link`."""
+"""What is done to people on the command line: create-user, operator, set-up-link, reset-link."""
 
 import json
 import sys
@@ -11,6 +11,8 @@ from api.command_line import connect_checked
 from api.context import current_context
 from api.fields import Body, Email, NewEmail, Text
 from api.people import People, Role, User
+from api.people.audit_store import AuditLog, Entry
+from api.people.links import NEW_PASSWORD, Links
 from api.people.passwords import hash_new_password, is_password
 from api.people.set_up import new_set_up_link
 from sync.errors import BadRequest
@@ -60,8 +62,12 @@ def create_user(email: str, password: str | None, team: str, role: str | None, i
         user_id = _ensure_user(people, email, password)
         team_id = people.find_team(team) or people.create_team(team)
         people.add_member(team_id, user_id, Role(role) if role else None)
-        if is_operator:
-            people.set_operator(user_id, is_operator=True)
+        granted = is_operator and people.set_operator(user_id, is_operator=True)
+        audit = AuditLog(connection)
+        told = {"email": email, "team": team} | ({"role": role} if role else {})
+        audit.record(Entry(action="user.ensured", team_id=team_id, target=user_id, details=told))
+        if granted:
+            audit.record(Entry(action="operator.granted", target=user_id, details={"email": email}))
     click.echo(json.dumps({"userId": user_id, "teamId": team_id}))
     if is_shown:
         click.echo(_SHOWN, err=True)
@@ -80,7 +86,9 @@ def operator(email: str, revoke: bool) -> None:
     with connect_checked() as connection, connection.transaction():
         people = People(connection)
         user = _known(people, email)
-        people.set_operator(user.id, is_operator=not revoke)
+        if people.set_operator(user.id, is_operator=not revoke):
+            action = "operator.revoked" if revoke else "operator.granted"
+            AuditLog(connection).record(Entry(action=action, target=user.id, details={"email": user.email}))
     click.echo(json.dumps({"userId": user.id, "isOperator": not revoke}))
 
 
@@ -95,7 +103,23 @@ def set_up_link() -> None:
     click.echo(address)
 
 
-COMMANDS = (create_user, operator, set_up_link)
+@click.command("reset-link")
+@click.option("--email", required=True)
+@with_appcontext
+def reset_link(email: str) -> None:
+    """Print the address where a user sets a new password, once, within a day.
+
+    Setting it ends all of their sessions.
+    """
+    _check(_Email(), {"email": email})
+    with connect_checked() as connection, connection.transaction():
+        user = _known(People(connection), email)
+        token = Links(connection).create(NEW_PASSWORD, user.id)
+        AuditLog(connection).record(Entry(action="password.reset_link", target=user.id, details={"email": user.email}))
+    click.echo(NEW_PASSWORD.address(current_context().settings.public_url, token))
+
+
+COMMANDS = (create_user, operator, set_up_link, reset_link)
 
 
 def _ask() -> str | None:

@@ -10,7 +10,8 @@ from api.access import Access, current_caller
 from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Choice, NewEmail, Text
-from api.people import Caller, People, Role
+from api.people import Caller, People, Role, User
+from api.people.audit import acts, note
 from api.people.devices import remember_device
 from api.people.invitation_store import FoundInvitation, Invitation, Invitations
 from api.people.links import new_token
@@ -147,7 +148,7 @@ def _join(found: FoundInvitation, token: str, who: Caller) -> Response:
         people = People(connection)
         if people.find_member(found.team_id, who.id) is None:
             people.add_member(found.team_id, who.id, Role(found.role))
-    return _joined(found)
+    return _joined(found, who)
 
 
 def _sign_up(found: FoundInvitation, token: str, password_hash: str) -> Response:
@@ -161,7 +162,7 @@ def _sign_up(found: FoundInvitation, token: str, password_hash: str) -> Response
         people.add_member(found.team_id, user_id, Role(found.role))
         session = begin_session(people, user_id)
         user = people.get_user(user_id)
-    response = _joined(found)
+    response = _joined(found, user)
     set_cookie(response, session)
     remember_device(response, user)
     return response
@@ -172,7 +173,9 @@ def _take(invitations: Invitations, found: FoundInvitation, token: str) -> None:
         raise _gone()
 
 
-def _joined(found: FoundInvitation) -> Response:
+def _joined(found: FoundInvitation, user: User | Caller) -> Response:
+    acts(user, found.team_id)
+    note(user.id, role=found.role)
     return jsonify({"team": {"id": found.team_id, "name": found.team_name, "role": found.role}})
 
 

@@ -10,6 +10,7 @@ from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Choice
 from api.people import Member, People, Role
+from api.people.audit import note
 from api.people.invitation_store import Invitations
 from api.people.invitations import InvitationShown
 from api.people.invitations import shown as shown_invitation
@@ -71,7 +72,9 @@ def change_member(team_id: str, user_id: str, *, body: dict[str, str]) -> dict[s
         if role is not Role.OWNER:
             _keep_an_owner(people, team_id, _member(people, team_id, user_id))
         people.add_member(team_id, _member(people, team_id, user_id).user_id, role)
-        return {"member": _shown(_member(people, team_id, user_id))}
+        changed = _member(people, team_id, user_id)
+    note(user_id, email=changed.email, role=changed.role)
+    return {"member": _shown(changed)}
 
 
 @blueprint.endpoint("DELETE", "/<user_id>", Access.OWN_TEAM, answers={204: "Removed"})
@@ -83,8 +86,10 @@ def remove_member(team_id: str, user_id: str) -> Response:
     with current_context().pool.connection() as connection, connection.transaction():
         people = People(connection)
         people.lock_members(team_id)
-        _keep_an_owner(people, team_id, _member(people, team_id, user_id))
+        leaving = _member(people, team_id, user_id)
+        _keep_an_owner(people, team_id, leaving)
         people.remove_member(team_id, user_id)
+    note(user_id, email=leaving.email, role=leaving.role)
     return Response(status=204)
 
 

@@ -46,12 +46,12 @@ class Turns:
 _TURNS = Turns(AT_ONCE, MOST_WAITING)
 
 
-def hash_new_password(password: str, *, email: str) -> str:
+def hash_new_password(password: str, *, email: str, field: str = "password") -> str:
     """Raises BadRequest for one that whoever guesses tries first."""
     name, _, _ = email.partition("@")
     if password.casefold() in _common() or password.casefold() in (email.casefold(), name.casefold()):
         sentence = "is one of the first that anybody guesses: choose another one"
-        raise BadRequest(f"password {sentence}", code="invalid_field", details={"fields": {"password": [sentence]}})
+        raise BadRequest(f"{field} {sentence}", code="invalid_field", details={"fields": {field: [sentence]}})
     return hash_password(password)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flask import Response, request
+from flask import Response, g, request
 
 from api.context import current_context
 from api.people import cookies
@@ -60,11 +60,20 @@ def presented_token() -> str | None:
 
 
 def set_cookie(response: Response, token: str) -> None:
+    g.session_is_answered = True
     cookies.set_cookie(response, COOKIE, token, lifetime=LIFETIME)
 
 
 def clear_cookie(response: Response) -> None:
+    g.session_is_answered = True
     cookies.delete_cookie(response, COOKIE)
+
+
+def slide_cookie(response: Response) -> None:
+    """The browser's copy of the session slides along with ours, unless this answer has set another one or ended it."""
+    token = presented_token()
+    if token and not g.get("session_is_answered"):
+        set_cookie(response, token)
 
 
 def _place() -> Place:

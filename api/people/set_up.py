@@ -14,6 +14,7 @@ from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, NewEmail, Text
 from api.people import People, Role
+from api.people.audit import acts, note
 from api.people.devices import remember_device
 from api.people.links import SET_UP, Links
 from api.people.passwords import hash_new_password
@@ -69,6 +70,8 @@ def set_up(body: dict[str, str]) -> tuple[Response, int]:
             made = _create(people, body, password_hash)
             token = begin_session(people, made["userId"])
         user = people.get_user(made["userId"])
+    acts(user, made["teamId"])
+    note(made["userId"], team=body["team"])
     response = jsonify(made)
     set_cookie(response, token)
     remember_device(response, user)

@@ -9,6 +9,7 @@ from api.context import current_context
 from api.endpoints import Blueprint
 from api.fields import Body, Text
 from api.people import People, Role
+from api.people.audit import acts
 from sync.errors import Conflict
 
 blueprint = Blueprint("teams", __name__, url_prefix="/api/billstack", description="Teams: one Stripe account each.")
@@ -43,4 +44,5 @@ def create_team(body: dict[str, str]) -> tuple[dict[str, Any], int]:
             raise Conflict(f"you own {MOST_OWNED} teams already: leave one first", code="too_many_teams")
         team_id = people.create_team(body["name"])
         people.add_member(team_id, caller().id, Role.OWNER)
+    acts(caller(), team_id)
     return {"team": {"id": team_id, "name": body["name"], "role": Role.OWNER}}, 201

@@ -53,6 +53,7 @@ def database_url(shared_database_url: str) -> Iterator[str]:
         connection.execute("DELETE FROM billstack.users")
         connection.execute("DELETE FROM billstack.one_time_links")
         connection.execute("DELETE FROM billstack.attempts")
+        connection.execute("DELETE FROM billstack.audit_log")
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ def test_only_these_are_open_to_anyone(app):
         "dashboard.doors.set_up",
         "invitations.accept",  # with the token of a link
         "dashboard.account.show_invitation",
+        "credentials.set_new_password",  # with the token of a link
+        "dashboard.account.new_password",
         "health.healthz",
         "health.readyz",
         "metrics.show_metrics",

@@ -126,6 +126,7 @@ def expected(someone, access, scope):
         Access.CHANGE_TEAM: of_role(someone, ("owner", "admin")),
         Access.CHANGE_PROJECT: of_role(someone, ("owner", "admin")),
         Access.OWN_TEAM: of_role(someone, ("owner",)),
+        Access.READ_AS_OWNER: of_role(someone, ("owner",)),
     }[access]  # a new kind of access fails here until it says who it is for
 
 

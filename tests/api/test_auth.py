@@ -55,6 +55,74 @@ def test_the_cookie_is_secure_where_the_public_url_is_https(owner, new_app, sett
     assert "Secure" in sign_in(https.test_client(), owner.email).headers["Set-Cookie"]
 
 
+@pytest.fixture
+def https(new_app, settings):
+    """The same database behind an https address."""
+    return new_app(replace(settings, public_url="https://billstack.test"))
+
+
+def test_under_https_no_other_host_can_set_the_cookies(owner, https, sign_in):
+    client = https.test_client()
+
+    cookies = sign_in(client, owner.email).headers.getlist("Set-Cookie")
+
+    assert [each.partition("=")[0] for each in cookies] == ["__Host-billstack_session", "__Host-billstack_device"]
+    for each in cookies:
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(each.split("; "))
+        assert "Domain" not in each
+    assert client.get(SESSION).status_code == 200
+
+
+def test_a_session_from_before_https_goes_on_and_gets_the_new_name(owner, https, database):
+    client = https.test_client()
+    client.set_cookie(COOKIE, owner.client.get_cookie(COOKIE).value)
+    database.execute("UPDATE billstack.sessions SET last_seen_at = now() - interval '2 minutes'")
+
+    answer = client.get(SESSION)
+
+    assert answer.status_code == 200
+    names = {each.partition("=")[0]: each for each in answer.headers.getlist("Set-Cookie")}
+    assert names.keys() == {COOKIE, f"__Host-{COOKIE}"}
+    assert "Max-Age=0" in names[COOKIE]
+
+
+def test_the_cookie_of_another_host_does_not_replace_a_session(owner, new_member, https):
+    """Another host of the domain can set the plain name: signing the victim in as somebody else."""
+    attacker, client = new_member(), https.test_client()
+    client.set_cookie(f"__Host-{COOKIE}", owner.client.get_cookie(COOKIE).value)
+    client.set_cookie(COOKIE, attacker.client.get_cookie(COOKIE).value)
+
+    answer = client.get(SESSION)
+
+    assert answer.json["user"]["id"] == owner.user_id
+
+
+def test_a_form_of_another_site_is_refused_under_either_name(owner, https):
+    client = https.test_client()
+    client.set_cookie(f"__Host-{COOKIE}", owner.client.get_cookie(COOKIE).value)
+
+    answer = client.post(SIGN_OUT, headers={"Origin": "https://evil.example"})
+
+    assert (answer.status_code, answer.json["code"]) == (403, "cross_site")
+
+
+def test_browsers_keep_to_https_once_it_is_there(https, client):
+    assert https.test_client().get("/healthz").headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert "Strict-Transport-Security" not in client.get("/healthz").headers
+
+
+def test_a_session_ends_however_much_it_is_used(owner, database):
+    database.execute(
+        "UPDATE billstack.sessions SET created_at = now() - interval '89 days', last_seen_at = '-infinity'"
+    )
+    assert owner.client.get(SESSION).status_code == 200
+    (left,) = database.execute("SELECT expires_at - now() <= interval '1 day' FROM billstack.sessions").fetchone()
+    assert left, "it slides no further than its end"
+
+    database.execute("UPDATE billstack.sessions SET created_at = now() - interval '90 days', expires_at = 'infinity'")
+    assert owner.client.get(SESSION).status_code == 401
+
+
 def test_only_the_digest_of_the_cookie_is_stored(owner, database):
     token = owner.client.get_cookie(COOKIE).value
 

@@ -1,0 +1,18 @@
+"""What a browser says it is, in words for a person: "Firefox on Linux". Only a hint: anybody may say anything."""
+
+# The first that stands in it counts: Edge and Opera also say Chrome, and Chrome says Safari.
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def device(agent: str | None) -> str:
+    if not agent:
+        return "Unknown"
+    browser = next((name for mark, name in _BROWSERS if mark in agent), None)
+    system = next((name for mark, name in _SYSTEMS if mark in agent), None)
+    if browser is None:
+        return agent.split("/")[0].split(" ")[0][:30]  # a program: curl, python-requests
+    return f"{browser} on {system}" if system else browser

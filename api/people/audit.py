@@ -1,0 +1,118 @@
+"""Records who changed what: after each change that a person made, one entry in the audit log and one line in the log.
+
+A route is recorded by itself, under the name of its view unless `ACTIONS` has a better one. What programs do with API
+keys is not: the log has its lines.
+"""
+
+from typing import Any
+
+import psycopg
+import structlog
+from flask import Flask, Response, g, request
+from psycopg_pool import PoolTimeout
+
+from api.context import current_context
+from api.people.audit_store import AuditLog, Entry
+from api.people.store import Caller, User
+from api.request_log import request_id
+
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# What a person reads; None: not worth an entry.
+ACTIONS: dict[str, str | None] = {
+    "api_keys.create_key": "key.created",
+    "api_keys.revoke_key": "key.revoked",
+    "auth.sign_in": "session.began",
+    "auth.sign_out": None,
+    "auth.sign_out_everywhere": "session.ended_everywhere",
+    "credentials.change_password": "password.changed",
+    "credentials.end_one_session": "session.ended",
+    "credentials.set_new_password": "password.reset",
+    "customers.change_customer": "customer.changed",
+    "customers.link_customer": "customer.linked",
+    "customers.unlink_customer": "customer.unlinked",
+    "database_access.open_access": "access.opened",
+    "database_access.remove_access": "access.removed",
+    "invitations.accept": "member.joined",
+    "invitations.invite": "member.invited",
+    "invitations.withdraw": "invitation.withdrawn",
+    "members.change_member": "member.role_changed",
+    "members.remove_member": "member.removed",
+    "projects.create_project": "project.created",
+    "projects.delete_project": "project.deleted",
+    "projects.rename_project": "project.renamed",
+    "set_up.set_up": "server.set_up",
+    "stripe.cancel": "sync.canceled",
+    "stripe.connect_stripe": "connection.connected",
+    "stripe.disconnect_stripe": "connection.disconnected",
+    "stripe.start": "sync.started",
+    "stripe_events.reconcile": "sync.compared",
+    "stripe_events.set_up": "connection.webhook_set_up",
+    "teams.create_team": "team.created",
+}
+# Of an answer, what may stand in the log: nothing secret, nothing large.
+_TOLD = ("name", "email", "role", "scopes", "projectId", "expiresAt")
+
+log = structlog.get_logger()
+
+
+def install(app: Flask) -> None:
+    app.after_request(_record)
+
+
+def acts(user: User | Caller, team_id: str | None = None) -> None:
+    """Whose change this request is, where no session says so, and of which team, where the address does not."""
+    g.audit_actor, g.audit_team = user, team_id
+
+
+def note(target: str | None = None, **details: Any) -> None:
+    """What the entry of this request shall tell besides."""
+    g.audit_target, g.audit_details = target, details
+
+
+def _record(response: Response) -> Response:
+    actor: User | Caller | None = g.get("audit_actor") or g.get("caller")
+    if request.method in _SAFE_METHODS or request.endpoint is None or response.status_code >= 400 or actor is None:
+        return response
+    action = ACTIONS.get(request.endpoint, request.endpoint)
+    if action is not None:
+        _write(_entry(action, actor, response))
+    return response
+
+
+def _entry(action: str, actor: User | Caller, response: Response) -> Entry:
+    target, details = _told(response)
+    given = dict(request.view_args or {})
+    team_id = given.pop("team_id", None) or g.get("audit_team")
+    query = {name: value for name, value in request.args.items() if name == "purge"}
+    return Entry(
+        action=action,
+        actor=actor.email,
+        actor_id=actor.id,
+        team_id=team_id,
+        target=g.get("audit_target") or target or next(map(str, reversed(given.values())), None),
+        details=details | query | g.get("audit_details", {}),
+        address=request.remote_addr,
+        request_id=request_id(),
+    )
+
+
+def _told(response: Response) -> tuple[str | None, dict[str, Any]]:
+    """The id of what was made or changed, and what may be told of it: answers name it `{"key": {"id": …}}`."""
+    answer = response.get_json(silent=True) if response.is_json else None
+    if not isinstance(answer, dict):
+        return None, {}
+    shown = next((each for each in answer.values() if isinstance(each, dict) and isinstance(each.get("id"), str)), {})
+    target = shown.get("id") or answer.get("backfillId") or answer.get("reconcileId")
+    return target, {name: shown[name] for name in _TOLD if shown.get(name) is not None}
+
+
+def _write(entry: Entry) -> None:
+    """What was done stays done where it cannot be recorded; the log's line has it all the same."""
+    facts = {"action": entry.action, "user": entry.actor_id, "target": entry.target, "address": entry.address}
+    try:
+        with current_context().pool.connection() as connection:
+            AuditLog(connection).record(entry)
+    except (psycopg.Error, PoolTimeout) as exc:
+        log.error("audit.not_recorded", **facts, of_team=entry.team_id, reason=str(exc))
+        return
+    log.info("audit.recorded", **facts, of_team=entry.team_id)
