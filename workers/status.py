@@ -40,7 +40,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
         "mirror": mirror,
-        "backfill": _backfill_shown(row, shown),
+        "backfill": _backfill_shown(row, shown, work, workers),
         "lastRun": _last_run_shown(row["last_run"]),
         "lastReconcile": _reconcile_shown(row),
     }
@@ -133,7 +133,7 @@ def _backfill_shown(
         "error": row["error"],
         "written": int(row["written"]),
         "work": work,
-        "workers": shown.workers,
+        "workers": workers,
     }
 
 
