@@ -32,7 +32,9 @@ OF_TEAM = (
     "projects",
     "api-keys",
     "members",
+    "audit-log",
 )
+OF_NO_TEAM = ("/operators", "/operators/audit-log", "/account", "/new-team")
 DIALOGS = (
     ("stripe", "Sync data"),
     ("stripe", "Disconnect…"),
@@ -66,7 +68,13 @@ def test_no_page_breaks_a_rule(synced: Product, open_page: Callable[..., Page], 
     synced.sql("UPDATE billstack.users SET is_operator = true WHERE email = %s", synced.email)
     sign_in(page, synced.email)
     team = f"/teams/{synced.team_id}"
-    for address in [f"{team}/{place}" for place in OF_TEAM] + [*_objects(synced), "/operators", "/new-team"]:
+    for address in [f"{team}/{place}" for place in OF_TEAM] + [
+        *_objects(synced),
+        "/operators",
+        "/operators/audit-log",
+        "/account",
+        "/new-team",
+    ]:
         found[address] = _violations(page, axe, looks, address)
     for place, button in DIALOGS:
         page.goto(f"{team}/{place}")

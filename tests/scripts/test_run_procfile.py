@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -129,3 +130,19 @@ def test_missing_settings_are_said_once_and_nothing_is_started():
     assert [line.split()[0] for line in done.stderr.splitlines()] == [
         "run_procfile:", "DATABASE_URL", "BILLSTACK_SECRET_KEY", "BILLSTACK_PUBLIC_URL"
     ]  # fmt: skip
+
+
+def test_log_files_are_for_their_owners_eyes(tmp_path):
+    """Also one that an older version left readable."""
+    (tmp_path / "old.log").touch(mode=0o644)
+    umask = os.umask(0)
+    try:
+        for name in ("old", "new"):
+            LogFiles(tmp_path).open(name).close()
+    finally:
+        os.umask(umask)
+
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "old.log": 0o600,
+        "new.log": 0o600,
+    }
