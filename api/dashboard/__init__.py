@@ -24,6 +24,7 @@ PAGES = (
     people_pages.members,
     people_pages.account,
     people_pages.audit,
+    people_pages.server_audit,
     operations.blueprint,
 )
 

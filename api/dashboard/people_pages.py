@@ -17,6 +17,7 @@ from sync.leftovers import AUDIT_KEPT
 members = Blueprint("members", __name__)
 account = Blueprint("account", __name__)
 audit = Blueprint("audit", __name__)
+server_audit = Blueprint("server_audit", __name__)
 
 _ENTRIES = 100
 
@@ -85,7 +86,7 @@ def show_team(team_id: str) -> str:
     return _show_entries(found, team_id)
 
 
-@audit.get("/operators/audit-log")
+@server_audit.get("/operators/audit-log")
 @allow(Access.OPERATE)
 def show_server() -> str:
     with current_context().pool.connection() as connection:

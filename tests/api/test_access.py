@@ -121,7 +121,7 @@ def _calls(app, team_id, *, only_teams=False):
     for rule in app.url_map.iter_rules():
         access = access_of(app, rule.endpoint)
         is_team = rule.rule.startswith(TEAM_PREFIX) and access not in OF_KEYS
-        if access is Access.ANYONE or (only_teams and not is_team):
+        if access in (Access.ANYONE, Access.NOBODY) or (only_teams and not is_team):
             continue
         values = {name: 0 if name in ("instance_number", "per_page", "page") else "x" for name in rule.arguments}
         address = rule.rule
