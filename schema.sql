@@ -165,6 +165,15 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     unread_until bigint              -- events before it were forgotten by Stripe before we could read them
 );
 ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS unread_until bigint;
+-- Deliveries of Stripe's: the last one that we took, how long after its event it was applied; and those whose signature
+-- did not fit since the last one that did.
+ALTER TABLE billstack.connections
+    ADD COLUMN IF NOT EXISTS delivered_at timestamptz,
+    ADD COLUMN IF NOT EXISTS delivery_lag_s integer,
+    ADD COLUMN IF NOT EXISTS refused_deliveries bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS refused_since timestamptz,
+    ADD COLUMN IF NOT EXISTS refused_at timestamptz,
+    ADD COLUMN IF NOT EXISTS secrets_changed_at timestamptz;
 
 -- Teams that read their mirror by a database role of their own (sync/database_access.py), made on demand. It goes with the
 -- mirror, when a team gives that up (purge). The password is Postgres' alone.

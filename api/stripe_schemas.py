@@ -1,6 +1,6 @@
 """What the endpoints of api/stripe.py take and answer."""
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 from api.fields import Body, Choices, Count, Flag, PastTime, StripeKey
 from sync.object_types import OBJECT_TYPES
@@ -166,6 +166,33 @@ class MirroredAnswer(Body):
     )
 
 
+class RefusedAnswer(Body):
+    count = fields.Integer(required=True)
+    since = fields.DateTime(required=True)
+    lastAt = fields.DateTime(required=True)
+
+
+class WebhookState(Body):
+    state = fields.String(required=True, validate=validate.OneOf(["none", "waiting", "active", "refused"]))
+    url = fields.String(required=True)
+    endpointId = fields.String(
+        required=True, allow_none=True, metadata={"description": "the one that BillStack made at Stripe"}
+    )
+    lastDeliveryAt = fields.DateTime(required=True, allow_none=True)
+    lagSeconds = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "from the last event to its row in the mirror"}
+    )
+    refused = fields.Nested(
+        RefusedAnswer,
+        required=True,
+        allow_none=True,
+        metadata={"description": "deliveries whose signature did not fit; anybody can send such"},
+    )
+    unreachable = fields.String(
+        required=True, allow_none=True, metadata={"description": "why Stripe cannot reach the address"}
+    )
+
+
 class StatusAnswer(Body):
     connected = fields.Boolean(required=True)
     isActive = fields.Boolean(required=True)
@@ -185,6 +212,7 @@ class StatusAnswer(Body):
     warnings = fields.List(fields.String(), required=True)
     result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
     mirror = fields.Dict(fields.String(), fields.Nested(MirroredAnswer), required=True)
+    webhook = fields.Nested(WebhookState, required=True, allow_none=True)
     backfill = fields.Nested(RunningAnswer, required=True, allow_none=True)
     lastRun = fields.Nested(
         RunAnswer, required=True, allow_none=True, metadata={"description": "the last one, also where it was canceled"}

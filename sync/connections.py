@@ -1,5 +1,6 @@
 """The SQL of the Stripe account behind a team; keys are sealed on the way in and opened on the way out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -82,6 +83,15 @@ class Connections:
             "endpoint_secret": self._box.seal(secret, team_id=connected.team_id, use=ENDPOINT_SECRET),
         }
         return self._connection.execute(_QUERIES["set_endpoint"], params).fetchone() is not None
+
+    def add_refused(self, counts: Mapping[str, int]) -> None:
+        """By team, deliveries whose signature did not fit."""
+        self._run("add_refused", team_ids=list(counts), counts=list(counts.values()))
+
+    def is_refused(self, team_id: str) -> bool:
+        """Whether the last delivery that came had a signature that does not fit."""
+        row = self._connection.execute(_QUERIES["is_refused"], {"team_id": team_id}).fetchone()
+        return bool(row and row[0])
 
     def claim_sweeps(self, *, every_s: int) -> list[str]:
         """Teams whose events are to be read from Stripe now; nobody else gets them for `every_s`."""

@@ -17,12 +17,35 @@ WHERE team_id = %(team_id)s;
 -- name: set_endpoint
 -- No row comes back where the team was disconnected while Stripe made it, or is connected to another account now.
 UPDATE billstack.connections
-SET endpoint_id = %(endpoint_id)s, endpoint_secret = %(endpoint_secret)s
+SET endpoint_id = %(endpoint_id)s,
+    endpoint_secret = %(endpoint_secret)s,
+    secrets_changed_at = now(),
+    refused_deliveries = 0,
+    refused_since = NULL,
+    refused_at = NULL
 WHERE team_id = %(team_id)s
     AND account_id = %(account_id)s
     AND livemode = %(livemode)s
     AND secret_key IS NOT NULL
 RETURNING team_id;
+
+-- name: add_refused
+-- Of many teams at once. A delivery that was taken since the last refusal begins the count anew. What was refused before the
+-- secrets changed, or was under way just then, is no news.
+UPDATE billstack.connections
+SET refused_deliveries = added.count + CASE WHEN refused_at > coalesce(delivered_at, '-infinity') THEN refused_deliveries ELSE 0 END,
+    refused_since = CASE WHEN refused_at > coalesce(delivered_at, '-infinity') THEN refused_since ELSE now() END,
+    refused_at = now()
+FROM unnest(%(team_ids)s::text[], %(counts)s::bigint[]) AS added (team_id, count)
+WHERE connections.team_id = added.team_id
+    AND connections.secret_key IS NOT NULL
+    AND coalesce(secrets_changed_at, '-infinity') < now() - interval '10 seconds';
+
+-- name: is_refused
+-- Whether the last delivery that came had a signature that does not fit.
+SELECT coalesce(refused_at > coalesce(delivered_at, '-infinity'), false)
+FROM billstack.connections
+WHERE team_id = %(team_id)s;
 
 -- name: claim_sweeps
 -- Connected teams whose first backfill is done and whose events were not read lately; several schedulers may ask.
@@ -98,7 +121,11 @@ SET account_id = excluded.account_id,
     END,
     key_valid = true,
     connected_at = now(),
-    disconnected_at = NULL;
+    disconnected_at = NULL,
+    secrets_changed_at = CASE WHEN excluded.webhook_secret IS NULL THEN connections.secrets_changed_at ELSE now() END,
+    refused_deliveries = CASE WHEN excluded.webhook_secret IS NULL THEN connections.refused_deliveries ELSE 0 END,
+    refused_since = CASE WHEN excluded.webhook_secret IS NULL THEN connections.refused_since END,
+    refused_at = CASE WHEN excluded.webhook_secret IS NULL THEN connections.refused_at END;
 
 -- name: forget_keys
 UPDATE billstack.connections
@@ -110,6 +137,11 @@ SET secret_key = NULL,
     endpoint_id = NULL,
     endpoint_secret = NULL,
     delivered_version = NULL,
+    delivered_at = NULL,
+    delivery_lag_s = NULL,
+    refused_deliveries = 0,
+    refused_since = NULL,
+    refused_at = NULL,
     sweep_error = NULL,
     disconnected_at = now()
 WHERE team_id = %(team_id)s;
@@ -150,6 +182,13 @@ SELECT
     connections.key_valid,
     connections.last_event_at,
     connections.delivered_version,
+    connections.delivered_at,
+    connections.delivery_lag_s,
+    connections.refused_deliveries,
+    connections.refused_since,
+    connections.refused_at,
+    connections.endpoint_id,
+    connections.endpoint_id IS NOT NULL OR connections.webhook_secret IS NOT NULL AS has_webhook,
     connections.sweep_error,
     connections.unread_until IS NOT NULL
         AND NOT EXISTS (

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from sync.bounds import CLOCK_LEEWAY_S, is_api_version, is_event_id, is_event_type, is_object_id, is_second, loggable
+from sync.event_references import is_accompanied, named_by
 from sync.json_text import mended
 from sync.ledger import Delivered, LedgerEvent
 from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder, is_cut
@@ -25,6 +26,7 @@ class _RelatedObject(msgspec.Struct):
 
 class _EventData(msgspec.Struct):
     object: msgspec.Raw
+    previous_attributes: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Event(msgspec.Struct):
@@ -67,13 +69,19 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What is to be done with an event: apply its raw, fetch the object, or nothing, for `reason`."""
+    """What is to be done with an event: apply its raw, fetch the object, or nothing, for `reason`.
+
+    `named` are objects that it changes without being about them: type and id of each that is to be fetched, unless its row
+    is newer than the event; or as new, with `is_accompanied`.
+    """
 
     action: Literal["apply", "delete", "fetch", "skip", "refuse"]
     object_type: ObjectType | None = None
     object_id: str = ""
     raw: bytes = b""
     reason: str | None = None
+    named: tuple[tuple[str, str], ...] = ()
+    is_accompanied: bool = False
 
 
 def read_delivered(team_id: str, body: bytes) -> Delivered:
@@ -94,16 +102,19 @@ def route(event: LedgerEvent, mirrored: Mirrored, *, clock: Callable[[], float] 
         way = _route(event, mirrored)
     except UNREADABLE:
         return Route("skip", reason="the event could not be read")
+    if not is_second(event.created):  # of a version that did not look
+        return Route("skip", reason="the event's time lies outside the years 1970 to 9999")
     if way.object_type is None:
         return way
     if not is_object_id(way.object_id):
-        return Route("skip", reason="the object's id is empty, too long or has control characters")
-    if not is_second(event.created):  # of a version that did not look
-        return Route("skip", reason="the event's time lies outside the years 1970 to 9999")
+        return replace(_NO_ID, named=way.named)
     if event.created > clock() + CLOCK_LEEWAY_S:
         # A row as of that second would be newer than all that comes. Stripe says how the object is now.
-        return Route("fetch", way.object_type, way.object_id)
+        return Route("fetch", way.object_type, way.object_id, named=way.named)
     return way
+
+
+_NO_ID = Route("skip", reason="the object's id is empty, too long or has control characters")
 
 
 def _route(event: LedgerEvent, mirrored: Mirrored) -> Route:
@@ -116,6 +127,12 @@ def _route(event: LedgerEvent, mirrored: Mirrored) -> Route:
         return Route("skip", reason="the event carries no object")
     raw = bytes(head.data.object)
     about = msgspec.json.decode(raw, type=_ObjectHead)
+    way = _own_route(event, head, about, raw)
+    named = named_by(about.object, raw, bytes(head.data.previous_attributes))
+    return replace(way, named=named, is_accompanied=is_accompanied(about.object, event.type)) if named else way
+
+
+def _own_route(event: LedgerEvent, head: _Event, about: _ObjectHead, raw: bytes) -> Route:
     if about.object not in OBJECT_TYPES:
         return Route("skip", reason=f"objects of type {loggable(about.object)} are not mirrored")
     object_type = OBJECT_TYPES[about.object]

@@ -6,34 +6,31 @@ another API version, a nested list was cut), the object is fetched instead, once
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import psycopg
 import structlog
 
-from sync.bounds import loggable
 from sync.error_text import loggable_reason
-from sync.errors import StripeError, StripeRejected
+from sync.event_fetches import Connect, EventFetches, Key
 from sync.event_routing import UNREADABLE, Mirrored, Route, api_version, read_delivered, route
 from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.object_types import OBJECT_TYPES
-from sync.refresh import refresh
 from sync.source import Source
-from sync.store import REFUSALS, MirrorStore, is_lost, reason_of
+from sync.store import REFUSALS, MirrorStore, is_lost
 
 BATCH_SIZE = 200
-# Of one batch at the same time; the budget holds them back where need be.
-FETCHERS = 8
-_REFUSALS_OF_KEY = (401, 403)
+# Objects that events only name are read in a batch up to so many, and the rest later, so that a flood of disputes or
+# payments neither eats the account's budget nor holds up events about the objects themselves.
+NAMED_AT_A_TIME = 40
+NAMED_WAIT_S = 5
 
 log = structlog.get_logger()
 
 # What became of events: applied as they were, older than the row, settled by a fetch, or one of the ledger's states.
 Outcome = Literal["applied", "older", "fetched", "skipped", "refused", "failed"]
 Report = Callable[[Outcome, list[Ended]], None]
-Connect = Callable[[], AbstractContextManager[psycopg.Connection]]
 
 
 def apply_batch(
@@ -58,12 +55,14 @@ def record_event(ledger: Ledger, body: bytes, *, delivered: bool) -> bool:
     return _record(ledger, read_delivered(ledger.team_id, body), delivered=delivered)
 
 
-def record_events(ledger: Ledger, bodies: Iterable[bytes]) -> int:
+def record_events(ledger: Ledger, bodies: Iterable[bytes], *, types: frozenset[str] | None = None) -> int:
     """Puts events that we read from Stripe into the ledger, in one transaction; returns how many were new.
 
+    With `types`, others are left out.
     One that is no event, or that Postgres refuses, keeps none of the others out.
     """
-    events = [event for body in bodies if (event := _readable(ledger.team_id, body))]
+    read = [event for body in bodies if (event := _readable(ledger.team_id, body))]
+    events = [event for event in read if types is None or event.type in types]
     try:
         with ledger.connection.transaction():
             return sum(_record(ledger, event, delivered=False) for event in events)
@@ -91,7 +90,7 @@ def _readable(team_id: str, body: bytes) -> Delivered | None:
         return None
 
 
-_Key = tuple[str, str]  # an object's type and id
+_Doubtful = defaultdict[Key, list[str]]
 
 
 class _Batch:
@@ -107,21 +106,19 @@ class _Batch:
         self._connection = connection
         self._team_id = team_id
         self._source = source
-        self._hasty = source.hasty()
-        self._tried: set[str] = set()
-        self._refused: dict[str, StripeRejected] = {}
         self._mirrored = mirrored
         self._connect = connect
         self._report = report
         self._ledger = Ledger(connection, team_id)
         self._store = MirrorStore(connection, team_id)
         self._counts: dict[Outcome, int] = defaultdict(int)
+        self._put_off: frozenset[str] = frozenset()
 
     def run(self) -> dict[Outcome, int]:
         events = self._ledger.claim(BATCH_SIZE)
         if not events:
             return {}
-        self._tried = {event.id for event in events if event.attempts > 1}
+        tried = frozenset(event.id for event in events if event.attempts > 1)
         routes = [(event, route(event, self._mirrored)) for event in events]
         try:
             doubtful = self._apply_certain(routes, nullcontext)
@@ -130,40 +127,91 @@ class _Batch:
                 raise
             # One of them is at fault; each on its own then, for a savepoint costs as much as an event.
             doubtful = self._apply_certain(routes, self._connection.transaction)
-        self._fetch_all(doubtful)
+        fetches = EventFetches(
+            self._connection, self._team_id, self._source, doubtful, tried=tried, connect=self._connect
+        )
+        for outcome, ended in fetches.run():
+            self._count(outcome, ended)
         # After the fact: a worker that dies in between leaves them out of the chart, and of nothing else.
         self._ledger.count_applied(self._counts.get("fetched", 0))
         return dict(self._counts)
 
-    # What needs no fetch: in one transaction -----------------------------------------------------------------------
-
     def _apply_certain(
         self, routes: list[tuple[LedgerEvent, Route]], guard: Callable[[], AbstractContextManager[Any]]
-    ) -> dict[_Key, list[str]]:
-        """Returns the events in doubt, by the object that must be fetched for them."""
-        doubtful: dict[_Key, list[str]] = defaultdict(list)
-        ended: dict[tuple[Outcome, str | None], list[str]] = defaultdict(list)
+    ) -> _Doubtful:
+        """Returns the events that a fetch must settle, by the object that must be fetched for them."""
+        doubtful: _Doubtful = defaultdict(list)
         with self._connection.transaction():
             checked = self._lock_types(way for _, way in routes)
-            for event, way in routes:
-                if way.object_type is None:
-                    ended["refused" if way.action == "refuse" else "skipped", way.reason].append(event.id)
-                    continue
-                key = (way.object_type.name, way.object_id)
-                # What follows an event in doubt is settled by the same fetch; but a deletion is final, and a fetch that finds
-                # nothing where no row is would leave no tombstone against updates that come later still.
-                waits = key in doubtful and way.action != "delete"
-                verdict = "doubtful" if waits else self._apply(event, way, checked[key[0]], guard)
-                if verdict == "doubtful":
-                    doubtful[key].append(event.id)
-                else:
-                    ended[verdict, None].append(event.id)
-            settled = [(outcome, self._settle(outcome, ids, reason)) for (outcome, reason), ids in ended.items()]
+            verdicts = [(event, way, self._verdict(event, way, checked, doubtful, guard)) for event, way in routes]
+            self._ledger.put_back(self._ask_for_named(routes, doubtful), wait_s=NAMED_WAIT_S)
+            settled = self._settle_certain(verdicts, doubtful)
             self._ledger.count_applied(sum(len(ended) for outcome, ended in settled if outcome in ("applied", "older")))
             self._touch_connection([event for event, _ in routes])
         for outcome, events in settled:
             self._count(outcome, events)
         return doubtful
+
+    def _verdict(
+        self,
+        event: LedgerEvent,
+        way: Route,
+        checked: dict[str, int | None],
+        doubtful: _Doubtful,
+        guard: Callable[[], AbstractContextManager[Any]],
+    ) -> Outcome | None:
+        """None: the event is among the doubtful."""
+        if way.object_type is None:
+            return "refused" if way.action == "refuse" else "skipped"
+        key = (way.object_type.name, way.object_id)
+        # What follows an event in doubt is settled by the same fetch; but a deletion is final, and a fetch that finds
+        # nothing where no row is would leave no tombstone against updates that come later still.
+        waits = key in doubtful and way.action != "delete"
+        verdict = "doubtful" if waits else self._apply(event, way, checked[key[0]], guard)
+        if verdict == "doubtful":
+            doubtful[key].append(event.id)
+            return None
+        return verdict
+
+    def _ask_for_named(self, routes: list[tuple[LedgerEvent, Route]], doubtful: _Doubtful) -> list[str]:
+        """Adds what events name without being about it; returns those that are put off, for reads are not without end."""
+        asked: set[Key] = set()
+        known = self._known_since({key for _, way in routes for key in way.named})
+        in_doubt = {event_id for ids in doubtful.values() for event_id in ids}
+        put_off: list[str] = []
+        for event, way in routes:
+            keys = [key for key in way.named if known.get(key, -1) < event.created + (not way.is_accompanied)]
+            if len(asked.union(keys)) > NAMED_AT_A_TIME and event.id not in in_doubt:
+                put_off.append(event.id)
+                continue
+            asked.update(keys)
+            for key in keys:
+                if event.id not in doubtful[key]:
+                    doubtful[key].append(event.id)
+        self._put_off = frozenset(put_off)
+        return put_off
+
+    def _known_since(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """As of which second each row is true that the mirror has."""
+        by_type: dict[str, list[str]] = defaultdict(list)
+        for name, object_id in keys:
+            by_type[name].append(object_id)
+        return {
+            (name, object_id): as_of
+            for name, ids in by_type.items()
+            for object_id, as_of in self._store.known_as_of(OBJECT_TYPES[name], ids).items()
+        }
+
+    def _settle_certain(
+        self, verdicts: list[tuple[LedgerEvent, Route, Outcome | None]], doubtful: _Doubtful
+    ) -> list[tuple[Outcome, list[Ended]]]:
+        waiting = {event_id for ids in doubtful.values() for event_id in ids} | self._put_off
+        ended: dict[tuple[Outcome, str | None], list[str]] = defaultdict(list)
+        for event, way, verdict in verdicts:
+            if verdict is not None and event.id not in waiting:
+                is_known = verdict == "skipped" and way.named  # all that it names has been read since
+                ended["older" if is_known else verdict, None if is_known else way.reason].append(event.id)
+        return [(outcome, self._settle(outcome, ids, reason)) for (outcome, reason), ids in ended.items()]
 
     def _apply(
         self,
@@ -203,52 +251,9 @@ class _Batch:
     def _touch_connection(self, events: list[LedgerEvent]) -> None:
         delivered = [event for event in events if event.delivered]
         version = api_version(delivered[-1]) if delivered else None
-        self._ledger.touch_connection(events[-1].created, version)
-
-    # What does: no transaction is open while Stripe is asked --------------------------------------------------------
-
-    def _fetch_all(self, doubtful: dict[_Key, list[str]]) -> None:
-        keys = list(doubtful)
-        if self._connect is None or len(keys) < 2:
-            for key in keys:
-                self._count(*self._fetch(self._connection, key, doubtful[key]))
-            return
-        shares = [keys[share::FETCHERS] for share in range(min(FETCHERS, len(keys)))]
-        with ThreadPoolExecutor(len(shares)) as pool:
-            for found in pool.map(lambda share: self._fetch_share(share, doubtful), shares):
-                for outcome, events in found:
-                    self._count(outcome, events)
-
-    def _fetch_share(self, share: list[_Key], doubtful: dict[_Key, list[str]]) -> list[tuple[Outcome, list[Ended]]]:
-        assert self._connect is not None
-        with self._connect() as connection:
-            return [self._fetch(connection, key, doubtful[key]) for key in share]
-
-    def _fetch(self, connection: psycopg.Connection, key: _Key, ids: list[str]) -> tuple[Outcome, list[Ended]]:
-        type_name, object_id = key
-        ledger, store = Ledger(connection, self._team_id), MirrorStore(connection, self._team_id)
-        try:
-            if type_name in self._refused:
-                raise self._refused[type_name]
-            # Who failed before does not hold up the others for long.
-            source = self._hasty if self._tried.issuperset(ids) else self._source
-            refresh(store, source, OBJECT_TYPES[type_name], object_id, advance=True)
-        except Exception as exc:
-            if is_lost(exc):
-                raise
-            if isinstance(exc, StripeRejected) and exc.status in _REFUSALS_OF_KEY:
-                self._refused[type_name] = exc  # it would say so of each object
-            log.warning("event.failed", ids=[loggable(each) for each in ids], reason=loggable_reason(exc))
-            return "failed", ledger.postpone(ids, _reason(exc))
-        return "fetched", ledger.settle(ids, "applied")
+        is_fresh = any(event.attempts == 1 for event in delivered)
+        self._ledger.touch_connection(events[-1].created, version, delivered=is_fresh)
 
     def _count(self, outcome: Outcome, events: list[Ended]) -> None:
         self._counts[outcome] += len(events)
         self._report(outcome, events)
-
-
-def _reason(exc: Exception) -> str:
-    """For the team's own eyes: Stripe's sentence, Postgres', or that it is our mistake."""
-    if isinstance(exc, StripeError):
-        return exc.message
-    return reason_of(exc) if isinstance(exc, REFUSALS) else "BillStack itself failed at this event."

@@ -69,6 +69,11 @@ class Ledger:
         rows = self._run("postpone", ids=list(ids), error=error).fetchall()
         return [Ended(*row) for row in rows]
 
+    def put_back(self, ids: Sequence[str], *, wait_s: int) -> None:
+        """As if they had not been claimed, and not before their time."""
+        if ids:
+            self._run("put_back", ids=list(ids), wait_s=wait_s)
+
     def count_applied(self, count: int) -> None:
         """For the team's activity."""
         if count:
@@ -88,9 +93,9 @@ class Ledger:
         rows = self._run("mentioned", ids=list(ids), since=since).fetchall()
         return {object_id for (object_id,) in rows}
 
-    def touch_connection(self, created: int, delivered_version: str | None) -> None:
-        """When the last event happened, and in which API version Stripe delivered it; None: not delivered by Stripe."""
-        self._run("touch_connection", created=created, delivered_version=delivered_version)
+    def touch_connection(self, created: int, delivered_version: str | None, *, delivered: bool) -> None:
+        """When the last event happened, whether Stripe delivered it just now, and in which API version."""
+        self._run("touch_connection", created=created, delivered_version=delivered_version, delivered=delivered)
 
     def replay(
         self, *, type: str | None = None, id: str | None = None, since: int | None = None, failed: bool = False

@@ -56,6 +56,11 @@ SET state = 'failed',
 WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
 RETURNING type, extract(epoch FROM clock_timestamp() - received_at)::float8;
 
+-- name: put_back
+UPDATE billstack.events
+SET next_attempt_at = clock_timestamp() + %(wait_s)s * interval '1 second', attempts = attempts - 1
+WHERE team_id = %(team_id)s AND id = ANY (%(ids)s);
+
 -- name: pending
 -- Also those that somebody applies right now, but not what failed and waits for its next attempt.
 SELECT count(*)
@@ -92,7 +97,12 @@ WHERE EXISTS (
 -- Never in the future, whatever an event or an earlier version says.
 UPDATE billstack.connections
 SET last_event_at = least(now(), greatest(last_event_at, to_timestamp(least(greatest(0, %(created)s), extract(epoch FROM now()))))),
-    delivered_version = coalesce(%(delivered_version)s, delivered_version)
+    delivered_version = coalesce(%(delivered_version)s, delivered_version),
+    delivered_at = CASE WHEN %(delivered)s THEN now() ELSE delivered_at END,
+    delivery_lag_s = CASE
+        WHEN %(delivered)s THEN least(greatest(0, extract(epoch FROM clock_timestamp()) - %(created)s), 2147483647)
+        ELSE delivery_lag_s
+    END
 WHERE team_id = %(team_id)s;
 
 -- name: replay

@@ -156,6 +156,11 @@ SELECT xmin::text
 FROM {team}.{table}
 WHERE id = %(id)s;
 
+-- name: known_as_of
+SELECT id, as_of
+FROM {team}.{table}
+WHERE id = ANY (%(ids)s);
+
 -- name: put_fetched
 -- A fetched object replaces the row that was there when the fetch began, and any row wholly older than the fetch. Says
 -- which: written · equal (left alone) · changed (somebody wrote the row meanwhile: fetch again). With `advance`, an equal

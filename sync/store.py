@@ -134,6 +134,10 @@ class MirrorStore:
         row = self._run(object_type, "version", id=object_id).fetchone()
         return row[0] if row else None
 
+    def known_as_of(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, int]:
+        """Since which second of Stripe's clock each of these rows is known; absent ones are left out."""
+        return dict(self._run(object_type, "known_as_of", ids=list(ids)).fetchall())
+
     def put_fetched(
         self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None, advance: bool = False
     ) -> FetchVerdict:

@@ -10,7 +10,7 @@ import msgspec
 
 from sync.caller import Answer, Caller, Read
 from sync.errors import StripeRejected
-from sync.object_types import EVENT_TYPES
+from sync.event_references import LISTENED_TYPES
 from sync.sdk import API_VERSION
 
 _PATH = "/v1/webhook_endpoints"
@@ -44,15 +44,19 @@ class SetUp:
     secret: str | None = None
 
 
-def set_up(caller: Caller, *, team_id: str, url: str, known_id: str | None, attempt: str) -> SetUp:
+def set_up(
+    caller: Caller, *, team_id: str, url: str, known_id: str | None, attempt: str, is_refused: bool = False
+) -> SetUp:
     """`known_id` is the endpoint whose secret we have. `attempt` differs from call to call: a retry makes no second one.
+
+    `is_refused`: what comes does not fit our secret, so Stripe may have another by now; only a new endpoint tells its own.
 
     Raises StripeRejected where the key may not write webhook endpoints, StripeUnavailable.
     """
     ours = [endpoint for endpoint in _list(caller) if endpoint.metadata.get(_MARK) == team_id]
     known = next((endpoint for endpoint in ours if endpoint.id == known_id), None)
     # Neither its API version nor its secret can be changed or read later (stripe-facts section 6).
-    usable = known if known and known.api_version == API_VERSION else None
+    usable = known if known and known.api_version == API_VERSION and not is_refused else None
     done = _repair(caller, usable, url, attempt) if usable else _create(caller, team_id, url, attempt)
     for endpoint in ours:
         if endpoint.id != done.endpoint_id:
@@ -79,7 +83,7 @@ def _list(caller: Caller) -> list[_Endpoint]:
 def _create(caller: Caller, team_id: str, url: str, attempt: str) -> SetUp:
     params = {
         "url": url,
-        "enabled_events": list(EVENT_TYPES),
+        "enabled_events": list(LISTENED_TYPES),
         "api_version": API_VERSION,
         "description": "Keeps BillStack's mirror in sync",
         "metadata": {_MARK: team_id},
@@ -90,9 +94,9 @@ def _create(caller: Caller, team_id: str, url: str, attempt: str) -> SetUp:
 
 def _repair(caller: Caller, endpoint: _Endpoint, url: str, attempt: str) -> SetUp:
     as_it_is = (endpoint.url, set(endpoint.enabled_events), endpoint.status)
-    if as_it_is == (url, set(EVENT_TYPES), "enabled"):
+    if as_it_is == (url, set(LISTENED_TYPES), "enabled"):
         return SetUp("kept", endpoint.id)
-    params = {"url": url, "enabled_events": list(EVENT_TYPES), "disabled": False}
+    params = {"url": url, "enabled_events": list(LISTENED_TYPES), "disabled": False}
     path = f"{_PATH}/{endpoint.id}"
     caller.post("update_webhook_endpoints", path, params, _read, idempotency_key=f"webhook-{attempt}")
     return SetUp("repaired", endpoint.id)

@@ -2,12 +2,14 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 
 from sync.errors import BadRequest
 
 # Stripe's own SDKs allow as much between the signature's time and ours; it bounds how long a delivery can be replayed.
 TOLERANCE_S = 300
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 def verify(body: bytes, header: str | None, secrets: Iterable[str], *, now: float) -> None:
@@ -26,6 +28,12 @@ def verify(body: bytes, header: str | None, secrets: Iterable[str], *, now: floa
         raise _bad("the signature does not match: is webhookSecret the signing secret of this endpoint?")
     if abs(now - int(timestamp)) > TOLERANCE_S:
         raise _bad(f"the signature is more than {TOLERANCE_S} s away from this machine's clock")
+
+
+def is_well_formed(header: str | None) -> bool:
+    """Whether the header looks like Stripe's, whoever sent it."""
+    timestamp, signatures = _parse(header or "")
+    return timestamp is not None and any(_DIGEST.fullmatch(given) for given in signatures)
 
 
 def _parse(header: str) -> tuple[str | None, list[bytes]]:

@@ -4,6 +4,7 @@ One thread writes what all the others bring, so that an fsync serves all that ca
 waits for two of them at most, however many come. Another thread tells Redis afterwards; no answer waits for that.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -18,9 +19,10 @@ from sync.errors import BadRequest, NotFound
 from sync.event_routing import UNREADABLE, read_delivered
 from sync.ledger import Delivered, record_delivered
 from sync.store import REFUSALS, is_lost
-from sync.webhook_signature import verify
+from sync.webhook_signature import is_well_formed, verify
 from workers.context import Context
 from workers.queues import wake_events
+from workers.refusals import Refusals
 
 _TEAM_ID = re.compile(r"team_[a-z0-9_]{1,64}")
 # For so long a secret may still be taken that was replaced or forgotten.
@@ -48,6 +50,7 @@ class Intake:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._waker = _Waker(context)
+        self._refusals = Refusals(context)
         self._secrets: dict[str, tuple[float, list[str]]] = {}
         self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
@@ -59,7 +62,11 @@ class Intake:
         When this returns, the event outlives a crash of everything. Raises NotFound for an unknown team, BadRequest for
         what Stripe did not sign or what is no event, psycopg.Error when it could not be recorded.
         """
-        self._verify(team_id, body, signature, now)
+        try:
+            self._verify(team_id, body, signature, now)
+        except BadRequest:
+            self._note_refused(team_id, body, signature)
+            raise
         try:
             waiting = _Waiting(read_delivered(team_id, body), request_id)
         except UNREADABLE as exc:
@@ -71,6 +78,13 @@ class Intake:
         if waiting.error:
             raise waiting.error
         return waiting.is_new
+
+    def _note_refused(self, team_id: str, body: bytes, signature: str | None) -> None:
+        """Only what looks like a delivery of Stripe's is worth a person's attention."""
+        if is_well_formed(signature):
+            with contextlib.suppress(*UNREADABLE):
+                read_delivered(team_id, body)
+                self._refusals.add(team_id)
 
     def _verify(self, team_id: str, body: bytes, signature: str | None, now: float) -> None:
         """Deliveries come in bursts: secrets are read once a second, and at once when they do not fit."""

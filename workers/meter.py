@@ -10,13 +10,14 @@ import redis
 import structlog
 
 from sync import caller
+from sync.event_references import LISTENED_TYPES
 from sync.events import Outcome
 from sync.ledger import Ended
-from sync.object_types import EVENT_TYPES
 
 KEY = "billstack:metrics:"
 EVENTS = "events"
 APPLY_SECONDS = "apply_seconds"
+DELIVERIES = "deliveries"
 REQUESTS = "stripe_requests"
 BUDGET_WAIT = "budget_wait_seconds"
 
@@ -25,7 +26,7 @@ LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 360
 # While Redis is away: not a timeout for every request to Stripe.
 _TRY_AGAIN_S = 5.0
 _OTHER_TYPE = "other"
-_LABELS = frozenset((*EVENT_TYPES, _OTHER_TYPE))
+_LABELS = frozenset((*LISTENED_TYPES, _OTHER_TYPE))
 
 log = structlog.get_logger()
 

@@ -17,6 +17,7 @@ from workers.context import Context
 from workers.meter import (
     APPLY_SECONDS,
     BUDGET_WAIT,
+    DELIVERIES,
     EVENTS,
     KEY,
     LATENCY_BUCKETS_S,
@@ -40,6 +41,12 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._waiting()
         yield self._events()
+        yield self._counter(
+            "billstack_deliveries",
+            "Deliveries whose signature did not fit any secret of the team",
+            DELIVERIES,
+            ("outcome",),
+        )
         yield self._latency()
         yield self._counter(
             "billstack_stripe_requests", "Requests to Stripe; status none: no answer", REQUESTS, ("endpoint", "status")

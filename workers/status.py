@@ -8,6 +8,7 @@ from workers.context import Context
 from workers.mirror_shown import last_full_sync, mirror_shown
 from workers.progress import ShownType, read_live
 from workers.times import duration_s, iso, since_1970
+from workers.webhook_shown import webhook_address, webhook_shown, webhook_warnings
 from workers.work_shown import is_working, work_shown
 
 _SYNC_STATUS = {"running": "syncing", "ready": "ready", "error": "error", None: "pending"}
@@ -23,6 +24,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
     shown, workers = read_live(context.redis, row["id"]) if row["state"] == "running" else ({}, None)
     work = work_shown(row["parts"])
     mirror = mirror_shown(row)
+    webhook = webhook_shown(row, webhook_address(context.settings.public_url, team_id))
     return {
         "connected": row["connected"],
         "isActive": row["connected"] and row["key_valid"],
@@ -35,11 +37,18 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "lastSyncedAt": iso(row["last_synced_at"]),
         "lastFullSyncAt": last_full_sync(mirror),
         "lastEventAt": iso(row["last_event_at"]),
-        "warnings": [*_key_warnings(row), *(row["warnings"] or []), *_event_warnings(row), *_not_stored(row)],
+        "warnings": [
+            *_key_warnings(row),
+            *(row["warnings"] or []),
+            *webhook_warnings(row),
+            *_event_warnings(row),
+            *_not_stored(row),
+        ],
         "result": {
             name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
         },
         "mirror": mirror,
+        "webhook": webhook,
         "backfill": _backfill_shown(row, shown, work, workers),
         "lastRun": _last_run_shown(row["last_run"]),
         "lastReconcile": _reconcile_shown(row),
@@ -99,6 +108,7 @@ def _never_connected() -> dict[str, Any]:
         "warnings": [],
         "result": {},
         "mirror": {},
+        "webhook": None,
     }
 
 
@@ -131,7 +141,7 @@ def _backfill_shown(
         "objectsPerSecond": round(sum(of_type.rate for of_type in moving.values())),
         "etaSeconds": None if stands_still else _eta_s(moving),
         "error": row["error"],
-        "written": int(row["written"]),
+        "written": int(row["written"] or 0),
         "work": work,
         "workers": workers,
     }

@@ -12,24 +12,27 @@ from sync.ids import new_id
 from sync.webhook_endpoint import SetUp, remove, set_up
 from workers.context import Context
 from workers.stripe_account import open_caller
+from workers.webhook_shown import webhook_address
 
 log = structlog.get_logger()
 
 
 def webhook_url(context: Context, team_id: str) -> str:
-    return f"{context.settings.public_url}/api/webhooks/stripe/{team_id}"
+    return webhook_address(context.settings.public_url, team_id)
 
 
 def set_up_webhook(context: Context, team_id: str) -> SetUp:
     """Raises Conflict `not_connected`, StripeError."""
     with context.pool.connection() as connection:
         connected = Connections(connection, context.box).connected(team_id)
+        is_refused = Connections(connection, context.box).is_refused(team_id)
     done = set_up(
         open_caller(context, connected, attempts=HASTY_ATTEMPTS),
         team_id=team_id,
         url=webhook_url(context, team_id),
         known_id=connected.endpoint_id,
         attempt=new_id("attempt"),
+        is_refused=is_refused,
     )
     if done.secret:
         with context.pool.connection() as connection, connection.transaction():

@@ -9,7 +9,8 @@ from api.access import Access, allow
 from api.context import current_context
 from api.dashboard.activity_chart import read_chart
 from api.dashboard.pages import show_page
-from sync.object_types import EVENT_TYPES, OBJECT_TYPES
+from sync.event_references import LISTENED_TYPES
+from sync.object_types import OBJECT_TYPES
 from sync.sdk import API_VERSION
 from workers.backfills import backfill_history
 from workers.status import read_status
@@ -38,7 +39,7 @@ def show(team_id: str) -> str:
         reconcile=_reconcile_shown(status["lastReconcile"]),
         webhook_url=webhook_url(context, team_id),
         api_version=API_VERSION,
-        event_types=EVENT_TYPES,
+        event_types=LISTENED_TYPES,
     )
 
 
@@ -54,7 +55,9 @@ def _phase(status: dict[str, Any]) -> str:
     """Changes when something begins or ends: then live.js, which has the same rule, reads the page again."""
     backfill, reconcile = status["backfill"] or {}, status["lastReconcile"] or {}
     parts = (status["syncStatus"], backfill.get("id", ""), reconcile.get("id", ""), reconcile.get("status", ""))
-    return " ".join([*parts, str(status["connected"]), str(status["keyValid"])])
+    webhook = status["webhook"] or {}
+    events = (webhook.get("state", ""), webhook.get("endpointId") or "")
+    return " ".join([*parts, str(status["connected"]), str(status["keyValid"]), *events])
 
 
 def _timed(backfill: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Changer:
             (5, self._edit_charge),
             (4, self._new_charge),
             (3, self._refund_charge),
+            (2, self._dispute_charge),
+            (2, self._fail_refund),
         )
         self._bag = tuple(move for weight, move in self._moves for _ in range(weight))
 
@@ -169,3 +171,14 @@ class Changer:
     def _refund_charge(self) -> Answer | None:
         charge = self._any("charge")
         return None if charge is None else self._post("/v1/refunds", charge=charge)
+
+    def _dispute_charge(self) -> Answer | None:
+        return self._happens_to_charge("dispute")
+
+    def _fail_refund(self) -> Answer | None:
+        return self._happens_to_charge("fail_refund")
+
+    def _happens_to_charge(self, what: str) -> Answer | None:
+        """What changes a charge without an event of the charge."""
+        charge = self._any("charge")
+        return None if charge is None else self._post(f"/v1/charges/{charge}/{what}")

@@ -136,6 +136,23 @@ def refund(id: str, created: int, charge: Json, amount: int) -> Json:
     }
 
 
+def dispute(id: str, created: int, livemode: bool, charge: Json) -> Json:
+    return {
+        "id": id,
+        "object": "dispute",
+        "amount": charge["amount"],
+        "charge": charge["id"],
+        "created": created,
+        "currency": charge["currency"],
+        "is_charge_refundable": True,
+        "livemode": livemode,
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "reason": "fraudulent",
+        "status": "needs_response",
+    }
+
+
 def card(brand: str, last4: str, fingerprint: str, expires: int) -> Json:
     return {
         "brand": brand,

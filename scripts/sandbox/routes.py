@@ -198,6 +198,9 @@ _add(
     _settle("uncollectible", "marked_uncollectible"),
 )
 _add("POST", "/v1/refunds", "rak_charge_write", _creator(writes.create_refund))
+# Not Stripe's own addresses: there, a card that disputes and a bank that refuses do this.
+_add("POST", f"{KINDS['charge'].path}/:id/dispute", "rak_charge_write", _doer(writes.dispute_charge))
+_add("POST", f"{KINDS['charge'].path}/:id/fail_refund", "rak_charge_write", _doer(writes.fail_refund))
 _add("POST", "/v1/webhook_endpoints", "rak_webhook_write", _creator(writes.create_endpoint))
 _add("POST", "/v1/webhook_endpoints/:id", "rak_webhook_write", _updater(writes.update_endpoint))
 _add("DELETE", "/v1/webhook_endpoints/:id", "rak_webhook_write", _doer(writes.delete_endpoint))

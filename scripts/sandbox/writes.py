@@ -216,6 +216,32 @@ def create_refund(state: State, params: Params) -> Json:
     return refund
 
 
+def fail_refund(state: State, id: str) -> Json:
+    """The bank sends back what was refunded of a charge: `refund.failed` and `charge.refund.updated`, and no charge.* event."""
+    charge = state.get("charge", id)
+    if not charge["amount_refunded"]:
+        raise Refused(f"Charge {id} has no refund that could fail.")
+    refund = charge_shapes.refund("re_3" + state.dice.token(22), state.now(), charge, charge["amount_refunded"])
+    refund.update(status="failed", failure_reason="expired_or_canceled_card")
+    charge.update(amount_refunded=0, refunded=False)
+    state.shelves["charge"].put(charge)
+    for type in ("refund.failed", "charge.refund.updated"):
+        state.emit(type, encode(refund), {"status": "succeeded"})
+    return refund
+
+
+def dispute_charge(state: State, id: str) -> Json:
+    """`charge.dispute.created`, and no charge.* event although the charge is disputed now."""
+    charge = state.get("charge", id)
+    if charge["disputed"]:
+        raise Refused(f"Charge {id} is disputed already.")
+    dispute = charge_shapes.dispute("dp_1" + state.dice.token(22), state.now(), state.livemode, charge)
+    charge["disputed"] = True
+    state.shelves["charge"].put(charge)
+    state.emit("charge.dispute.created", encode(dispute))
+    return dispute
+
+
 def create_endpoint(state: State, params: Params) -> Json:
     fields = {**_ENDPOINT_UPDATE, "api_version": text}
     given = read(params, fields, required=("url", "enabled_events"))

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sync.object_types import EVENT_TYPES
+from sync.event_references import LISTENED_TYPES, REFERENCES
 from tests.factories import FACTORIES, NOW, Json, event
 
 HTML = "<img src=x onerror=alert(1)>"
@@ -68,8 +68,11 @@ def _an_event(dice: random.Random) -> Json:
     about = copy.deepcopy(dice.choice(list(FACTORIES.values()))())
     about["id"] = dice.choice((about["id"], f"{about['id']}_{dice.randrange(50)}", HTML, "a b/c"))
     about["metadata"] = {"plan": "gold"}
+    if dice.random() < 0.2:  # of something that only names a mirrored object
+        name, reference = dice.choice(list(REFERENCES.items()))
+        about = {**about, "object": name, **dict.fromkeys(reference.names, about["id"])}
     created = dice.choice((NOW, NOW + dice.randrange(1000)))
-    told = event(about, dice.choice((f"{about['object']}.deleted", *EVENT_TYPES)), created=created)
+    told = event(about, dice.choice((f"{about['object']}.deleted", *LISTENED_TYPES)), created=created)
     if dice.random() < 0.1:
         told["related_object"] = {"id": about["id"], "type": about["object"]}
     return told

@@ -11,9 +11,10 @@ from api.context import EXTENSION
 from scripts.sandbox.courier import signature
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
+from sync.event_references import LISTENED_TYPES
 from sync.events import apply_batch
 from sync.ledger import Ledger
-from sync.object_types import EVENT_TYPES, OBJECT_TYPES
+from sync.object_types import OBJECT_TYPES
 from sync.sdk import API_VERSION
 from tests.factories import customer, encoded, event
 from workers import jobs
@@ -135,7 +136,7 @@ def test_one_call_makes_an_endpoint_of_our_version_with_exactly_the_events_neede
         "apiVersion": API_VERSION,
     }
     assert (endpoint["url"], endpoint["api_version"], endpoint["status"]) == (url, API_VERSION, "enabled")
-    assert sorted(endpoint["enabled_events"]) == sorted(EVENT_TYPES)
+    assert sorted(endpoint["enabled_events"]) == sorted(LISTENED_TYPES)
 
 
 def test_its_secret_is_kept_and_opens_what_it_signs(connected, account, client, database, log_lines):
@@ -172,7 +173,7 @@ def test_a_damaged_endpoint_is_repaired_and_keeps_its_secret(connected, account,
     (endpoint,) = endpoints(account)
     assert (answer["message"], answer["endpointId"]) == ("Webhook repaired", endpoint_id)
     assert endpoint["status"] == "enabled"
-    assert sorted(endpoint["enabled_events"]) == sorted(EVENT_TYPES)
+    assert sorted(endpoint["enabled_events"]) == sorted(LISTENED_TYPES)
     assert endpoint["url"] == answer["webhookUrl"]
 
 

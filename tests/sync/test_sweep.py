@@ -6,8 +6,8 @@ import pytest
 
 from sync.connections import Connections
 from sync.errors import StripeRejected
+from sync.event_references import LISTENED_TYPES
 from sync.ledger import Ledger
-from sync.object_types import EVENT_TYPES
 from sync.secrets import SecretBox
 from sync.sweep import OVERLAP_S, SLICE_S, Swept, sweep
 from tests.factories import DAY, NOW
@@ -50,7 +50,7 @@ def ids(team: Team) -> set[str]:
 
 
 def happened(stripe: SimulatedStripe) -> set[str]:
-    return {event["id"] for event in stripe.account.events() if event["type"] in EVENT_TYPES}
+    return {event["id"] for event in stripe.account.events() if event["type"] in LISTENED_TYPES}
 
 
 def test_nothing_is_swept_before_the_first_backfill(run, stripe):
@@ -106,9 +106,23 @@ def test_what_was_delivered_is_not_new(run, stripe, ledger):
 
 
 @pytest.mark.usefixtures("backfilled")
-def test_only_types_that_matter_are_asked_for_at_most_20_at_a_time(run, stripe, team):
-    charge = stripe.account.create("charge", amount=500, currency="usd")
-    stripe.account.handle("POST", "/v1/refunds", {"charge": charge["id"]})  # refund.created is nobody's
+def test_only_types_that_matter_are_recorded_and_few_events_are_one_list(run, stripe, team):
+    stripe.account.create("customer")
+    stripe.account.state.emit("payout.paid", b'{"id":"po_1","object":"payout"}')
+    stripe.requests.clear()
+
+    run()
+
+    assert len(ids(team)) == 1
+    assert ids(team) == happened(stripe)
+    assert [request.path for request in stripe.requests].count("/v1/events") == 1
+
+
+@pytest.mark.usefixtures("backfilled")
+def test_among_many_events_only_types_that_matter_are_asked_for_at_most_20_at_a_time(run, stripe, team):
+    stripe.account.create("customer")
+    for number in range(1000):
+        stripe.account.state.emit("payout.paid", b'{"id":"po_%d","object":"payout"}' % number)
 
     run()
 
@@ -118,8 +132,9 @@ def test_only_types_that_matter_are_asked_for_at_most_20_at_a_time(run, stripe, 
         for request in stripe.requests
         if request.path == "/v1/events"
     ]
-    assert set.union(*asked) == set(EVENT_TYPES)
+    assert set.union(*asked) == set(LISTENED_TYPES)
     assert max(map(len, asked)) <= 20
+    assert len(asked) <= 2 * -(-len(LISTENED_TYPES) // 20)
 
 
 @pytest.mark.usefixtures("backfilled")

@@ -47,7 +47,8 @@ function complain(problem) {
 function phaseOf(status) {
   const { backfill, lastReconcile } = status;
   const parts = [status.syncStatus, backfill?.id ?? "", lastReconcile?.id ?? "", lastReconcile?.status ?? ""];
-  return [...parts, status.connected ? "True" : "False", status.keyValid ? "True" : "False"].join(" ");
+  const events = [status.webhook?.state ?? "", status.webhook?.endpointId ?? ""];
+  return [...parts, status.connected ? "True" : "False", status.keyValid ? "True" : "False", ...events].join(" ");
 }
 
 function isBusy(phase) {
@@ -97,6 +98,7 @@ function show(status) {
     }
   }
   showErrors(status.result);
+  showDelivery(status.webhook?.lastDeliveryAt);
   if (status.syncStatus === "syncing") {
     setText(view, "total", numbers.format(total));
     setText(view, "rate", numbers.format(status.backfill.objectsPerSecond));
@@ -113,6 +115,14 @@ function showType(row, ofType) {
   const badge = row.querySelector(".badge");
   badge.textContent = WORDS[ofType.status];
   badge.className = `badge ${KINDS[ofType.status]}`;
+}
+
+function showDelivery(lastAt) {
+  const time = document.querySelector("#webhook time");
+  if (time && lastAt && Date.parse(time.dateTime) !== Date.parse(lastAt)) {
+    time.dateTime = lastAt;
+    time.textContent = "a moment ago";
+  }
 }
 
 function showErrors(result) {
