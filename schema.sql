@@ -308,6 +308,45 @@ CREATE TABLE IF NOT EXISTS billstack.windows (
 );
 ALTER TABLE billstack.windows ADD COLUMN IF NOT EXISTS written bigint NOT NULL DEFAULT 0;
 
+-- Locks --------------------------------------------------------------------------------------------------------------
+-- Rows that are only ever locked. An advisory lock would do for all of them, but any role may take any of those: a reader
+-- of one team could stop another's writers. To lock a row takes a right to its table.
+
+CREATE TABLE IF NOT EXISTS billstack.locks (
+    name text PRIMARY KEY
+);
+INSERT INTO billstack.locks (name) VALUES ('people'), ('schemas') ON CONFLICT DO NOTHING;
+
+-- A page of a type holds one of the type's four turns, an event all of them. So pages go side by side, as the writers of a
+-- job do, and events wait for the pages in flight; a shared lock on one row would let pages overtake an event for ever.
+CREATE TABLE IF NOT EXISTS billstack.turns (
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    type text NOT NULL,
+    number integer NOT NULL,
+    PRIMARY KEY (team_id, type, number)
+);
+
+CREATE OR REPLACE FUNCTION billstack.make_turns() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO billstack.turns (team_id, type, number)
+    SELECT DISTINCT backfills.team_id, added.type, turn.number
+    FROM added
+    JOIN billstack.backfills ON backfills.id = added.backfill_id
+    CROSS JOIN generate_series(0, 3) AS turn (number)
+    ORDER BY 1, 2, 3
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+CREATE OR REPLACE TRIGGER make_turns AFTER INSERT ON billstack.windows
+REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION billstack.make_turns();
+INSERT INTO billstack.turns (team_id, type, number)
+SELECT DISTINCT backfills.team_id, windows.type, turn.number
+FROM billstack.windows
+JOIN billstack.backfills ON backfills.id = windows.backfill_id
+CROSS JOIN generate_series(0, 3) AS turn (number)
+ON CONFLICT DO NOTHING;
+
 -- The ledger of events: one row per event Stripe told us of, however often it was delivered -----------------------
 
 CREATE TABLE IF NOT EXISTS billstack.events (

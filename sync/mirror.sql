@@ -16,14 +16,19 @@ SELECT set_config('synchronous_commit', 'off', true),
 
 -- name: lock_window
 -- First statement of a page's transaction: nothing, unless the caller's fence is still the window's. From here to the
--- commit nobody splits the window, takes it over, or writes an event of this type (lock_type).
-SELECT pg_advisory_xact_lock_shared(hashtext(%(schema)s), %(ordinal)s)
+-- commit nobody splits the window, takes it over, or writes an event of this type (lock_type). A job's two connections
+-- were made one after the other, so they rarely ask for the same turn.
+SELECT 1
 FROM billstack.windows
-WHERE backfill_id = %(backfill_id)s
-    AND type = %(type)s
-    AND number = %(number)s
-    AND fence = %(fence)s
-    AND NOT done
+JOIN billstack.turns
+    ON turns.team_id = %(team_id)s
+    AND turns.type = windows.type
+    AND turns.number = mod(pg_backend_pid(), 4)
+WHERE windows.backfill_id = %(backfill_id)s
+    AND windows.type = %(type)s
+    AND windows.number = %(number)s
+    AND windows.fence = %(fence)s
+    AND NOT windows.done
 FOR UPDATE;
 
 -- name: mirror_page
@@ -202,8 +207,19 @@ RETURNING 1;
 
 -- name: lock_type
 -- Events of a type wait for its pages in flight: a page that found a row equal leaves it alone, and only this keeps an
--- older event from slipping in between that look and the page's commit.
-SELECT pg_advisory_xact_lock(hashtext(%(schema)s), %(ordinal)s);
+-- older event from slipping in between that look and the page's commit. Turns that are not there yet are made here, and the
+-- first window of the type waits for them (make_turns in schema.sql).
+WITH made AS (
+    INSERT INTO billstack.turns (team_id, type, number)
+    SELECT %(team_id)s, %(type)s, number
+    FROM generate_series(0, 3) AS number
+    ON CONFLICT DO NOTHING
+)
+SELECT 1
+FROM billstack.turns
+WHERE team_id = %(team_id)s AND type = %(type)s
+ORDER BY number
+FOR UPDATE;
 
 -- name: checked_until
 SELECT greatest(

@@ -16,7 +16,7 @@ SCHEMA_VERSION = 3
 # The oldest program that may still work on a database of this version, for the time of a rolling deploy.
 OLDEST_PROGRAM = 2
 _SCHEMA_SQL = Path(__file__).parent.parent / "schema.sql"
-# Any fixed number of our own: everyone who changes schemas and roles of this database takes this lock first.
+# Any fixed number of our own, for the time before there is a table whose row can be locked.
 _UPGRADE_LOCK = 0x62696C6C  # "bill"
 _LONGEST_NAME = 63  # bytes; Postgres cuts the rest without a word
 
@@ -134,7 +134,10 @@ def team_version(connection: psycopg.Connection, team_id: str) -> int | None:
 
 def lock(connection: psycopg.Connection) -> None:
     """Until the transaction ends, nobody else changes schemas and roles: Postgres fails some of that when done at once."""
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_UPGRADE_LOCK,))
+    if not connection.execute(_PLAIN["has_locks"]).fetchone():
+        connection.execute(_PLAIN["lock_first"], {"number": _UPGRADE_LOCK})
+    if connection.execute(_PLAIN["has_locks"]).fetchone():
+        connection.execute(_PLAIN["lock_schemas"])
 
 
 def _has_reader(connection: psycopg.Connection, team_id: str) -> bool:

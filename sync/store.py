@@ -102,7 +102,7 @@ class MirrorStore:
 
     def _window(self, object_type: ObjectType, key: WindowKey) -> dict[str, Any]:
         return {
-            "schema": self.schema,
+            "team_id": self.team_id,
             "ordinal": object_type.ordinal,
             "backfill_id": key.backfill_id,
             "type": key.type,
@@ -173,7 +173,7 @@ class MirrorStore:
 
     def lock_type(self, object_type: ObjectType) -> None:
         """Waits for the pages of this type in flight, and holds new ones back until the transaction ends."""
-        self._run(object_type, "lock_type", schema=self.schema, ordinal=object_type.ordinal)
+        self._run(object_type, "lock_type", team_id=self.team_id, type=object_type.name)
 
     def checked_until(self, object_type: ObjectType) -> int | None:
         """Until when, on Stripe's clock, pages have looked at this type."""

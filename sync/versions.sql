@@ -12,3 +12,17 @@ WHERE nspname = %(schema)s;
 
 -- name: mark
 COMMENT ON SCHEMA {team} IS {comment};
+
+-- name: has_locks
+SELECT 1
+WHERE to_regclass('billstack.locks') IS NOT NULL;
+
+-- name: lock_first
+SELECT pg_advisory_xact_lock(%(number)s);
+
+-- name: lock_schemas
+-- A row, and no advisory lock: any role of the database could hold that one.
+SELECT name
+FROM billstack.locks
+WHERE name = 'schemas'
+FOR UPDATE;

@@ -150,4 +150,7 @@ FOR NO KEY UPDATE
 
 -- name: lock_people
 -- Held to the end of the transaction: two commands at a time would both find nobody and create the same team twice.
-SELECT pg_advisory_xact_lock(hashtext('billstack.people'))
+SELECT name
+FROM billstack.locks
+WHERE name = 'people'
+FOR UPDATE
