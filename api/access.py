@@ -16,6 +16,7 @@ from api.people import Caller, People, Role
 from api.people.sessions import resume_session, slide_cookie
 from api.project_store import ProjectStore
 from api.rq_view import is_preflight
+from api.seats import TEAM
 from sync.errors import Forbidden, NotFound, Unauthorized
 
 _View = TypeVar("_View", bound=Callable[..., object])
@@ -101,6 +102,7 @@ def require_owner() -> None:
 
 
 def _check() -> None:
+    TEAM.set(None)  # a thread serves one request after the other
     if request.endpoint is None:  # no such address, or not with this method: answered after this
         return
     access = access_of(current_app, request.endpoint)
@@ -116,6 +118,7 @@ def _check() -> None:
         _authorize_key(access, authenticate_key(raw_key))
     else:
         raise Forbidden("an API key does not reach this endpoint: sign in and use the session")
+    TEAM.set(_team_id())
     if any("\0" in str(part) for part in (request.view_args or {}).values()):
         raise NotFound("there is nothing at this address")  # Postgres would refuse to look for it
 

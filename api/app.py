@@ -32,6 +32,7 @@ from api import (
 )
 from api.context import EXTENSION
 from api.people import audit, audit_views, auth, credentials, invitations, members, set_up, teams
+from api.seats import SharedPool
 from sync.errors import ConfigError
 from workers.context import open_context
 from workers.logging import configure_logging
@@ -82,7 +83,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     addresses.install(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
-    app.extensions[EXTENSION] = open_context(settings, pool_size=CONNECTIONS)
+    app.extensions[EXTENSION] = open_context(settings, pool_size=CONNECTIONS, pool_class=SharedPool)
     # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
     for part in (request_log, headers, errors, csrf, access, audit):
         part.install(app)

@@ -60,6 +60,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(BillStackError, _answer_ours)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(psycopg.OperationalError, _answer_postgres_away)
+    app.register_error_handler(psycopg.errors.QueryCanceled, _answer_too_slow)
     app.register_error_handler(psycopg.errors.DeadlockDetected, _answer_in_the_way)
     app.register_error_handler(psycopg.errors.UndefinedTable, _answer_no_schema)
     app.register_error_handler(redis.exceptions.ConnectionError, _answer_redis_away)
@@ -116,6 +117,10 @@ def _sentence(error: HTTPException) -> str:
 
 def _answer_postgres_away(error: psycopg.OperationalError) -> Response:
     return _away("postgres_unavailable", "Postgres is away: try again in a moment", error)
+
+
+def _answer_too_slow(error: psycopg.errors.QueryCanceled) -> Response:
+    return _away("too_slow", "Postgres took too long for this: ask for less, or try again in a moment", error)
 
 
 def _answer_in_the_way(error: psycopg.errors.DeadlockDetected) -> Response:

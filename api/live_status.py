@@ -11,6 +11,7 @@ from api.access import Access
 from api.context import EXTENSION
 from api.endpoints import Blueprint
 from api.errors import RETRY_AFTER_S, error_answer
+from api.people.sessions import session_sha256
 from api.status_hub import Hub, HubFull
 from workers.status import read_status
 
@@ -47,7 +48,9 @@ def stream(team_id: str) -> Response:
     """
     hub: Hub = current_app.extensions[HUB]
     try:
-        viewer = hub.watch(team_id, is_there=_asker(request.environ.get("gunicorn.socket")))
+        viewer = hub.watch(
+            team_id, session=(session_sha256() or b"").hex(), is_there=_asker(request.environ.get("gunicorn.socket"))
+        )
     except HubFull:
         sentence = "too many live views are open: ask for the status now and then instead"
         return error_answer(503, "too_many_streams", sentence, retry_after_s=RETRY_AFTER_S)

@@ -1,6 +1,7 @@
 """Reads and checks bodies and queries; whatever is wrong is a BadRequest that names the field and what is allowed."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NoReturn
 
 import flask
@@ -8,6 +9,10 @@ import marshmallow
 from webargs.flaskparser import FlaskParser
 
 from sync.errors import BadRequest, TooLarge
+
+# In an answer about what is wrong. A form that somebody made by hand has fewer fields, with shorter names.
+_MOST_FIELDS = 20
+_LONGEST_FIELD = 100
 
 
 class Parser(FlaskParser):
@@ -51,5 +56,14 @@ def _bad_request(problems: Mapping[str, list[str]] | list[str]) -> BadRequest:
     """marshmallow gives a list instead of a mapping when the body is no JSON object."""
     if not isinstance(problems, Mapping) or "_schema" in problems:
         return BadRequest("the body must be a JSON object", code="not_json")
-    sentences = [f"{field} {problem}" for field, (problem, *_) in problems.items()]
-    return BadRequest("; ".join(sentences), code="invalid_field", details={"fields": dict(problems)})
+    shown = {_shortened(field): said for field, said in islice(problems.items(), _MOST_FIELDS)}
+    sentences = [f"{field} {problem}" for field, (problem, *_) in shown.items()]
+    if len(problems) > len(shown):
+        sentences.append(f"and {len(problems) - len(shown)} more fields are wrong")
+    return BadRequest("; ".join(sentences), code="invalid_field", details={"fields": shown})
+
+
+def _shortened(field: Any) -> str:
+    """What the caller calls a field; the answer is not for sending all of it back."""
+    name = str(field)
+    return name if len(name) <= _LONGEST_FIELD else f"{name[:_LONGEST_FIELD]}…"

@@ -24,6 +24,9 @@ HEARTBEAT_S = 15.0
 LOOK_UP_S = 7.5
 # Each holds a thread of the server (api/gunicorn.py), and a browser beyond them asks for the status instead.
 MOST_VIEWERS = 256
+# Of one team, and of one session (a browser with that many tabs): the rest stay for the others.
+MOST_OF_TEAM = 200
+MOST_OF_SESSION = 24
 # Access is checked when a stream is opened. So this is for how long at most one who signed out, whose session was revoked,
 # or who was removed from the team is told more. Not the same for all: those who came together do not come back together.
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 105.0, 120.0
@@ -38,7 +41,7 @@ log = structlog.get_logger()
 
 
 class HubFull(Exception):
-    """There are as many viewers as may be, or the process is about to end."""
+    """There are as many viewers as may be, of all, of the team or of the session, or the process is about to end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +53,7 @@ class Viewer:
     ends_at: float
     spoke_at: float
     is_there: Callable[[], bool]
+    session: str = ""
     sent: bytes | None = None
     # A queue of each viewer's own: 200 threads that wake for one lock would mostly wait for each other.
     news: SimpleQueue[bytes] = field(default_factory=SimpleQueue)
@@ -94,13 +98,13 @@ class Hub:
 
     # For viewers ------------------------------------------------------------------------------------------------------
 
-    def watch(self, team_id: str, *, is_there: Callable[[], bool] = lambda: True) -> Viewer:
+    def watch(self, team_id: str, *, session: str = "", is_there: Callable[[], bool] = lambda: True) -> Viewer:
         """To be given back with `leave`. Raises HubFull."""
         now = self._clock()
         life_s = random.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)
-        viewer = Viewer(team_id, now, now + life_s, spoke_at=now, is_there=is_there)
+        viewer = Viewer(team_id, now, now + life_s, spoke_at=now, is_there=is_there, session=session)
         with self._lock:
-            if self._is_closed or self._open >= self._most:
+            if self._is_closed or self._open >= self._most or self._has_enough(viewer):
                 raise HubFull
             self._open += 1
             watched = self._watched.setdefault(team_id, _Watched())
@@ -111,6 +115,12 @@ class Hub:
             self._run(self._keep_looking)
         self._sooner.set()
         return viewer
+
+    def _has_enough(self, viewer: Viewer) -> bool:
+        if viewer.team_id in self._watched and len(self._watched[viewer.team_id].viewers) >= MOST_OF_TEAM:
+            return True
+        watching = (other for watched in self._watched.values() for other in watched.viewers)
+        return bool(viewer.session) and sum(o.session == viewer.session for o in watching) >= MOST_OF_SESSION
 
     def pieces(self, viewer: Viewer) -> Iterator[bytes]:
         """The body of the stream; waits between the pieces, and ends by itself."""

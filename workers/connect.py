@@ -36,7 +36,7 @@ def connect(
             code="invalid_stripe_key",
         )
     livemode = match[2] == "live"
-    account = _account_of(context, secret_key, livemode)
+    account = _account_of(context, team_id, secret_key, livemode)
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
         connections.lock(team_id)
@@ -93,9 +93,11 @@ def _remove_reader(connection: psycopg.Connection, team_id: str) -> None:
         log.warning("database_access.left", team=team_id, reason=exc.message)
 
 
-def _account_of(context: Context, secret_key: str, livemode: bool) -> Account:
-    # Before we know whose key it is, the budget is the key's own; the account's begins with its id.
-    source = source_of_key(context, secret_key, account_id="unknown", livemode=livemode, attempts=HASTY_ATTEMPTS)
+def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool) -> Account:
+    # Before we know whose key it is, the budget is the team's own: many bad keys of one team delay no other team's.
+    source = source_of_key(
+        context, secret_key, account_id=f"unknown:{team_id}", livemode=livemode, attempts=HASTY_ATTEMPTS
+    )
     try:
         return source.account()
     except StripeRejected as exc:

@@ -39,9 +39,15 @@ class Context:
         self.redis.close()
 
 
-def open_context(settings: Settings, *, pool_size: int = 4, count_every_s: float = 0.0) -> Context:
+def open_context(
+    settings: Settings,
+    *,
+    pool_size: int = 4,
+    count_every_s: float = 0.0,
+    pool_class: type[ConnectionPool] = ConnectionPool,
+) -> Context:
     """Opens nothing yet: Postgres and Redis may be away when a process starts, and come back."""
-    pool = ConnectionPool(
+    pool = pool_class(
         settings.database_url,
         min_size=0,
         max_size=pool_size,

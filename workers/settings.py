@@ -15,6 +15,7 @@ _SECRET_KEY_BYTES = 32
 # Stripe allows 25 requests a second of one endpoint; the rest is the merchant's.
 _ENDPOINT_RPS = 20.0
 _MOST_PROXIES = 10
+_SHORTEST_TOKEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Settings:
     log_level: str
     port: int
     trusted_proxies: int  # how many of ours a request passes before the web
+    metrics_token: str | None  # whoever asks for /metrics sends it as bearer; None: anybody may
     allow_open_redis: bool  # at a public address, without a password
 
     @classmethod
@@ -48,6 +50,7 @@ class Settings:
             log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
             port=reader.port("PORT", 8000),
             trusted_proxies=reader.count("BILLSTACK_TRUSTED_PROXIES", most=_MOST_PROXIES),
+            metrics_token=reader.token("BILLSTACK_METRICS_TOKEN"),
             allow_open_redis=reader.flag("BILLSTACK_ALLOW_OPEN_REDIS"),
         )
         if reader.problems:
@@ -125,6 +128,12 @@ class _Reader:
             self._complain(name, f"a number from 0 to {most}")
             return 0
         return int(text)
+
+    def token(self, name: str) -> str | None:
+        value = self._env.get(name)
+        if value and not (_SHORTEST_TOKEN <= len(value) <= 200 and value.isascii() and value.isprintable()):
+            self._complain(name, f"{_SHORTEST_TOKEN} to 200 letters and digits that nobody can guess")
+        return value or None
 
     def flag(self, name: str) -> bool:
         """False is the default."""

@@ -7,14 +7,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import pytest
 
 from api.status_hub import LONGEST_LIFE_S, LOOK_UP_S, SHORTEST_LIFE_S
+from scripts.api_client import ApiClient
 from scripts.benchmark import processes
 from scripts.servers import temporary_state_dir
-from tests.end_to_end.product import Product, running_product
+from tests.end_to_end.product import PASSWORD, Product, running_product
 
 VIEWS = 200
 LOOKS_S = 30.0
@@ -78,15 +80,21 @@ class Views:
     def __init__(self, product: Product) -> None:
         self.bytes_heard = self.renewed = self.lost = 0
         self._address = urlsplit(product.stack.url)
-        self._request = (
-            f"GET /api/billstack/teams/{product.team_id}/stripe/status/stream HTTP/1.1\r\n"
-            f"Host: {self._address.netloc}\r\nCookie: {product.client.cookie}\r\n\r\n"
-        ).encode()
+        # One session may hold no more than MOST_OF_SESSION.
+        self._requests = cycle([self._request(product) for _ in range(VIEWS // 20)])
         self._selector = selectors.DefaultSelector()
         self._open = deque(self._begin() for _ in range(VIEWS))
         self._is_over = False
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
+
+    def _request(self, product: Product) -> bytes:
+        client = ApiClient(product.stack.url)
+        client.sign_in(product.email, PASSWORD)
+        return (
+            f"GET /api/billstack/teams/{product.team_id}/stripe/status/stream HTTP/1.1\r\n"
+            f"Host: {self._address.netloc}\r\nCookie: {client.cookie}\r\n\r\n"
+        ).encode()
 
     def end(self) -> None:
         self._is_over = True
@@ -96,7 +104,7 @@ class Views:
 
     def _begin(self) -> socket.socket:
         connection = socket.create_connection((self._address.hostname, self._address.port))
-        connection.sendall(self._request)
+        connection.sendall(next(self._requests))
         assert connection.recv(12) == b"HTTP/1.1 200"
         self._selector.register(connection, selectors.EVENT_READ)
         return connection
