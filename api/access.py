@@ -106,7 +106,7 @@ def _check() -> None:
     if request.endpoint is None:  # no such address, or not with this method: answered after this
         return
     access = access_of(current_app, request.endpoint)
-    if access in (None, Access.NOBODY):
+    if access is None:
         raise Forbidden("nobody may call this")
     if access is Access.ANYONE or is_preflight():
         return
@@ -145,6 +145,8 @@ def _authenticate() -> Caller:
 def _authorize(access: Access, who: Caller) -> None:
     if access is Access.SIGNED_IN:
         return
+    if access is Access.NOBODY:
+        raise Forbidden("this is only for looking: nothing can be changed here")
     if access is Access.OPERATE:
         if not who.is_operator:
             raise Forbidden("only an operator of this server may see this: `flask --app api operator` makes one")

@@ -111,14 +111,13 @@ def expected(someone, access, scope):
     """The status that refuses them, or None: they get past the check."""
     if access is Access.ANYONE:
         return None
-    if access is Access.NOBODY:
-        return 403
     if someone.scopes is not None:
         return expected_of_key(someone, access, scope)
     if not someone.is_signed_in:
         return 401
     return {
         Access.SIGNED_IN: None,
+        Access.NOBODY: 403,
         Access.OPERATE: None if someone.is_operator else 403,
         Access.READ_TEAM: of_role(someone, ("owner", "admin", "viewer")),
         Access.READ_PROJECT: of_role(someone, ("owner", "admin", "viewer")),
