@@ -11,7 +11,7 @@ fetched again.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,13 +26,13 @@ from sync.errors import StripeRateLimited, StripeRejected
 from sync.lease import Lease
 from sync.loop import Loop
 from sync.object_types import ObjectType
-from sync.page_writer import PageObjects, write_page
+from sync.page_writer import PageObjects, reject_all, write_page
 from sync.progress_estimate import ProgressEstimate
 from sync.purse import Purse
 from sync.refresh import refresh_or_reject
-from sync.source import Listing, Page, Source, is_cursor_lost
+from sync.source import Listing, Page, Source
 from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
-from sync.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
+from sync.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan, created_filter
 from sync.writers import Writers
 
 WRITERS = 2
@@ -45,6 +45,8 @@ FIRST_IN_FLIGHT = 8
 MOST_PAID = 8
 # Payments for cut lists that wait at the same time: so none of the account's tokens goes by between one and the next.
 LIST_PAYERS = 4
+# More lost cursors without a step forward mean that Stripe takes none.
+_REOPENED_AT_ONE_PLACE = 5
 _LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
 _ESTIMATE_EVERY_S = 0.25
@@ -86,8 +88,8 @@ class _CursorLost:
 
 
 def params(object_type: ObjectType, window: Window) -> dict[str, str | int]:
-    """A window's list request. Filters stay the same under a cursor; Stripe's `created` has whole seconds."""
-    bounds: dict[str, str | int] = {"created[gte]": window.gte, "created[lt]": window.lt}
+    """A window's list request. Filters stay the same under a cursor."""
+    bounds = created_filter(window.gte, window.lt)
     cursor = {"starting_after": window.cursor} if window.cursor else {}
     return {**object_type.variants[window.variant], **bounds, **cursor}
 
@@ -127,6 +129,7 @@ class TypeRun:
         self._lists: deque[tuple[_Fetched, Listing]] = deque()
         self._lists_in_flight = 0
         self._prices_named: set[str] = set()
+        self._reopened: Counter[tuple[int, int]] = Counter()
         self._lines: dict[int, deque[_Fetched | _CursorLost]] = {}
 
     def progress(self) -> float:
@@ -188,8 +191,7 @@ class TypeRun:
             self._in_flight_limit = min(float(MAX_IN_FLIGHT), self._in_flight_limit + 1)
         smoothing = _LATENCY_SMOOTHING if self._latency_s else 1.0
         self._latency_s += smoothing * (time.monotonic() - asked_at - self._latency_s)
-        last_id = page.heads[-1].id if page.heads else None
-        self._plan.page_arrived(window, PageFacts([head.created for head in page.heads], page.has_more, last_id))
+        self._plan.page_arrived(window, PageFacts([head.created for head in page.heads], page.has_more, page.cursor))
         self._estimate_progress()
         self._unwritten += 1
         fetched = _Fetched(window, page, page.cut_ids(self._type))
@@ -197,10 +199,13 @@ class TypeRun:
         self._line_up(fetched)
 
     def _page_refused(self, window: Window, sent: dict[str, str | int], error: StripeRejected) -> None:
-        if not is_cursor_lost(error, sent):
+        if "starting_after" not in sent or not error.is_cursor_lost:
             raise error
         log.info("cursor.lost", window=window.number)
         self._plan.reopen(window)
+        self._reopened[window.number, window.lt] += 1
+        if self._reopened[window.number, window.lt] > _REOPENED_AT_ONE_PLACE:
+            raise error
         # Not to be sent again until its new bounds are stored behind its earlier pages.
         window.in_flight = True
         self._plan.in_flight += 1
@@ -231,7 +236,7 @@ class TypeRun:
     def _list_refused(self, fetched: _Fetched, listing: Listing, error: StripeRejected) -> None:
         """Its object was deleted meanwhile, or the item that was its cursor: the object itself says."""
         self._lists_in_flight -= 1
-        if not error.is_missing:
+        if not error.is_cursor_lost:
             raise error
         self._loop.run(
             partial(self._tools.source.fetch, self._type, listing.object_id),
@@ -285,12 +290,14 @@ class TypeRun:
             self._loop.tell(self._plan.request_failed, window)
             return
         page = self._as_written(task)
+        reject_all(store, self._type, task.page.odd)
         written = write_page(store, self._type, key, page, PageObjects(task.page.heads, task.page.raw_objects))
         self._prices_named.update(page.named_prices)
         self._loop.tell(self._written, written)
 
     def _as_written(self, fetched: _Fetched) -> MirrorPage:
-        page, heads = fetched.page, fetched.page.heads
+        page = fetched.page
+        created = [head.created for head in page.heads if head.created < fetched.window.lt]
         answers = fetched.completed.values()
         completed = {object_id: answer.body for object_id, answer in fetched.completed.items()}
         return MirrorPage(
@@ -298,9 +305,9 @@ class TypeRun:
             as_of=page.answer.as_of,
             as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in answers)]),
             has_more=page.has_more,
-            cursor=heads[-1].id if heads else None,
-            newest=heads[0].created if heads else None,
-            oldest=heads[-1].created if heads else None,
+            cursor=page.cursor,
+            newest=created[0] if created else None,
+            oldest=created[-1] if created else None,
             completed=completed,
             named_prices=sorted(page.named_prices(self._type, completed) - self._prices_named),
         )

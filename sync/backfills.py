@@ -146,6 +146,10 @@ class BackfillStore:
         rows = self._run("windows", backfill_id=backfill_id, type=object_type).fetchall()
         return [Window(*row) for row in rows]
 
+    def close_windows(self, backfill_id: str, type_name: str, *, gte: int) -> None:
+        """Of what is to be read again from there on."""
+        self._run("close_windows", backfill_id=backfill_id, type=type_name, gte=gte)
+
     def insert_window(self, backfill_id: str, object_type: str, window: Window, fence: int) -> None:
         self._run(
             "insert_window",

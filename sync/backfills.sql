@@ -169,6 +169,12 @@ FROM billstack.windows
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 ORDER BY number;
 
+-- name: close_windows
+-- Two open windows never hold the same second, for their pages may be written at the same moment and be counted twice.
+UPDATE billstack.windows
+SET done = true
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND gte >= %(gte)s AND NOT done;
+
 -- name: insert_window
 INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floor, fence)
 VALUES (%(backfill_id)s, %(type)s, %(number)s, %(variant)s, %(gte)s, %(lt)s, %(gte)s, %(fence)s);

@@ -265,6 +265,8 @@ def _translated(exc: stripe.StripeError, elapsed_s: float) -> StripeUnavailable 
         stripe_code=exc.code,
         request_id=exc.request_id,
         retry_after_s=_retry_after(exc),
+        param=getattr(exc, "param", None),
+        type=exc.error.type if exc.error else None,
     )
     if isinstance(error, StripeRejected):
         error.as_of, error.as_of_until = _moments(exc.headers or {}, elapsed_s)

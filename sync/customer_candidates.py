@@ -15,6 +15,7 @@ import psycopg
 from sync.caller import Answer, Caller, Read
 from sync.errors import BadRequest, Conflict
 from sync.object_types import OBJECT_TYPES
+from sync.odd_objects import read_one_by_one
 from sync.project_customers import ProjectCustomerStore
 from sync.refresh import refresh
 from sync.source import Source
@@ -124,7 +125,6 @@ def _shown(found: Found, is_foreign: bool) -> dict[str, Any]:
 
 
 def _read_list(answer: Answer) -> list[Found]:
-    listed = msgspec.json.decode(answer.body, type=_List)
-    return [
-        Found(msgspec.json.decode(raw), Answer(bytes(raw), answer.as_of, answer.as_of_until)) for raw in listed.data
-    ]
+    """What is no live customer does not keep the others from being found."""
+    read = read_one_by_one(CUSTOMER, msgspec.json.decode(answer.body, type=_List).data)
+    return [Found(msgspec.json.decode(raw), Answer(bytes(raw), answer.as_of, answer.as_of_until)) for raw in read.raws]

@@ -87,6 +87,8 @@ class StripeError(BillStackError):
         stripe_code: str | None = None,
         request_id: str | None = None,
         retry_after_s: float | None = None,
+        param: str | None = None,
+        type: str | None = None,
     ) -> None:
         details = {"status": status, "stripeCode": stripe_code, "stripeMessage": message, "requestId": request_id}
         super().__init__(message, code=code, details={key: value for key, value in details.items() if value})
@@ -94,6 +96,8 @@ class StripeError(BillStackError):
         self.stripe_code = stripe_code
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.param = param
+        self.type = type
 
 
 class StripeUnavailable(StripeError):
@@ -119,8 +123,15 @@ class StripeRejected(StripeError):
 
     @property
     def is_missing(self) -> bool:
-        """Stripe does not have what was asked for."""
+        """Stripe does not have what was asked for. Its answers of before 2018 have no code, and name the `id`."""
+        if self.stripe_code is None:
+            return self.status == 404 and self.type == "invalid_request_error" and self.param == "id"
         return self.stripe_code == "resource_missing"
+
+    @property
+    def is_cursor_lost(self) -> bool:
+        """Of a request that sent `starting_after`: what that names, or what it is listed of, is gone (stripe-facts 1.3)."""
+        return self.is_missing or (self.status in (400, 404) and self.param == "starting_after")
 
 
 class CursorLost(StripeRejected):

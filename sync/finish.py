@@ -1,6 +1,6 @@
 """The last part of a backfill: after it the mirror is true, also of what changed while the windows were read.
 
-tail      what was created after the windows' fixed upper end
+tail      what was created after the windows' fixed upper end, also in a test clock's future
 events    what changed or was deleted since the start, replayed from Stripe through the ledger
 prices    named by a subscription or an invoice, and left out by Stripe's lists
 suspects  mirrored rows that no list gave: each is asked for, and only Stripe's word makes a tombstone
@@ -24,7 +24,7 @@ from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.refresh import refresh_or_reject
 from sync.store import MirrorStore
-from sync.windows import Window
+from sync.windows import END_OF_CREATED, Window
 
 # Stripe records an event a little after what it tells of.
 EVENTS_MARGIN_S = 60
@@ -34,6 +34,7 @@ _EVENTS_PATIENCE_S = 90
 _TRIED_AGAIN = 1000
 _SUSPECTS_AT_A_TIME = 5000  # each time all ids that were met are read
 _FETCHERS = 8
+_REJECTS_TOLD = 5  # of each type
 _FORBIDDEN = 403
 
 log = structlog.get_logger()
@@ -62,35 +63,35 @@ class Finish:
 
     def run(self) -> list[str]:
         """Returns warnings: sentences for the status. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
-        now = self._tools.source.account().now + 1
         with ThreadPoolExecutor(1) as beside:
             prices = beside.submit(self._refresh_all, OBJECT_TYPES["price"], self._missing_prices())
-            self._read_tails(now)
+            self._read_tails()
             warnings = self._replay_events()
             prices.result()
         self._refresh_all(OBJECT_TYPES["price"], self._missing_prices())  # named by what came since
         for object_type in self._types:
-            self._ask_for_suspects(object_type, now)
+            self._ask_for_suspects(object_type)
         return warnings + self._rejects()
 
-    def _read_tails(self, now: int) -> None:
+    def _read_tails(self) -> None:
         """Side by side, for each is only a request or two."""
         with ThreadPoolExecutor(len(self._types) or 1) as pool:
-            list(pool.map(lambda object_type: self._read_tail(object_type, now), self._types))
+            list(pool.map(self._read_tail, self._types))
 
-    def _read_tail(self, object_type: ObjectType, now: int) -> None:
-        """From where the windows, and the tails of earlier attempts, end."""
+    def _read_tail(self, object_type: ObjectType) -> None:
+        """All that was created after the windows' upper end, also in a test clock's future."""
         backfill, fence = self._backfill, self._lease.fence
         assert backfill.upper is not None
         with self._tools.connect() as connection:
             store = BackfillStore(connection)
             with connection.transaction():
                 store.hold(backfill.id, self._lease.part, fence)
+                start = max(backfill.gte, backfill.upper)
+                store.close_windows(backfill.id, object_type.name, gte=start)  # tails of an attempt that died
                 windows = store.take_windows(backfill.id, object_type.name, fence)
-                start = max(backfill.gte, backfill.upper, *(window.lt for window in windows))
                 number = max(window.number for window in windows)
                 for variant in range(len(object_type.variants)):
-                    tail = Window(number=number + 1 + variant, variant=variant, gte=start, lt=now, floor=start)
+                    tail = Window(number + 1 + variant, variant, gte=start, lt=END_OF_CREATED, floor=start)
                     store.insert_window(backfill.id, object_type.name, tail, fence)
                     windows.append(tail)
             open_windows = [window for window in windows if not window.done]
@@ -132,10 +133,10 @@ class Finish:
     def _missing_prices(self) -> list[str]:
         return self._store.missing_prices() if OBJECT_TYPES["price"] in self._types else []
 
-    def _ask_for_suspects(self, object_type: ObjectType, now: int) -> None:
+    def _ask_for_suspects(self, object_type: ObjectType) -> None:
         after = ""
         while suspects := self._store.suspects(
-            object_type, gte=self._backfill.gte, lt=now, after=after, limit=_SUSPECTS_AT_A_TIME
+            object_type, gte=self._backfill.gte, lt=END_OF_CREATED, after=after, limit=_SUSPECTS_AT_A_TIME
         ):
             self._refresh_all(object_type, suspects)
             after = suspects[-1]
@@ -155,11 +156,10 @@ class Finish:
                     refresh_or_reject(store, self._tools.source, object_type, object_id)
 
     def _rejects(self) -> list[str]:
-        """One sentence a type, with its newest rejected object as the example."""
-        newest = {
-            row[0]: row for row in reversed(self._store.rejects([object_type.name for object_type in self._types]))
-        }
-        return [
-            f"{count} {name} object{'s' if count > 1 else ''} could not be stored, the last one {object_id}: {reason}"
-            for name, object_id, reason, count in newest.values()
-        ]
+        """One sentence a type, with its newest rejected objects as examples."""
+        rejected: dict[str, list[str]] = {}
+        for name, object_id, reason, count in self._store.rejects([object_type.name for object_type in self._types]):
+            told = rejected.setdefault(name, [f"{count} {name} object{'s' if count > 1 else ''} could not be stored"])
+            if len(told) <= _REJECTS_TOLD:
+                told.append(f"{object_id} ({reason})")
+        return [f"{told[0]}: {', '.join(told[1:])}." for told in rejected.values()]

@@ -42,7 +42,7 @@ FOR UPDATE;
 -- that was reopened, another variant. But where an id may be used again, later, tails look at all pages: a second for each
 -- two million ids.
 WITH held AS MATERIALIZED (
-    SELECT windows.floor, %(reuses_ids)s AND windows.gte >= backfills.upper AS looks_at_all
+    SELECT windows.floor, windows.lt, %(reuses_ids)s AND windows.gte >= backfills.upper AS looks_at_all
     FROM billstack.windows
     JOIN billstack.backfills ON backfills.id = windows.backfill_id
     WHERE windows.backfill_id = %(backfill_id)s
@@ -62,7 +62,9 @@ page AS MATERIALIZED (
     FROM held
     CROSS JOIN jsonb_array_elements(%(page)s::jsonb -> 'data') AS object
     CROSS JOIN LATERAL (SELECT %(completed)s::jsonb -> (object ->> 'id') AS part) AS completed
-    WHERE part IS DISTINCT FROM 'null' AND billstack.as_bigint(object -> 'created') >= held.floor
+    WHERE part IS DISTINCT FROM 'null'
+        AND billstack.as_bigint(object -> 'created') >= held.floor
+        AND billstack.as_bigint(object -> 'created') < held.lt
 ),
 span AS MATERIALIZED (
     SELECT billstack.span_of(%(ordinal)s, min(page.created), max(page.created)) AS span

@@ -14,8 +14,11 @@ class _Price(msgspec.Struct, gc=False):
     id: str
 
 
+_Reference = _Price | str | None  # an id, or the whole object where it was expanded
+
+
 class _PriceDetails(msgspec.Struct, gc=False):
-    price: str | None = None
+    price: _Reference = None
 
 
 class _Pricing(msgspec.Struct, gc=False):
@@ -23,16 +26,20 @@ class _Pricing(msgspec.Struct, gc=False):
 
 
 class ListedItem(msgspec.Struct, gc=False):
-    """A subscription item or an invoice line: which price it names, in the shape of before or since 2025-03-31.basil."""
+    """A subscription item or an invoice line: which price it names.
 
-    price: _Price | None = None
+    Since 2025-03-31.basil under `pricing`, before as `price`, and before 2020-08-27 only as its `plan`, whose id is the
+    price's too.
+    """
+
+    price: _Reference = None
+    plan: _Reference = None
     pricing: _Pricing | None = None
 
     def named_price(self) -> str | None:
-        if self.price:
-            return self.price.id
         details = self.pricing.price_details if self.pricing else None
-        return details.price if details else None
+        named = self.price or self.plan or (details.price if details else None)
+        return named.id if isinstance(named, _Price) else named
 
 
 class EmbeddedList(msgspec.Struct, gc=False):
@@ -196,6 +203,7 @@ def head_struct(object_type: ObjectType) -> type[Any]:
     fields: list[Any] = [("id", str), ("created", int)]
     if object_type.nested:
         fields.append((object_type.nested.field, EmbeddedList | None, None))
+    fields.append(("deleted", bool, False))
     return msgspec.defstruct(f"{object_type.name.title()}Head", fields, gc=False)
 
 

@@ -1,5 +1,6 @@
 """Writes one page of a window in one transaction, and what Postgres refuses of it object by object."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from sync.bounds import loggable
 from sync.error_text import loggable_reason
 from sync.errors import LeaseLost
 from sync.object_types import ObjectType
+from sync.odd_objects import OddObject
 from sync.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, page_of_one, reason_of
 
 # Two writers of one type may meet the same rows where windows touch; the one that Postgres stops tries again.
@@ -35,6 +37,13 @@ def write_page(
             log.warning("page.refused", window=key.number, reason=loggable_reason(exc))
             break
     return _write_one_by_one(store, object_type, key, page, objects)
+
+
+def reject_all(store: MirrorStore, object_type: ObjectType, odd: Sequence[OddObject]) -> None:
+    """Keeps what the page left out, and why."""
+    for object_id, reason in odd:
+        log.warning("object.rejected", type=object_type.name, id=loggable(object_id), reason=reason)
+        store.reject(object_type, object_id, reason)
 
 
 class PageObjects:

@@ -20,12 +20,15 @@ from sync.bounds import loggable
 from sync.errors import CursorLost
 from sync.json_text import AsJsonb
 from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.odd_objects import OddObject
+from sync.page_writer import reject_all
 from sync.reconciles import ReconcileStore, Suspicion, Work
 from sync.refresh import refresh
 from sync.schema import schema_name
 from sync.source import Page, Source
 from sync.sql import Queries
 from sync.store import REFUSALS, MirrorStore, by_id, page_of_one, reason_of
+from sync.windows import END_OF_CREATED, created_filter
 
 _QUERIES = Queries(Path(__file__).with_name("reconcile.sql"))
 
@@ -75,24 +78,24 @@ class ReconcileRun:
             if work.type != name:
                 work.type, work.compared_until = name, 0
                 work.found[name] = {"compared": 0, **{kind: {"count": 0, "ids": []} for kind in _KINDS}}
-            ended = self._compare_type(OBJECT_TYPES[name], work.upper)
+            ended = self._compare_type(OBJECT_TYPES[name])
             if ended:
                 return ended
         return "done"
 
-    def _compare_type(self, object_type: ObjectType, upper: int) -> Ended | None:
+    def _compare_type(self, object_type: ObjectType) -> Ended | None:
         """None: the type is done."""
         work, compare = self._work, Comparison(self._connection, self._work.team_id, object_type)
-        while work.compared_until < upper or work.suspects:
+        while work.compared_until < END_OF_CREATED or work.suspects:
             if self._store.running_backfill(work.team_id):
                 return "canceled"
             if self._tools.should_yield():
                 return "yielded"
-            if work.compared_until >= upper or len(work.suspects) >= MOST_SUSPECTS:
+            if work.compared_until >= END_OF_CREATED or len(work.suspects) >= MOST_SUSPECTS:
                 self._settle(object_type)
                 continue
             start = work.compared_until
-            end = min(compare.slice_end(start, rows=SLICE_ROWS) or upper, upper)
+            end = compare.slice_end(start, rows=SLICE_ROWS) or END_OF_CREATED
             work.found[object_type.name]["compared"] += self._compare_slice(compare, object_type, start, end)
             work.compared_until = end
             self._store.save(work)
@@ -108,9 +111,17 @@ class ReconcileRun:
             completed = {object_id: answer.body for object_id, answer in answers.items()}
             self._work.suspects |= compare.differing(page, completed)
             self._suspect(compare.unknown_prices(page.named_prices(object_type, completed)), "named")
-            listed |= {head.id for head in page.heads}
+            listed |= {head.id for head in page.heads if start <= head.created < end}
+            self._reject(object_type, page.odd)
         self._suspect(compare.unlisted(start, end, list(listed)), "unlisted")
+        if end == END_OF_CREATED:
+            self._suspect(compare.undated(), "unlisted")
         return len(listed)
+
+    def _reject(self, object_type: ObjectType, odd: Sequence[OddObject]) -> None:
+        reject_all(MirrorStore(self._connection, self._work.team_id), object_type, odd)
+        for object_id, reason in odd:
+            self._note(object_id, object_type.name, "notStored", reason)
 
     def _suspect(self, ids: Sequence[str], suspicion: Suspicion) -> None:
         for object_id in ids:
@@ -118,7 +129,7 @@ class ReconcileRun:
 
     def _pages(self, object_type: ObjectType, start: int, end: int) -> Iterator[Page]:
         for variant in object_type.variants:
-            params: dict[str, str | int] = {**variant, "created[gte]": start, "created[lt]": end}
+            params: dict[str, str | int] = {**variant, **created_filter(start, end)}
             oldest = end
             while True:
                 # In line, for nobody waits for it.
@@ -127,13 +138,17 @@ class ReconcileRun:
                     page = self._tools.source.page(object_type, params, reserved=True)
                 except CursorLost:
                     # Deleted meanwhile. Without a cursor the filter may change; that second is read once more.
+                    if params.get("created[lt]") == oldest + 1:
+                        raise  # again, and not a step further
                     del params["starting_after"]
                     params["created[lt]"] = oldest + 1
                     continue
                 yield page
                 if not page.has_more:
                     break
-                params["starting_after"], oldest = page.heads[-1].id, page.heads[-1].created
+                assert page.cursor is not None
+                params["starting_after"] = page.cursor
+                oldest = page.heads[-1].created if page.heads else oldest
 
     def _settle(self, object_type: ObjectType) -> None:
         """Asks Stripe for each suspect: what the answer changes had drifted, unless Stripe changed it just now."""
@@ -229,6 +244,10 @@ class Comparison:
     def unlisted(self, start: int, end: int, listed: Sequence[str]) -> list[str]:
         rows = self._run("unlisted", start=start, end=end, listed=list(listed)).fetchall()
         return [object_id for (object_id,) in rows]
+
+    def undated(self) -> list[str]:
+        """Live rows whose `created` is none that the column can hold, so that no slice has them."""
+        return [object_id for (object_id,) in self._run("undated").fetchall()]
 
     def unknown_prices(self, ids: Set[str]) -> list[str]:
         """Of any type's objects."""

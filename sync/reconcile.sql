@@ -38,6 +38,11 @@ WHERE deleted_at IS NULL
 EXCEPT
 SELECT unnest(%(listed)s::text[]);
 
+-- name: undated
+SELECT id
+FROM {team}.{table}
+WHERE deleted_at IS NULL AND created IS NULL;
+
 -- name: unknown_prices
 SELECT named.id
 FROM unnest(%(ids)s::text[]) AS named (id)

@@ -8,7 +8,8 @@ import msgspec
 
 from sync.caller import Answer, Caller, Read, Reservation
 from sync.errors import CursorLost, StripeRejected, StripeUnavailable
-from sync.object_types import ListedItem, NestedList, ObjectType, embedded_list, head_decoder, head_struct, is_cut
+from sync.object_types import ListedItem, NestedList, ObjectType, embedded_list, head_decoder, is_cut
+from sync.odd_objects import OddObject, is_fine, items_of_object, last_id, oldest_second, read_items, read_one_by_one
 from sync.sdk import Flights
 from sync.windows import PAGE_SIZE
 
@@ -19,36 +20,33 @@ _ROUNDS = 5
 
 
 class _RawList(msgspec.Struct):
-    data: list[msgspec.Raw]
-    has_more: bool = False
-
-
-class _Identified(msgspec.Struct):
-    id: str
-
-
-class _Fetched(msgspec.Struct):
-    deleted: bool | None = None
-
-
-class _NestedPage(msgspec.Struct):
-    """Of a list of items: they are passed on as they came."""
+    """Objects are passed on as they came. A list without any has ended, whatever it says."""
 
     data: list[msgspec.Raw]
-    has_more: bool
+    has_more: Any = False
+
+    def next_cursor(self) -> str | None:
+        """Where the next page begins; None: this is the last one."""
+        return last_id(self.data) if self.has_more is True else None
 
 
 # An object's fields, of which only some are looked into.
 _Fields = dict[str, msgspec.Raw]
+_NO_ITEMS = (b"", b"[]", b"null")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One list answer. `heads` carry id, created and embedded list of each object, in Stripe's order: newest first."""
+    """One list answer. `heads` carry id, created and embedded list of each object, in Stripe's order: newest first.
+
+    `odd` are objects that cannot be mirrored; they are left out of all else.
+    """
 
     answer: Answer
     heads: list[Any]
     has_more: bool
+    cursor: str | None = None  # where the next page begins
+    odd: Sequence[OddObject] = ()
 
     def named_prices(self, object_type: ObjectType, completed: Mapping[str, bytes]) -> set[str]:
         """Ids of the prices that items or lines of these objects name, also beyond where Stripe cut their lists."""
@@ -106,7 +104,7 @@ class Source:
         try:
             return self._caller.get(self.page_read(object_type, params), reserved=reserved)
         except StripeRejected as exc:
-            if is_cursor_lost(exc, params):
+            if "starting_after" in params and exc.is_cursor_lost:
                 raise CursorLost(exc.message, status=exc.status, stripe_code=exc.stripe_code) from exc
             raise
 
@@ -114,8 +112,14 @@ class Source:
         decode_body = self._decoder(object_type).decode
 
         def decode(answer: Answer) -> Page:
-            listed = _with_cursor(decode_body(answer.body))
-            return Page(answer, listed.data, listed.has_more)
+            try:
+                listed = decode_body(answer.body)
+            except msgspec.ValidationError:
+                return _page_of_odd_objects(object_type, answer)
+            if not all(map(is_fine, listed.data)):
+                return _page_of_odd_objects(object_type, answer)
+            cursor = listed.data[-1].id if listed.data else None
+            return Page(answer, listed.data, listed.has_more and cursor is not None, cursor)
 
         sent = {**params, "limit": self.page_size}
         return Read(object_type.list_endpoint, object_type.path, sent, decode, urgent=False)
@@ -141,7 +145,7 @@ class Source:
                 if exc.is_missing:
                     return Answer(b"", exc.as_of, exc.as_of_until)
                 raise
-            if found.deleted:
+            if bytes(found.get("deleted", b"")) == b"true":
                 return Answer(b"", answer.as_of, answer.as_of_until)
             if whole := self._with_whole_list(object_type, object_id, answer):
                 return whole
@@ -169,18 +173,28 @@ class Source:
         """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
         params: dict[str, str | int] = {"created[gte]": gte, "created[lte]": lte, "limit": self.page_size}
         params |= {f"types[{index}]": name for index, name in enumerate(types)}
+        oldest: int | None = None
         while True:
-            listed = self._caller.get(Read("list_events", "/v1/events", params, _read_raw_list))
+            try:
+                listed = self._caller.get(Read("list_events", "/v1/events", params, _read_raw_list))
+            except StripeRejected as exc:
+                # Stripe forgot the event meanwhile. Its second is read again, once.
+                if not _is_to_be_reopened(exc, params, oldest):
+                    raise
+                del params["starting_after"]
+                params["created[lte]"] = oldest or lte
+                continue
             yield [bytes(raw) for raw in listed.data]
-            if not listed.has_more:
+            cursor = listed.next_cursor()
+            if cursor is None:
                 return
-            params["starting_after"] = msgspec.json.decode(listed.data[-1], type=_Identified).id
+            params["starting_after"], oldest = cursor, oldest_second(listed.data)
 
     def account(self) -> Account:
         """Raises StripeRejected (401, 403) when the key is bad or may not read its own account."""
         answer, found = self._caller.get(Read("retrieve_account", "/v1/account", {}, _read_object))
-        profile = found.get("business_profile") or {}
-        dashboard = (found.get("settings") or {}).get("dashboard") or {}
+        profile = _fields_of(found.get("business_profile"))
+        dashboard = _fields_of(_fields_of(found.get("settings")).get("dashboard"))
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
 
     def _with_whole_list(self, object_type: ObjectType, object_id: str, answer: Answer) -> Answer | None:
@@ -189,12 +203,13 @@ class Source:
         if nested is None:
             return answer
         fields = msgspec.json.decode(answer.body, type=_Fields)
-        embedded = msgspec.json.decode(fields.get(nested.field, b"null"), type=_Fields | None) or {}
+        embedded = _embedded_fields(fields, nested.field)
         if bytes(embedded.get("has_more", b"")) != b"true":
             return answer
         listing = Listing(nested, object_id, self.page_size)
         if not self._read_whole(listing):
-            return None
+            # One that says of no items that more follow has ended, if there is nothing to read.
+            return answer if bytes(embedded.get("data", b"")) in _NO_ITEMS else None
         items = listing.answer(answer)
         embedded |= {"data": msgspec.Raw(items.body), "has_more": msgspec.Raw(b"false")}
         fields[nested.field] = msgspec.Raw(msgspec.json.encode(embedded))
@@ -206,14 +221,15 @@ class Source:
             while not listing.add(self._caller.get(listing.read())):
                 pass
         except StripeRejected as exc:
-            if exc.is_missing:
+            if exc.is_cursor_lost:
                 return False
             raise
         return True
 
     def _decoder(self, object_type: ObjectType) -> msgspec.json.Decoder[Any]:
         if object_type.name not in self._decoders:
-            page = msgspec.defstruct("PageHeads", [("data", list[head_struct(object_type)]), ("has_more", bool)])  # type: ignore[misc]
+            fields: list[Any] = [("data", list[head_decoder(object_type.name).type]), ("has_more", bool, False)]  # type: ignore[misc]
+            page = msgspec.defstruct("PageHeads", fields)
             self._decoders[object_type.name] = msgspec.json.Decoder(page)
         return self._decoders[object_type.name]
 
@@ -230,49 +246,59 @@ class Listing:
         self._items: list[msgspec.Raw] = []
         self._until = 0
 
-    def read(self) -> Read[tuple[Answer, _NestedPage]]:
+    def read(self) -> Read[tuple[Answer, _RawList]]:
         return Read(self._endpoint, self._path, dict(self._params), _read_nested)
 
-    def add(self, found: tuple[Answer, _NestedPage]) -> bool:
+    def add(self, found: tuple[Answer, _RawList]) -> bool:
         """Whether it is whole now."""
         answer, listed = found
         self._items += listed.data
         self._until = answer.as_of_until
-        if listed.has_more:
-            self._params["starting_after"] = msgspec.json.decode(listed.data[-1], type=_Identified).id
-        return not listed.has_more
+        cursor = listed.next_cursor()
+        if cursor is not None:
+            self._params["starting_after"] = cursor
+        return cursor is None
 
     def answer(self, whole: Answer) -> Answer:
         """The items as a JSON array: true from when the object was read to when the last of them were."""
         return Answer(b"[" + b",".join(self._items) + b"]", whole.as_of, max(whole.as_of_until, self._until))
 
 
-def is_cursor_lost(exc: StripeRejected, params: Mapping[str, Any]) -> bool:
-    """Whether the object that `starting_after` names is gone (stripe-facts 1.3)."""
-    return "starting_after" in params and exc.is_missing
+def _page_of_odd_objects(object_type: ObjectType, answer: Answer) -> Page:
+    """The page as if Stripe had not listed those that cannot be mirrored. Raises msgspec.DecodeError if it is no list."""
+    listed = _read_raw_list(answer)
+    read = read_one_by_one(object_type, listed.data)
+    cursor = listed.next_cursor()
+    kept = replace(answer, body=b'{"data":[' + b",".join(read.raws) + b"]}") if read.odd else answer
+    return Page(kept, read.heads, cursor is not None, cursor, read.odd)
+
+
+def _is_to_be_reopened(exc: StripeRejected, params: Mapping[str, Any], oldest: int | None) -> bool:
+    is_lost = "starting_after" in params and exc.is_cursor_lost
+    return is_lost and oldest is not None and params["created[lte]"] != oldest
 
 
 def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:
     """Of a body that `complete` gave."""
-    if completed.startswith(b"["):
-        return msgspec.json.decode(completed, type=list[ListedItem])
-    embedded = embedded_list(object_type, head_decoder(object_type.name).decode(completed))
-    return embedded.data if embedded else ()
+    return read_items(completed) if completed.startswith(b"[") else items_of_object(object_type, completed)
 
 
-def _with_cursor(listed: Any) -> Any:
-    """A page, if the next one could be asked for."""
-    if listed.has_more and not listed.data:
-        raise msgspec.DecodeError("an empty page says that more follow")
-    return listed
+def _embedded_fields(fields: _Fields, name: str) -> _Fields:
+    """Of an embedded list; none where it is something else."""
+    raw = bytes(fields.get(name, b"null"))
+    return msgspec.json.decode(raw, type=_Fields) if raw.startswith(b"{") else {}
 
 
-def _read_fetched(answer: Answer) -> tuple[Answer, _Fetched]:
-    return answer, msgspec.json.decode(answer.body, type=_Fetched)
+def _fields_of(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _read_nested(answer: Answer) -> tuple[Answer, _NestedPage]:
-    return answer, _with_cursor(msgspec.json.decode(answer.body, type=_NestedPage))
+def _read_fetched(answer: Answer) -> tuple[Answer, _Fields]:
+    return answer, msgspec.json.decode(answer.body, type=_Fields)
+
+
+def _read_nested(answer: Answer) -> tuple[Answer, _RawList]:
+    return answer, _read_raw_list(answer)
 
 
 def _read_object(answer: Answer) -> tuple[Answer, dict[str, Any]]:
