@@ -232,7 +232,11 @@ def test_a_list_inside_an_object_that_loses_its_cursor_is_read_again_and_the_oth
 
     assert run.differences("invoice") == []
     assert met
-    again = [request.path for request in run.stripe.requests if request.path.startswith("/v1/invoices/in_") and request.path.count("/") == 3]
+    again = [
+        request.path
+        for request in run.stripe.requests
+        if request.path.startswith("/v1/invoices/in_") and request.path.count("/") == 3
+    ]
     assert len(again) == 1
 
 
