@@ -521,14 +521,20 @@ RETURN CASE WHEN jsonb_typeof(v) = 'string' THEN v #>> ARRAY[]::text[] END;
 
 -- A reference is an id, or the object itself where it was expanded.
 CREATE OR REPLACE FUNCTION billstack.as_id(v jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE jsonb_typeof(v) WHEN 'string' THEN v #>> ARRAY[]::text[] WHEN 'object' THEN v ->> 'id' END;
+RETURN CASE jsonb_typeof(v)
+    WHEN 'string' THEN v #>> ARRAY[]::text[]
+    WHEN 'object' THEN CASE WHEN jsonb_typeof(v -> 'id') = 'string' THEN v ->> 'id' END
+END;
 
 CREATE OR REPLACE FUNCTION billstack.as_boolean(v jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN jsonb_typeof(v) = 'boolean' THEN v::boolean END;
 
+-- A fraction is no whole number, and a cast would round it: NULL.
 CREATE OR REPLACE FUNCTION billstack.as_bigint(v jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN jsonb_typeof(v) = 'number' AND v::numeric BETWEEN -9223372036854775808 AND 9223372036854775807
+    WHEN jsonb_typeof(v) = 'number'
+        AND v::numeric BETWEEN -9223372036854775808 AND 9223372036854775807
+        AND v::numeric = trunc(v::numeric)
     THEN v::bigint
 END;
 
@@ -540,10 +546,10 @@ RETURN CASE
     THEN (v #>> ARRAY[]::text[])::numeric
 END;
 
--- Seconds since 1970 up to the year 9999.
+-- Whole seconds since 1970 up to the year 9999.
 CREATE OR REPLACE FUNCTION billstack.as_time(v jsonb) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN jsonb_typeof(v) = 'number' AND v::numeric BETWEEN 0 AND 253402300799
+    WHEN jsonb_typeof(v) = 'number' AND v::numeric BETWEEN 0 AND 253402300799 AND v::numeric = trunc(v::numeric)
     THEN to_timestamp(v::double precision)
 END;
 
@@ -552,6 +558,15 @@ END;
 CREATE OR REPLACE FUNCTION billstack.span_of(ordinal integer, oldest bigint, newest bigint) RETURNS int8range
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN int8range((ordinal::bigint << 40) + oldest, (ordinal::bigint << 40) + newest, '[]');
+
+-- Of a subscription, the price of its first item. Before 2020-08-27 there was only the plan, whose id is the price's too;
+-- before 2016 it stood on the subscription, as it still does where there is a single item.
+CREATE OR REPLACE FUNCTION billstack.subscription_price(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(
+    nullif(v #> ARRAY['items', 'data', '0', 'price'], 'null'),
+    nullif(v #> ARRAY['items', 'data', '0', 'plan'], 'null'),
+    nullif(v -> 'plan', 'null')
+);
 
 CREATE OR REPLACE FUNCTION billstack.as_object(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN jsonb_typeof(v) = 'object' THEN v END;
@@ -628,8 +643,8 @@ CREATE TABLE IF NOT EXISTS {team}.prices (
 CREATE INDEX IF NOT EXISTS prices_newest ON {team}.prices (created, id);
 CREATE INDEX IF NOT EXISTS prices_product ON {team}.prices (product);
 
--- Since 2025-03-31.basil the period sits on the items; before, on the subscription. price, product and quantity are
--- the first item's; the others are in raw.
+-- Since 2025-03-31.basil the period sits on the items; before, on the subscription. price, product, unit_amount and
+-- quantity are the first item's; the others are in raw.
 CREATE TABLE IF NOT EXISTS {team}.subscriptions (
     id text PRIMARY KEY,
     raw jsonb NOT NULL,
@@ -640,14 +655,23 @@ CREATE TABLE IF NOT EXISTS {team}.subscriptions (
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
     customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
     status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
-    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
-    price text GENERATED ALWAYS AS (billstack.as_id(raw #> ARRAY['items', 'data', '0', 'price'])) STORED,
-    product text GENERATED ALWAYS AS (billstack.as_id(raw #> ARRAY['items', 'data', '0', 'price', 'product'])) STORED,
-    quantity bigint GENERATED ALWAYS AS (billstack.as_bigint(raw #> ARRAY['items', 'data', '0', 'quantity'])) STORED,
-    current_period_start timestamptz GENERATED ALWAYS AS (billstack.as_time(
-        coalesce(raw #> ARRAY['items', 'data', '0', 'current_period_start'], raw -> 'current_period_start'))) STORED,
-    current_period_end timestamptz GENERATED ALWAYS AS (billstack.as_time(
-        coalesce(raw #> ARRAY['items', 'data', '0', 'current_period_end'], raw -> 'current_period_end'))) STORED,
+    currency text GENERATED ALWAYS AS (coalesce(
+        billstack.as_text(raw -> 'currency'),
+        billstack.as_text(billstack.subscription_price(raw) -> 'currency'))) STORED,
+    price text GENERATED ALWAYS AS (billstack.as_id(billstack.subscription_price(raw))) STORED,
+    product text GENERATED ALWAYS AS (billstack.as_id(billstack.subscription_price(raw) -> 'product')) STORED,
+    unit_amount bigint GENERATED ALWAYS AS (coalesce(
+        billstack.as_bigint(billstack.subscription_price(raw) -> 'unit_amount'),
+        billstack.as_bigint(billstack.subscription_price(raw) -> 'amount'))) STORED,
+    quantity bigint GENERATED ALWAYS AS (coalesce(
+        billstack.as_bigint(raw #> ARRAY['items', 'data', '0', 'quantity']),
+        billstack.as_bigint(raw -> 'quantity'))) STORED,
+    current_period_start timestamptz GENERATED ALWAYS AS (coalesce(
+        billstack.as_time(raw #> ARRAY['items', 'data', '0', 'current_period_start']),
+        billstack.as_time(raw -> 'current_period_start'))) STORED,
+    current_period_end timestamptz GENERATED ALWAYS AS (coalesce(
+        billstack.as_time(raw #> ARRAY['items', 'data', '0', 'current_period_end']),
+        billstack.as_time(raw -> 'current_period_end'))) STORED,
     cancel_at_period_end boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'cancel_at_period_end')) STORED,
     cancel_at timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'cancel_at')) STORED,
     canceled_at timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'canceled_at')) STORED,
@@ -675,8 +699,9 @@ CREATE TABLE IF NOT EXISTS {team}.invoices (
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
     customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
     customer_email text GENERATED ALWAYS AS (billstack.as_text(raw -> 'customer_email')) STORED,
-    subscription text GENERATED ALWAYS AS (billstack.as_id(
-        coalesce(raw #> ARRAY['parent', 'subscription_details', 'subscription'], raw -> 'subscription'))) STORED,
+    subscription text GENERATED ALWAYS AS (coalesce(
+        billstack.as_id(raw #> ARRAY['parent', 'subscription_details', 'subscription']),
+        billstack.as_id(raw -> 'subscription'))) STORED,
     status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
     number text GENERATED ALWAYS AS (billstack.as_text(raw -> 'number')) STORED,
     currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
@@ -722,7 +747,9 @@ CREATE TABLE IF NOT EXISTS {team}.charges (
     failure_code text GENERATED ALWAYS AS (billstack.as_text(raw -> 'failure_code')) STORED,
     failure_message text GENERATED ALWAYS AS (billstack.as_text(raw -> 'failure_message')) STORED,
     description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
-    receipt_email text GENERATED ALWAYS AS (billstack.as_text(raw -> 'receipt_email')) STORED,
+    receipt_email text GENERATED ALWAYS AS (coalesce(
+        billstack.as_text(raw -> 'receipt_email'),
+        billstack.as_text(raw #> ARRAY['billing_details', 'email']))) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
 CREATE INDEX IF NOT EXISTS charges_newest ON {team}.charges (created, id);

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import errors
 
 from sync.errors import SchemaError
+from sync.object_types import OBJECT_TYPES
 from sync.rebuild import Rebuild, Shape, changed_tables, lacks, shapes
 from sync.schema import (
     OLDEST_PROGRAM,
@@ -32,6 +33,8 @@ from sync.schema import (
 )
 from sync.sql import Queries
 
+# Before this version the functions that generated columns call gave other values: tables of objects are made anew.
+_VALUES_SINCE = 3
 # As long as a deploy may wait for a transaction that somebody forgot to end.
 PATIENCE_S = 300.0
 _PAUSES_S = (0.1, 0.3, 1.0)  # between attempts
@@ -78,13 +81,19 @@ def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) ->
     with connection.transaction():
         _be_quick(connection)
         connection.execute(_QUERIES["lock_team"], {"schema": name})
-        if team_version(connection, team_id) is None:
+        version = team_version(connection, team_id)
+        if version is None:
             return
         mark(connection, name)  # first, for it holds off who would drop the schema meanwhile
-        changed = changed_tables(shapes(connection, [name])[name], wanted)
+        found = shapes(connection, [name])[name]
+        changed = changed_tables(found, wanted) if version >= _VALUES_SINCE else _object_tables(found)
         if changed:
             _rebuild(Rebuild(connection, name, changed, wanted, lambda next_name: make_tables(connection, next_name)))
         create_team_schema(connection, team_id)
+
+
+def _object_tables(found: Shape) -> list[str]:
+    return [object_type.table for object_type in OBJECT_TYPES.values() if object_type.table in found]
 
 
 def _rebuild(tables: Rebuild) -> None:

@@ -206,3 +206,77 @@ def test_a_charges_invoice_is_read_where_an_older_version_still_names_it(store: 
     since = columns_of(store, FACTORIES["charge"]("ch_2", payment_intent="pi_1"))
 
     assert (before["invoice"], since["invoice"], since["payment_intent"]) == ("in_1", None, "pi_1")
+
+
+@pytest.mark.parametrize("fraction", [10.5, -0.25, 1e-9, 1099511627776.5])
+def test_a_fraction_in_a_whole_number_is_null_and_never_rounded(store: MirrorStore, fraction: float) -> None:
+    """Amounts, counts, quantities and times alike: every column that holds whole numbers or seconds."""
+    whole = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
+    types = " AND data_type IN ('bigint', 'timestamp with time zone', 'boolean')"
+    for name, object_type in OBJECT_TYPES.items():
+        about = fractions_everywhere(FACTORIES[name](), fraction) | {"id": "x_1", "object": name}
+        columns = store.connection.execute(whole + types, (store.schema, object_type.table)).fetchall()
+
+        found = columns_of(store, about)
+
+        for (column,) in columns:
+            assert column in OWN_COLUMNS or found[column] is None, column
+
+
+def fractions_everywhere(value: Any, fraction: float) -> Any:
+    """The object with the fraction in place of each number and boolean, and in every field that a column may read."""
+    if isinstance(value, dict):
+        return {key: fractions_everywhere(each, fraction) for key, each in value.items()}
+    if isinstance(value, list):
+        return [fractions_everywhere(each, fraction) for each in value]
+    return fraction if isinstance(value, int) or value is None else value
+
+
+PLAN = {"id": "gold", "object": "plan", "product": "prod_gold", "currency": "usd", "amount": 900}
+BARE = {"id": "sub_1", "object": "subscription", "created": CREATED, "status": "active", "customer": "cus_1"}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"items": listed({"id": "si_1", "quantity": 3, "plan": PLAN})},
+        {"items": listed({"id": "si_1", "quantity": 3, "price": None, "plan": PLAN})},
+        {"items": listed({"id": "si_1", "quantity": 3, "plan": PLAN}), "plan": None, "quantity": None},
+        {"plan": PLAN, "quantity": 3},
+        {"plan": PLAN, "quantity": 3, "items": listed()},
+        {"items": listed({"id": "si_1", "quantity": 3, "price": {**PLAN, "object": "price", "unit_amount": 900}})},
+    ],
+)
+def test_a_plan_stands_where_there_is_no_price(store: MirrorStore, shape: Json) -> None:
+    found = columns_of(store, BARE | shape)
+
+    assert (found["price"], found["product"], found["currency"]) == ("gold", "prod_gold", "usd")
+    assert (found["quantity"], found["unit_amount"]) == (3, 900)
+
+
+def test_a_period_that_is_null_on_the_item_is_read_from_the_subscription(store: MirrorStore) -> None:
+    item = {"id": "si_1", "current_period_start": None, "current_period_end": None}
+
+    found = columns_of(store, BARE | {"items": listed(item), "current_period_start": 5, "current_period_end": 6})
+
+    assert (found["current_period_start"], found["current_period_end"]) == (at(5), at(6))
+
+
+def test_an_invoices_parent_without_a_subscription_leaves_the_old_field_to_say(store: MirrorStore) -> None:
+    parent = {"subscription_details": {"subscription": None}}
+
+    assert columns_of(store, FACTORIES["invoice"](parent=parent, subscription="sub_9"))["subscription"] == "sub_9"
+
+
+def test_a_charges_email_is_the_receipts_or_else_the_payers(store: MirrorStore) -> None:
+    payer = {"billing_details": {"email": "payer@example.com"}}
+
+    both = columns_of(store, FACTORIES["charge"]("ch_1", receipt_email="receipt@example.com", **payer))
+    one = columns_of(store, FACTORIES["charge"]("ch_2", receipt_email=None, **payer))
+    none = columns_of(store, FACTORIES["charge"]("ch_3"))
+
+    assert [found["receipt_email"] for found in (both, one, none)] == ["receipt@example.com", "payer@example.com", None]
+
+
+def test_an_expanded_reference_without_an_id_that_is_a_text_is_null(store: MirrorStore) -> None:
+    assert columns_of(store, FACTORIES["charge"](customer={"id": 5}))["customer"] is None

