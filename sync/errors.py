@@ -32,6 +32,12 @@ class BillStackError(Exception):
         self.code = code or self.code
         self.details = details
 
+    @property
+    def sentence(self) -> str:
+        """`message` with an end, so that another sentence can follow. Stripe's own have none now and then."""
+        text = self.message.strip()
+        return text if text.endswith((".", "!", "?")) else f"{text}."
+
 
 class ConfigError(BillStackError):
     code = "config_error"

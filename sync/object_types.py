@@ -70,7 +70,7 @@ class ObjectType:
     """`variants` are the list filters that together give every object (stripe-facts: what lists leave out).
 
     `events` are the types of all events that carry such an object with an id. `reuses_ids`: people choose them, and may
-    choose a deleted one's again.
+    choose a deleted one's again. `permission` is what a restricted key needs to read them.
     """
 
     name: str
@@ -81,6 +81,11 @@ class ObjectType:
     variants: tuple[Mapping[str, str], ...] = ({},)
     nested: NestedList | None = None
     reuses_ids: bool = False
+    permission: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.permission:
+            object.__setattr__(self, "permission", f"rak_{self.name}_read")
 
     def path_of(self, object_id: str) -> str:
         """Where one object of this type is at Stripe."""
@@ -136,6 +141,7 @@ _TYPES = (
         events=_events("price", "created", "deleted", "updated"),
         variants=({"active": "true"}, {"active": "false"}),
         reuses_ids=True,  # a plan's, which people may choose; it is a price too
+        permission="rak_plan_read",
     ),
     # Without status=all, canceled subscriptions are left out.
     ObjectType(

@@ -145,7 +145,7 @@ class PartRun:
 def _sentence(exc: StripeError) -> str:
     """What Stripe said, and what to do where it is known."""
     if exc.status == 401:
-        return f"Stripe refused the key: {exc.message} Connect the account again with a valid key."
+        return f"Stripe refused the key: {exc.sentence} Connect the account again with a valid key."
     if exc.status == 403:
-        return f"The key lacks a permission: {exc.message} Give the key that permission and start the backfill again."
+        return f"The key lacks a permission: {exc.sentence} Give the key that permission and start the backfill again."
     return exc.message

@@ -18,6 +18,7 @@ from workers.webhook_setup import take_down_webhook
 
 log = structlog.get_logger()
 
+_WRONG_START = "must begin with sk_test_, sk_live_, rk_test_ or rk_live_"
 _SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
 
 
@@ -32,8 +33,7 @@ def connect(
     match = _SECRET_KEY.fullmatch(secret_key)
     if not match:
         raise BadRequest(
-            "secretKey is no Stripe secret key: it starts with sk_test_, sk_live_, rk_test_ or rk_live_",
-            code="invalid_stripe_key",
+            f"secretKey {_WRONG_START}", code="invalid_stripe_key", details={"fields": {"secretKey": [_WRONG_START]}}
         )
     livemode = match[2] == "live"
     account = _account_of(context, team_id, secret_key, livemode)
@@ -107,7 +107,7 @@ def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool)
             else "Copy the secret key from Stripe's dashboard again."
         )
         raise BadRequest(
-            f"Stripe does not accept this key: {exc.message} {hint}", code="invalid_stripe_key", details=exc.details
+            f"Stripe does not accept this key: {exc.sentence} {hint}", code="invalid_stripe_key", details=exc.details
         ) from exc
 
 

@@ -1,5 +1,6 @@
 """How numbers, times and money read on a page."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -96,7 +97,8 @@ def duration(seconds: float | None) -> str:
 def sentence(text: str) -> str:
     """Errors are written to follow a colon; on a page they stand alone."""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    is_name = re.match(r"[a-z]+([A-Z]|[._]\w)", text)  # of the API, like secretKey: it stays as it is
+    return (text if is_name else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _roughly(seconds: float) -> str:

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`kind` names the way templates/dashboard/explore_parts.html shows it; `to` is the table that an id leads to."""
+    """`kind` names the way templates/dashboard/explore_parts.html shows it; `to` is the table that an id leads to.
+
+    `needs` is how much room a table must have to show it: any, "medium" or "wide" (dashboard.css).
+    """
 
     title: str
     key: str
     kind: str = "text"
     to: str = ""
     words: str = ""  # the key of what is shown instead of an id
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ _TABLES = (
             Column("E-mail", "email", "title"),
             Column("Name", "name"),
             Column("Balance", "balance", "money"),
-            Column("Delinquent", "delinquent", "flag"),
+            Column("Delinquent", "delinquent", "flag", needs="medium"),
             _CREATED,
         ),
         finds=("email",),
@@ -58,7 +62,12 @@ _TABLES = (
         "products",
         "product",
         stripe_path="products",
-        columns=(Column("Name", "name", "title"), _ACTIVE, Column("Description", "description"), _CREATED),
+        columns=(
+            Column("Name", "name", "title"),
+            _ACTIVE,
+            _CREATED,
+            Column("Description", "description", needs="medium"),
+        ),
         has_active=True,
     ),
     Table(
@@ -86,8 +95,8 @@ _TABLES = (
             _STATUS,
             _CUSTOMER,
             _PRODUCT,
-            Column("Quantity", "quantity", "number"),
-            Column("Period ends", "current_period_end", "day"),
+            Column("Quantity", "quantity", "number", needs="wide"),
+            Column("Period ends", "current_period_end", "day", needs="medium"),
             _CREATED,
         ),
         finds=_OF_CUSTOMER,
@@ -111,7 +120,7 @@ _TABLES = (
             Column("Invoice", "number", "title"),
             _STATUS,
             Column("Total", "total", "money"),
-            Column("Remaining", "amount_remaining", "money"),
+            Column("Remaining", "amount_remaining", "money", needs="medium"),
             _CUSTOMER,
             _CREATED,
         ),
@@ -127,10 +136,10 @@ _TABLES = (
             Column("Charge", "id", "title"),
             _STATUS,
             Column("Amount", "amount", "money"),
-            Column("Refunded", "amount_refunded", "money"),
+            Column("Refunded", "amount_refunded", "money", needs="medium"),
             _CUSTOMER,
-            Column("Note", "note"),
             _CREATED,
+            Column("Note", "note", needs="wide"),
         ),
         finds=_OF_CUSTOMER,
         find_label=_BY_CUSTOMER,

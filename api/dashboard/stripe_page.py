@@ -7,6 +7,7 @@ from flask import Blueprint, request
 
 from api.access import Access, allow
 from api.context import current_context
+from api.dashboard import key_permissions
 from api.dashboard.activity_chart import read_chart
 from api.dashboard.pages import show_page
 from sync.event_references import LISTENED_TYPES
@@ -40,6 +41,9 @@ def show(team_id: str) -> str:
         webhook_url=webhook_url(context, team_id),
         api_version=API_VERSION,
         event_types=LISTENED_TYPES,
+        needed_permissions=key_permissions.needed(),
+        optional_permissions=key_permissions.optional(),
+        key_link=key_permissions.link(),
     )
 
 

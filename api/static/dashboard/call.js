@@ -46,7 +46,9 @@ function problemOf(status, answer, retryAfter) {
   return new Problem(sentence, { status, details });
 }
 
+// A name of the API at its beginning, like secretKey or metadata.project_id, stays as it is.
 export function asSentence(text) {
   const trimmed = text.trim();
-  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
+  const isName = /^[a-z]+([A-Z]|[._]\w)/.test(trimmed);
+  return (isName ? trimmed : trimmed.charAt(0).toUpperCase() + trimmed.slice(1)) + (/[.!?]$/.test(trimmed) ? "" : ".");
 }

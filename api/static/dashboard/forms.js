@@ -1,10 +1,16 @@
 // Forms that say which call they make: <form data-call="POST /api/…" data-then="reload | go:/… | reveal:name">.
 import { Problem, asSentence, call } from "./call.js";
 import { announce } from "./announce.js";
+import { offerCandidates, withdrawCandidates } from "./candidates.js";
 import { confirmed } from "./confirm.js";
 import { signedInAgain } from "./session.js";
 
 export function startForms() {
+  document.addEventListener("input", (event) => {
+    if (event.target.form && event.target.name === "email") {
+      withdrawCandidates(event.target.form); // they were another address'
+    }
+  });
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.call) {
       event.preventDefault();
@@ -21,6 +27,9 @@ async function submit(form, button) {
   }
   const [method, path] = form.dataset.call.split(" ");
   clearProblem(form);
+  if (lacksChoice(form)) {
+    return;
+  }
   form.ariaBusy = "true"; // a disabled button would lose the focus
   try {
     const answer = await callSignedIn(method, path, method === "DELETE" ? undefined : valuesOf(form));
@@ -47,6 +56,16 @@ async function callSignedIn(method, path, body) {
   }
 }
 
+// A fieldset with data-need says what one of its boxes is needed for.
+function lacksChoice(form) {
+  const lacking = form.querySelector("fieldset[data-need]:not(:has(:checked))");
+  if (lacking) {
+    showSentence(form, lacking.dataset.need);
+    lacking.querySelector("input").focus();
+  }
+  return lacking !== null;
+}
+
 // Fields left empty are left out; boxes of one name with data-list become a list.
 export function valuesOf(form) {
   const values = {};
@@ -61,6 +80,10 @@ export function valuesOf(form) {
       }
     } else if (field.type === "datetime-local" || field.type === "date") {
       if (field.value) {
+        values[field.name] = field.value;
+      }
+    } else if (field.type === "radio") {
+      if (field.checked) {
         values[field.name] = field.value;
       }
     } else if (field.value.trim() !== "") {
@@ -108,6 +131,12 @@ function reveal(form, name, answer) {
   }
   form.hidden = true;
   shown.hidden = false;
+  // However the dialog is closed: the page shows what was made, and what is shown once is gone.
+  const dialog = form.closest("dialog");
+  if (!dialog.open) {
+    dialog.showModal(); // it was left before the answer came
+  }
+  dialog.addEventListener("close", () => location.reload(), { once: true });
   field.focus();
   field.select();
 }
@@ -123,6 +152,11 @@ function fill(place, value) {
   }
 }
 
+export function forgetProblem(form) {
+  clearProblem(form);
+  withdrawCandidates(form);
+}
+
 function clearProblem(form) {
   const shown = form.querySelector(".problem");
   if (shown) {
@@ -136,17 +170,26 @@ function clearProblem(form) {
 }
 
 function showProblem(form, problem) {
+  if (offerCandidates(form, problem.details)) {
+    return;
+  }
   const [name, complaints] = Object.entries(problem.details.fields ?? {})[0] ?? [];
-  const field = name ? form.elements.namedItem(name) : null;
-  const shown = form.querySelector(".problem");
+  const found = name ? form.elements.namedItem(name) : null;
+  const field = found instanceof RadioNodeList ? found[0] : found; // of several boxes the first
   const complaint = field && [complaints].flat()[0];
-  shown.textContent = complaint && field.labels ? asSentence(`${labelOf(field)} ${complaint}`) : problem.message;
-  shown.hidden = false;
+  showSentence(form, complaint ? asSentence(`${labelOf(field)} ${complaint}`) : problem.message);
   fillDetails(form, problem.details);
-  if (field instanceof HTMLElement) {
+  if (field) {
+    field.closest("details")?.setAttribute("open", "");
     field.setAttribute("aria-invalid", "true");
     field.focus();
   }
+}
+
+function showSentence(form, sentence) {
+  const shown = form.querySelector(".problem");
+  shown.textContent = sentence;
+  shown.hidden = false;
 }
 
 function fillDetails(form, details) {
@@ -155,7 +198,9 @@ function fillDetails(form, details) {
   }
 }
 
+// What a person calls a field: the legend of boxes, the label's own words of others.
 function labelOf(field) {
-  const label = field.labels[0];
-  return label ? [...label.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data.trim()).join(" ").trim() : field.name;
+  const title = field.closest("fieldset")?.querySelector("legend") ?? field.labels?.[0];
+  const texts = [...(title?.childNodes ?? [])].filter((node) => node.nodeType === Node.TEXT_NODE);
+  return texts.map((node) => node.data.trim()).join(" ").trim() || field.getAttribute("aria-label") || field.name;
 }

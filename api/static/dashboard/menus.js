@@ -1,5 +1,6 @@
 // Menus that close by themselves, the phone's navigation, dialogs, copy buttons.
 import { announce } from "./announce.js";
+import { openDialog } from "./dialogs.js";
 
 export function startMenus() {
   document.addEventListener("click", (event) => {
@@ -11,11 +12,9 @@ export function startMenus() {
     if (button.dataset.toggle !== undefined) {
       toggle(button);
     } else if (button.dataset.open) {
-      document.getElementById(button.dataset.open).showModal();
+      openDialog(document.getElementById(button.dataset.open));
     } else if (button.dataset.close !== undefined) {
       button.closest("dialog").close();
-    } else if (button.dataset.reload !== undefined) {
-      location.reload();
     } else if (button.dataset.copy) {
       copy(button);
     }
