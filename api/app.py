@@ -10,7 +10,9 @@ from api import (
     access,
     addresses,
     api_keys,
+    assets,
     cli,
+    compression,
     csrf,
     customers,
     dashboard,
@@ -74,7 +76,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Without `settings` they come from the environment; a bad one ends the process with one line on stderr."""
     settings = settings or read_settings()
     configure_logging(settings.log_level)
-    app = Flask("api")
+    app = Flask("api", static_folder=None)  # api/assets.py serves them
     if settings.trusted_proxies:
         # Of X-Forwarded-For only the part that our own proxies wrote; whatever a client puts before it stays unread.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -85,12 +87,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
     app.extensions[EXTENSION] = open_context(settings, pool_size=CONNECTIONS, pool_class=SharedPool)
     # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
-    for part in (request_log, headers, errors, csrf, access, audit):
+    for part in (compression, request_log, headers, errors, csrf, access, audit):
         part.install(app)
     api = docs.install(app)
     for part in DOCUMENTED:
         api.register_blueprint(part.blueprint)
     operators.install(app)
+    assets.install(app)
     dashboard.install(app)
     cli.install(app)
     return app

@@ -9,8 +9,8 @@ import flask
 from flask_smorest import Api  # type: ignore[import-untyped]
 from marshmallow import fields
 
-from api.access import Access, allow, allow_foreign
-from api.docs_page import operations
+from api.access import Access, allow
+from api.docs_page import operations, prose, titled
 from api.fields import Body
 from api.people.sessions import COOKIE
 
@@ -37,14 +37,14 @@ def install(app: flask.Flask) -> Any:
 
     @allow(Access.ANYONE)
     def openapi() -> dict[str, Any]:
-        return dict(api.spec.to_dict())
+        return titled(api.spec.to_dict())
 
     @allow(Access.ANYONE)
     def docs() -> str:
-        spec = api.spec.to_dict()
+        spec = titled(api.spec.to_dict())
         return flask.render_template("docs.html", spec=spec, operations=operations(spec))
 
+    app.add_template_filter(prose)
     app.add_url_rule("/api/openapi.json", view_func=openapi)
     app.add_url_rule("/api/docs", view_func=docs)
-    allow_foreign(app, "static", Access.ANYONE)
     return api

@@ -34,8 +34,11 @@ def _show_as_page(response: Response) -> Response:
 
 
 def _is_navigation() -> bool:
-    """Programs and our own scripts ask for JSON or for anything; only a browser that opens a page names HTML."""
-    return request.method in ("GET", "HEAD") and not request.path.startswith("/api/") and _names_html()
+    """Programs and our own scripts ask for JSON or for anything; only a browser that opens a page names HTML.
+
+    A form without its script is sent by POST.
+    """
+    return not request.path.startswith("/api/") and _names_html()
 
 
 def _names_html() -> bool:

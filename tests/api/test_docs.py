@@ -1,6 +1,8 @@
 """The OpenAPI document is whole, and the page shows all of it."""
 
+import json
 import re
+import shlex
 
 import pytest
 
@@ -95,8 +97,37 @@ def test_the_page_shows_every_operation(client, spec):
     assert page.status_code == 200
     assert page.content_type.startswith("text/html")
     for path, method, operation in _operations(spec):
-        assert f"{method.upper()} <code>{path}</code>" in page.text
+        assert f"{method.upper()}</span> <code>{path}</code>" in page.text
         assert operation["summary"].replace("'", "&#39;") in page.text
+
+
+def test_the_page_shows_no_markup_of_the_source_and_no_names_of_modules(client, spec):
+    page = client.get("/api/docs").text
+
+    assert "`" not in re.sub("<pre.*?</pre>", "", page, flags=re.DOTALL)
+    assert "<code>metadata.project_id</code>" in page
+    titles = [tag["name"] for tag in spec["tags"]]
+    assert len(titles) == len(set(titles))
+    assert {name for _, _, operation in _operations(spec) for name in operation["tags"]} == set(titles)
+    assert not any("_" in title or title[0].islower() for title in titles)
+
+
+def test_every_operation_has_an_example(spec):
+    for operation in operations(spec):
+        assert operation.command.startswith("curl ")
+        assert "{" not in operation.command.split(" -d ")[0], operation.command
+        for answer in operation.answers:
+            if answer.rows:
+                assert set(json.loads(answer.example)) == {row.name for row in answer.rows if "." not in row.name}
+        if operation.body:
+            sent = json.loads(shlex.split(operation.command)[-1])
+            assert set(sent) == {row.name for row in operation.body if "." not in row.name}
+
+
+def test_an_operation_is_a_line_until_it_is_opened(client, spec):
+    page = client.get("/api/docs").text
+
+    assert page.count("<details>") == page.count("<summary>") == len(list(_operations(spec)))
 
 
 def test_the_page_spells_out_nested_answers(spec):
