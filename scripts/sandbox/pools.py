@@ -1,61 +1,82 @@
-"""What made-up objects are called, cost and are: odd on purpose, since a mirror has to survive it."""
+"""What made-up objects are called, cost and are: a plausible business whose texts and amounts are as odd as real ones."""
 
+from dataclasses import dataclass
+
+# A name as it is written, and as it stands in an e-mail address.
 GIVEN = (
-    "Ada",
-    "Grace",
-    "José",
-    "Zoë",
-    "Łukasz",
-    "Nguyễn",
-    "美咲",
-    "Алексей",
-    "יעל",
-    "فاطمة",
-    "Søren",
-    "Ana",
-    "O'Neil",
+    ("Ada", "ada"),
+    ("Grace", "grace"),
+    ("José", "jose"),
+    ("Zoë", "zoe"),
+    ("Łukasz", "lukasz"),
+    ("Nguyễn", "nguyen"),
+    ("美咲", "misaki"),
+    ("Алексей", "alexey"),
+    ("יעל", "yael"),
+    ("فاطمة", "fatima"),
+    ("Søren", "soren"),
+    ("Ana", "ana"),
+    ("O'Neil", "oneil"),
 )
 FAMILY = (
-    "Lovelace",
-    "García",
-    "Müller",
-    "山田",
-    "Ωmega",
-    "לוי",
-    "الزهراء",
-    "Smith-Jones",
-    "Nowak",
-    "🚀 Labs",
-    "Ng",
-    "Đặng",
+    ("Lovelace", "lovelace"),
+    ("García", "garcia"),
+    ("Müller", "mueller"),
+    ("山田", "yamada"),
+    ("Ωmega", "omega"),
+    ("לוי", "levi"),
+    ("الزهراء", "alzahra"),
+    ("Smith-Jones", "smith-jones"),
+    ("Nowak", "nowak"),
+    ("🚀 Labs", "labs"),
+    ("Ng", "ng"),
+    ("Đặng", "dang"),
 )
+DOMAINS = ("northwind.example", "brightside.example", "kawa.example", "maplelane.example", "studio-nord.example")
 CITIES = (("Berlin", "DE"), ("São Paulo", "BR"), ("東京", "JP"), ("Kraków", "PL"), ("Austin", "US"), ("تل أبيب", "IL"))
-PRODUCTS = (
-    "Starter",
-    "Team",
-    "Pro ✨",
-    "Enterprise",
-    "Data Add-on",
-    "Café Plan",
-    "プレミアム",
-    "תוכנית עסקית",
-    "Support 24/7",
-)
 BRANDS = ("visa", "mastercard", "amex", "discover")
 
-# Zero decimals (jpy, vnd), three (kwd), and so many of them (idr, vnd) that sums pass 2^31.
-MONEY: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("usd", (900, 1900, 4900, 9900, 29900, 120000)),
-    ("usd", (500, 1500, 2500, 99900)),
-    ("usd", (1000, 2000, 3000)),
-    ("usd", (700, 7700)),
-    ("eur", (800, 1900, 9900)),
-    ("gbp", (700, 1700)),
-    ("jpy", (980, 12000, 2_400_000_000)),
-    ("kwd", (1250, 45_500)),
-    ("idr", (15_000_000, 4_900_000_000)),
-    ("vnd", (250_000, 3_000_000_000)),
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A product and what it costs a month, in its first currency's smallest unit."""
+
+    product: str
+    description: str | None
+    currency: str
+    amount: int
+
+
+# Zero decimals (jpy, vnd) and three (kwd). The last two are a corner of their own: what they cost passes 2^31.
+PLANS = (
+    Plan("Starter", "For one person.", "usd", 900),
+    Plan("Team", "Everything a small team needs.", "usd", 2900),
+    Plan("Pro ✨", None, "usd", 7900),
+    Plan("Business", "With single sign-on.", "usd", 19_900),
+    Plan("Enterprise", "With a contract and a person to call.", "usd", 49_900),
+    Plan("Café Plan", "Für wachsende Teams 🎉", "eur", 1900),
+    Plan("プレミアム", None, "jpy", 12_000),
+    Plan("Data Add-on", "100 GB more.", "usd", 1500),
+    Plan("Support 24/7", None, "usd", 9900),
+    Plan("תוכנית עסקית", None, "eur", 4900),
+    Plan("Storage, Kuwait region", None, "kwd", 12_500),
+    Plan("Extra seat", None, "usd", 1200),
+    Plan("Audit log", "Kept for a year.", "gbp", 2900),
+    Plan("Rack lease, Jakarta", "Half a rack.", "idr", 4_900_000_000),
+    Plan("Rack lease, Hanoi", None, "vnd", 3_000_000_000),
 )
+# What is paid once, without an invoice.
+ONCE = (
+    Plan("Training day", None, "usd", 120_000),
+    Plan("Import of old data", None, "usd", 35_000),
+    Plan("Credits", None, "eur", 5000),
+    Plan("Stickers", None, "gbp", 1200),
+    Plan("出張サポート", None, "jpy", 48_000),
+)
+# What a price costs beside the first one, in hundredths of it; a currency that counts differently has its own.
+OTHER_CURRENCIES = (("eur", 95), ("gbp", 80), ("usd", 100))
+# How often customers of a currency come.
+CURRENCIES = ("usd",) * 62 + ("eur",) * 20 + ("gbp",) * 8 + ("jpy",) * 6 + ("kwd",) * 2 + ("idr",) + ("vnd",)
 SUBSCRIPTION_STATUSES = (
     ("active",) * 62
     + ("canceled",) * 10

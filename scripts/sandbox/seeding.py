@@ -8,11 +8,15 @@ from typing import Any
 from scripts.sandbox import charge_shapes, invoice_shapes, pools, shapes, subscription_shapes
 from scripts.sandbox.dice import Dice
 from scripts.sandbox.kinds import CHARGE, CUSTOMER, DEFAULT_COUNTS, INVOICE, KINDS, PRICE, PRODUCT, SUBSCRIPTION
+from scripts.sandbox.pairing import followers
 from scripts.sandbox.profiles import PROFILES, Profile
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
 
 _MONTH = 30 * 86_400
+# Subscriptions that have been paid for at least once, and those that nobody has been billed for.
+_PAID_FOR = ("active", "past_due", "unpaid")
+_NEVER_BILLED = ("trialing", "incomplete", "incomplete_expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,14 @@ class Seeder:
         self._prices: dict[str, list[Json]] = {}
         self._inline: list[Json] = []
         self._latest_invoice: dict[str, str] = {}
-        self._subscriptions: list[tuple[Json, list[Json]]] = []
+        self._numbered: dict[str, int] = {}  # how many numbered invoices a customer has
+        self._subscriptions: list[tuple[Json, list[Json]]] = []  # those that may be billed
+        self._first_of: dict[int, int] = {}  # by an invoice's place, the subscription's whose first one it is
+        self._billed: dict[int, Json] = {}  # by a charge's place, the invoice that it is for
 
     def fill(self) -> None:
+        self._invoice_times, self._charge_times = self._times("invoice"), self._times("charge")
+        self._charge_of = followers(self._invoice_times, self._charge_times)  # by the places of both
         self._make_products()
         self._make_prices()
         self._make_customers()
@@ -74,11 +83,11 @@ class Seeder:
 
     def _make_products(self) -> None:
         for at, created in enumerate(self._times("product")):
-            product = shapes.product(
-                self._id("product"), created, self._livemode, f"{self._dice.pick(pools.PRODUCTS)} {at}"
-            )
+            plan, again = pools.PLANS[at % len(pools.PLANS)], at // len(pools.PLANS)
+            name = f"{plan.product} {again + 1}" if again else plan.product
+            product = shapes.product(self._id("product"), created, self._livemode, name)
             product["active"] = at % 5 != 1
-            product["description"] = self._dice.pick((None, "Everything a small team needs.", "Für wachsende Teams 🎉"))
+            product["description"] = plan.description
             product["metadata"] = self._metadata()
             product["updated"] = min(self._now - 1, created + self._dice.number(0, _MONTH))
             self._products.append(product)
@@ -100,13 +109,20 @@ class Seeder:
             self._inline.append(price)
 
     def _price(self, at: int, created: int) -> Json:
-        currency, amounts = pools.MONEY[at % len(pools.MONEY)]
-        product = self._products[at % len(self._products)]["id"]
-        amount = amounts[at // len(pools.MONEY) % len(amounts)]
+        """Of each product first what it costs in its own currency, then the others, and at last by the year."""
+        place, again = at % len(self._products), at // len(self._products)
+        plan = pools.PLANS[place % len(pools.PLANS)]
+        currency, amount, is_yearly = plan.currency, plan.amount, again % 3 == 2
+        if again % 3 == 1 and currency in ("usd", "eur", "gbp"):
+            currency, share = next(each for each in pools.OTHER_CURRENCIES if each[0] != currency)
+            amount = amount * share // 100
+        if is_yearly:
+            amount *= 10  # two months for nothing
+        product = self._products[place]["id"]
         price = shapes.price(self._id("price"), created, self._livemode, product, currency, amount)
-        price["recurring"] = shapes.recurring(self._dice.pick(("month", "month", "month", "year", "week")))
+        price["recurring"] = shapes.recurring("year" if is_yearly else "month")
         price["type"] = "recurring"
-        price["nickname"] = self._dice.pick((None, "Monthly", "Standard", "Günstig", "季刊"))
+        price["nickname"] = "Yearly" if is_yearly else self._dice.pick((None, "Monthly", "Standard", "Günstig", "季刊"))
         price["metadata"] = self._metadata()
         return price
 
@@ -117,12 +133,11 @@ class Seeder:
     def _customer(self, at: int, created: int) -> Json:
         dice = self._dice
         customer = shapes.customer(self._id("customer"), created, self._livemode, dice.token(8).upper())
-        given, family = dice.pick(pools.GIVEN), dice.pick(pools.FAMILY)
         city, country = dice.pick(pools.CITIES)
-        customer["name"] = f"{given} {family}"
-        # Every 40th shares its address with another; every 25th is written in capitals: lists compare exactly.
-        email = f"person{at - 1 if at % 40 == 39 else at}@customer.example"
-        customer["email"] = None if at % 100 == 77 else email.upper() if at % 25 == 13 else email
+        customer["name"], address = _person(at)
+        # Every 40th shares its address with another; every 25th is written with capitals: lists compare exactly.
+        address = _person(at - 1)[1] if at % 40 == 39 else address
+        customer["email"] = None if at % 100 == 77 else address.title() if at % 25 == 13 else address
         customer["address"] = shapes.address(
             f"{dice.number(1, 200)} Main St", city, country, f"{dice.number(10000, 99999)}"
         )
@@ -142,10 +157,24 @@ class Seeder:
         if not self._customers or not self._prices:
             return
         born = [customer["created"] for customer in self._customers]
-        for at, created in enumerate(self._times("subscription")):
-            self._make_subscription(at, created, self._existing(self._customers, born, created))
+        times = self._times("subscription")
+        statuses = [self._dice.pick(pools.SUBSCRIPTION_STATUSES) for _ in times]
+        self._bill_first(times, statuses)
+        for at, created in enumerate(times):
+            self._make_subscription(at, created, self._existing(self._customers, born, created), statuses[at])
 
-    def _make_subscription(self, at: int, created: int, customer: Json) -> None:
+    def _bill_first(self, times: list[int], statuses: list[str]) -> None:
+        """Who pays has an invoice that was charged: the next one after it began. What began after the last is on trial."""
+        inline = len(self._inline)  # they are never invoiced: nothing but their item names their price
+        statuses[:inline] = ["trialing"] * inline
+        places = [at for at, status in enumerate(statuses) if status in _PAID_FOR]
+        found = followers([times[at] for at in places], self._invoice_times, self._charge_of)
+        self._first_of = {invoice: places[at] for at, invoice in found.items()}
+        if self._charge_of:
+            for at in places[len(found) :]:
+                statuses[at] = "trialing"
+
+    def _make_subscription(self, at: int, created: int, customer: Json, status: str) -> None:
         dice = self._dice
         id = self._id("subscription")
         period_start = created + (self._now - created) // _MONTH * _MONTH
@@ -159,19 +188,23 @@ class Seeder:
             id, created, self._livemode, customer["id"], items[0]["price"]["currency"], items
         )
         subscription["metadata"] = self._metadata()
-        self._set_status(subscription, dice.pick(pools.SUBSCRIPTION_STATUSES))
-        if at >= len(self._inline):  # those before are never invoiced: nothing but their item names their price
-            self._subscriptions.append((subscription, items))
+        self._set_status(subscription, status)
+        self._subscriptions.append((subscription, items))
         self._shelves[SUBSCRIPTION.name].put(subscription, items)
 
     def _prices_for_items(self, at: int) -> list[Json]:
         if at < len(self._inline):
             return [self._inline[at]]
-        prices = self._prices[self._dice.pick(tuple(self._prices))]
+        prices = self._prices_of_somebody()
         if at % 83 == 41:  # more items than Stripe embeds; it allows twenty
             prices = self._prices.get("usd", prices)
             return [self._dice.pick(prices) for _ in range(self._dice.number(11, 20))]
         return self._dice.sample(prices, min(len(prices), self._dice.pick((1, 1, 1, 1, 2, 3))))
+
+    def _prices_of_somebody(self) -> list[Json]:
+        """All of one currency, which most customers share."""
+        currency = self._dice.pick(pools.CURRENCIES)
+        return self._prices.get(currency) or next(iter(self._prices.values()))
 
     def _set_status(self, subscription: Json, status: str) -> None:
         created = subscription["created"]
@@ -188,18 +221,30 @@ class Seeder:
     def _make_invoices(self) -> None:
         if not self._customers or not self._prices:
             return
-        born = [subscription["created"] for subscription, _ in self._subscriptions]
+        billed = [each for each in self._subscriptions if each[0]["status"] not in _NEVER_BILLED]
+        born = [subscription["created"] for subscription, _ in billed]
         by_id = {customer["id"]: customer for customer in self._customers}
-        for at, created in enumerate(self._times("invoice")):
-            if self._subscriptions and at % 20:
-                subscription, items = self._existing(self._subscriptions, born, created)
-                self._make_renewal(at, created, subscription, items, by_id[subscription["customer"]])
+        for at, created in enumerate(self._invoice_times):
+            if at in self._first_of:
+                subscription, items = self._subscriptions[self._first_of[at]]
+            elif at % 20 and born and born[0] <= created:
+                subscription, items = self._running(billed, born, created)
             else:
                 self._make_single(at, created, self._dice.pick(self._customers))
+                continue
+            self._make_renewal(at, created, subscription, items, by_id[subscription["customer"]])
         for subscription, _ in self._subscriptions:
             if subscription["id"] in self._latest_invoice:
                 subscription["latest_invoice"] = self._latest_invoice[subscription["id"]]
                 self._shelves[SUBSCRIPTION.name].put(subscription)
+
+    def _running(self, billed: list[tuple[Json, list[Json]]], born: list[int], second: int) -> tuple[Json, list[Json]]:
+        """A subscription that had begun by then, and with some luck one that had not ended."""
+        for _ in range(4):
+            found: tuple[Json, list[Json]] = self._existing(billed, born, second)
+            if found[0]["ended_at"] is None or found[0]["ended_at"] > second:
+                break
+        return found
 
     def _make_renewal(self, at: int, created: int, subscription: Json, items: list[Json], customer: Json) -> None:
         id = self._id("invoice")
@@ -209,7 +254,7 @@ class Seeder:
             invoice_shapes.item_of_subscription(line, subscription["id"], item["id"])
             lines.append(line)
         invoice = invoice_shapes.invoice(id, created, self._livemode, customer, subscription["currency"], lines)
-        reason = "subscription_create" if created == subscription["created"] else "subscription_cycle"
+        reason = "subscription_create" if at in self._first_of else "subscription_cycle"
         invoice_shapes.bill_subscription(invoice, subscription["id"], reason)
         self._latest_invoice[subscription["id"]] = id
         self._put_invoice(at, invoice, lines)
@@ -217,7 +262,7 @@ class Seeder:
     def _make_single(self, at: int, created: int, customer: Json) -> None:
         """A one-off invoice; some have far more lines than Stripe embeds."""
         id = self._id("invoice")
-        prices = self._dice.pick(tuple(self._prices.values()))
+        prices = self._prices_of_somebody()
         lines = []
         for _ in range(self._dice.number(11, 45) if at % 100 == 60 else self._dice.number(1, 3)):
             line = self._line(id, self._dice.pick(prices), created, 1)
@@ -231,36 +276,61 @@ class Seeder:
         return invoice_shapes.line_item(id, invoice_id, self._livemode, price, (created, created + _MONTH), quantity)
 
     def _put_invoice(self, at: int, invoice: Json, lines: list[Json]) -> None:
-        status = self._dice.pick(pools.INVOICE_STATUSES)
-        created = invoice["created"]
+        status = "paid" if at in self._first_of else self._dice.pick(pools.INVOICE_STATUSES)
+        created, charge = invoice["created"], self._charge_of.get(at)
         if status != "draft":
+            number = self._numbered[invoice["customer"]] = self._numbered.get(invoice["customer"], 0) + 1
             invoice_shapes.finalize(
-                invoice, created, f"{invoice['customer'][-8:].upper()}-{at:06}", self._dice.token(48)
+                invoice, created, f"{invoice['customer'][-8:].upper()}-{number:04}", self._dice.token(48)
             )
         if status in ("paid", "void", "uncollectible"):
-            invoice_shapes.settle(invoice, status, min(self._now - 1, created + 3600))
+            soon = min(self._now - 1, created + 3600)
+            settled = self._charge_times[charge] if status == "paid" and charge is not None else soon
+            invoice_shapes.settle(invoice, status, settled)
+        if charge is not None and status in ("paid", "open", "uncollectible"):
+            self._billed[charge] = invoice
         invoice["metadata"] = self._metadata()
         self._shelves[INVOICE.name].put(invoice, lines)
 
     def _make_charges(self) -> None:
+        """Of the invoices, and of customers who paid once without one."""
         if not self._customers:
             return
         born = [customer["created"] for customer in self._customers]
-        for at, created in enumerate(self._times("charge")):
-            charge = self._charge(created, self._existing(self._customers, born, created))
-            if at % 12 == 5:
+        by_id = {customer["id"]: customer for customer in self._customers}
+        for at, created in enumerate(self._charge_times):
+            invoice = self._billed.get(at)
+            customer = by_id[invoice["customer"]] if invoice else self._existing(self._customers, born, created)
+            charge = self._charge(created, customer, invoice)
+            is_declined = at % 12 == 5 if invoice is None else invoice["status"] != "paid"
+            if is_declined:
                 charge_shapes.decline(charge)
             elif at % 30 == 7:
                 charge.update(refunded=True, amount_refunded=charge["amount"])
             self._shelves[CHARGE.name].put(charge)
 
-    def _charge(self, created: int, customer: Json) -> Json:
+    def _charge(self, created: int, customer: Json, invoice: Json | None) -> Json:
         dice = self._dice
-        currency, amounts = dice.pick(pools.MONEY)
         card = charge_shapes.card(
             dice.pick(pools.BRANDS), f"{dice.number(0, 9999):04}", dice.token(16), dice.number(0, 99)
         )
-        amount = dice.pick(amounts)
+        currency, amount, words = self._what_for(invoice)
         charge = charge_shapes.charge(self._id("charge"), created, self._livemode, customer, currency, amount, card)
+        charge["description"] = words
         charge["metadata"] = self._metadata()
         return charge
+
+    def _what_for(self, invoice: Json | None) -> tuple[str, int, str]:
+        if invoice is not None:
+            began = invoice["billing_reason"] == "subscription_create"
+            words = "Subscription creation" if began else "Subscription update" if invoice["parent"] else "Invoice"
+            return invoice["currency"], invoice["amount_due"], words
+        plan = self._dice.pick(pools.ONCE)
+        return plan.currency, plan.amount * self._dice.pick((1, 1, 1, 2, 3)), plan.product
+
+
+def _person(at: int) -> tuple[str, str]:
+    """Name and e-mail address of the customer at that place: of each place another one."""
+    given, family = pools.GIVEN[at * 5 % len(pools.GIVEN)], pools.FAMILY[at * 7 % len(pools.FAMILY)]
+    domain = pools.DOMAINS[at // 3 % len(pools.DOMAINS)]
+    return f"{given[0]} {family[0]}", f"{given[1]}.{family[1]}.{at}@{domain}"

@@ -62,9 +62,10 @@ def fresh_stack(installation: Installation) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def synced(installation: Installation) -> Product:
-    """A small account that is mirrored."""
-    product = installation.new_team("synced", scale=0.1)
+def synced(installation: Installation, request: pytest.FixtureRequest) -> Product:
+    """A small account that is mirrored: of each module its own."""
+    name = request.module.__name__.rpartition("_")[2]
+    product = installation.new_team(name, scale=0.1)
     assert product.backfill()["syncStatus"] == "ready"
     return product
 

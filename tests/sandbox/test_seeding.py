@@ -1,6 +1,6 @@
 """The made-up business has the counts, relations and oddities that a mirror has to survive."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import ClassVar, get_args, get_origin
 
 import pytest
@@ -56,6 +56,58 @@ def test_relations_lead_somewhere(whole: Account) -> None:
         if invoice["parent"]:
             assert invoice["parent"]["subscription_details"]["subscription"] in subscriptions
         assert invoice["total"] == sum(line["amount"] for line in invoice["lines"]["data"])
+
+
+def test_whoever_pays_has_an_invoice_that_was_charged(whole: Account) -> None:
+    of_subscription = defaultdict(list)
+    for invoice in whole.objects("invoice"):
+        if invoice["parent"]:
+            of_subscription[invoice["parent"]["subscription_details"]["subscription"]].append(invoice)
+    charged = {
+        (charge["customer"], charge["currency"], charge["amount"], charge["created"])
+        for charge in whole.objects("charge")
+        if charge["status"] == "succeeded"
+    }
+
+    for subscription in whole.objects("subscription"):
+        invoices = of_subscription[subscription["id"]]
+        if subscription["status"] in ("active", "past_due", "unpaid"):
+            assert any(
+                (each["customer"], each["currency"], each["amount_paid"], each["status_transitions"]["paid_at"])
+                in charged
+                for each in invoices
+            )
+            assert min(each["created"] for each in invoices) >= subscription["created"]
+        elif subscription["status"] in ("trialing", "incomplete", "incomplete_expired"):
+            assert not invoices
+
+
+def test_amounts_are_those_of_a_business_and_the_huge_ones_a_corner(whole: Account) -> None:
+    for type, field in [("invoice", "total"), ("charge", "amount")]:
+        objects = whole.objects(type)
+        huge = [each for each in objects if each[field] > 2**31]
+        assert 0.005 < len(huge) / len(objects) < 0.04
+        assert {each["currency"] for each in huge} <= {"idr", "vnd"}
+        dollars = sorted(each[field] for each in objects if each["currency"] == "usd")
+        assert 1000 <= dollars[len(dollars) // 2] <= 100_000
+        assert Counter(each["currency"] for each in objects).most_common(1)[0][0] == "usd"
+
+
+def test_people_are_not_shouted_at(whole: Account) -> None:
+    customers, emails = (
+        whole.objects("customer"),
+        [each["email"] for each in whole.objects("customer") if each["email"]],
+    )
+
+    assert not any(each["name"].isupper() for each in customers)
+    assert not any(email.isupper() for email in emails)
+    assert any(email != email.lower() for email in emails)  # lists compare exactly
+    assert len(set(emails)) < len(emails)  # some share theirs
+
+
+def test_as_many_lists_are_cut_as_before(whole: Account) -> None:
+    assert 60 <= sum(each["lines"]["has_more"] for each in whole.objects("invoice")) <= 90
+    assert 8 <= sum(each["items"]["has_more"] for each in whole.objects("subscription")) <= 14
 
 
 def test_it_has_what_breaks_mirrors(whole: Account) -> None:
