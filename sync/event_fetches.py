@@ -25,7 +25,8 @@ Fetched = tuple[Literal["fetched", "failed"], list[Ended]]
 
 # Of one batch at the same time; the budget holds them back where need be.
 FETCHERS = 8
-_REFUSALS_OF_KEY = (401, 403)
+UNAUTHORIZED = 401
+_FORBIDDEN = 403
 
 log = structlog.get_logger()
 
@@ -33,8 +34,8 @@ log = structlog.get_logger()
 class EventFetches:
     """`doubtful`: ids of the events by the object that they wait for; an event may wait for several.
 
-    `tried` failed before. With `connect`, which gives further connections in autocommit mode, objects are fetched side by
-    side.
+    `tried` failed before. `refused` is what Stripe last said of a key that it refuses: then nothing is asked. With `connect`,
+    which gives further connections in autocommit mode, objects are fetched side by side.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class EventFetches:
         *,
         tried: frozenset[str],
         connect: Connect | None,
+        refused: StripeRejected | None = None,
     ) -> None:
         self._connection = connection
         self._team_id = team_id
@@ -54,6 +56,7 @@ class EventFetches:
         self._doubtful = doubtful
         self._tried = tried
         self._connect = connect
+        self._key_refused = refused
         self._refused: dict[str, StripeRejected] = {}
         self._lock = threading.Lock()
         self._open = Counter(event_id for ids in doubtful.values() for event_id in ids)
@@ -80,19 +83,28 @@ class EventFetches:
         except Exception as exc:
             if is_lost(exc):
                 raise
-            if isinstance(exc, StripeRejected) and exc.status in _REFUSALS_OF_KEY:
-                self._refused[key[0]] = exc  # it would say so of each object
+            if isinstance(exc, StripeRejected):
+                self._remember(exc, key[0])
             log.warning("event.failed", ids=[loggable(each) for each in ids], reason=loggable_reason(exc))
             return "failed", ledger.postpone(self._newly_failed(ids), _reason(exc))
         return "fetched", ledger.settle(self._done(ids), "applied")
 
     def _refresh(self, store: MirrorStore, key: Key) -> None:
         type_name, object_id = key
+        if self._key_refused:
+            raise self._key_refused
         if type_name in self._refused:
             raise self._refused[type_name]
         # Who failed before does not hold up the others for long.
         source = self._hasty if self._tried.issuperset(self._doubtful[key]) else self._source
         refresh(store, source, OBJECT_TYPES[type_name], object_id, advance=True)
+
+    def _remember(self, exc: StripeRejected, type_name: str) -> None:
+        """What Stripe would say of each object, or of each one of a type."""
+        if exc.status == UNAUTHORIZED:
+            self._key_refused = exc
+        elif exc.status == _FORBIDDEN:
+            self._refused[type_name] = exc
 
     def _done(self, ids: Sequence[str]) -> list[str]:
         """The events that wait for nothing more."""

@@ -13,6 +13,7 @@ import psycopg
 import structlog
 
 from sync.error_text import loggable_reason
+from sync.errors import StripeRejected
 from sync.event_fetches import Connect, EventFetches, Key
 from sync.event_routing import UNREADABLE, Mirrored, Route, api_version, read_delivered, route
 from sync.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
@@ -41,13 +42,15 @@ def apply_batch(
     *,
     connect: Connect | None = None,
     report: Report = lambda *_: None,
+    refused: StripeRejected | None = None,
 ) -> dict[Outcome, int]:
     """Applies up to BATCH_SIZE due events. Returns how many came to which end; empty when none was due.
 
     Raises nothing of Stripe's: events whose object could not be fetched are kept as failed, with the reason. With
-    `connect`, which gives further connections in autocommit mode, objects are fetched side by side.
+    `connect`, which gives further connections in autocommit mode, objects are fetched side by side. `refused` says that
+    Stripe refuses the key: what would have to be fetched fails with it, unasked.
     """
-    return _Batch(connection, team_id, source, mirrored, connect, report).run()
+    return _Batch(connection, team_id, source, mirrored, connect, report, refused).run()
 
 
 def record_event(ledger: Ledger, body: bytes, *, delivered: bool) -> bool:
@@ -102,6 +105,7 @@ class _Batch:
         mirrored: Mirrored,
         connect: Connect | None,
         report: Report,
+        refused: StripeRejected | None,
     ) -> None:
         self._connection = connection
         self._team_id = team_id
@@ -109,6 +113,7 @@ class _Batch:
         self._mirrored = mirrored
         self._connect = connect
         self._report = report
+        self._refused = refused
         self._ledger = Ledger(connection, team_id)
         self._store = MirrorStore(connection, team_id)
         self._counts: dict[Outcome, int] = defaultdict(int)
@@ -128,7 +133,13 @@ class _Batch:
             # One of them is at fault; each on its own then, for a savepoint costs as much as an event.
             doubtful = self._apply_certain(routes, self._connection.transaction)
         fetches = EventFetches(
-            self._connection, self._team_id, self._source, doubtful, tried=tried, connect=self._connect
+            self._connection,
+            self._team_id,
+            self._source,
+            doubtful,
+            tried=tried,
+            connect=self._connect,
+            refused=self._refused,
         )
         for outcome, ended in fetches.run():
             self._count(outcome, ended)

@@ -7,7 +7,8 @@ import structlog
 from sync.caller import HASTY_ATTEMPTS
 from sync.connections import Connection, Connections
 from sync.error_text import loggable_reason
-from sync.errors import StripeError
+from sync.errors import StripeError, StripeRejected
+from sync.event_fetches import UNAUTHORIZED
 from sync.events import apply_batch
 from sync.ledger import Ledger
 from sync.sweep import sweep
@@ -32,6 +33,7 @@ def apply_events(team_id: str) -> int:
         over_at, settled, report = time.monotonic() + TURN_S, 0, context.meter.events
         # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
         source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
+        refused = _refused(connected)
         with context.pool.connection() as connection:
             while outcomes := apply_batch(
                 connection,
@@ -40,8 +42,11 @@ def apply_events(team_id: str) -> int:
                 jobs.mirrored(connected),
                 connect=lambda: jobs.connect(context),
                 report=report,
+                refused=refused,
             ):
                 settled += sum(outcomes.values())
+                if outcomes.get("failed"):
+                    refused = _refused(_connection_of(context, team_id))
                 log.info("events.applied", **outcomes)
                 if time.monotonic() > over_at:
                     wake_events(context, team_id)
@@ -70,6 +75,13 @@ def sweep_events(team_id: str) -> int:
         if swept.new:
             wake_events(context, team_id)
         return swept.new
+
+
+def _refused(connected: Connection | None) -> StripeRejected | None:
+    """Once Stripe has refused the key, only the sweep asks with it, every few minutes, until it is taken again."""
+    if connected is None or connected.key_valid:
+        return None
+    return StripeRejected("Stripe refuses the stored key.", status=UNAUTHORIZED)
 
 
 def _connection_of(context: Context, team_id: str) -> Connection | None:

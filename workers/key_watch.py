@@ -3,10 +3,13 @@
 import psycopg
 import structlog
 
+from sync.bounds import LAST_SECOND
 from sync.connections import Connection, Connections
+from sync.ledger import Ledger
 from workers.context import Context
 
 _REFUSED = 401
+_TRIED_AGAIN = 1000
 
 log = structlog.get_logger()
 
@@ -35,6 +38,8 @@ class KeyWatch:
         try:
             with self._context.pool.connection() as connection:
                 Connections(connection, self._context.box).set_key_valid(team_id, sealed, valid=valid)
+                if valid:  # what failed for the key's sake waits for up to an hour
+                    Ledger(connection, team_id).try_again(LAST_SECOND, limit=_TRIED_AGAIN)
         except psycopg.Error as exc:
             log.warning("key.not_judged", reason=str(exc))  # whoever asks Stripe next will
             return

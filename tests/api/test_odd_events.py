@@ -291,7 +291,7 @@ def test_a_mistake_of_ours_about_one_event_holds_up_no_other(client, tenant, dat
     def broken(*_: object, **__: object) -> None:
         raise KeyError(HTML)
 
-    monkeypatch.setattr("sync.events.refresh", broken)
+    monkeypatch.setattr("sync.event_fetches.refresh", broken)
     deliver(client, tenant.team_id, encoded(event(customer(), api_version="2020-08-27")))
     deliver(client, tenant.team_id, encoded(event(customer("cus_good"))))
 

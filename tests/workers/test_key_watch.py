@@ -9,6 +9,7 @@ from sync.ledger import Ledger
 from tests.factories import customer, encoded, event
 from workers.backfills import start_backfill
 from workers.key_watch import KeyWatch
+from workers.meter import KEY, REQUESTS
 from workers.queues import BACKFILLS, EVENTS, wake_events
 from workers.reconciles import start_reconcile
 from workers.scheduler import run_once
@@ -87,6 +88,38 @@ def test_a_key_that_works_again_is_valid_again(context, database, team_id, conne
 
     assert is_valid()
     assert read_status(context, team_id)["warnings"] == []
+
+
+def refusals(context) -> int:
+    """Requests that Stripe answered with 401."""
+    counted = context.redis.hgetall(KEY + REQUESTS)
+    return sum(int(float(count)) for labels, count in counted.items() if b'"401"' in labels)
+
+
+def test_after_a_401_events_ask_for_nothing_until_the_key_is_taken_again(
+    context, database, team_id, connect, is_valid, stripe, work
+):
+    """Each event of another API version costs a read; 48 of them made 86 requests in 20 seconds."""
+    connect("sk_test_later")
+    ledger = Ledger(database, team_id)
+    for number in range(12):
+        for each in range(4):
+            about = customer(f"cus_{number}_{each}")
+            record_event(ledger, encoded(event(about, api_version="2019-01-01")), delivered=True)
+        wake_events(context, team_id)
+        work(EVENTS)
+        database.execute("UPDATE billstack.events SET next_attempt_at = now()")
+    assert not is_valid()
+    assert 1 <= refusals(context) <= 4, "one for each that was under way"
+
+    stripe.add_account("later", counts={})
+    database.execute("UPDATE billstack.connections SET sweep_due_at = now()")
+    work(_sweep(context, database, team_id))
+    wake_events(context, team_id)
+    work(EVENTS)
+
+    assert is_valid()
+    assert database.execute("SELECT DISTINCT state FROM billstack.events").fetchall() == [("applied",)]
 
 
 def test_a_new_key_is_valid(context, database, team_id, connect, is_valid, work):
