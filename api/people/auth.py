@@ -60,11 +60,10 @@ def sign_in(body: dict[str, str]) -> Response:
         user = people.find_user(body["email"])
         attempt = attempt_of(people.normal_email(body["email"]), user)
         Attempts(connection).count(attempt)  # first: many at the same moment must not all find the count low
-    if not is_password(body["password"], user.password_hash if user else None) or user is None:
+    if not is_right(attempt, body["password"], user) or user is None:
         log.info("sign_in.failed", user=user.id if user else None, address=attempt.address)
         raise Unauthorized("the e-mail address or the password is wrong", code="wrong_credentials")
     with current_context().pool.connection() as connection:
-        Attempts(connection).forgive(attempt)
         people = People(connection)
         end_session(people)
         token = begin_session(people, user.id)
@@ -73,6 +72,18 @@ def sign_in(body: dict[str, str]) -> Response:
     set_cookie(response, token)
     remember_device(response, user)
     return response
+
+
+def is_right(attempt: Attempt, password: str, user: User | None) -> bool:
+    """Whether it is the user's password. Only a wrong one stays counted, and none that there was no time to look at."""
+    is_wrong = False
+    try:
+        is_wrong = not is_password(password, user.password_hash if user else None)
+    finally:
+        if not is_wrong:
+            with current_context().pool.connection() as connection:
+                Attempts(connection).forgive(attempt)
+    return not is_wrong
 
 
 def attempt_of(account: str, user: User | None) -> Attempt:

@@ -12,10 +12,10 @@ from api.fields import Body, Text
 from api.people import People, Session, User
 from api.people.attempts import Attempts
 from api.people.audit import acts
-from api.people.auth import attempt_of
+from api.people.auth import attempt_of, is_right
 from api.people.devices import remember_device
 from api.people.links import NEW_PASSWORD, Links
-from api.people.passwords import hash_new_password, is_password
+from api.people.passwords import hash_new_password
 from api.people.sessions import begin_session, clear_cookie, list_sessions, set_cookie
 from sync.errors import Forbidden, NotFound
 from workers.times import iso
@@ -127,10 +127,8 @@ def _user_with(password: str) -> User:
         user = people.get_user(caller().id)
         attempt = attempt_of(people.normal_email(user.email), user)
         Attempts(connection).count(attempt)
-    if not is_password(password, user.password_hash):
+    if not is_right(attempt, password, user):
         raise Forbidden("the current password is another one", code="wrong_credentials")
-    with current_context().pool.connection() as connection:
-        Attempts(connection).forgive(attempt)
     return user
 
 

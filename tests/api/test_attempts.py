@@ -250,6 +250,19 @@ def test_who_finds_too_many_waiting_is_sent_away_at_once():
         pass
 
 
+def test_an_attempt_that_there_was_no_time_for_is_no_failure(client, owner, sign_in, monkeypatch):
+    import api.people.passwords as passwords  # noqa: PLC0415
+
+    turns = passwords.Turns(1, 0)
+    monkeypatch.setattr(passwords, "_TURNS", turns)
+
+    with turns.turn():
+        busy = [sign_in(client, owner.email).status_code for _ in range(2 * FAILURES_OF_ACCOUNT)]
+
+    assert set(busy) == {429}
+    assert sign_in(client, owner.email).status_code == 200
+
+
 # What no password is --------------------------------------------------------------------------------------------------
 
 

@@ -65,7 +65,7 @@ def axe() -> str:
 def test_no_page_breaks_a_rule(synced: Product, open_page: Callable[..., Page], axe: str, looks: list[Look]):
     page = open_page(synced.stack.url)
     found = {address: _violations(page, axe, looks, address) for address in SIGNED_OUT}
-    synced.sql("UPDATE billstack.users SET is_operator = true WHERE email = %s", synced.email)
+    synced.stack.flask("operator", "--email", synced.email)
     sign_in(page, synced.email)
     team = f"/teams/{synced.team_id}"
     for address in [f"{team}/{place}" for place in OF_TEAM] + [
