@@ -4,6 +4,7 @@
     ./scripts/bench --no-limits     as fast as this machine can
     ./scripts/bench --again         and a second backfill of the unchanged account
     ./scripts/bench --fair          how long a small team waits while a huge one is mirrored
+    ./scripts/bench --teams 200     many small teams at once
     ./scripts/bench --memory        whether memory grows with the account
     ./scripts/bench --postgres debian   on Debian's Postgres as installed, not on the embedded one
     ./scripts/bench --peers         beside @supabase/stripe-sync-engine, where there is Node
@@ -62,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     say("BillStack bench", str(conditions))
     if options.fair:
         measures.measure_fairness(conditions, findings)
+    elif options.teams:
+        measures.measure_teams(conditions, findings, count=options.teams)
     elif options.memory:
         measures.measure_growth(conditions, findings)
     elif options.peers:
@@ -119,6 +122,7 @@ def parse_arguments() -> argparse.Namespace:
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--again", action="store_true", help="also a second backfill of the unchanged account")
     others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")
+    others.add_argument("--teams", type=int, metavar="N", help="N small teams at once, then their events")
     others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
     others.add_argument("--peers", action="store_true", help="beside @supabase/stripe-sync-engine; needs Node and npm")
     add(

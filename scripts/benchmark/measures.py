@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scripts.benchmark import comparison, peer, report, targets
+from scripts.benchmark import comparison, peer, report, targets, teams
 from scripts.benchmark.drain import THREADS_WITH_LATENCY, THREADS_WITHOUT, Drain
 from scripts.benchmark.rig import Conditions, Rig, Run, Team, running_rig, secret_key
 from scripts.benchmark.rows import Rows
@@ -114,6 +114,19 @@ def waiting_times(rig: Rig, team: Team) -> tuple[float, float]:
 def has_a_page(rig: Rig, team: Team) -> bool:
     endpoints = rig.sandbox.stats(account=team.account)["endpoints"]
     return any(name.count("/") == 2 and name != "GET /v1/account" and "200" in endpoints[name] for name in endpoints)
+
+
+def measure_teams(conditions: Conditions, findings: Findings, *, count: int) -> None:
+    """A small account each, all begun at the same moment; then their webhooks."""
+    with running_rig(replace(conditions, scale=teams.SCALE), account=ACCOUNT) as rig:
+        found = teams.measure(rig, count)
+    say(
+        "",
+        f"{count} teams of {found.objects // count} objects at once",
+        *table(["", ""], [*teams.facts(found).items()]),
+    )
+    say(report.load(found.usage))
+    findings.facts |= {"teams": found, "teamsPerSecond": found.teams_per_s}
 
 
 def measure_peers(conditions: Conditions, findings: Findings, *, timeout_s: float) -> None:

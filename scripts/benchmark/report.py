@@ -16,7 +16,7 @@ HOW_MEASURED = (
 )
 HOW_CPU = (
     "Processor time: from /proc, with what the kernel keeps of ended processes (work-horses, Postgres' backends), until",
-    "the last work-horse has ended. web answers this benchmark's polling too. Memory: the kernel's own peak (VmHWM) of",
+    "the last job is over. web answers this benchmark's polling too. Memory: the kernel's own peak (VmHWM) of",
     "the largest process of each kind; all together: pages that several share counted once, looked at once a second.",
 )
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import psycopg
+import redis
+from rq.registry import StartedJobRegistry
 
 from scripts.api_client import JSON, ApiClient
-from scripts.benchmark import processes
 from scripts.benchmark.lists import Rates, Survey, survey
 from scripts.benchmark.meter import Meter, Usage
 from scripts.benchmark.state import BenchError, fresh_state_dir, refuse_foreign_servers
@@ -19,6 +20,7 @@ from scripts.comparison import compare_with_sandbox
 from scripts.sandbox.running import SandboxProcess
 from scripts.servers import DebianPostgres, EmbeddedPostgres, EmbeddedValkey
 from scripts.stack import Stack, running_stack
+from workers.queues import ALL_QUEUES
 
 EMAIL = "bench@example.com"
 # What a limit that is off means to BillStack, whose settings know no such thing: the most they take.
@@ -149,12 +151,11 @@ class Rig:
     def backfill(self, team: Team) -> Run:
         """Measures one, from the POST to the status `ready`; processor time until the last work-horse has ended."""
         self.refresh_limits(team.account)
-        idle = self._workers()
         meter = Meter(self.database_url, self.roots, watched=PROCFILE_PARTS)
         meter.start()
         status, lists_read_s = self.run_to_end(team)
         meter.stop_clock()
-        self._wait_for_rest(idle)
+        self._wait_for_rest()
         stats = self.sandbox.stats(account=team.account)
         return Run(
             synced={name: result["synced"] for name, result in status["result"].items()},
@@ -205,14 +206,13 @@ class Rig:
             time.sleep(POLL_AT_THE_END_S if nearly_there else POLL_S)
         return status, lists_read_at or time.monotonic()
 
-    def _workers(self) -> set[int]:
-        return {pid for name in ("worker", "events") for pid in processes.tree(self.roots[name])}
-
-    def _wait_for_rest(self, idle: set[int]) -> None:
-        """Until the work-horses have ended and their processor time has gone to their workers."""
+    def _wait_for_rest(self) -> None:
+        """Until no job is at work any more."""
         deadline = time.monotonic() + REST_TIMEOUT_S
-        while self._workers() - idle and time.monotonic() < deadline:
-            time.sleep(POLL_AT_THE_END_S)
+        with redis.Redis.from_url(self.stack.redis.url) as connection:
+            registries = [StartedJobRegistry(name, connection=connection) for name in ALL_QUEUES]
+            while time.monotonic() < deadline and any(each.get_job_count(cleanup=False) for each in registries):
+                time.sleep(POLL_AT_THE_END_S)
 
 
 @contextmanager
