@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from sync.ledger import backlog
 from workers.context import Context
+from workers.gauges import of_postgres, of_redis
 from workers.meter import (
     APPLY_SECONDS,
     BUDGET_WAIT,
@@ -40,6 +41,8 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._waiting()
+        yield from of_postgres(self._context)
+        yield from of_redis(self._context)
         yield self._events()
         yield self._counter(
             "billstack_deliveries",
