@@ -13,6 +13,7 @@ fetched again.
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -58,11 +59,12 @@ Outcome = Literal["done", "yielded"]
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a backfill works with. `connect` gives a new connection in autocommit mode."""
+    """What a backfill works with. `connect` lends a connection in autocommit mode, as a context manager."""
 
     source: Source
-    connect: Callable[[], psycopg.Connection]
+    connect: Callable[[], AbstractContextManager[psycopg.Connection]]
     should_yield: Callable[[], bool]
+    is_stopping: Callable[[], bool] = lambda: False  # the worker, and with it also what else would not yield
 
 
 @dataclass(slots=True)

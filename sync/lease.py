@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 
 import psycopg
@@ -29,7 +30,7 @@ class Lease:
         part: str,
         fence: int,
         *,
-        connect: Callable[[], psycopg.Connection],
+        connect: Callable[[], AbstractContextManager[psycopg.Connection]],
         show: Callable[[TypeState], None],
     ) -> None:
         self.part = part

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import psycopg
 
@@ -17,7 +18,7 @@ class Writers:
     def __init__(
         self,
         team_id: str,
-        connect: Callable[[], psycopg.Connection],
+        connect: Callable[[], AbstractContextManager[psycopg.Connection]],
         failed: Callable[[Exception], None],
         *,
         most: int,

@@ -3,11 +3,12 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 import redis
 import structlog
+from psycopg_pool import ConnectionPool
 from rq import Queue, Worker, get_current_job
 
 from sync.backfill import Tools
@@ -28,6 +29,10 @@ TURN_S = 60.0
 TURN_WHILE_OTHERS_WAIT_S = 5.0
 _LOOK_EVERY_S = 1.0
 _COUNT_EVERY_S = 1.0
+# Of a process' jobs beside its pool: eight at most fetch objects side by side, others write pages and renew leases.
+_MOST_CONNECTIONS = 16
+_IDLE_S = 20.0
+_CONNECT_WAIT_S = 10.0
 
 log = structlog.get_logger()
 
@@ -46,7 +51,8 @@ def work_on_part(backfill_id: str, part: str) -> str:
                 log.info("part.dropped", reason="the team was disconnected")
                 return "dropped"
             source = open_source(context, connected)
-            tools = Tools(source, lambda: connect(context), turn(context).is_over)
+            ours = turn(context)
+            tools = Tools(source, lambda: connect(context), ours.is_over, ours.is_stopping)
             show = Progress(context.redis, backfill_id).show
             ended = PartRun(backfill, part, mirrored(connected), tools, show, connection).run()
         enqueue_due(context, backfill_id)
@@ -57,10 +63,45 @@ def mirrored(connected: Connection) -> Mirrored:
     return Mirrored(connected.account_id, connected.livemode)
 
 
-def connect(context: Context) -> psycopg.Connection:
-    """A connection outside the pool, for threads of a backfill that keep theirs and set it up their own way."""
+def connect(context: Context) -> AbstractContextManager[psycopg.Connection]:
+    """A connection beside the pool, for threads of a backfill that keep theirs and set it up their own way."""
+    if _kept:
+        return _kept[1].connection()
     url = context.settings.database_url
     return psycopg.connect(url, **connection_options(url, "billstack backfill"))
+
+
+# Of a process that runs one job after the other: what they work with, and their further connections.
+_kept: tuple[Context, ConnectionPool] | None = None
+
+
+def keep_context() -> None:
+    """From now on the jobs of this process share one context and its connections."""
+    global _kept
+    context = _open()
+    url = context.settings.database_url
+    options = connection_options(url, "billstack backfill")
+    # Prepared statements are of one team; the next one's would come on top of them for ever.
+    pool = ConnectionPool(
+        url,
+        min_size=0,
+        max_size=_MOST_CONNECTIONS,
+        max_idle=_IDLE_S,
+        timeout=_CONNECT_WAIT_S,
+        kwargs=options | {"prepare_threshold": None},
+        check=ConnectionPool.check_connection,
+        reset=_forget_settings,
+        open=True,
+    )
+    _kept = context, pool
+
+
+def _forget_settings(connection: psycopg.Connection) -> None:
+    connection.execute("DISCARD ALL")
+
+
+def _open() -> Context:
+    return open_context(Settings.from_env(os.environ), count_every_s=_COUNT_EVERY_S)
 
 
 @contextmanager
@@ -69,44 +110,70 @@ def job_context(**facts: str) -> Iterator[Context]:
     job = get_current_job()
     meta = {key: value for key, value in (job.meta if job else {}).items() if value}
     with structlog.contextvars.bound_contextvars(**(meta | facts)):
-        context = open_context(Settings.from_env(os.environ), count_every_s=_COUNT_EVERY_S)
+        context = _kept[0] if _kept else _open()
         try:
             yield context
         except Exception as exc:
             # RQ keeps a failed job's traceback in Redis, and shows it to operators.
             raise JobFailed(loggable_reason(exc)).with_traceback(exc.__traceback__) from None
         finally:
-            context.close()
+            if _kept:
+                context.meter.flush()
+            else:
+                context.close()
 
 
-def turn(context: Context) -> "Turn":
-    """The current job's turn on the queue of backfills, from now on."""
+def turn(
+    context: Context,
+    waiting_in: str = BACKFILLS,
+    *,
+    longest_s: float = TURN_S,
+    while_others_wait_s: float = TURN_WHILE_OTHERS_WAIT_S,
+) -> "Turn":
+    """The current job's turn, from now on: shorter while others wait in that queue."""
     job = get_current_job()
-    return Turn(context.redis, job.worker_name if job else None)
+    name = job.worker_name if job else None
+    return Turn(context.redis, name, waiting_in, longest_s=longest_s, while_others_wait_s=while_others_wait_s)
 
 
 class Turn:
     """When to let others work, or the worker stop: a deploy waits for the pages in flight, not for the turn's end."""
 
-    def __init__(self, connection: redis.Redis, worker_name: str | None) -> None:
+    def __init__(
+        self,
+        connection: redis.Redis,
+        worker_name: str | None,
+        waiting_in: str,
+        *,
+        longest_s: float,
+        while_others_wait_s: float,
+    ) -> None:
         self._redis = connection
         self._worker_key = f"{Worker.redis_worker_namespace_prefix}{worker_name}"
-        self._queue = Queue(BACKFILLS, connection=connection)
+        self._queue = Queue(waiting_in, connection=connection)
+        self._longest_s = longest_s
+        self._while_others_wait_s = while_others_wait_s
         self._started = self._looked = time.monotonic()
-        self._over = False
+        self._over = self._stopping = False
 
     def is_over(self) -> bool:
-        now = time.monotonic()
-        if not self._over and now - self._looked >= _LOOK_EVERY_S:
-            self._looked = now
-            lasted_s = now - self._started
-            self._over = lasted_s >= TURN_S or self._is_wanted_elsewhere(lasted_s)
+        """Also when others wait, or the worker is to stop."""
+        self._look()
         return self._over
 
-    def _is_wanted_elsewhere(self, lasted_s: float) -> bool:
+    def is_stopping(self) -> bool:
+        self._look()
+        return self._stopping
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._stopping or now - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = now
+        lasted_s = now - self._started
         try:
-            if self._redis.hexists(self._worker_key, "shutdown_requested_date"):
-                return True
-            return lasted_s >= TURN_WHILE_OTHERS_WAIT_S and self._queue.count > 0
+            self._stopping = bool(self._redis.hexists(self._worker_key, "shutdown_requested_date"))
+            others_wait = lasted_s >= self._while_others_wait_s and self._queue.count > 0
         except redis.RedisError:
-            return False
+            others_wait = False
+        self._over = self._over or self._stopping or others_wait or lasted_s >= self._longest_s

@@ -2,12 +2,15 @@
 
 import contextlib
 import ctypes
+import os
+import random
 import time
 from typing import Any
 
 import structlog
 from redis.client import Pipeline
-from rq import Worker, worker_registration
+from rq import Queue, Worker, worker_registration
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
@@ -17,7 +20,8 @@ from sync.sdk import preload
 from workers import jobs
 from workers.beats import BEAT_EVERY_S, beat, stop_beating
 from workers.context import Context, connect_redis, open_context
-from workers.queues import BACKFILLS, EVENTS, enqueue_due
+from workers.horse import Call, Horse
+from workers.queues import BACKFILLS, EVENTS, QUEUES, enqueue_due
 from workers.rq_json import MirrorJob
 from workers.settings import Settings
 
@@ -38,7 +42,7 @@ def run_workers(settings: Settings, queue_name: str) -> None:
     _warm_up(settings)
     _keep_memory_together()
     pool = WorkerPool(
-        [queue_name],
+        QUEUES[queue_name],
         connection=connect_redis(settings),
         num_workers=PROCESSES[queue_name],
         worker_class=MirrorWorker,
@@ -69,13 +73,14 @@ def _keep_memory_together() -> None:
 
 
 class MirrorWorker(Worker):
-    """RQ's worker forks a process, its work-horse, for each job; this one sees to the work of a horse that was killed."""
+    """RQ's worker forks a process, its work-horse, for each job. This one keeps it, and sees to the work of one that died."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # RQ waits for a job for 15 s less than `worker_ttl`, and gives a sign of life whenever it has waited.
         options |= {"worker_ttl": BEAT_EVERY_S + 15, "job_monitoring_interval": BEAT_EVERY_S}
         super().__init__(*arguments, **options)
         self._beat_at = float("-inf")
+        self._horse: Horse | None = None
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """RQ gives several signs of life around each job; one of ours a second is enough."""
@@ -89,6 +94,51 @@ class MirrorWorker(Worker):
 
     def _start_scheduler(self, *_: Any, **__: Any) -> None:
         """A pool asks for a process that enqueues RQ's scheduled jobs: there are none."""
+
+    # The horse ---------------------------------------------------------------------------------------------------------
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Hands the job to the horse that is there, or to a new one."""
+        assert self.execution
+        call = Call(job.id, queue.name, self.execution.id)
+        while self._horse is None or not self._horse.run(call):
+            if self._horse:
+                self._horse.dismiss()
+            self._horse = Horse(self._serve, self._become_horse)
+        self._horse_pid = self._horse.pid
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """As if it had ended, when it has done its job."""
+        if self._horse is None:
+            return None, None, None
+        if self._horse.wait():
+            return self._horse.pid, os.EX_OK, None
+        ended = super().wait_for_horse()
+        self._horse = None
+        return ended
+
+    def teardown(self) -> None:
+        if self._horse and not self.is_horse:
+            self._horse.dismiss()
+        super().teardown()  # type: ignore[no-untyped-call]
+
+    def _become_horse(self) -> None:
+        random.seed()
+        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        self._is_horse = True
+        self._horse = None
+        self.executions.clear()
+        jobs.keep_context()
+
+    def _serve(self, call: Call) -> None:
+        """In the horse: RQ's own way of running a job and of recording how it went."""
+        job = self.job_class.fetch(call.job_id, connection=self.connection, serializer=self.serializer)
+        queue = next(queue for queue in self.queues if queue.name == call.queue)
+        self.execution = Execution.fetch(call.execution_id, call.job_id, connection=self.connection)
+        self.perform_job(job, queue, self.execution)
+        self.executions.clear()
+
+    # Its end -----------------------------------------------------------------------------------------------------------
 
     def register_death(self) -> None:
         super().register_death()  # type: ignore[no-untyped-call]

@@ -93,9 +93,12 @@ class Product:
             return connection.execute(text.encode(), params).fetchall()
 
     def work_horses(self) -> list[int]:
-        """The processes that run a backfill's jobs at this moment: the pool's workers' children."""
+        """The processes that work on a backfill at this moment, of the pool's workers' children."""
         workers = children(self.stack.processes.pids()["worker"])
-        return [horse for worker in workers for horse in children(worker)]
+        holders = self.sql("SELECT holder FROM billstack.leases WHERE held AND NOT done ORDER BY renewed_at DESC")
+        at_work = [int(holder.rpartition(":")[2]) for (holder,) in holders]
+        horses = {horse for worker in workers for horse in children(worker)}
+        return [pid for pid in dict.fromkeys(at_work) if pid in horses]
 
     def kill_work_horse(self) -> bool:
         """`kill -9` of one of them; False when none runs."""

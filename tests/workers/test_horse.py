@@ -1,0 +1,156 @@
+"""One process runs job after job, and is watched, timed out, killed and replaced like one of its own for each."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from rq import Queue
+from rq.job import Job
+
+from scripts.processes import wait_until
+from workers import horse
+from workers.queues import BACKFILLS, COMPARISONS
+from workers.worker import MirrorWorker
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def queue(context) -> Queue:
+    return Queue(BACKFILLS, connection=context.redis)
+
+
+@pytest.fixture
+def start(context) -> Iterator[Callable[[], int]]:
+    """A worker in a process of its own; gives its pid."""
+    pids: list[int] = []
+
+    def fork() -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                MirrorWorker([BACKFILLS, COMPARISONS], connection=context.redis).work(logging_level="CRITICAL")
+            finally:
+                os._exit(0)
+        pids.append(pid)
+        return pid
+
+    yield fork
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def result(job: Job) -> object:
+    assert wait_until(lambda: job.get_status(refresh=True) in ("finished", "failed"), PATIENCE_S)
+    latest = job.latest_result()
+    return latest.return_value if latest else None
+
+
+def test_jobs_run_one_after_the_other_in_one_process_that_is_not_the_workers(queue, start):
+    worker = start()
+
+    ran_in = [result(queue.enqueue("os.getpid")) for _ in range(5)]
+
+    assert len(set(ran_in)) == 1
+    assert worker not in ran_in
+
+
+def test_a_killed_process_fails_its_job_and_is_replaced(queue, start):
+    start()
+    first = result(queue.enqueue("os.getpid"))
+    stuck = queue.enqueue("time.sleep", 60)
+    assert wait_until(lambda: stuck.get_status(refresh=True) == "started", PATIENCE_S)
+
+    os.kill(first, signal.SIGKILL)
+
+    assert result(stuck) is None
+    assert stuck.get_status() == "failed"
+    assert result(queue.enqueue("os.getpid")) not in (None, first)
+
+
+def test_one_that_died_while_it_waited_costs_no_job(queue, start):
+    start()
+    first = result(queue.enqueue("os.getpid"))
+
+    os.kill(first, signal.SIGKILL)
+
+    assert result(queue.enqueue("os.getpid")) not in (None, first)
+
+
+def test_a_job_that_takes_too_long_is_ended_and_the_next_one_runs(queue, start):
+    start()
+
+    too_long = queue.enqueue("time.sleep", 60, job_timeout=1)
+
+    assert result(too_long) is None
+    assert too_long.get_status() == "failed"
+    assert result(queue.enqueue("os.getpid")) is not None
+
+
+def test_it_is_replaced_after_so_many_jobs(queue, start, monkeypatch):
+    monkeypatch.setattr(horse, "MOST_JOBS", 2)
+    start()
+
+    ran_in = [result(queue.enqueue("os.getpid")) for _ in range(4)]
+
+    assert ran_in[0] == ran_in[1] != ran_in[2] == ran_in[3]
+
+
+def test_it_is_replaced_when_it_has_grown(queue, start, monkeypatch):
+    monkeypatch.setattr(horse, "MOST_MB", 1)
+    start()
+
+    assert result(queue.enqueue("os.getpid")) != result(queue.enqueue("os.getpid"))
+
+
+def test_it_ends_with_its_worker(queue, start):
+    worker = start()
+    child = result(queue.enqueue("os.getpid"))
+    assert isinstance(child, int)
+
+    os.kill(worker, signal.SIGTERM)
+
+    assert wait_until(lambda: not is_running(child), PATIENCE_S)
+
+
+def test_it_outlives_a_killed_worker_by_no_more_than_its_job(queue, start):
+    worker = start()
+    child = result(queue.enqueue("os.getpid"))
+    assert isinstance(child, int)
+
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+
+    assert wait_until(lambda: not is_running(child), PATIENCE_S)
+
+
+def test_waiting_may_be_interrupted_and_begun_again():
+    served = threading.Event()
+    kept = horse.Horse(lambda call: time.sleep(0.3), served.set)
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        assert kept.run(horse.Call("job", "queue", "execution"))
+        with pytest.raises(TimeoutError):
+            kept.wait()
+        assert kept.wait()
+        assert kept.wait(), "its word stays until the next call"
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        kept.dismiss()
+
+
+def _interrupt(*_: object) -> None:
+    raise TimeoutError
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
