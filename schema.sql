@@ -162,8 +162,10 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     swept_until bigint,              -- /v1/events is read up to here, on Stripe's clock
     sweep_due_at timestamptz NOT NULL DEFAULT now(),
     sweep_error text,
+    missed_at timestamptz,           -- a sweep found an event that Stripe had not delivered
     unread_until bigint              -- events before it were forgotten by Stripe before we could read them
 );
+ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS missed_at timestamptz;
 ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS unread_until bigint;
 -- Deliveries of Stripe's: the last one that we took, how long after its event it was applied; and those whose signature
 -- did not fit since the last one that did.

@@ -27,8 +27,8 @@ worker_class = "gthread"
 threads = THREADS + MOST_VIEWERS
 # A request that waits for Stripe may take this long (connect asks it twice); a thread's time does not count here.
 timeout = 60
-# What a deploy gives to requests under way.
-graceful_timeout = 25
+# What a deploy gives to requests under way: whoever stops us kills after ten seconds.
+graceful_timeout = 8
 # Longer than the 60 s for which common proxies keep an idle connection.
 keepalive = 65
 # It would be a file in the home folder that two servers on one machine fight over.

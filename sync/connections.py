@@ -25,6 +25,10 @@ _USES = {
     "endpoint_secret": ENDPOINT_SECRET,
 }
 
+# About so often a team's events are read from Stripe; rarely where its webhook delivers, for then a sweep finds nothing.
+SWEEP_EVERY_S = 300
+SWEEP_RARELY_S = 1800
+
 _DELETIONS = ("delete_backfills", "delete_reconciles", "delete_events", "delete_activity", "delete_proofs", "delete")
 
 
@@ -93,10 +97,19 @@ class Connections:
         row = self._connection.execute(_QUERIES["is_refused"], {"team_id": team_id}).fetchone()
         return bool(row and row[0])
 
-    def claim_sweeps(self, *, every_s: int) -> list[str]:
-        """Teams whose events are to be read from Stripe now; nobody else gets them for `every_s`."""
-        rows = self._connection.execute(_QUERIES["claim_sweeps"], {"every_s": every_s}).fetchall()
+    def sweeps_due(self) -> bool:
+        """Whether any team's events are to be read from Stripe now."""
+        return self._row("sweeps_due") is not None
+
+    def claim_sweeps(self, limit: int) -> list[str]:
+        """Teams whose events are to be read from Stripe now; nobody else gets them for minutes."""
+        params = {"limit": limit, "every_s": SWEEP_EVERY_S, "rarely_s": SWEEP_RARELY_S}
+        rows = self._connection.execute(_QUERIES["claim_sweeps"], params).fetchall()
         return [team_id for (team_id,) in rows]
+
+    def webhook_missed(self, team_id: str) -> None:
+        """A sweep found events that were not delivered, although some were lately."""
+        self._run("webhook_missed", team_id=team_id, every_s=SWEEP_EVERY_S)
 
     def swept_until(self, team_id: str) -> int | None:
         """Up to which second of Stripe's clock all events are in the ledger; None before the first backfill."""

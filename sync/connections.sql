@@ -47,14 +47,42 @@ SELECT coalesce(refused_at > coalesce(delivered_at, '-infinity'), false)
 FROM billstack.connections
 WHERE team_id = %(team_id)s;
 
--- name: claim_sweeps
--- Connected teams whose first backfill is done and whose events were not read lately; several schedulers may ask.
-UPDATE billstack.connections
-SET sweep_due_at = now() + %(every_s)s * interval '1 second'
+-- name: sweeps_due
+-- Whether there is a connected team whose first backfill is done and whose events were not read lately.
+SELECT team_id
+FROM billstack.connections
 WHERE secret_key IS NOT NULL
     AND sweep_due_at <= now()
     AND EXISTS (SELECT FROM billstack.backfills WHERE backfills.team_id = connections.team_id AND state = 'ready')
+LIMIT 1;
+
+-- name: claim_sweeps
+-- Such teams, those due longest first; several jobs may ask. Due times are spread, so that they do not come together again.
+-- A team that Stripe delivers to is asked about rarely: it is there for what a delivery missed.
+UPDATE billstack.connections
+SET sweep_due_at = now() + (0.75 + random() / 2) * interval '1 second' * CASE
+    WHEN delivered_at > greatest(refused_at, missed_at, now() - %(rarely_s)s * interval '4 seconds') THEN %(rarely_s)s
+    ELSE %(every_s)s
+END
+WHERE team_id = ANY (
+    ARRAY(
+        SELECT team_id
+        FROM billstack.connections
+        WHERE secret_key IS NOT NULL
+            AND sweep_due_at <= now()
+            AND EXISTS (SELECT FROM billstack.backfills WHERE backfills.team_id = connections.team_id AND state = 'ready')
+        ORDER BY sweep_due_at
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    )
+)
 RETURNING team_id;
+
+-- name: webhook_missed
+-- The sweep found what Stripe should have delivered: it is asked often again, until the next delivery.
+UPDATE billstack.connections
+SET missed_at = now(), sweep_due_at = least(sweep_due_at, now() + %(every_s)s * interval '1 second')
+WHERE team_id = %(team_id)s;
 
 -- name: swept_until
 -- Before the first sweep: the start of the first backfill, whose end replayed the events since then.

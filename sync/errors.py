@@ -15,7 +15,8 @@ BillStackError
 │   │   └── StripeRateLimited  429, with the reason Stripe gave
 │   └── StripeRejected     will not pass by itself: 400, 401, 402, 403, 404
 │       └── CursorLost     the object that `starting_after` named is gone
-└── LeaseLost              another worker holds the lease, or the backfill was canceled
+├── LeaseLost              another worker holds the lease, or the backfill was canceled
+└── TurnOver               the worker is to stop; somebody else goes on
 """
 
 from typing import Any
@@ -146,3 +147,8 @@ class CursorLost(StripeRejected):
 
 class LeaseLost(BillStackError):
     code = "lease_lost"
+
+
+class TurnOver(BillStackError):
+    def __init__(self) -> None:
+        super().__init__("the worker is to stop")

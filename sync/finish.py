@@ -16,7 +16,7 @@ import structlog
 from sync.backfill import Tools, TypeRun
 from sync.backfills import Backfill, BackfillStore
 from sync.error_text import loggable_reason
-from sync.errors import StripeRejected
+from sync.errors import StripeRejected, TurnOver
 from sync.event_routing import Mirrored
 from sync.events import apply_batch, record_events
 from sync.lease import Lease
@@ -73,6 +73,12 @@ class Finish:
             self._ask_for_suspects(object_type)
         return warnings + self._rejects()
 
+    def _check(self) -> None:
+        """Raises LeaseLost, or TurnOver where the worker is to stop: the finish begins again elsewhere."""
+        self._lease.check()
+        if self._tools.is_stopping():
+            raise TurnOver
+
     def _read_tails(self) -> None:
         """Side by side, for each is only a request or two."""
         with ThreadPoolExecutor(len(self._types) or 1) as pool:
@@ -120,7 +126,7 @@ class Finish:
         ledger.try_again(until, limit=_TRIED_AGAIN)
         give_up_at = time.monotonic() + _EVENTS_PATIENCE_S
         while pending := ledger.pending(until):
-            self._lease.check()
+            self._check()
             tools = self._tools
             if not apply_batch(
                 self._connection, self._backfill.team_id, tools.source, self._mirrored, connect=tools.connect
@@ -152,7 +158,7 @@ class Finish:
             with self._tools.connect() as connection:
                 store = MirrorStore(connection, self._backfill.team_id)
                 for object_id in ids:
-                    self._lease.check()
+                    self._check()
                     refresh_or_reject(store, self._tools.source, object_type, object_id)
 
     def _rejects(self) -> list[str]:

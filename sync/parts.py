@@ -10,7 +10,7 @@ import structlog
 from sync.backfill import Tools, TypeRun
 from sync.backfills import FINISH, Backfill, BackfillStore, TypeState
 from sync.error_text import loggable_reason
-from sync.errors import LeaseLost, StripeError
+from sync.errors import LeaseLost, StripeError, TurnOver
 from sync.event_routing import Mirrored
 from sync.finish import Finish
 from sync.lease import Lease
@@ -78,6 +78,8 @@ class PartRun:
             return work(lease)
         except (LeaseLost, psycopg.OperationalError):
             raise
+        except TurnOver:
+            return False
         except StripeError as exc:
             log.warning("part.failed", reason=loggable_reason(exc))
             self._fail(lease, _sentence(exc))

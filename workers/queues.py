@@ -1,6 +1,7 @@
 """The queues' names, and how work gets onto them. Jobs carry ids only, for Redis keeps their arguments."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -9,6 +10,7 @@ from redis.exceptions import LockNotOwnedError
 from rq import Queue
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
+from rq.registry import StartedJobRegistry
 
 from sync.backfills import FINISH, BackfillStore, Part
 from sync.connections import Connections
@@ -19,6 +21,12 @@ from workers.rq_json import MirrorJob
 
 BACKFILLS = "backfills"
 EVENTS = "events"
+# What nobody waits for. Their workers take from these only while the queue above is empty.
+COMPARISONS = "comparisons"
+SWEEPS = "sweeps"
+# By the name of a worker's role, in the order in which it takes from them.
+QUEUES = {BACKFILLS: (BACKFILLS, COMPARISONS), EVENTS: (EVENTS, SWEEPS)}
+ALL_QUEUES = tuple(name for names in QUEUES.values() for name in names)
 
 # A turn ends after a minute, and the retries of its last page within about three more.
 _TYPE_TIMEOUT_S = 15 * 60
@@ -28,7 +36,6 @@ _RESULT_TTL_S = 3600
 _FAILURE_TTL_S = 24 * 3600
 # Whoever enqueues a job once takes milliseconds for it; after this, dead or frozen, it stands in nobody's way.
 _LOOK_S = 5.0
-SWEEP_EVERY_S = 300
 # What is due for longer lies there; a job at work takes the rest.
 _LYING_S = 2.0
 # Should the process die between taking the mark and enqueuing, the scheduler's sweep finds the events after this.
@@ -41,14 +48,20 @@ def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
     """Enqueues every part, of one backfill or of all, that nobody works on and that is not waiting already."""
     with context.pool.connection() as connection:
         parts = BackfillStore(connection).due_parts(backfill_id)
-    return sum(_enqueue_part(context, part) for part in parts)
+    waiting = _waiting(context.redis, BACKFILLS, [_job_id(part) for part in parts])
+    return sum(_enqueue_part(context, part) for part in parts if _job_id(part) not in waiting)
+
+
+def _job_id(part: Part) -> str:
+    """It names the fence, so that each holder's successor is one job however many ask for it."""
+    return f"{part.backfill_id}-{part.part}-{part.fence}"
 
 
 def _enqueue_part(context: Context, part: Part) -> bool:
-    """The job's id names the fence, so that each holder's successor is one job however many ask for it."""
-    job_id = f"{part.backfill_id}-{part.part}-{part.fence}"
+    job_id = _job_id(part)
     enqueued = _enqueue_once(
         context.redis,
+        BACKFILLS,
         job_id,
         "workers.jobs.work_on_part",
         (part.backfill_id, part.part),
@@ -61,15 +74,29 @@ def _enqueue_part(context: Context, part: Part) -> bool:
     return enqueued
 
 
-def _enqueue_once(connection: redis.Redis, job_id: str, name: str, arguments: tuple[str, ...], **options: Any) -> bool:
+def _waiting(connection: redis.Redis, queue_name: str, job_ids: Sequence[str]) -> set[str]:
+    """Which of these wait in the queue, in one round trip: of many teams' parts nearly all do."""
+    if not job_ids:
+        return set()
+    key = _queue(queue_name, connection).key
+    with connection.pipeline(transaction=False) as pipeline:
+        for job_id in job_ids:
+            pipeline.lpos(key, job_id)
+        places = pipeline.execute()
+    return {job_id for job_id, place in zip(job_ids, places, strict=True) if place is not None}
+
+
+def _enqueue_once(
+    connection: redis.Redis, queue_name: str, job_id: str, name: str, arguments: tuple[str, ...], **options: Any
+) -> bool:
     """False: it waits already, or somebody else looks at it this moment and enqueues it."""
     looking = connection.lock(f"billstack:enqueuing:{job_id}", timeout=_LOOK_S)
     if not looking.acquire(blocking=False):
         return False
     try:
-        if _is_waiting(connection, job_id):
+        if _is_waiting(connection, queue_name, job_id):
             return False
-        _queue(BACKFILLS, connection).enqueue(
+        _queue(queue_name, connection).enqueue(
             name,
             *arguments,
             job_id=job_id,
@@ -86,7 +113,7 @@ def _enqueue_once(connection: redis.Redis, job_id: str, name: str, arguments: tu
     return True
 
 
-def _is_waiting(connection: redis.Redis, job_id: str) -> bool:
+def _is_waiting(connection: redis.Redis, queue_name: str, job_id: str) -> bool:
     """Whether the job waits in its queue; what is left of a dead or finished one is removed.
 
     A job that has started holds its part's lease a moment later. One that is still without it when the scheduler looks
@@ -94,7 +121,7 @@ def _is_waiting(connection: redis.Redis, job_id: str) -> bool:
     """
     try:
         job = MirrorJob.fetch(job_id, connection=connection)
-        if job.get_status() == JobStatus.QUEUED and job_id in _queue(BACKFILLS, connection).job_ids:
+        if job.get_status() == JobStatus.QUEUED and _waiting(connection, queue_name, [job_id]):
             return True
         _remove(job)
     except (NoSuchJobError, InvalidJobOperation):
@@ -127,12 +154,15 @@ def wake_waiting(context: Context) -> int:
 
 
 def enqueue_sweeps(context: Context) -> int:
-    """A job for each team whose events were not read from Stripe lately."""
+    """One job for all teams whose events were not read from Stripe lately, unless there is one; returns 1 for a new one."""
     with context.pool.connection() as connection:
-        team_ids = Connections(connection, context.box).claim_sweeps(every_s=SWEEP_EVERY_S)
-    for team_id in team_ids:
-        _enqueue_event_job(context, "sweep_events", team_id, None)
-    return len(team_ids)
+        if not Connections(connection, context.box).sweeps_due():
+            return 0
+    queue = _queue(SWEEPS, context.redis)
+    if queue.count or StartedJobRegistry(queue=queue).get_job_count(cleanup=False):
+        return 0
+    queue.enqueue("workers.event_jobs.sweep_due", job_timeout=_TYPE_TIMEOUT_S, result_ttl=0, failure_ttl=_FAILURE_TTL_S)
+    return 1
 
 
 def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: str | None) -> None:
@@ -147,17 +177,19 @@ def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: st
 
 
 def enqueue_reconciles(context: Context) -> int:
-    """A turn for each comparison that nobody works on. On the queue of backfills: it may take long."""
+    """A turn for each comparison that nobody works on, by the workers for backfills: it may take long."""
     with context.pool.connection() as connection:
-        idle = ReconcileStore(connection).idle()
-    return sum(_enqueue_reconcile(context, each) for each in idle)
+        idle = {f"{each.id}-{each.fence}": each for each in ReconcileStore(connection).idle()}
+    waiting = _waiting(context.redis, COMPARISONS, list(idle))
+    return sum(_enqueue_reconcile(context, job_id, idle[job_id]) for job_id in idle.keys() - waiting)
 
 
-def _enqueue_reconcile(context: Context, idle: Idle) -> bool:
+def _enqueue_reconcile(context: Context, job_id: str, idle: Idle) -> bool:
     """The job's id names the fence, as a part's does."""
     return _enqueue_once(
         context.redis,
-        f"{idle.id}-{idle.fence}",
+        COMPARISONS,
+        job_id,
         "workers.reconciles.work_on_reconcile",
         (idle.id,),
         job_timeout=_TYPE_TIMEOUT_S,

@@ -61,7 +61,9 @@ def start_due_reconciles(context: Context) -> int:
 def work_on_reconcile(reconcile_id: str) -> str:
     """The job: one turn; says how it ended, for rq-dashboard."""
     with jobs.job_context(reconcile=reconcile_id) as context:
-        ended = take_turn(context, reconcile_id, jobs.turn(context).is_over)
+        # People wait for backfills, and nobody for this: it goes on when none waits for a worker.
+        turn = jobs.turn(context, while_others_wait_s=0.0)
+        ended = take_turn(context, reconcile_id, turn.is_over)
         enqueue_reconciles(context)
         return ended
 

@@ -12,7 +12,8 @@ from rq.worker import BaseWorker
 
 from workers.beats import ask_for_alive
 from workers.context import Context
-from workers.queues import BACKFILLS, EVENTS
+from workers.queues import ALL_QUEUES, BACKFILLS, EVENTS
+from workers.rq_json import MirrorJob
 
 # Operators see a dead worker for a while, to know that it died.
 _SHOWN_DEAD_S = 120.0
@@ -67,8 +68,8 @@ class Cleaner:
         if now - self._cleaned_at < _CLEAN_EVERY_S:
             return 0
         self._cleaned_at = now
-        for name in (BACKFILLS, EVENTS):
-            clean_registries(Queue(name, connection=context.redis))
+        for name in ALL_QUEUES:
+            clean_registries(Queue(name, connection=context.redis, job_class=MirrorJob))
         return self._forget_dead(context.redis, now)
 
     def _forget_dead(self, connection: redis.Redis, now: float) -> int:

@@ -17,6 +17,7 @@ JOB_FUNCTIONS = frozenset(
     {
         "workers.jobs.work_on_part",
         "workers.event_jobs.apply_events",
+        "workers.event_jobs.sweep_due",
         "workers.event_jobs.sweep_events",
         "workers.reconciles.work_on_reconcile",
     }

@@ -13,7 +13,7 @@ from api.dashboard.pages import show_page
 from api.people import People
 from sync.ledger import backlog
 from workers.budgets import read_budgets
-from workers.queues import BACKFILLS, EVENTS
+from workers.queues import ALL_QUEUES
 from workers.registry import known_workers
 from workers.stripe_account import shared_limiter
 
@@ -41,7 +41,7 @@ def show() -> str:
         "operators.html",
         pending=pending,
         oldest_s=oldest_s,
-        queues=[_depth(name, context.redis) for name in (BACKFILLS, EVENTS)],
+        queues=[_depth(name, context.redis) for name in ALL_QUEUES],
         workers=known_workers(context.redis)[:_SHOWN],
         budgets=read_budgets(context.redis, shared_limiter(context))[:_SHOWN],
         names=_names(accounts),

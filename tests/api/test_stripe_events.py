@@ -19,7 +19,7 @@ from sync.sdk import API_VERSION
 from tests.factories import customer, encoded, event
 from workers import jobs
 from workers.meter import Meter
-from workers.queues import BACKFILLS
+from workers.queues import COMPARISONS
 from workers.stripe_account import open_source
 
 CONNECT = {"secretKey": "sk_test_demo", "webhookSecret": "whsec_pasted"}
@@ -303,7 +303,7 @@ def test_a_comparison_is_started_and_stands_in_the_status(connected, app):
     shown = status_of(connected)["lastReconcile"]
     assert shown["id"] == answer.json["reconcileId"]
     assert (shown["status"], shown["finishedAt"], shown["result"]) == ("running", None, {})
-    assert app.extensions[EXTENSION].redis.llen(f"rq:queue:{BACKFILLS}") == 1
+    assert app.extensions[EXTENSION].redis.llen(f"rq:queue:{COMPARISONS}") == 1
 
 
 def test_the_same_again_answers_the_running_one(connected):

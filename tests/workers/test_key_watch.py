@@ -10,7 +10,7 @@ from tests.factories import customer, encoded, event
 from workers.backfills import start_backfill
 from workers.key_watch import KeyWatch
 from workers.meter import KEY, REQUESTS
-from workers.queues import BACKFILLS, EVENTS, wake_events
+from workers.queues import BACKFILLS, COMPARISONS, EVENTS, SWEEPS, wake_events
 from workers.reconciles import start_reconcile
 from workers.scheduler import run_once
 from workers.status import read_status
@@ -57,12 +57,12 @@ def _events(context, database, team_id):
 
 def _sweep(context, database, team_id):
     run_once(context)
-    return EVENTS
+    return SWEEPS
 
 
 def _reconcile(context, database, team_id):
     start_reconcile(context, team_id, None)
-    return BACKFILLS
+    return COMPARISONS
 
 
 @pytest.mark.parametrize("begin", [_backfill, _events, _sweep, _reconcile])

@@ -6,13 +6,14 @@ import pytest
 from psycopg import sql
 from rq import Queue
 
-from sync.connections import Connections
+from sync.connections import SWEEP_EVERY_S, SWEEP_RARELY_S, Connections
 from sync.events import record_event
 from sync.ledger import Ledger
 from sync.schema import schema_name
 from tests.factories import ACCOUNT_ID, NOW, customer, encoded, event
+from workers import jobs
 from workers.context import open_context
-from workers.queues import BACKFILLS, EVENTS, wake_events, wake_mark
+from workers.queues import BACKFILLS, COMPARISONS, EVENTS, QUEUES, SWEEPS, wake_events, wake_mark
 from workers.reconciles import start_reconcile
 from workers.scheduler import run_once
 
@@ -144,6 +145,7 @@ def test_what_was_not_delivered_is_read_and_applied(context, database, stripe, t
     made = account.create("customer", email="new@example.com")
 
     assert run_once(context)["sweeps"] == 1
+    work(SWEEPS)
     work()
 
     assert mirrored_email(database, team_id, made["id"]) == "new@example.com"
@@ -151,13 +153,60 @@ def test_what_was_not_delivered_is_read_and_applied(context, database, stripe, t
     assert int(last_event_at.timestamp()) == account.events()[-1]["created"]
 
 
-def test_several_schedulers_sweep_once_in_five_minutes(context, database, team_id):
+def test_what_is_due_goes_in_once_however_long_it_waits(context, team_id, new_team):
+    new_team()
+
     assert [run_once(context)["sweeps"] for _ in range(3)] == [1, 0, 0]
 
-    database.execute("UPDATE billstack.connections SET sweep_due_at = sweep_due_at - interval '5 minutes'")
-    assert run_once(context)["sweeps"] == 1
-    assert queued(context) == ["sweep_events", "sweep_events"]
-    assert team_id
+    assert queued(context, SWEEPS) == ["sweep_due"]
+    assert queued(context) == []
+
+
+def test_one_job_sweeps_all_teams_that_are_due(context, database, stripe, team_id, new_team, work):
+    others = [new_team() for _ in range(5)]
+    made = stripe.sandbox.tenant("demo").account.create("customer", email="new@example.com")
+
+    run_once(context)
+    work(SWEEPS)
+    work()
+
+    assert {mirrored_email(database, each, made["id"]) for each in (team_id, *others)} == {"new@example.com"}
+
+
+def test_a_team_is_swept_about_every_five_minutes_and_rarely_where_its_webhook_delivers(context, database, team_id):
+    def due_in_s() -> float:
+        database.execute("UPDATE billstack.connections SET sweep_due_at = now()")
+        assert Connections(database, context.box).claim_sweeps(5) == [team_id]
+        (waits,) = database.execute(
+            "SELECT extract(epoch FROM sweep_due_at - now())::float8 FROM billstack.connections"
+        ).fetchone()
+        return float(waits)
+
+    often = [due_in_s() for _ in range(20)]
+    assert all(0.74 * SWEEP_EVERY_S < wait < 1.26 * SWEEP_EVERY_S for wait in often)
+    assert len({round(wait) for wait in often}) > 5, "spread, so that teams do not come together"
+
+    Ledger(database, team_id).touch_connection(NOW, "2019-01-01", delivered=True)
+    assert due_in_s() > 0.74 * SWEEP_RARELY_S
+
+    Connections(database, context.box).webhook_missed(team_id)
+    assert due_in_s() < 1.26 * SWEEP_EVERY_S
+
+
+def test_sweeps_and_comparisons_wait_behind_what_people_wait_for():
+    assert QUEUES == {BACKFILLS: (BACKFILLS, COMPARISONS), EVENTS: (EVENTS, SWEEPS)}
+
+
+def test_a_comparison_gives_way_as_soon_as_a_backfill_waits(context):
+    turn = jobs.turn(context, while_others_wait_s=0.0)
+    turn._looked -= 10
+    assert not turn.is_over()
+
+    Queue(BACKFILLS, connection=context.redis).enqueue("builtins.int")
+    turn._looked -= 10
+
+    assert turn.is_over()
+    assert not turn.is_stopping()
 
 
 def test_a_team_without_a_finished_backfill_is_not_swept(context, database, team_id):
@@ -175,8 +224,8 @@ def test_a_day_after_the_last_backfill_a_mirror_is_compared(context, database, t
     database.execute("UPDATE billstack.backfills SET finished_at = now() - interval '25 hours'")
 
     run_once(context)
-    assert queued(context, BACKFILLS) == ["work_on_reconcile"]
-    work(BACKFILLS)
+    assert queued(context, COMPARISONS) == ["work_on_reconcile"]
+    work(COMPARISONS)
 
     (state, found) = database.execute("SELECT state, found FROM billstack.reconciles").fetchone()
     assert state == "done"
