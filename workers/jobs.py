@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import psycopg
 import redis
@@ -12,14 +13,14 @@ from psycopg_pool import ConnectionPool
 from rq import Queue, Worker, get_current_job
 
 from sync.backfill import Tools
-from sync.backfills import BackfillStore
+from sync.backfills import FINISH, Backfill, BackfillStore
 from sync.connections import Connection, Connections
 from sync.error_text import loggable_reason
 from sync.event_routing import Mirrored
 from sync.parts import PartRun
 from workers.context import Context, connection_options, open_context
 from workers.progress import Progress
-from workers.queues import BACKFILLS, enqueue_due
+from workers.queues import BACKFILLS, enqueue_due, take_waiting
 from workers.settings import Settings
 from workers.stripe_account import open_source
 
@@ -42,7 +43,11 @@ class JobFailed(Exception):
 
 
 def work_on_part(backfill_id: str, part: str) -> str:
-    """One turn on one part of a backfill; says how it ended, for rq-dashboard."""
+    """One turn on a part of a backfill, and on parts that still wait for a worker; says how it ended, for rq-dashboard.
+
+    A part of a small team takes less than a job for it, so whoever is done with one goes on with the next. Of a large team
+    each is at some worker by then.
+    """
     with job_context(backfill=backfill_id, type=part) as context:
         with context.pool.connection() as connection:
             backfill = BackfillStore(connection).get(backfill_id)
@@ -50,13 +55,26 @@ def work_on_part(backfill_id: str, part: str) -> str:
             if backfill is None or connected is None or connected.secret_key is None:
                 log.info("part.dropped", reason="the team was disconnected")
                 return "dropped"
-            source = open_source(context, connected)
-            ours = turn(context)
-            tools = Tools(source, lambda: connect(context), ours.is_over, ours.is_stopping)
-            show = Progress(context.redis, backfill_id).show
-            ended = PartRun(backfill, part, mirrored(connected), tools, show, connection).run()
+            ended = _work_on_parts(context, connection, backfill, connected, part)
         enqueue_due(context, backfill_id)
         return ended
+
+
+def _work_on_parts(
+    context: Context, connection: psycopg.Connection, backfill: Backfill, connected: Connection, first: str
+) -> str:
+    """Until the turn is over or nothing waits; how the first one ended."""
+    ours = turn(context)
+    tools = Tools(open_source(context, connected), lambda: connect(context), ours.is_over, ours.is_stopping)
+    show = Progress(context.redis, backfill.id).show
+    ended = latest = PartRun(backfill, first, mirrored(connected), tools, show, connection).run()
+    while latest == "done" and not ours.is_over() and (part := take_waiting(context, backfill.id)):
+        with structlog.contextvars.bound_contextvars(type=part):
+            # A long finish has a job of its own, whose time limit fits it.
+            further = replace(tools, is_stopping=ours.is_over) if part == FINISH else tools
+            backfill = BackfillStore(connection).get(backfill.id) or backfill  # its upper end is fixed by now
+            latest = PartRun(backfill, part, mirrored(connected), further, show, connection).run()
+    return ended
 
 
 def mirrored(connected: Connection) -> Mirrored:

@@ -52,6 +52,23 @@ def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
     return sum(_enqueue_part(context, part) for part in parts if _job_id(part) not in waiting)
 
 
+def take_waiting(context: Context, backfill_id: str) -> str | None:
+    """A part of the backfill that nobody has begun, out of the queue if it waits there; None: there is none.
+
+    Its lease decides, as ever: should a worker have fetched its job this moment, one of the two gets none.
+    """
+    with context.pool.connection() as connection:
+        parts = BackfillStore(connection).due_parts(backfill_id)
+    if not parts:
+        return None
+    job_id = _job_id(parts[0])
+    with context.redis.pipeline() as pipeline:
+        pipeline.lrem(_queue(BACKFILLS, context.redis).key, 1, job_id)
+        pipeline.delete(MirrorJob.key_for(job_id))
+        pipeline.execute()
+    return parts[0].part
+
+
 def _job_id(part: Part) -> str:
     """It names the fence, so that each holder's successor is one job however many ask for it."""
     return f"{part.backfill_id}-{part.part}-{part.fence}"
