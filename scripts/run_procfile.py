@@ -158,7 +158,11 @@ class ProcfileRunner:
 
     def kill(self, name: str) -> None:
         """`kill -9` for one process; it is started again at once."""
-        os.kill(self.pids()[name], signal.SIGKILL)
+        self.signal(name, signal.SIGKILL)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """To one process; if it ends, it is started again."""
+        os.kill(self.pids()[name], number)
 
     def given_up(self) -> str | None:
         """A sentence on a process that cannot start, or None while all can."""
