@@ -90,7 +90,8 @@ class Product:
         """`{team}` in the statement is the team's schema."""
         with psycopg.connect(self.stack.postgres.url, autocommit=True) as connection:
             text = statement.replace("{team}", schema_name(self.team_id))
-            return connection.execute(text.encode(), params).fetchall()
+            cursor = connection.execute(text.encode(), params)
+            return cursor.fetchall() if cursor.description else []
 
     def work_horses(self) -> list[int]:
         """The processes that work on a backfill at this moment, of the pool's workers' children."""
