@@ -36,7 +36,7 @@ from api.context import EXTENSION
 from api.people import audit, audit_views, auth, credentials, invitations, members, set_up, teams
 from api.seats import SharedPool
 from sync.errors import ConfigError
-from workers.context import open_context
+from workers.context import open_context, refuse_unfit_postgres
 from workers.logging import configure_logging
 from workers.redis_address import refuse_open_redis
 from workers.settings import Settings
@@ -103,6 +103,7 @@ def read_settings() -> Settings:
     try:
         settings = Settings.from_env(os.environ)
         refuse_open_redis(settings)
+        refuse_unfit_postgres(settings.database_url, "DATABASE_URL")
     except ConfigError as exc:
         sys.exit(f"billstack: {exc.message}")
     return settings

@@ -8,15 +8,19 @@ import psycopg
 from api.context import current_context
 from sync.errors import SchemaError
 from sync.schema import check_version
+from sync.server import set_isolation
+from workers.context import connection_options
 
 
 def connect() -> psycopg.Connection[Any]:
     """Not from the pool, which would wait for a Postgres that is away instead of saying so."""
-    url = current_context().settings.database_url
+    url = current_context().settings.database_direct_url
     try:
-        return psycopg.connect(url, autocommit=True, application_name="billstack-cli")
+        connection = psycopg.connect(url, **connection_options(url, "billstack-cli"))
     except psycopg.OperationalError as exc:
         raise click.ClickException(f"Postgres cannot be reached through DATABASE_URL: {exc}") from exc
+    set_isolation(connection)
+    return connection
 
 
 def connect_checked() -> psycopg.Connection[Any]:

@@ -71,6 +71,7 @@ def _write_one_by_one(
     counted = 0
     overlapping: list[str] = []
     with store.connection.transaction():
+        store.page_settings()
         if not store.lock_window(object_type, key):
             raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
         for object_id, raw in objects.each():

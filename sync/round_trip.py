@@ -1,10 +1,13 @@
-"""Runs prepared statements with one round trip and one commit, through libpq itself.
+"""Runs prepared statements in one transaction with one round trip, through libpq itself.
 
 psycopg's pipeline does the same, but looks at each statement and value anew: that took half a millisecond of processor
 time a page, as much as reading the page.
+
+A statement's name is made of its text, so it means the same to every process that a pooler lends a connection to. Where
+the pooler lends another connection with each transaction, names are of no use, and the statements go without.
 """
 
-import itertools
+import hashlib
 import select
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,15 +15,16 @@ from typing import Any
 import psycopg
 from psycopg import errors
 from psycopg.adapt import Transformer
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 from sync.json_text import AsJsonb
 from sync.sql import Numbered
 
 _READABLE = select.POLLIN
 _EITHER = select.POLLIN | select.POLLOUT
-
-_numbers = itertools.count(1)
+_SYNCS = 2  # after the statements, after the commit
+# Whatever the database's or the role's default is: a page relies on seeing what was committed while it waited for a lock.
+_BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
 class RoundTrips:
@@ -29,6 +33,7 @@ class RoundTrips:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self._prepared: dict[Numbered, bytes] = {}
+        self._is_shared = False  # with other clients of a pooler, transaction by transaction
 
     def run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of the last statement; None: it has none.
@@ -39,42 +44,53 @@ class RoundTrips:
         try:
             return self._run(statements, values)
         except errors.InvalidSqlStatementName:
-            # psycopg deallocates all when a transaction is rolled back after it has prepared any itself; poolers do too.
             self._prepared.clear()
+        try:
+            return self._run(statements, values)  # somebody deallocated them
+        except errors.InvalidSqlStatementName:
+            self._is_shared = True
             return self._run(statements, values)
 
     def _run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         with self._connection.lock:
-            calls = [
-                (self._prepared.get(each) or self._prepare(each), [_as_sent(values[name]) for name in each.names])
-                for each in statements
-            ]
+            sent = [[_as_sent(values[name]) for name in each.names] for each in statements]
+            names = [] if self._is_shared else [self._prepared.get(each) or self._prepare(each) for each in statements]
             socket = select.poll()
             socket.register(self._connection, _READABLE)
             pgconn = self._connection.pgconn
             pgconn.enter_pipeline_mode()
-            for name, sent in calls:
-                pgconn.send_query_prepared(name, sent)
+            pgconn.send_query_params(_BEGIN, None)
+            for number, (statement, arguments) in enumerate(zip(statements, sent, strict=True)):
+                if self._is_shared:
+                    pgconn.send_query_params(statement.text, arguments)
+                else:
+                    pgconn.send_query_prepared(names[number], arguments)
+            pgconn.pipeline_sync()
+            pgconn.send_query_params(b"COMMIT", None)  # a rollback, where one of them failed
             pgconn.pipeline_sync()
             results = self._results(socket)
             pgconn.exit_pipeline_mode()
+            if pgconn.transaction_status != TransactionStatus.IDLE:  # the commit itself ran into a timeout
+                pgconn.exec_(b"ROLLBACK")
         for result in results:
-            if result.status != ExecStatus.TUPLES_OK:
+            if result.status == ExecStatus.FATAL_ERROR:
                 raise errors.error_from_result(result)
         rows = Transformer(self._connection)
-        rows.set_pgresult(results[-1])
-        return rows.load_row(0, tuple) if results[-1].ntuples else None
+        rows.set_pgresult(results[-2])  # before the commit's
+        return rows.load_row(0, tuple) if results[-2].ntuples else None
 
     def _prepare(self, statement: Numbered) -> bytes:
-        name = b"billstack_%d" % next(_numbers)
+        name = b"billstack_" + hashlib.sha256(statement.text).hexdigest()[:40].encode()
         result = self._connection.pgconn.prepare(name, statement.text)
         if result.status != ExecStatus.COMMAND_OK:
-            raise errors.error_from_result(result)
+            error = errors.error_from_result(result)
+            if not isinstance(error, errors.DuplicatePreparedStatement):  # another client's of a pooler: the same
+                raise error
         self._prepared[statement] = name
         return name
 
     def _results(self, socket: select.poll) -> list[Any]:
-        """One for each statement up to the first that failed."""
+        """One for each statement up to the first that failed, and the commit's."""
         pgconn = self._connection.pgconn
         while pgconn.flush():
             socket.modify(self._connection, _EITHER)
@@ -82,7 +98,8 @@ class RoundTrips:
             pgconn.consume_input()  # Postgres may wait for us to read before it reads on
         socket.modify(self._connection, _READABLE)
         results: list[Any] = []
-        while True:
+        syncs = 0
+        while syncs < _SYNCS:
             while pgconn.is_busy():
                 socket.poll()
                 pgconn.consume_input()
@@ -92,9 +109,10 @@ class RoundTrips:
             if result is None:  # between two statements
                 continue
             if result.status == ExecStatus.PIPELINE_SYNC:
-                return results
-            if result.status != ExecStatus.PIPELINE_ABORTED:
+                syncs += 1
+            elif result.status != ExecStatus.PIPELINE_ABORTED:
                 results.append(result)
+        return results
 
 
 def _as_sent(value: object) -> bytes | None:

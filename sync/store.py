@@ -88,10 +88,14 @@ class MirrorStore:
     def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage | None:
         """Locks the window, mirrors the page and commits, with one round trip. None: the window is no longer the caller's."""
         queries = _bound(self.schema, object_type.table)
-        statements = [queries.numbered("lock_window"), queries.numbered("mirror_page")]
+        statements = [queries.numbered(name) for name in ("page_settings", "lock_window", "mirror_page")]
         values = self._window(object_type, key) | self._page(object_type, page)
         row = self._round_trips.run(statements, values)
         return MirroredPage(*row) if row else None
+
+    def page_settings(self) -> None:
+        """For the rest of the transaction: how pages are written."""
+        self._run(None, "page_settings")
 
     def mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
         """Rows, seen, count and checkpoint of a page. The window must be locked by this transaction."""

@@ -49,30 +49,9 @@ class Writers:
     def _work(self, tasks: "queue.SimpleQueue[_Task | None]") -> None:
         try:
             with self._connect() as connection:
-                prepare(connection)
                 store = MirrorStore(connection, self._team_id)
                 while task := tasks.get():
                     task(store)
                     del task  # while it rests a thread would keep a page
         except Exception as exc:
             self._failed(exc)
-
-
-def prepare(connection: psycopg.Connection) -> None:
-    """How pages are written.
-
-    An fsync can take 40 ms, so a page does not wait for one: rows, seen and checkpoint are lost together or not at all,
-    and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by their ids
-    whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept. And the
-    statement is planned once, not five times before Postgres sees that its plan can be kept.
-    """
-    connection.execute(
-        """
-        SET synchronous_commit = off;
-        SET enable_seqscan = off;
-        SET enable_hashjoin = off;
-        SET enable_mergejoin = off;
-        SET jit = off;
-        SET plan_cache_mode = force_generic_plan
-        """
-    )

@@ -5,7 +5,7 @@ import sys
 
 from sync.errors import BillStackError
 from workers import scheduler
-from workers.context import open_context
+from workers.context import open_context, refuse_unfit_postgres
 from workers.logging import configure_logging
 from workers.queues import BACKFILLS, EVENTS
 from workers.redis_address import refuse_open_redis
@@ -21,11 +21,12 @@ def main(arguments: list[str]) -> None:
     try:
         settings = Settings.from_env(os.environ)
         refuse_open_redis(settings)
+        refuse_unfit_postgres(settings.database_direct_url, "DATABASE_DIRECT_URL or DATABASE_URL")
     except BillStackError as exc:
         sys.exit(f"billstack: {exc.message}")
     configure_logging(settings.log_level)
     if arguments[0] == "scheduler":
-        scheduler.run(open_context(settings))
+        scheduler.run(open_context(settings, direct=True))
     else:
         run_workers(settings, arguments[0])
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import redis
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
@@ -11,6 +12,7 @@ from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
 from sync.secrets import SecretBox
+from sync.server import refuse_unfit, set_isolation
 from workers.meter import Meter
 from workers.settings import Settings
 
@@ -45,14 +47,20 @@ def open_context(
     pool_size: int = 4,
     count_every_s: float = 0.0,
     pool_class: type[ConnectionPool] = ConnectionPool,
+    direct: bool = False,
 ) -> Context:
-    """Opens nothing yet: Postgres and Redis may be away when a process starts, and come back."""
+    """Opens nothing yet: Postgres and Redis may be away when a process starts, and come back.
+
+    `direct`: to Postgres itself, past a pooler, as whoever writes much does.
+    """
+    url = settings.database_direct_url if direct else settings.database_url
     pool = pool_class(
-        settings.database_url,
+        url,
         min_size=0,
         max_size=pool_size,
         timeout=_POOL_WAIT_S,
-        kwargs=connection_options(settings.database_url, "billstack"),
+        kwargs=connection_options(url, "billstack"),
+        configure=set_isolation,
         check=ConnectionPool.check_connection,
         open=True,
     )
@@ -62,10 +70,20 @@ def open_context(
 
 
 def connection_options(database_url: str, application_name: str) -> dict[str, Any]:
-    """psycopg's options for all connections of BillStack. JSON goes to Postgres as the bytes that came: UTF-8."""
+    """psycopg's options for all connections of BillStack. JSON goes to Postgres as the bytes that came: UTF-8.
+
+    Psycopg numbers what it prepares by itself, and behind a pooler two processes then mean two statements by one name.
+    What is worth preparing has a name made of its text (sync/round_trip.py).
+    """
     given = conninfo_to_dict(database_url)
     ours = _POSTGRES | {"application_name": application_name}
-    return {"autocommit": True, "client_encoding": "utf8"} | {key: ours[key] for key in ours if key not in given}
+    always = {"autocommit": True, "client_encoding": "utf8", "prepare_threshold": None}
+    return always | {key: ours[key] for key in ours if key not in given}
+
+
+def refuse_unfit_postgres(url: str, name: str) -> None:
+    """Raises ConfigError for an address, that of the setting `name`, at which the mirror would come out wrong."""
+    refuse_unfit(lambda: psycopg.connect(url, **connection_options(url, "billstack")), name)
 
 
 def connect_redis(settings: Settings) -> redis.Redis:

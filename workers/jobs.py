@@ -18,6 +18,7 @@ from sync.connections import Connection, Connections
 from sync.error_text import loggable_reason
 from sync.event_routing import Mirrored
 from sync.parts import PartRun
+from sync.server import set_isolation
 from workers.context import Context, connection_options, open_context
 from workers.progress import Progress
 from workers.queues import BACKFILLS, enqueue_due, take_waiting
@@ -82,11 +83,13 @@ def mirrored(connected: Connection) -> Mirrored:
 
 
 def connect(context: Context) -> AbstractContextManager[psycopg.Connection]:
-    """A connection beside the pool, for threads of a backfill that keep theirs and set it up their own way."""
+    """A connection beside the pool, for threads of a backfill that keep theirs."""
     if _kept:
         return _kept[1].connection()
-    url = context.settings.database_url
-    return psycopg.connect(url, **connection_options(url, "billstack backfill"))
+    url = context.settings.database_direct_url
+    connection = psycopg.connect(url, **connection_options(url, "billstack backfill"))
+    set_isolation(connection)
+    return connection
 
 
 # Of a process that runs one job after the other: what they work with, and their further connections.
@@ -97,8 +100,7 @@ def keep_context() -> None:
     """From now on the jobs of this process share one context and its connections."""
     global _kept
     context = _open()
-    url = context.settings.database_url
-    options = connection_options(url, "billstack backfill")
+    url = context.settings.database_direct_url
     # Prepared statements are of one team; the next one's would come on top of them for ever.
     pool = ConnectionPool(
         url,
@@ -106,20 +108,21 @@ def keep_context() -> None:
         max_size=_MOST_CONNECTIONS,
         max_idle=_IDLE_S,
         timeout=_CONNECT_WAIT_S,
-        kwargs=options | {"prepare_threshold": None},
+        kwargs=connection_options(url, "billstack backfill"),
+        configure=set_isolation,
         check=ConnectionPool.check_connection,
-        reset=_forget_settings,
+        reset=_forget_statements,
         open=True,
     )
     _kept = context, pool
 
 
-def _forget_settings(connection: psycopg.Connection) -> None:
-    connection.execute("DISCARD ALL")
+def _forget_statements(connection: psycopg.Connection) -> None:
+    connection.execute("DEALLOCATE ALL")
 
 
 def _open() -> Context:
-    return open_context(Settings.from_env(os.environ), count_every_s=_COUNT_EVERY_S)
+    return open_context(Settings.from_env(os.environ), count_every_s=_COUNT_EVERY_S, direct=True)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class Settings:
     """What a process needs to know. Rates are requests a second; `None` means the default for the account's mode."""
 
     database_url: str
+    database_direct_url: str  # past a pooler
     redis_url: str
     secret_keys: tuple[bytes, ...]  # the first one writes, all of them read
     public_url: str
@@ -41,6 +42,7 @@ class Settings:
         reader = _Reader(env)
         settings = cls(
             database_url=reader.postgres_url("DATABASE_URL"),
+            database_direct_url=reader.postgres_url("DATABASE_DIRECT_URL", env.get("DATABASE_URL", "")),
             redis_url=reader.url("REDIS_URL", ("redis", "rediss", "unix")),
             secret_keys=reader.secret_keys("BILLSTACK_SECRET_KEY"),
             public_url=reader.url("BILLSTACK_PUBLIC_URL", ("http", "https")).rstrip("/"),
@@ -75,7 +77,9 @@ class _Reader:
             self._complain(name, f"a URL that starts with {' or '.join(scheme + '://' for scheme in schemes)}")
         return value
 
-    def postgres_url(self, name: str) -> str:
+    def postgres_url(self, name: str, default: str | None = None) -> str:
+        if default is not None and not self._env.get(name):
+            return default
         problems = len(self.problems)
         value = self.url(name, ("postgresql", "postgres"))
         try:

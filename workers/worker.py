@@ -55,7 +55,7 @@ def run_workers(settings: Settings, queue_name: str) -> None:
 def _warm_up(settings: Settings) -> None:
     """Does once what each work-horse, a fork of this process, would otherwise do again before it begins its work."""
     preload()
-    open_context(settings).close()
+    open_context(settings, direct=True).close()
     time.strptime("2026", "%Y")  # loads the module that RQ reads a job's times with
 
 

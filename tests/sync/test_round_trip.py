@@ -1,6 +1,7 @@
 """Statements that go together do so wholly or not at all, and fail as psycopg's own do."""
 
 import itertools
+from hashlib import sha256
 from pathlib import Path
 
 import psycopg
@@ -159,3 +160,40 @@ def test_an_unknown_kind_of_value_is_our_mistake(trips: RoundTrips, insert) -> N
         trips.run([insert], {"number": 1.5})
 
     assert trips.run([insert], {"number": 1}) == (1,), "the connection goes on"
+
+
+# Shared servers ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_statements_name_is_made_of_its_text(trips: RoundTrips, connection, numbered) -> None:
+    """So two processes never mean two things by one name, whichever connection a pooler lends them."""
+    one, other = numbered("SELECT 1, %(number)s::integer"), numbered("SELECT 2, %(number)s::integer")
+    trips.run([one, other], {"number": 1})
+
+    found = dict(connection.execute("SELECT name, statement FROM pg_prepared_statements").fetchall())
+
+    assert found == {f"billstack_{sha256(each.text).hexdigest()[:40]}": each.text.decode() for each in (one, other)}
+
+
+def test_what_another_client_of_a_pooler_prepared_is_the_same(trips: RoundTrips, connection, insert) -> None:
+    RoundTrips(connection).run([insert], {"number": 1})
+
+    assert trips.run([insert], {"number": 2}) == (2,)
+
+
+def test_nothing_is_left_in_the_session(trips: RoundTrips, connection, numbered) -> None:
+    settings = "SELECT current_setting('enable_seqscan'), current_setting('transaction_isolation')"
+    connection.execute("SET default_transaction_isolation = 'serializable'")
+
+    within = trips.run([numbered("SELECT set_config('enable_seqscan', 'off', true)"), numbered(settings)], {})
+
+    assert within == ("off", "read committed")
+    assert connection.execute(settings).fetchone() == ("on", "serializable")
+
+
+def test_without_names_where_each_transaction_may_have_another_server(
+    trips: RoundTrips, connection, insert, monkeypatch
+) -> None:
+    monkeypatch.setattr(trips, "_prepare", lambda statement: b"of_another_server")
+
+    assert [trips.run([insert], {"number": number}) for number in (1, 2)] == [(1,), (2,)]

@@ -1,0 +1,64 @@
+"""What BillStack needs of the Postgres that it is given, directly or through a pooler."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+from psycopg import IsolationLevel
+
+from sync.errors import ConfigError
+from sync.sql import Queries
+
+_QUERIES = Queries(Path(__file__).with_name("server.sql")).bind()
+_READ_COMMITTED = "read committed"
+
+
+def set_isolation(connection: psycopg.Connection) -> None:
+    """Our transactions and statements see what others committed meanwhile, whatever the database's default is.
+
+    Windows, leases and rows are compared again after a lock was waited for: under a snapshot that does not move, that
+    fails or loses.
+    """
+    connection.isolation_level = IsolationLevel.READ_COMMITTED
+    connection.execute(_QUERIES["read_committed"])
+
+
+def refuse_unfit(connect: Callable[[], psycopg.Connection], name: str) -> None:
+    """Raises ConfigError, in one line, for a database or pooler on which the mirror would come out wrong.
+
+    `connect` gives a connection that nothing was set on, by the address in the setting `name`. Nothing is raised while
+    Postgres is away: a process may start before it.
+    """
+    try:
+        connection = connect()
+    except psycopg.OperationalError:
+        return
+    with connection:
+        row = connection.execute(_QUERIES["server"]).fetchone()
+        assert row
+        encoding, isolation, server_pid, user, database = row
+        if encoding != "UTF8":
+            raise ConfigError(
+                f"{name}: the database {database} has the encoding {encoding}, which cannot hold what Stripe sends: make one "
+                "with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            )
+        # A pooler gives each client a number of its own.
+        is_pooled = connection.info.backend_pid != server_pid
+        if is_pooled and isolation != _READ_COMMITTED:
+            raise ConfigError(
+                f"{name}: transactions begin as {isolation}, and a pooler keeps us from setting that: run ALTER ROLE {user} IN "
+                f"DATABASE {database} SET default_transaction_isolation = 'read committed'"
+            )
+        if is_pooled and not _has_transactions(connection):
+            raise ConfigError(
+                f"{name}: the pooler lends a connection for one statement only: set its pool_mode to transaction or session"
+            )
+
+
+def _has_transactions(connection: psycopg.Connection) -> bool:
+    try:
+        with connection.transaction():
+            connection.execute(_QUERIES["server"])
+    except psycopg.Error:
+        return False
+    return True

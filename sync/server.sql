@@ -1,0 +1,11 @@
+-- What BillStack needs of the Postgres that it is given.
+
+-- name: read_committed
+-- For this session, where the database or the role begins its transactions otherwise.
+SELECT set_config('default_transaction_isolation', 'read committed', false)
+WHERE current_setting('default_transaction_isolation') <> 'read committed';
+
+-- name: server
+SELECT pg_encoding_to_char(encoding), current_setting('default_transaction_isolation'), pg_backend_pid(), current_user::text, datname
+FROM pg_database
+WHERE datname = current_database();

@@ -1,0 +1,103 @@
+"""Through a pooler, which lends one server connection to many processes, each statement is the one that was meant."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sync.errors import ConfigError
+from sync.object_types import OBJECT_TYPES
+from sync.server import set_isolation
+from sync.store import MirrorStore
+from tests.factories import customer
+from tests.servers.conftest import POOL_SIZE, Pooler
+from tests.sync.conftest import Team, make_team
+from tests.sync.mirrored import open_window, page_of
+from workers.context import connection_options, refuse_unfit_postgres
+
+TYPES = [OBJECT_TYPES[name] for name in ("customer", "charge", "invoice", "price")]
+PAGES, PAGE = 12, 10
+LEFT = ("synchronous_commit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit", "plan_cache_mode")
+
+
+def connect(url: str) -> psycopg.Connection:
+    connection = psycopg.connect(url, **connection_options(url, "billstack test"))
+    set_isolation(connection)
+    return connection
+
+
+@pytest.fixture
+def team(pooler: Pooler):
+    with psycopg.connect(pooler.direct_url, autocommit=True) as connection:
+        yield make_team(pooler.direct_url, connection)
+
+
+@pytest.mark.parametrize("pooler", ["transaction", "session"], indirect=True)
+def test_writers_that_share_servers_write_each_its_own_table(pooler: Pooler, team: Team) -> None:
+    """In transaction mode all four at a time on two connections; a session's client keeps its connection."""
+    side_by_side = len(TYPES) if is_shared(pooler) else POOL_SIZE
+    store = MirrorStore(team.connection, team.id)
+    keys = {each.name: open_window(store, each) for each in TYPES}
+
+    def write(name: str) -> None:
+        object_type = OBJECT_TYPES[name]
+        with connect(pooler.url) as connection:
+            store = MirrorStore(connection, team.id)
+            for number in range(PAGES):
+                objects = [customer(f"{name}_{number}_{row}") for row in range(PAGE)]
+                assert store.mirror_page_alone(object_type, keys[name], page_of(objects, as_of=10))
+
+    with ThreadPoolExecutor(side_by_side) as pool:
+        list(pool.map(write, keys))
+
+    for object_type in TYPES:
+        ids = sql.SQL("SELECT id FROM {}").format(sql.Identifier(team.schema, object_type.table))
+        found = {object_id for (object_id,) in team.connection.execute(ids).fetchall()}
+        assert found == {f"{object_type.name}_{number}_{row}" for number in range(PAGES) for row in range(PAGE)}
+
+
+@pytest.mark.parametrize("pooler", ["transaction"], indirect=True)
+def test_nothing_of_ours_is_left_for_whoever_comes_next(pooler: Pooler, team: Team) -> None:
+    key = open_window(MirrorStore(team.connection, team.id))
+    defaults = [team.connection.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in LEFT]
+    with connect(pooler.url) as connection:
+        page = page_of([customer("cus_1")], as_of=10)
+        MirrorStore(connection, team.id).mirror_page_alone(TYPES[0], key, page)
+
+    with psycopg.connect(pooler.url, autocommit=True, prepare_threshold=None) as stranger:
+        found = [stranger.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in LEFT]
+
+    assert found == defaults
+
+
+@pytest.mark.parametrize("pooler", ["statement"], indirect=True)
+def test_a_pooler_without_transactions_is_refused(pooler: Pooler) -> None:
+    with pytest.raises(ConfigError, match=r"DATABASE_URL: .*pool_mode to transaction or session"):
+        refuse_unfit_postgres(pooler.url, "DATABASE_URL")
+
+
+@pytest.mark.parametrize("pooler", ["transaction"], indirect=True)
+def test_an_isolation_that_a_pooler_keeps_us_from_setting_is_refused(pooler: Pooler) -> None:
+    refuse_unfit_postgres(pooler.url, "DATABASE_URL")
+    with psycopg.connect(pooler.direct_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'").format(
+                sql.Identifier(connection.info.dbname)
+            )
+        )
+        end_others = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        )
+        connection.execute(end_others, (connection.info.dbname,))
+
+    with pytest.raises(ConfigError, match=r"run ALTER ROLE postgres IN DATABASE .* 'read committed'"):
+        refuse_unfit_postgres(pooler.url, "DATABASE_URL")
+    refuse_unfit_postgres(pooler.direct_url, "DATABASE_URL")
+
+
+def is_shared(pooler: Pooler) -> bool:
+    """Whether another client gets the server while this one is idle."""
+    with psycopg.connect(pooler.url, autocommit=True) as one, psycopg.connect(pooler.url, autocommit=True) as other:
+        pids = [each.execute("SELECT pg_backend_pid()").fetchone() for each in (one, other)]
+    return pids[0] == pids[1]
