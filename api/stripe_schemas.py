@@ -84,9 +84,19 @@ class WorkAnswer(Body):
     )
 
 
+class RetryAnswer(Body):
+    path = fields.String(required=True)
+    status = fields.Integer(required=True, allow_none=True, metadata={"description": "null: there was no answer"})
+    message = fields.String(required=True, metadata={"description": "Stripe's own"})
+    requestId = fields.String(required=True, allow_none=True)
+    attempt = fields.Integer(required=True, metadata={"description": "the one that failed"})
+    attempts = fields.Integer(required=True, metadata={"description": "after so many the type fails"})
+    nextTryAt = fields.DateTime(required=True)
+    nextTryInSeconds = fields.Float(required=True)
+
+
 class RunningAnswer(BackfillAnswer):
     objectsPerSecond = fields.Float(required=True)
-    etaSeconds = fields.Float(required=True, allow_none=True)
     work = fields.Dict(
         fields.String(),
         fields.Nested(WorkAnswer),
@@ -99,6 +109,21 @@ class RunningAnswer(BackfillAnswer):
         metadata={
             "description": "how many workers for backfills are alive; null unless it runs, or Redis is unavailable"
         },
+    )
+    etaSeconds = fields.Float(required=True, allow_none=True, metadata={"description": "once it is steady"})
+    noProgressSeconds = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "since a count last moved, while lists are read"}
+    )
+    retries = fields.Dict(
+        fields.String(),
+        fields.Nested(RetryAnswer),
+        required=True,
+        metadata={"description": "by part: the request that failed the most often and is tried again"},
+    )
+    notice = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "why nothing seems to move: a worker stopped, Stripe refuses; null if all is well"},
     )
 
 

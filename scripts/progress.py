@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import textwrap
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -89,7 +90,13 @@ def render(status: Mapping[str, Any], look: Look) -> list[str]:
         parts.append(f"{result['synced']:>{COUNT_WIDTH},} {result['progress']:>5.0%}  ")
         parts.append(look.paint(result["status"], result["status"]))
         lines.append("".join(parts))
-    return [*lines, f"  {totals(status)}"[: look.width]]
+    return [*lines, f"  {totals(status)}"[: look.width], *notice_lines(status, look.width)]
+
+
+def notice_lines(status: Mapping[str, Any], width: int) -> list[str]:
+    """Why nothing seems to move: a worker stopped, Stripe refuses."""
+    notice = (status.get("backfill") or {}).get("notice") or ""
+    return textwrap.wrap(notice, width, initial_indent="  ", subsequent_indent="  ")
 
 
 def bar(progress: float, width: int, look: Look) -> str:
@@ -103,7 +110,8 @@ def bar(progress: float, width: int, look: Look) -> str:
 
 def plain_line(status: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{name} {result['synced']:,}" for name, result in status["result"].items())
-    return f"  {counts} - {totals(status)}"
+    notice = (status.get("backfill") or {}).get("notice")
+    return f"  {counts} - {totals(status)}" + (f" - {notice}" if notice else "")
 
 
 def totals(status: Mapping[str, Any]) -> str:

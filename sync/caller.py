@@ -19,6 +19,7 @@ from sync.curl import HttpAnswer, Outcome
 from sync.error_text import loggable_reason
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
 from sync.json_text import mended
+from sync.retries import NobodyWatches, RetryWatch, retry_of
 from sync.sdk import Flights, Sdk, Sender
 
 # With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
@@ -95,6 +96,7 @@ class Caller:
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         on_answer: Callable[[str, int | None], None] = lambda endpoint, status: None,
+        retries: RetryWatch | None = None,
     ) -> None:
         """`on_answer` hears of each request's endpoint and status, None where there was no answer."""
         self.account_id = account_id
@@ -104,6 +106,8 @@ class Caller:
         self._limiter = limiter
         self._sleep = sleep
         self._on_answer = on_answer
+        self._retries = retries or NobodyWatches()
+        self._attempts = attempts
         self._monotonic = monotonic
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StripeUnavailable),
@@ -116,6 +120,7 @@ class Caller:
     def hasty(self) -> "Caller":
         """The same account and budget, with as few attempts as while a person waits."""
         found = copy.copy(self)
+        found._attempts = HASTY_ATTEMPTS
         found._retrying = self._retrying.copy(stop=tenacity.stop_after_attempt(HASTY_ATTEMPTS))
         return found
 
@@ -218,8 +223,15 @@ class Caller:
             log.info("stripe.retried", endpoint=read.endpoint, attempt=state.attempt_number, reason=told)
             if on_retry and error:
                 on_retry(error)
+            if isinstance(error, StripeError):
+                nth, wait_s = state.attempt_number, state.upcoming_sleep
+                retry = retry_of(read.path, error, attempt=nth, attempts=self._attempts, wait_s=wait_s)
+                self._retries.waits(attempt, retry)
 
-        return self._retrying.copy(before_sleep=before_sleep)(attempt)
+        try:
+            return self._retrying.copy(before_sleep=before_sleep)(attempt)
+        finally:
+            self._retries.is_over(attempt)
 
     def _judged(self, endpoint: str, send: Callable[[], HttpAnswer], started: float) -> Answer:
         try:

@@ -315,7 +315,6 @@ SELECT
     ) AS proofs,
     connections.swept_until,
     connections.unread_until,
-    connections.disconnected_at,
     equal.finished_at AS compared_at,
     equal.found AS compared_found,
     compared.id AS reconcile_id,

@@ -11,7 +11,7 @@ from sync.backfills import BackfillStore
 from sync.connections import Connections
 from sync.object_types import OBJECT_TYPES
 from workers.context import Context
-from workers.progress import read_progress
+from workers.progress import read_live
 from workers.queues import enqueue_due
 from workers.times import duration_s, iso
 
@@ -43,7 +43,7 @@ def start_backfill(
     except redis.RedisError as exc:
         # The backfill is recorded: the scheduler enqueues its parts as soon as Redis is back.
         log.warning("backfill.not_enqueued", backfill=started.id, reason=str(exc))
-    shown = read_progress(context.redis, started.id) if started.already_running else {}
+    shown = read_live(context.redis, started.id).types if started.already_running else {}
     counts = {state.type: max(state.synced, shown[state.type].synced if state.type in shown else 0) for state in states}
     result = {name: {"synced": counts[name]} for name in OBJECT_TYPES if name in counts}
     return StartedBackfill(started.id, started.already_running, result)

@@ -20,7 +20,7 @@ from sync.event_routing import Mirrored
 from sync.parts import PartRun
 from sync.server import set_isolation
 from workers.context import Context, connection_options, open_context
-from workers.progress import Progress
+from workers.progress import Progress, ShownRetries
 from workers.queues import BACKFILLS, enqueue_due, take_waiting
 from workers.settings import Settings
 from workers.stripe_account import open_source
@@ -66,10 +66,13 @@ def _work_on_parts(
 ) -> str:
     """Until the turn is over or nothing waits; how the first one ended."""
     ours = turn(context)
-    tools = Tools(open_source(context, connected), lambda: connect(context), ours.is_over, ours.is_stopping)
+    retries = ShownRetries(context.redis, backfill.id, first)
+    source = open_source(context, connected, retries=retries)
+    tools = Tools(source, lambda: connect(context), ours.is_over, ours.is_stopping)
     show = Progress(context.redis, backfill.id).show
     ended = latest = PartRun(backfill, first, mirrored(connected), tools, show, connection).run()
     while latest == "done" and not ours.is_over() and (part := take_waiting(context, backfill.id)):
+        retries.follow(part)
         with structlog.contextvars.bound_contextvars(type=part):
             # A long finish has a job of its own, whose time limit fits it.
             further = replace(tools, is_stopping=ours.is_over) if part == FINISH else tools

@@ -6,7 +6,9 @@ from sync.connections import Connections
 from sync.sdk import API_VERSION
 from workers.context import Context
 from workers.mirror_shown import last_full_sync, mirror_shown
-from workers.progress import ShownType, read_live
+from workers.notices import notice
+from workers.progress import Shown, ShownType, read_live
+from workers.retries_shown import retries_shown
 from workers.times import duration_s, iso, since_1970
 from workers.webhook_shown import webhook_address, webhook_shown, webhook_warnings
 from workers.work_shown import is_working, work_shown
@@ -21,8 +23,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         row = Connections(connection, context.box).status(team_id)
     if row is None:
         return _never_connected()
-    shown, workers = read_live(context.redis, row["id"]) if row["state"] == "running" else ({}, None)
-    work = work_shown(row["parts"])
+    shown = read_live(context.redis, row["id"]) if row["state"] == "running" else Shown()
     mirror = mirror_shown(row)
     webhook = webhook_shown(row, webhook_address(context.settings.public_url, team_id))
     return {
@@ -45,7 +46,9 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
             *_not_stored(row),
         ],
         "result": {
-            name: _type_shown(row["types"][name], shown.get(name)) for name in row["objects"] or [] if row["types"]
+            name: _type_shown(row["types"][name], shown.types.get(name))
+            for name in row["objects"] or []
+            if row["types"]
         },
         "mirror": mirror,
         "webhook": webhook,
@@ -57,7 +60,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
 
 def _key_warnings(row: dict[str, Any]) -> list[str]:
     if not row["connected"]:
-        return [f"The team is disconnected since {iso(row['disconnected_at'])}, and the mirror stands still."]
+        return ["The team is disconnected, and the mirror stands still: connect again to go on."]
     if row["key_valid"]:
         return []
     return [
@@ -123,14 +126,13 @@ def _type_shown(stored: dict[str, Any], shown: ShownType | None) -> dict[str, An
     }
 
 
-def _backfill_shown(
-    row: dict[str, Any], shown: dict[str, ShownType], work: dict[str, dict[str, Any]], workers: int | None
-) -> dict[str, Any] | None:
+def _backfill_shown(row: dict[str, Any], shown: Shown) -> dict[str, Any] | None:
     """Nothing moves where nobody works, whatever the speed was that a dead worker showed last."""
     if row["id"] is None:
         return None
-    moving = {name: of_type for name, of_type in shown.items() if is_working(work.get(name))}
-    stands_still = any(each["state"] in ("paused", "stopped") for each in work.values())
+    work = work_shown(row["parts"])
+    retries = retries_shown(shown.retries, work)
+    still_s = _still_s(row)
     return {
         "id": row["id"],
         "objects": row["objects"],
@@ -138,13 +140,27 @@ def _backfill_shown(
         "startedAt": iso(row["requested_at"]),
         "finishedAt": iso(row["finished_at"]),
         "durationSeconds": duration_s(row["requested_at"], row["finished_at"]),
-        "objectsPerSecond": round(sum(of_type.rate for of_type in moving.values())),
-        "etaSeconds": None if stands_still else _eta_s(moving),
+        "objectsPerSecond": round(sum(each.rate for name, each in shown.types.items() if is_working(work.get(name)))),
+        "etaSeconds": _eta_s(row["types"], shown, work),
+        "noProgressSeconds": still_s,
+        "retries": retries,
+        "notice": notice(work, retries, still_s=still_s, workers=shown.workers),
         "error": row["error"],
         "written": int(row["written"] or 0),
         "work": work,
         "workers": workers,
     }
+
+
+def _still_s(row: dict[str, Any]) -> int | None:
+    """For how long nothing has moved; None once all lists are read, for what comes then moves no number."""
+    moved = [each["stillS"] for each in (row["parts"] or {}).values() if each["stillS"] is not None]
+    is_reading = any(_is_open(each) for each in row["types"].values())
+    return int(max(0.0, min(moved))) if moved and is_reading else None
+
+
+def _is_open(of_type: dict[str, Any]) -> bool:
+    return of_type["status"] in ("pending", "syncing")
 
 
 def _last_run_shown(run: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -173,11 +189,11 @@ def _reconcile_shown(row: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _eta_s(shown: dict[str, ShownType]) -> int | None:
-    """Until the slowest type has read its lists: types run side by side. None when nothing moves."""
+def _eta_s(types: dict[str, Any], shown: Shown, work: dict[str, dict[str, Any]]) -> int | None:
+    """Until the slowest type has read its lists: types run side by side. None while that of one is not known."""
+    open_types = [name for name, each in types.items() if _is_open(each)]
     etas = [
-        of_type.synced * (1 - of_type.progress) / of_type.progress / of_type.rate
-        for of_type in shown.values()
-        if of_type.rate > 0 and of_type.progress > 0
+        shown.types[name].eta_s if name in shown.types and is_working(work.get(name)) else None for name in open_types
     ]
-    return round(max(etas)) if etas else None
+    known = [eta for eta in etas if eta is not None]
+    return round(max(known)) if known and len(known) == len(etas) else None

@@ -6,6 +6,7 @@ from sync import caller
 from sync.caller import PATIENT_ATTEMPTS, Caller
 from sync.connections import Connection
 from sync.errors import Conflict
+from sync.retries import RetryWatch
 from sync.source import Source
 from sync.transport import Transport
 from workers.context import Context
@@ -14,12 +15,24 @@ from workers.limiter import FallbackLimiter, Limiter, Rates
 from workers.meter import MeteredLimiter
 
 
-def open_source(context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS) -> Source:
+def open_source(
+    context: Context,
+    connection: Connection,
+    *,
+    attempts: int = PATIENT_ATTEMPTS,
+    retries: RetryWatch | None = None,
+) -> Source:
     """Raises Conflict `not_connected` once the team's keys are forgotten."""
-    return Source(open_caller(context, connection, attempts=attempts))
+    return Source(open_caller(context, connection, attempts=attempts, retries=retries))
 
 
-def open_caller(context: Context, connection: Connection, *, attempts: int = PATIENT_ATTEMPTS) -> Caller:
+def open_caller(
+    context: Context,
+    connection: Connection,
+    *,
+    attempts: int = PATIENT_ATTEMPTS,
+    retries: RetryWatch | None = None,
+) -> Caller:
     """What `open_source` reads with; for what is written at Stripe."""
     if connection.secret_key is None:
         raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
@@ -30,6 +43,7 @@ def open_caller(context: Context, connection: Connection, *, attempts: int = PAT
         livemode=connection.livemode,
         attempts=attempts,
         heard=KeyWatch(context, connection).answered,
+        retries=retries,
     )
 
 
@@ -47,6 +61,7 @@ def _caller_of_key(
     livemode: bool,
     attempts: int,
     heard: Callable[[int | None], None] = lambda status: None,
+    retries: RetryWatch | None = None,
 ) -> Caller:
 
     def on_answer(endpoint: str, status: int | None) -> None:
@@ -62,6 +77,7 @@ def _caller_of_key(
         limiter=MeteredLimiter(make_limiter(context), context.meter),
         attempts=attempts,
         on_answer=on_answer,
+        retries=retries,
     )
 
 

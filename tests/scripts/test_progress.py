@@ -101,3 +101,19 @@ def test_a_terminal_is_redrawn_in_place(monkeypatch):
 
 def test_durations_are_said_in_minutes_from_one_on():
     assert [duration(seconds) for seconds in (0.4, 59, 60, 150)] == ["0 s", "59 s", "1 min 0 s", "2 min 30 s"]
+
+
+def test_why_nothing_moves_stands_below_the_bars_in_as_many_lines_as_it_needs():
+    notice = "No progress for 12 s: a worker stopped. Work on invoices resumes within 6 s."
+    stuck = RUNNING | {"backfill": {"objectsPerSecond": 0, "etaSeconds": None, "notice": notice}}
+    narrow = Look(width=44, redraws=True, coloured=False, blocks=True)
+
+    lines = render(stuck, narrow)
+
+    assert [line.strip() for line in lines[3:]] == [
+        "No progress for 12 s: a worker stopped.",
+        "Work on invoices resumes within 6 s.",
+    ]
+    assert max(map(len, lines)) <= 44
+    assert plain_line(stuck).endswith(f"1,950 objects - {notice}")
+    assert len(render(RUNNING, narrow)) == 3

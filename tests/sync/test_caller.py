@@ -10,10 +10,26 @@ import stripe
 from sync.caller import Answer, Caller, Read
 from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUnavailable
 from sync.object_types import OBJECT_TYPES
+from sync.retries import Retry
 from tests.factories import NOW
 from tests.sync.simulated_stripe import Budget, Clock, Request, SimulatedStripe, error, simulated_stripe, source_of
 
 OK = (200, {}, b'{"id":"acct_1"}')
+
+
+class Watch:
+    """Remembers what it hears of retries."""
+
+    def __init__(self) -> None:
+        self.heard: list[Retry] = []
+        self.waiting: set[object] = set()
+
+    def waits(self, request: object, retry: Retry) -> None:
+        self.heard.append(retry)
+        self.waiting.add(request)
+
+    def is_over(self, request: object) -> None:
+        self.waiting.discard(request)  # also of one that never waited
 
 
 class Called:
@@ -30,6 +46,7 @@ class Called:
         self.stripe.at_begin = self._give
         self.budget = Budget(wait_s=wait_s, count=count)
         self.waits: list[float] = []
+        self.retries = Watch()
         self._answers = list(answers)
         self.caller = Caller(
             secret_key="sk_test_a",
@@ -41,6 +58,7 @@ class Called:
             attempts=attempts,
             sleep=self.waits.append,
             monotonic=self.stripe.clock,
+            retries=self.retries,
         )
 
     def get(self, **options) -> Answer:
@@ -167,6 +185,28 @@ def test_a_429_tells_the_budget_its_reason(reason: str | None) -> None:
     assert called.budget.slowed_down == [("retrieve_customers", reason)]
     assert isinstance(heard[0], StripeRateLimited)
     assert heard[0].reason == reason
+
+
+def test_who_watches_hears_which_attempt_failed_how_and_when_the_next_one_comes() -> None:
+    called = Called(error(500, **{"Request-Id": "req_1"}), StripeUnavailable("no answer"), OK, attempts=7)
+
+    called.get()
+
+    first, second = called.retries.heard
+    assert (first.path, first.status, first.request_id) == ("/v1/customers/cus_1", 500, "req_1")
+    assert (first.attempt, first.attempts, first.wait_s) == (1, 7, called.waits[0])
+    assert (second.attempt, second.status, second.message) == (2, None, "no answer")
+    assert called.retries.waiting == set()
+
+
+def test_who_watches_hears_that_it_is_over_also_where_nothing_came_of_it() -> None:
+    called = Called(error(500), attempts=3)
+
+    with pytest.raises(StripeUnavailable):
+        called.caller.hasty().get(Read("e", "/v1/customers", {}, lambda answer: answer))
+
+    assert [retry.attempts for retry in called.retries.heard] == [3, 3]
+    assert called.retries.waiting == set()
 
 
 def test_every_attempt_is_paid_for_except_one_that_is_paid_already() -> None:
