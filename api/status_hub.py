@@ -197,12 +197,14 @@ class Hub:
             watched = self._watched.get(team_id)
             if watched is None:
                 return
+            has_changed = watched.message not in (b"", message)
             if message != watched.message:
                 watched.message = message
             watched.read_at = began
             # Nothing that was read before a viewer came is for it: the status may have changed by what the viewer did.
             may_see = [viewer for viewer in watched.viewers if viewer.opened_at <= began]
-            is_soon = is_busy or len(may_see) < len(watched.viewers)
+            # Where an event came, the next one is likely.
+            is_soon = is_busy or has_changed or len(may_see) < len(watched.viewers)
             watched.due_at = self._clock() + (BUSY_S if is_soon else IDLE_S)
             for viewer in may_see:
                 if viewer.sent is not watched.message:

@@ -73,7 +73,7 @@ def _shown(
     warnings: list[str],
     adopted: str | None,
     types: dict[str, Any],
-    written: int,
+    written: int | None,
 ) -> dict[str, Any]:
     return {
         "id": backfill_id,
@@ -83,7 +83,7 @@ def _shown(
         "startedAt": iso(requested_at),
         "finishedAt": iso(finished_at),
         "durationSeconds": duration_s(requested_at, finished_at),
-        "written": int(written),
+        "written": int(written or 0),
         "error": error,
         "warnings": warnings,
         "adopted": adopted,

@@ -52,7 +52,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         },
         "mirror": mirror,
         "webhook": webhook,
-        "backfill": _backfill_shown(row, shown, work, workers),
+        "backfill": _backfill_shown(row, shown),
         "lastRun": _last_run_shown(row["last_run"]),
         "lastReconcile": _reconcile_shown(row),
     }
@@ -141,21 +141,21 @@ def _backfill_shown(row: dict[str, Any], shown: Shown) -> dict[str, Any] | None:
         "finishedAt": iso(row["finished_at"]),
         "durationSeconds": duration_s(row["requested_at"], row["finished_at"]),
         "objectsPerSecond": round(sum(each.rate for name, each in shown.types.items() if is_working(work.get(name)))),
-        "etaSeconds": _eta_s(row["types"], shown, work),
+        "etaSeconds": _eta_s(row["types"] or {}, shown, work),
         "noProgressSeconds": still_s,
         "retries": retries,
         "notice": notice(work, retries, still_s=still_s, workers=shown.workers),
         "error": row["error"],
         "written": int(row["written"] or 0),
         "work": work,
-        "workers": workers,
+        "workers": shown.workers,
     }
 
 
 def _still_s(row: dict[str, Any]) -> int | None:
     """For how long nothing has moved; None once all lists are read, for what comes then moves no number."""
     moved = [each["stillS"] for each in (row["parts"] or {}).values() if each["stillS"] is not None]
-    is_reading = any(_is_open(each) for each in row["types"].values())
+    is_reading = any(_is_open(each) for each in (row["types"] or {}).values())
     return int(max(0.0, min(moved))) if moved and is_reading else None
 
 
@@ -171,6 +171,7 @@ def _last_run_shown(run: dict[str, Any] | None) -> dict[str, Any] | None:
     return run | {
         **{key: iso(moment) for key, moment in times.items()},
         "durationSeconds": duration_s(times["startedAt"], times["finishedAt"]),
+        "written": run["written"] or 0,
         "result": {name: run["result"][name] for name in run["objects"] if run["result"]},
     }
 

@@ -9,11 +9,13 @@ from api.access import Access, allow
 from api.context import current_context
 from api.dashboard import key_permissions
 from api.dashboard.activity_chart import read_chart
+from api.dashboard.mirror_card import mirror_card, type_state
 from api.dashboard.pages import show_page
 from sync.event_references import LISTENED_TYPES
 from sync.object_types import OBJECT_TYPES
 from sync.sdk import API_VERSION
 from workers.backfills import backfill_history
+from workers.mirror_shown import drifted
 from workers.status import read_status
 from workers.webhook_setup import webhook_url
 
@@ -35,7 +37,9 @@ def show(team_id: str) -> str:
         phase=_phase(status),
         is_finishing=_is_finishing(status),
         today=datetime.now(UTC).date(),
-        history=[_timed(each) for each in backfill_history(context, team_id, _HISTORY)],
+        mirror=mirror_card(status),
+        type_state=type_state,
+        history=[_summed(each) for each in backfill_history(context, team_id, _HISTORY)],
         chart=read_chart(team_id, request.args.get("activity")),
         reconcile=_reconcile_shown(status["lastReconcile"]),
         webhook_url=webhook_url(context, team_id),
@@ -57,18 +61,19 @@ def _is_finishing(status: dict[str, Any]) -> bool:
 
 def _phase(status: dict[str, Any]) -> str:
     """Changes when something begins or ends: then live.js, which has the same rule, reads the page again."""
-    backfill, reconcile = status["backfill"] or {}, status["lastReconcile"] or {}
-    parts = (status["syncStatus"], backfill.get("id", ""), reconcile.get("id", ""), reconcile.get("status", ""))
+    run, reconcile = status["lastRun"] or {}, status["lastReconcile"] or {}
+    ended = (run.get("id", ""), run.get("status", ""), reconcile.get("id", ""), reconcile.get("status", ""))
+    complete = sum(each["complete"] for each in status["mirror"].values())
+    flags = (status["connected"], status["keyValid"], status["lastEventAt"] is not None)
     webhook = status["webhook"] or {}
     events = (webhook.get("state", ""), webhook.get("endpointId") or "")
-    return " ".join([*parts, str(status["connected"]), str(status["keyValid"]), *events])
+    return " ".join(
+        [status["syncStatus"], *ended, str(complete), *("yes" if flag else "no" for flag in flags), *events]
+    )
 
 
-def _timed(backfill: dict[str, Any]) -> dict[str, Any]:
-    return backfill | {
-        "seconds": _seconds(backfill),
-        "synced": sum(each["synced"] for each in backfill["result"].values()),
-    }
+def _summed(backfill: dict[str, Any]) -> dict[str, Any]:
+    return backfill | {"synced": sum(each["synced"] for each in backfill["result"].values())}
 
 
 def _reconcile_shown(reconcile: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -76,12 +81,6 @@ def _reconcile_shown(reconcile: dict[str, Any] | None) -> dict[str, Any] | None:
     if reconcile is None:
         return None
     found = reconcile["result"].values()
-    drifted = sum(each[way]["count"] for each in found for way in ("missing", "stale", "notDeleted"))
+    drifts = sum(drifted(each) for each in found)
     compared = sum(each["compared"] for each in found)
-    return reconcile | {"compared": compared, "drifted": drifted, "seconds": _seconds(reconcile)}
-
-
-def _seconds(run: dict[str, Any]) -> float | None:
-    if run["finishedAt"] is None:
-        return None
-    return (datetime.fromisoformat(run["finishedAt"]) - datetime.fromisoformat(run["startedAt"])).total_seconds()
+    return reconcile | {"compared": compared, "drifted": drifts}

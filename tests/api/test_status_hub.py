@@ -293,3 +293,17 @@ def test_news_reach_a_waiting_viewer_at_once_and_the_thread_comes_back_for_the_n
     clock.now += 10
     assert b'"synced":' in first_news()
     assert time.monotonic() - began < 2
+
+
+def test_where_something_has_just_changed_the_next_look_comes_soon(hub, statuses, clock):
+    statuses.of["team_a"] = READY
+    hub.watch("team_a")
+    hub.look()
+    clock.now += IDLE_S
+    statuses.of["team_a"] = READY | {"lastEventAt": "2026-01-02T03:04:05Z"}
+
+    after_a_change = hub.look()
+    clock.now += BUSY_S
+    after_calm = hub.look()
+
+    assert (after_a_change, after_calm) == (BUSY_S, IDLE_S)

@@ -69,10 +69,10 @@ def a_killed_worker_does_not_stop_the_bar(page: Page, product: Product) -> None:
     wait_until(lambda: shown_total(page) > at_kill or is_ready(page))
     product.slow_stripe(0)
     # The dead worker's lease ends after 30 s, then another worker goes on.
-    expect(data_badge(page)).to_have_text("Ready", timeout=120_000)
+    expect(data_badge(page)).to_have_text("Done", timeout=120_000)
     expected = sum(product.sandbox.call("GET", "accounts")[0]["counts"][name] for name in TYPES)
     assert shown_total(page) >= expected * 0.99
-    expect(page.locator("#history").get_by_text("Ready")).to_be_visible()
+    expect(page.locator("#history").get_by_text("Done")).to_be_visible()
     expect(page.locator("#sync-button")).to_be_focused()
 
 
@@ -82,10 +82,10 @@ def a_failing_type_is_shown_and_mended(page: Page, sandbox: SandboxProcess) -> N
     start_sync(page)
     expect(data_badge(page)).to_have_text("Failed in part", timeout=120_000)
     expect(page.locator("#sync .problem").filter(has_text="Invoices:")).to_be_visible()
-    expect(page.locator("tr[data-type=customer]")).to_contain_text("Ready")
+    expect(page.locator("tr[data-type=customer]")).to_contain_text("Done")
     replace_key(page, KEY)
     start_sync(page)
-    expect(data_badge(page)).to_have_text("Ready", timeout=120_000)
+    expect(data_badge(page)).to_have_text("Done", timeout=120_000)
     expect(page.locator("#sync .problem")).to_have_count(0)
 
 
@@ -187,7 +187,7 @@ def shown_total(page: Page) -> int:
 
 
 def is_ready(page: Page) -> bool:
-    return data_badge(page).inner_text() == "Ready"
+    return data_badge(page).inner_text() == "Done"
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:

@@ -1,17 +1,24 @@
 // The live status on the page: bars, counts and words follow it, and where something begins or ends the page is read again.
 import { Problem, asSentence } from "./call.js";
 import { announce } from "./announce.js";
+import { setText } from "./place.js";
 import { StatusSource } from "./status_source.js";
+import { showMirror } from "./live_mirror.js";
 import { duration } from "./times.js";
 
 const ANNOUNCE_EVERY_MS = 15_000;
+const ACTIVITY_SOON_MS = 1_000;
+const ACTIVITY_EVERY_MS = 20_000;
 
-const WORDS = { pending: "Waiting", syncing: "Syncing", ready: "Ready", error: "Failed" };
+const WORDS = { pending: "Waiting", syncing: "Syncing", ready: "Done", error: "Failed" };
 const KINDS = { pending: "", syncing: "busy", ready: "good", error: "bad" };
 const numbers = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
 let view;
 let announcedAt = 0;
+let activity;
+let activityTimer;
+let drawnAt = 0;
 
 export function startLiveStatus() {
   view = document.querySelector("[data-status]");
@@ -45,10 +52,13 @@ function complain(problem) {
 }
 
 function phaseOf(status) {
-  const { backfill, lastReconcile } = status;
-  const parts = [status.syncStatus, backfill?.id ?? "", lastReconcile?.id ?? "", lastReconcile?.status ?? ""];
+  const { lastRun, lastReconcile } = status;
+  const ended = [lastRun?.id ?? "", lastRun?.status ?? "", lastReconcile?.id ?? "", lastReconcile?.status ?? ""];
+  const complete = Object.values(status.mirror).filter((ofType) => ofType.complete).length;
+  const flags = [status.connected, status.keyValid, status.lastEventAt !== null];
   const events = [status.webhook?.state ?? "", status.webhook?.endpointId ?? ""];
-  return [...parts, status.connected ? "True" : "False", status.keyValid ? "True" : "False", ...events].join(" ");
+  const words = flags.map((flag) => (flag ? "yes" : "no"));
+  return [status.syncStatus, ...ended, complete, ...words, ...events].join(" ");
 }
 
 function isBusy(phase) {
@@ -57,23 +67,35 @@ function isBusy(phase) {
 
 // Something began or ended: the server's own page takes the place of what it changes.
 async function refresh(phase) {
-  const response = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => undefined);
-  if (!response?.ok) {
-    throw new Problem("", { status: response?.status });
-  }
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const page = await readPage();
   const focused = document.activeElement;
   if (refreshedIds(page) !== refreshedIds(document)) {
     location.reload(); // a part came or went
     return;
   }
   for (const part of document.querySelectorAll("[data-refreshed]")) {
-    part.replaceWith(document.adoptNode(page.getElementById(part.id)));
+    replacePart(part, page);
   }
   keepFocus(focused);
   view.dataset.phase = phase;
   const badge = document.querySelector("#sync .badge");
-  announce(badge ? `Data: ${badge.textContent}` : "");
+  announce(badge ? `Last run: ${badge.textContent}` : "");
+}
+
+async function readPage() {
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => undefined);
+  if (!response?.ok) {
+    throw new Problem("", { status: response?.status });
+  }
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+// What a person has opened stays open.
+function replacePart(part, page) {
+  const next = document.adoptNode(page.getElementById(part.id));
+  const details = next.querySelectorAll("details");
+  part.querySelectorAll("details").forEach((each, at) => details[at]?.toggleAttribute("open", each.open));
+  part.replaceWith(next);
 }
 
 function refreshedIds(page) {
@@ -89,6 +111,15 @@ function keepFocus(focused) {
 }
 
 function show(status) {
+  showMirror(view, status);
+  showDelivery(status.webhook?.lastDeliveryAt);
+  followActivity(status);
+  if (status.syncStatus === "syncing") {
+    showRun(status);
+  }
+}
+
+function showRun(status) {
   let total = 0;
   for (const [name, ofType] of Object.entries(status.result)) {
     total += ofType.synced;
@@ -98,12 +129,44 @@ function show(status) {
     }
   }
   showErrors(status.result);
-  showDelivery(status.webhook?.lastDeliveryAt);
-  if (status.syncStatus === "syncing") {
-    setText(view, "total", numbers.format(total));
-    setText(view, "rate", numbers.format(status.backfill.objectsPerSecond));
-    setText(view, "eta", remaining(status));
-    sayProgress(status, total);
+  setText(view, "total", numbers.format(total));
+  setText(view, "written", numbers.format(status.backfill.written));
+  const speed = status.backfill.objectsPerSecond;
+  setText(view, "speed", speed ? `${numbers.format(speed)}/s` : "");
+  setText(view, "eta", remaining(status));
+  showNotice(status.backfill.notice);
+  sayProgress(status, total);
+}
+
+function showNotice(notice) {
+  const place = view.querySelector('[data-field="notice"]');
+  if (place) {
+    place.hidden = !notice;
+    setText(view, "notice", notice ?? "");
+  }
+}
+
+// Events and syncs move the charts. They are drawn by the server, so not for every change.
+function followActivity(status) {
+  const came = `${status.lastEventAt} ${status.backfill?.written}`;
+  const isFirst = activity === undefined;
+  if (came === activity || activityTimer) {
+    return;
+  }
+  activity = came;
+  if (!isFirst) {
+    const wait = Math.max(ACTIVITY_SOON_MS, drawnAt + ACTIVITY_EVERY_MS - Date.now());
+    activityTimer = setTimeout(drawActivity, wait);
+  }
+}
+
+async function drawActivity() {
+  activityTimer = undefined;
+  drawnAt = Date.now();
+  const page = await readPage().catch(() => undefined);
+  const part = document.getElementById("activity");
+  if (part && page?.getElementById("activity") && !part.contains(document.activeElement)) {
+    replacePart(part, page);
   }
 }
 
@@ -148,20 +211,17 @@ function remaining(status) {
   if (types.every((ofType) => ofType.status === "error" || ofType.progress >= 1)) {
     return "checking what changed meanwhile";
   }
-  const seconds = status.backfill.etaSeconds;
-  return seconds === null ? "estimating" : `about ${duration(seconds)} left`;
+  const { etaSeconds, notice } = status.backfill;
+  if (etaSeconds === null) {
+    return notice ? "" : "estimating";
+  }
+  return `about ${duration(etaSeconds)} left`;
 }
 
 function sayProgress(status, total) {
   if (Date.now() - announcedAt > ANNOUNCE_EVERY_MS) {
     announcedAt = Date.now();
-    announce(`Syncing: ${numbers.format(total)} objects, ${remaining(status)}`);
+    announce(`Syncing: ${numbers.format(total)} objects, ${remaining(status) || status.backfill.notice}`);
   }
 }
 
-function setText(within, field, text) {
-  const place = within.querySelector(`[data-field="${field}"]`);
-  if (place && place.textContent !== text) {
-    place.textContent = text;
-  }
-}

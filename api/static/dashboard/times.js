@@ -5,15 +5,27 @@ const UNITS = [
   [60, "minute"],
 ];
 
+const moments = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
+
 export function startTimes() {
-  setInterval(() => {
-    for (const time of document.querySelectorAll("time[data-ago]")) {
-      const text = `${roughly((Date.now() - Date.parse(time.dateTime)) / 1000)} ago`;
-      if (time.textContent !== text) {
-        time.textContent = text;
-      }
-    }
-  }, 30_000);
+  setInterval(() => document.querySelectorAll("time[data-ago]").forEach(show), 30_000);
+}
+
+// Another moment in the place of that name, if there is one.
+export function setMoment(within, field, moment) {
+  const time = within.querySelector(`time[data-field="${field}"]`);
+  if (time && moment && Date.parse(time.dateTime) !== Date.parse(moment)) {
+    time.dateTime = moment;
+    time.title = `${moments.format(new Date(moment))} UTC`;
+    show(time);
+  }
+}
+
+function show(time) {
+  const text = `${roughly((Date.now() - Date.parse(time.dateTime)) / 1000)} ago`;
+  if (time.textContent !== text) {
+    time.textContent = text;
+  }
 }
 
 function roughly(seconds) {
