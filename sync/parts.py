@@ -10,15 +10,16 @@ import structlog
 from sync.backfill import Tools, TypeRun
 from sync.backfills import FINISH, Backfill, BackfillStore, TypeState
 from sync.error_text import loggable_reason
-from sync.errors import LeaseLost, StripeError, TurnOver
+from sync.errors import LeaseLost, SchemaError, StripeError, TurnOver
 from sync.event_routing import Mirrored
 from sync.finish import Finish
 from sync.lease import Lease
 from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.schema import check_team
 from sync.store import MirrorStore
 from sync.windows import Window
 
-Ended = Literal["not_ours", "yielded", "done"]
+Ended = Literal["not_ours", "yielded", "done", "waits"]
 
 log = structlog.get_logger()
 
@@ -47,6 +48,8 @@ class PartRun:
 
         Raises psycopg.OperationalError when Postgres is away: the part is free again some seconds later.
         """
+        if self._is_outdated():
+            return "waits"
         fence = self._store.acquire(self._backfill.id, self._part)
         if fence is None:
             return "not_ours"
@@ -84,9 +87,20 @@ class PartRun:
             log.warning("part.failed", reason=loggable_reason(exc))
             self._fail(lease, _sentence(exc))
         except Exception:
+            if self._is_outdated():  # an upgrade changed the tables under us: a program that fits them goes on
+                return False
             log.exception("part.broke")
             self._fail(lease, "BillStack itself failed here; the worker's log says how. Start the backfill again.")
         return True
+
+    def _is_outdated(self) -> bool:
+        """Whether the tables are of another version than this program, as during a rolling deploy."""
+        try:
+            check_team(self._store.connection, self._backfill.team_id)
+        except SchemaError as exc:
+            log.warning("part.waits", reason=exc.message)
+            return True
+        return False
 
     def _mirror_type(self, lease: Lease) -> bool:
         """False: the turn is over, the type is not."""

@@ -75,6 +75,19 @@ def outdated_teams(connection: psycopg.Connection, wanted: Shape) -> list[str]:
     ]
 
 
+def upgrade_late_teams(connection: psycopg.Connection) -> int:
+    """Those that a program of the version before connected after init-db. Returns how many there were.
+
+    Raises SchemaError when somebody's transaction is in the way.
+    """
+    if control_version(connection)[0] != SCHEMA_VERSION:
+        return 0
+    late = [team_id for team_id, version in connection.execute(_QUERIES["teams"]) if version < SCHEMA_VERSION]
+    if late:
+        upgrade(connection, patience_s=0)
+    return len(late)
+
+
 def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) -> None:
     """In one transaction. Raises LockNotAvailable, or DeadlockDetected, when somebody has the tables in use."""
     name = schema_name(team_id)

@@ -57,7 +57,8 @@ def work_on_part(backfill_id: str, part: str) -> str:
                 log.info("part.dropped", reason="the team was disconnected")
                 return "dropped"
             ended = _work_on_parts(context, connection, backfill, connected, part)
-        enqueue_due(context, backfill_id)
+        if ended != "waits":  # else the scheduler enqueues it again, and not at once
+            enqueue_due(context, backfill_id)
         return ended
 
 

@@ -20,8 +20,10 @@ import structlog
 
 from sync import row_counts
 from sync.activity import prune_activity
+from sync.errors import SchemaError
 from sync.ledger import prune
 from sync.leftovers import prune_leftovers
+from sync.upgrade import upgrade_late_teams
 from workers.context import Context
 from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
 from workers.reconciles import start_due_reconciles
@@ -60,9 +62,14 @@ def run_once(context: Context, steps: Mapping[str, _Step] | None = None) -> dict
 def _take(name: str, step: _Step, context: Context) -> int:
     try:
         return step(context)
-    except (psycopg.Error, redis.RedisError) as exc:
+    except (psycopg.Error, redis.RedisError, SchemaError) as exc:
         log.warning("scheduler.waits", step=name, reason=str(exc))
         return 0
+
+
+def _upgrade_late_teams(context: Context) -> int:
+    with context.pool.connection() as connection:
+        return upgrade_late_teams(connection)
 
 
 def _prune(context: Context) -> int:
@@ -84,6 +91,7 @@ _STEPS: dict[str, _Step] = {
     "due": start_due_reconciles,
     "reconciles": enqueue_reconciles,
     "pruned": _prune,
+    "upgraded": _upgrade_late_teams,
     "counted": _fold_counts,
     "workers": Cleaner().clean,
 }

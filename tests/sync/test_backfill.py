@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from sync.backfill import LIST_PAYERS
 from sync.caller import Answer
 from sync.object_types import OBJECT_TYPES, EmbeddedList, head_struct
+from sync.schema import mark
 from sync.source import Page
 from tests.factories import NOW
 from tests.sync.backfilling import Backfilling, Process, turns_of
@@ -489,3 +491,35 @@ def test_progress_and_counts_that_are_shown_never_go_down(run: Backfilling) -> N
     shown = [(state.synced, state.progress) for state in run.shown]
     assert shown == sorted(shown)
     assert shown[-1] == (COUNTS["customer"], 1)
+
+
+def test_a_part_of_a_team_whose_tables_are_older_waits_and_does_not_fail(run: Backfilling) -> None:
+    backfill_id = run.start("customer")
+    name = sql.Identifier(run.team.schema)
+    run.team.connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS 'billstack 2'").format(name))
+    try:
+        assert run.work_on(backfill_id, "customer") == "waits"
+        assert run.store.types(backfill_id)[0].status == "pending"
+    finally:
+        mark(run.team.connection, run.team.schema)
+
+    assert run.run(backfill_id) == "ready"
+
+
+def test_a_part_whose_tables_an_upgrade_changes_under_it_is_given_back(run: Backfilling) -> None:
+    backfill_id = run.start("customer")
+    name = sql.Identifier(run.team.schema)
+
+    def upgrade_begins(request: Request) -> None:
+        run.team.connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS 'billstack 2'").format(name))
+        raise RuntimeError("as if a column were gone")
+
+    run.stripe.at_begin = upgrade_begins
+    try:
+        assert run.work_on(backfill_id, "customer") == "yielded"
+    finally:
+        mark(run.team.connection, run.team.schema)
+    run.stripe.at_begin = lambda request: None
+
+    assert run.run(backfill_id) == "ready"
+    assert run.differences("customer") == []

@@ -16,7 +16,7 @@ from sync import row_counts, schema
 from sync.database_access import DatabaseAccess
 from sync.errors import SchemaError
 from sync.object_types import OBJECT_TYPES
-from sync.upgrade import upgrade
+from sync.upgrade import upgrade, upgrade_late_teams
 from tests.factories import FACTORIES, encoded
 
 VERSION_2 = Path(__file__).with_name("schema_of_version_2.sql").read_text()
@@ -294,3 +294,20 @@ def test_live_rows_are_counted_after_the_upgrade_as_they_are(
         "SELECT table_name, live FROM billstack.row_counts WHERE schema_name LIKE 'stripe_team_a%'"
     )
     assert dict(counted.fetchall()) == dict.fromkeys((each.table for each in OBJECT_TYPES.values()), 1) | {"charges": 3}
+
+
+def test_a_team_that_the_version_before_connects_after_init_db_is_upgraded_by_the_scheduler(
+    connection: psycopg.Connection,
+) -> None:
+    upgrade(connection)
+    connection.execute("DROP SCHEMA stripe_team_a CASCADE")
+    _, _, team, _ = re.split(r"^-- part: .*$", VERSION_2, flags=re.MULTILINE)
+    named = {"team": sql.Identifier("stripe_team_a"), "team_name": sql.Literal("stripe_team_a")}
+    connection.execute(sql.SQL(team).format(**named))  # type: ignore[arg-type]
+    with pytest.raises(SchemaError, match="init-db"):
+        schema.check_team(connection, "team_a")
+
+    assert upgrade_late_teams(connection) == 1
+
+    schema.check_team(connection, "team_a")
+    assert upgrade_late_teams(connection) == 0
