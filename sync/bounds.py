@@ -26,8 +26,8 @@ def is_second(number: int) -> bool:
 
 
 def is_object_id(text: str) -> bool:
-    """People choose ids of products, prices and customers: any text but one that is no place in a path or in an index."""
-    return 0 < len(text) <= MOST_ID_CHARACTERS and text not in (".", "..") and not _CONTROL.search(text)
+    """People choose ids of products, prices and customers: any text that fits an index and names something in a path."""
+    return 0 < len(text) <= MOST_ID_CHARACTERS and not _CONTROL.search(text)
 
 
 def is_event_id(text: str) -> bool:

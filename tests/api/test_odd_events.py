@@ -182,7 +182,7 @@ def test_an_id_or_type_that_stripe_would_not_send_is_refused(client, tenant, dat
     assert database.execute("SELECT count(*) FROM billstack.events").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("object_id", ["", ".", "..", "x" * 256, "a\0b", "\n"])
+@pytest.mark.parametrize("object_id", ["", "x" * 256, "a\0b", "\n"])
 @pytest.mark.parametrize("fields", [{}, {"api_version": "2020-08-27"}], ids=["applied", "fetched"])
 def test_an_object_without_a_usable_id_is_skipped_and_stripe_is_not_asked(
     client, tenant, database, stripe, object_id, fields

@@ -120,7 +120,7 @@ def test_what_an_event_named_before_is_fetched_too(worker: Worker) -> None:
     assert worker.requests() == [f"/v1/customers/{about['id']}"]
 
 
-@pytest.mark.parametrize("value", [None, "", 7, [], {}, {"id": None}, "..", "x" * 300, True])
+@pytest.mark.parametrize("value", [None, "", 7, [], {}, {"id": None}, "x" * 300, True])
 def test_what_names_nothing_is_skipped(worker: Worker, value: object) -> None:
     assert worker.take(naming("dispute", "charge", value)) == {"skipped": 1}
     assert worker.requests() == []
