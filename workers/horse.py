@@ -62,7 +62,10 @@ class Horse:
 
     def wait(self) -> bool:
         """Until the job is over; False: the horse has died instead. May be interrupted by an exception, and begun again."""
-        return self._pipe.recv(1, socket.MSG_PEEK) in (_DONE, _LEAVING)
+        try:
+            return self._pipe.recv(1, socket.MSG_PEEK) in (_DONE, _LEAVING)
+        except ConnectionResetError:
+            return False  # it died before it had read the call
 
     def dismiss(self) -> None:
         """It ends by itself once nobody is there to call it; one that does not is killed."""

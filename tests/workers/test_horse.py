@@ -77,8 +77,20 @@ def test_one_that_died_while_it_waited_costs_no_job(queue, start):
     first = result(queue.enqueue("os.getpid"))
 
     os.kill(first, signal.SIGKILL)
+    assert wait_until(lambda: not is_running(first), PATIENCE_S)
 
     assert result(queue.enqueue("os.getpid")) not in (None, first)
+
+
+def test_one_that_dies_before_it_has_read_its_call_is_dead_and_not_an_error():
+    kept = horse.Horse(lambda call: None, lambda: None)
+    os.kill(kept.pid, signal.SIGSTOP)
+    assert kept.run(horse.Call("job", "queue", "execution"))
+
+    os.kill(kept.pid, signal.SIGKILL)
+
+    assert not kept.wait()
+    kept.dismiss()
 
 
 def test_a_job_that_takes_too_long_is_ended_and_the_next_one_runs(queue, start):
