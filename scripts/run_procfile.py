@@ -9,6 +9,7 @@ The environment is the one of the settings (DATABASE_URL, REDIS_URL...); `.venv/
 import argparse
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,8 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
-
-from honcho.environ import parse_procfile
 
 from scripts.private_log import open_private_log
 from scripts.processes import Child, Steps
@@ -37,6 +36,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 TRIES_BEFORE_GIVEN_UP = 3
 COLOURS = (36, 33, 32, 35, 34, 31)
+PROCFILE_LINE = re.compile(r"([A-Za-z0-9_-]+):[ \t]*(\S.*)")  # other lines are comments
 
 
 class Output(Protocol):
@@ -217,8 +217,18 @@ def describe_exit(code: int) -> str:
 
 
 def read_procfile(path: Path = ROOT / "Procfile") -> dict[str, str]:
-    """Command by name, in the file's order."""
-    return dict(parse_procfile(path.read_text()).processes)
+    """Command by name, in the file's order.
+
+    Raises:
+        ValueError: two lines have the same name.
+    """
+    commands: dict[str, str] = {}
+    for found in filter(None, map(PROCFILE_LINE.fullmatch, path.read_text().splitlines())):
+        name, command = found.groups()
+        if name in commands:
+            raise ValueError(f"{path.name} names {name} twice")
+        commands[name] = command.rstrip()
+    return commands
 
 
 def main() -> int:

@@ -50,6 +50,20 @@ def test_the_procfile_names_the_contracts_processes():
     assert list(read_procfile()) == ["web", "worker", "events", "scheduler"]
 
 
+def test_a_procfile_is_names_and_commands_and_other_lines_are_comments(tmp_path):
+    file = tmp_path / "Procfile"
+    file.write_text('# web: no\n\nweb: serve --on "a: b"  \r\n_job-2:run\n indented: no\nempty:\nno colon\n')
+
+    assert read_procfile(file) == {"web": 'serve --on "a: b"', "_job-2": "run"}
+
+
+def test_a_procfile_with_a_name_twice_is_refused(tmp_path):
+    (tmp_path / "Procfile").write_text("web: one\nweb: two\n")
+
+    with pytest.raises(ValueError, match="Procfile names web twice"):
+        read_procfile(tmp_path / "Procfile")
+
+
 def test_a_killed_process_is_started_again(run, events):
     with run(one="sleep 600", two="sleep 600") as runner:
         before = runner.pids()
