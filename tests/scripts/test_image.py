@@ -39,15 +39,24 @@ def test_every_line_of_the_procfile_is_a_service():
     assert services >= {*read_procfile(), "postgres", "redis", "init-db"}
 
 
-def test_compose_and_the_example_know_every_setting():
-    settings = set(re.findall(r'"([A-Z]+_[A-Z_]+|PORT)"', (ROOT / "workers" / "settings.py").read_text())) - {
-        "DATABASE_DIRECT_URL"
-    }
+def test_compose_the_example_and_the_readme_know_every_setting():
+    settings = set(re.findall(r'"([A-Z]+_[A-Z_]+|PORT)"', (ROOT / "workers" / "settings.py").read_text()))
+    readme = (ROOT / "README.md").read_text()
     in_compose = set(re.findall(r"^    ([A-Z_]+):", COMPOSE, re.MULTILINE))
+    in_readme = set(re.findall(r"`([A-Z_]+)`", "".join(re.findall(r"^\| (`[A-Z].*?) \|", readme, re.MULTILINE))))
     in_example = set(re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
     assert settings - ON_ONE_MACHINE <= in_compose
     assert settings <= in_example
+    assert settings <= in_readme
+
+
+def test_the_image_installs_the_product_alone_and_each_package_by_its_hash():
+    (install,) = re.findall(r"pip install (.*?) \\$", DOCKERFILE, re.MULTILINE)
+
+    assert install.endswith("-r requirements.lock")
+    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(install.split())
+    assert "requirements-" not in DOCKERFILE
 
 
 def test_the_image_has_what_the_program_imports_and_nothing_private():
