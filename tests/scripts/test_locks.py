@@ -90,6 +90,19 @@ def test_the_locks_have_what_pyproject_asks_for():
     assert not {"pytest", "mypy", "ruff", "playwright"} & names("demo")
 
 
+def test_the_list_of_advisories_was_checked_for_the_locked_versions():
+    listed = re.findall(
+        r"(?:^|\| |, )([a-z0-9-]+) ([0-9][0-9.]*)(?=[,.\n]| \|)",
+        (ROOT / "docs" / "advisories.md").read_text(),
+        re.MULTILINE,
+    )
+    checked = {(name, version.rstrip(".")) for name, version in listed}
+    locked = {tuple(re.match(r"([a-z0-9-]+)==(\S+)", entry).groups()) for entry in entries("product")}
+
+    assert {name for name, _ in locked} <= {name for name, _ in checked}
+    assert locked - checked == set(), "look for advisories on these, then change docs/advisories.md"
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_the_code_imports_nothing_that_its_lock_does_not_have(lock):
     provided_by = packages_distributions()
