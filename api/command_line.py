@@ -14,11 +14,13 @@ from workers.context import connection_options
 
 def connect() -> psycopg.Connection[Any]:
     """Not from the pool, which would wait for a Postgres that is away instead of saying so."""
-    url = current_context().settings.database_direct_url
+    settings = current_context().settings
+    url = settings.database_direct_url
     try:
         connection = psycopg.connect(url, **connection_options(url, "billstack-cli"))
     except psycopg.OperationalError as exc:
-        raise click.ClickException(f"Postgres cannot be reached through DATABASE_URL: {exc}") from exc
+        variable = "DATABASE_URL" if url == settings.database_url else "DATABASE_DIRECT_URL"
+        raise click.ClickException(f"Postgres cannot be reached through {variable}: {exc}") from exc
     set_isolation(connection)
     return connection
 

@@ -5,7 +5,7 @@ from flask import Flask, Response, request
 from api import operators
 from api.people.cookies import is_https
 
-_POLICY = (
+OUR_PAGES = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -21,7 +21,8 @@ def install(app: Flask) -> None:
 
 def _add(response: Response) -> Response:
     is_foreign = request.blueprint == "rq_dashboard"
-    response.headers["Content-Security-Policy"] = operators.policy() if is_foreign else _POLICY
+    # A page of ours that says what was wrong with an address of rq-dashboard's has set its own.
+    response.headers.setdefault("Content-Security-Policy", operators.policy() if is_foreign else OUR_PAGES)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if is_https():
         response.headers["Strict-Transport-Security"] = _HTTPS_ONLY

@@ -6,6 +6,7 @@ import flask
 from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 
 from api.addresses import address_of
+from api.headers import OUR_PAGES
 
 _TITLES = {
     HTTPStatus.FORBIDDEN: "Not for your role",
@@ -28,6 +29,7 @@ def _show_as_page(response: Response) -> Response:
     title = _TITLES.get(HTTPStatus(response.status_code), "Something went wrong")
     page = make_response(render_template("dashboard/problem.html", title=title, sentence=sentence))
     page.status_code = response.status_code
+    page.headers["Content-Security-Policy"] = OUR_PAGES
     if "Retry-After" in response.headers:
         page.headers["Retry-After"] = response.headers["Retry-After"]
     return page

@@ -235,7 +235,7 @@ def run_on(new_app, settings):
     """Runs a command on another database, in this process."""
 
     def run(database_url, *arguments):
-        app = new_app(replace(settings, database_url=database_url))
+        app = new_app(replace(settings, database_url=database_url, database_direct_url=database_url))
         return app.test_cli_runner().invoke(args=list(arguments))
 
     return run

@@ -19,7 +19,7 @@ import sys, time
 from pathlib import Path
 from scripts.binaries import shared_copy
 
-time.sleep(float(sys.argv[3]) - time.time())
+time.sleep(max(0.0, float(sys.argv[3]) - time.time()))
 print(shared_copy([Path(sys.argv[1])], "copy", Path(sys.argv[2])))
 """
 START_POSTGRES = """
@@ -54,7 +54,7 @@ def run_python(program, *arguments):
 
 
 def test_programs_that_start_at_the_same_moment_make_one_copy_and_leave_nothing_else(package, homes):
-    moment = time.time() + 2
+    moment = time.time() + 3
     with ThreadPoolExecutor(6) as pool:
         done = list(pool.map(lambda _: run_python(MAKE_A_COPY, package, homes, moment), range(6)))
 
