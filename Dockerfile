@@ -7,7 +7,7 @@ RUN python -m venv .venv \
     && .venv/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin billstack
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin billstack
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
 COPY --from=build /app/.venv .venv
