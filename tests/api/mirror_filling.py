@@ -62,6 +62,10 @@ def finish_backfill(connection: psycopg.Connection, team_id: str) -> None:
         " VALUES ('bf_' || %s, %s, %s, 'ready', '2026-01-02T03:04:05Z')",
         (team_id, team_id, list(OBJECT_TYPES)),
     )
+    connection.execute(
+        "INSERT INTO billstack.backfill_types (backfill_id, type, status) SELECT 'bf_' || %s, unnest(%s::text[]), 'ready'",
+        (team_id, list(OBJECT_TYPES)),
+    )
 
 
 @contextmanager

@@ -17,12 +17,12 @@ _DEPTHS = (20, 200, 450, 498, 2_000, 20_000)
 _DEEP = "@deep@"
 
 
-_NUMBERS = (
+ODD_NUMBERS = (
     *(0, -1, 1, -0.0, 0.5, 1e-300, 1e300, 10.5, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**30, -(10**18)),
     *(253_402_300_799, 253_402_300_800, 253_402_214_400, -62_135_596_800, -62_135_596_801, 9_224_318_015_999),
     *(NOW, NOW + 40 * 365 * 86_400),
 )
-_TEXTS = (
+ODD_TEXTS = (
     *("", " ", ".", "..", "/", "a/b", "a%2Fb", "../../v1/account", "%00", 'o"brien', "it's", "' OR 1=1 --", HTML),
     *(
         "\0",
@@ -48,8 +48,8 @@ _TEXTS = (
         "charge.refunded",
     ),
 )
-_OTHERS = (None, True, False, [], {}, [[]], [None], {"": ""}, {"id": None}, {"id": "cus_1"}, {"object": "list"})
-_ODD = (*_NUMBERS, *_TEXTS, *_OTHERS, _DEEP)
+ODD_VALUES = (None, True, False, [], {}, [[]], [None], {"": ""}, {"id": None}, {"id": "cus_1"}, {"object": "list"})
+_ODD = (*ODD_NUMBERS, *ODD_TEXTS, *ODD_VALUES, _DEEP)
 
 
 def odd_bodies(seed: int) -> Iterator[bytes]:
