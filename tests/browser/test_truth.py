@@ -171,6 +171,33 @@ def test_events_and_comparisons_move_the_page_without_a_reload(new_product, visi
     assert page.evaluate("window.wasNotReloaded")
 
 
+def test_the_webhook_card_follows_from_none_to_active_without_a_reload(new_product, visit):
+    product = new_product("hooked")
+    product.backfill()
+    page = visit(product)
+    page.evaluate("window.wasNotReloaded = true")
+    card = page.locator("#webhook")
+    badge, facts = card.locator(".title-row .badge"), card.locator(".facts dd")
+    expect(badge).to_have_text("Not set up")
+    expect(facts).to_have_text(["never", "—", "none"])
+
+    card.get_by_role("button", name="Set up the webhook at Stripe").click()
+
+    expect(badge).to_have_text("Waiting for the first event")
+    expect(facts).to_have_text(["never", "—", re.compile(r"^we_\w+$")])
+    expect(card.get_by_role("button", name="Check and repair the webhook")).to_be_enabled()
+    expect(card.locator("#webhook-unreachable")).to_contain_text("Stripe cannot reach 127.0.0.1")
+
+    product.stripe("POST", "/v1/customers", email="hooked@example.com")
+
+    expect(badge).to_have_text("Active")
+    expect(badge).to_have_class(re.compile("good"))
+    expect(facts.first.locator("time")).to_be_visible()
+    expect(facts.nth(1)).not_to_have_text("—")
+    expect(card.locator("#webhook-unreachable")).to_have_count(0)
+    assert page.evaluate("window.wasNotReloaded")
+
+
 def test_retries_are_shown_with_status_attempt_and_request(new_product, visit):
     product = new_product("retried", scale=1)
     product.slow_stripe(300)
