@@ -8,6 +8,7 @@ import psycopg
 import redis
 import structlog
 from flask import Flask, Response, jsonify, request
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 from rq.exceptions import NoSuchJobError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -65,6 +66,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(psycopg.errors.UndefinedTable, _answer_no_schema)
     app.register_error_handler(redis.exceptions.ConnectionError, _answer_redis_away)
     app.register_error_handler(redis.exceptions.TimeoutError, _answer_redis_away)
+    app.register_error_handler(ParseException, _answer_broken_body)
+    app.register_error_handler(NoMoreData, _answer_broken_body)
     app.register_error_handler(NoSuchJobError, _answer_no_job)
     app.register_error_handler(Exception, _answer_unexpected)
 
@@ -138,6 +141,12 @@ def _answer_no_schema(error: Exception) -> Response:
 def _away(code: str, message: str, error: Exception) -> Response:
     _log.warning("request.failed", code=code, reason=str(error))
     return error_answer(503, code, message, retry_after_s=RETRY_AFTER_S)
+
+
+def _answer_broken_body(_error: Exception) -> Response:
+    return error_answer(
+        400, BadRequest.code, "the body does not come as its headers say: broken chunks, or an early end"
+    )
 
 
 def _answer_no_job(_error: NoSuchJobError) -> Response:

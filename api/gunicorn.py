@@ -21,7 +21,9 @@ _settings = read_settings()
 bind = f"0.0.0.0:{_settings.port}"
 # Two, so that one keeps answering while the other starts again.
 workers = 2
-worker_class = "gthread"
+worker_class = "api.patient.PatientWorker"
+# Connections of a process, most of them kept alive or still sending.
+worker_connections = 2000
 # A live view holds one as long as it is open, so that even with all of them open every request finds a thread. They are
 # made when they are needed, and take some 40 kB each.
 threads = THREADS + MOST_VIEWERS

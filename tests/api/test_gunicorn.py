@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from api.app import THREADS
+from api.patient import READ_S
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [Path(sys.executable).with_name("gunicorn"), "--config", "api/gunicorn.py", "api:create_app()"]
@@ -164,10 +165,13 @@ def test_the_place_of_a_viewer_who_went_away_is_soon_free(start, port, log, owne
         time.sleep(0.05)
 
 
-def test_more_streams_than_threads_for_requests_leave_room_for_requests(start, port, owner):
+def test_more_streams_than_threads_for_requests_leave_room_for_requests(start, port, new_member):
     start()
     _wait_until_ready(port)
-    streams = [_open_stream(port, owner) for _ in range(THREADS * 2 + 10)]  # of two processes, with THREADS each
+    people = [new_member() for _ in range(10)]  # for one session may hold only so many
+    streams = [
+        _open_stream(port, people[n % 10]) for n in range(THREADS * 2 + 10)
+    ]  # of two processes, with THREADS each
 
     assert _request(port, "GET", "/readyz").status == 200
     assert all(stream.status == 200 for stream in streams)
@@ -182,3 +186,75 @@ def _open_stream(port, member):
     stream.connection = connection  # which would be closed with the last reference to it
     assert stream.readline().startswith(b"retry: ")
     return stream
+
+
+# ---- clients that are slow, or broken
+
+
+def _connect(port, sent=b""):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection.sendall(sent)
+    return connection
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"G",
+        b"",
+        b"POST /api/auth/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
+    ],
+    ids=["one byte", "silent", "half a body"],
+)
+def test_slow_clients_hold_no_thread_and_are_hung_up_on(start, port, sent):
+    """1,100 connections of one byte, or 2,100 silent ones, stopped the web for minutes; here more than there are threads."""
+    start()
+    _wait_until_ready(port)
+    crowd = [_connect(port, sent) for _ in range(700)]
+
+    began = time.monotonic()
+    for _ in range(20):
+        assert _request(port, "GET", "/healthz").status == 200
+    assert time.monotonic() - began < 5
+
+    for connection in crowd[:5]:
+        assert connection.recv(1) == b"", "hung up on after READ_S"
+    assert time.monotonic() - began < READ_S + 10
+
+
+def test_a_second_request_on_a_kept_connection_may_be_slow_and_is_answered(start, port):
+    start()
+    _wait_until_ready(port)
+    connection = _connect(port)
+    for _ in range(2):
+        for part in (b"GET /healthz HT", b"TP/1.1\r\nHost: x\r\n", b"\r\n"):
+            connection.sendall(part)
+            time.sleep(0.1)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "body", [b"ZZ\r\n{}\r\n0\r\n\r\n", b"5\r\n{}\r\n0\r\n\r\n", b"-1\r\n\r\n", b"2\r\n{}XX0\r\n\r\n"]
+)
+def test_broken_chunks_are_400_once_and_without_a_traceback(start, port, log, body):
+    start()
+    _wait_until_ready(port)
+    head = b"POST /api/auth/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection = _connect(port, head + body)
+    connection.shutdown(socket.SHUT_WR)
+
+    answered = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert answered.startswith(b"HTTP/1.1 400"), answered
+    assert answered.count(b"HTTP/1.1") == 1
+    assert not [line for line in log() if "Traceback" in line or "request.crashed" in line]
+
+
+def test_chunks_that_come_slowly_are_read(start, port):
+    start()
+    _wait_until_ready(port)
+    connection = _connect(port, b"POST /api/auth/sign-out HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for piece in (b"1", b"\r\n", b"{\r", b"\n1\r\n}\r\n", b"0\r\n\r\n"):
+        time.sleep(0.1)
+        connection.sendall(piece)
+    assert connection.recv(4096).startswith((b"HTTP/1.1 204", b"HTTP/1.1 4"))
