@@ -222,6 +222,23 @@ def test_slow_clients_hold_no_thread_and_are_hung_up_on(start, port, sent):
     assert time.monotonic() - began < READ_S + 10
 
 
+def test_clients_that_do_not_hang_up_after_the_answer_hold_nobody_up(start, port):
+    """gunicorn's main loop waited two seconds for each of them."""
+    process = start()
+    _wait_until_ready(port)
+    crowd = [_connect(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") for _ in range(40)]
+
+    began = time.monotonic()
+    for _ in range(10):
+        assert _request(port, "GET", "/healthz").status == 200
+    assert time.monotonic() - began < 5
+    for connection in crowd:
+        assert b"".join(iter(lambda connection=connection: connection.recv(4096), b"")).startswith(b"HTTP/1.1 200")
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+
+
 def test_a_second_request_on_a_kept_connection_may_be_slow_and_is_answered(start, port):
     start()
     _wait_until_ready(port)
