@@ -8,6 +8,7 @@ from api import stripe_schemas as schemas
 from api.access import Access, require_owner
 from api.context import current_context
 from api.endpoints import Blueprint
+from api.people.attempts import CONNECTS_OF_TEAM, Attempts
 from api.request_log import request_id
 from sync.object_types import OBJECT_TYPES
 from sync.sdk import API_VERSION
@@ -30,9 +31,11 @@ def connect_stripe(team_id: str, *, body: dict[str, str]) -> dict[str, Any]:
     """Connect the team to its Stripe account
 
     The key is checked with Stripe and stored encrypted. Connecting again replaces the keys; an account other than the
-    mirrored one, or its other mode, is refused.
+    mirrored one, or its other mode, is refused. A team may try 20 times in five minutes; then it is 429.
     """
     context = current_context()
+    with context.pool.connection() as connection:  # first: many at the same moment must not all find the count low
+        Attempts(connection).spend(CONNECTS_OF_TEAM, team_id, "this team has tried many keys: wait a little")
     connect(
         context,
         team_id,

@@ -1,4 +1,4 @@
-"""How often somebody tries to sign in: counted in Postgres before the password is looked at, and given back on success.
+"""How often somebody tries a secret: counted in Postgres before it is checked. A right password gives its attempt back.
 
 A device that signed in to the account before has a count of its own. So a stranger who guesses shuts out neither the
 owner, nor with their many failures everybody behind the same proxy.
@@ -41,6 +41,8 @@ OF_ACCOUNT_FROM_ADDRESS = Limit("account-from-address", most=10)
 FROM_ADDRESS = Limit("address", most=100)
 # A stranger with many addresses; only devices that are new to the account feel it.
 OF_ACCOUNT = Limit("account", most=100)
+# A team's keys of Stripe: each asks Stripe, and holds a thread meanwhile. Whoever pastes the wrong one tries a few times.
+CONNECTS_OF_TEAM = Limit("connect", most=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,13 @@ class Attempts:
     def count(self, attempt: Attempt) -> None:
         """Raises TooManyRequests when a limit is spent."""
         for limit, who in attempt.counters():
-            spent, reset_s = self._spend(limit, who)
-            if spent > limit.most:
-                raise TooManyRequests("too many failed attempts to sign in: wait a little", retry_after_s=reset_s)
+            self.spend(limit, who, "too many failed attempts to sign in: wait a little")
+
+    def spend(self, limit: Limit, who: str, refusal: str) -> None:
+        """Counts one. Raises TooManyRequests with that sentence when the limit is spent."""
+        spent, reset_s = self._spend(limit, who)
+        if spent > limit.most:
+            raise TooManyRequests(refusal, retry_after_s=reset_s)
 
     def forgive(self, attempt: Attempt) -> None:
         """It was the right password: only failures count."""
