@@ -21,6 +21,11 @@ from sync.schema import grant_reader, lock, reader_grants, reader_name, schema_n
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("database_access.sql"))
+# Of these settings each role is the master in its own sessions, and Postgres' catalogs are everybody's: no SQL changes that.
+WHAT_NO_SQL_ENDS = (
+    "It may raise its own work_mem, set statement_timeout to 0, and see names and sizes of other teams' tables: no SQL can"
+    " forbid that. docs/psql.md says how the server's host bounds it, and has the SQL that ends long statements"
+)
 _PASSWORD_BYTES = 24  # 192 bits, and no character that a URL or a shell would need quoted
 
 
@@ -181,8 +186,15 @@ def _in_words(holes: dict[str, Any], database: str) -> Iterator[str]:
             "It may create large objects, as everybody in this database. To end that, a superuser runs: REVOKE EXECUTE ON"
             " FUNCTION lo_creat(int), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC"
         )
+    if holes["other_databases"]:
+        names = ", ".join(holes["other_databases"])
+        yield (
+            f"It may sign in to other databases of this server, as everybody. To end that, their owners run: REVOKE CONNECT ON"
+            f" DATABASE {names} FROM PUBLIC; and grant it by name to the roles that work there"
+        )
     if holes["readable"]:
         yield f"It may also read what this database lets everybody read: {', '.join(holes['readable'])}"
+    yield WHAT_NO_SQL_ENDS
 
 
 def _without_comments(statements: str) -> str:

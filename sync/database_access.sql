@@ -53,8 +53,8 @@ RETURNING created_at, password_set_at;
 
 -- name: close_to_public
 -- A reader has what PUBLIC has. So PUBLIC loses here what one could write with: temporary tables, CREATE in `public` (as
--- before Postgres 15), large objects, records in the WAL. Whoever can sign in already keeps it, by name. What is not
--- ours to take away stays, and `holes` finds it.
+-- before Postgres 15), large objects, records in the WAL; and the way into other databases that are our own user's. Whoever
+-- can sign in already keeps it, by name. What is not ours to take away stays, and `holes` finds it.
 DO $$
 DECLARE
     others text := (
@@ -85,11 +85,25 @@ BEGIN
             AND proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_logical_emit_message')
             AND granted.grantee = 0
             AND pg_has_role(proowner, 'USAGE')
+        UNION ALL
+        -- Only those we own, also as a superuser: another application makes its roles as it likes. Not this one, so that
+        -- roles that come later reach it: readers are let in by name anyway.
+        SELECT format('CONNECT ON DATABASE %I', datname)
+        FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS granted
+        WHERE granted.grantee = 0
+            AND granted.privilege_type = 'CONNECT'
+            AND datname <> current_database()
+            AND datdba = current_user::regrole
     LOOP
-        EXECUTE format('REVOKE %s FROM PUBLIC', privilege);
-        IF others IS NOT NULL THEN
-            EXECUTE format('GRANT %s TO %s', privilege, others);
-        END IF;
+        BEGIN
+            EXECUTE format('REVOKE %s FROM PUBLIC', privilege);
+            IF others IS NOT NULL THEN
+                EXECUTE format('GRANT %s TO %s', privilege, others);
+            END IF;
+        EXCEPTION
+            -- A database that was dropped meanwhile, or whose rights somebody else changes just now.
+            WHEN invalid_catalog_name OR internal_error THEN NULL;
+        END;
     END LOOP;
 END
 $$;
@@ -105,6 +119,14 @@ SELECT
         ORDER BY nspname
     ) AS open_schemas,
     has_function_privilege(%(role)s, 'pg_catalog.lo_create(oid)', 'EXECUTE') AS large_objects,
+    ARRAY(
+        SELECT quote_ident(datname)
+        FROM pg_database
+        WHERE datallowconn
+            AND datname <> current_database()
+            AND has_database_privilege(%(role)s, pg_database.oid, 'CONNECT')
+        ORDER BY datname
+    ) AS other_databases,
     ARRAY(
         SELECT format('%%I.%%I', nspname, relname)
         FROM pg_class

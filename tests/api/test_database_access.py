@@ -93,6 +93,8 @@ def plain_url(database, database_url):
     """DATABASE_URL of a user who owns nothing and may not create roles."""
     database.execute("CREATE ROLE billstack_test_plain LOGIN PASSWORD 'x' IN ROLE pg_read_all_data")
     name = urlsplit(database_url).path.strip("/")
+    # PUBLIC's is gone where another database's test on this server made a reader.
+    database.execute(f"GRANT CONNECT ON DATABASE {name} TO billstack_test_plain")
     info = database.info
     yield f"postgresql://billstack_test_plain:x@/{name}?host={info.host}&port={info.port}"
     database.execute("DROP OWNED BY billstack_test_plain")

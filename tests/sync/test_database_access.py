@@ -1,6 +1,7 @@
 """A team's database role reads its mirror and nothing else; most tests here are what somebody with its password tries."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from psycopg import errors, sql
 
 from scripts.servers import EmbeddedPostgres, at_database, temporary_state_dir
 from sync import schema
-from sync.database_access import DatabaseAccess
+from sync.database_access import WHAT_NO_SQL_ENDS, DatabaseAccess
 from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
 from sync.upgrade import upgrade
 from tests.sync.conftest import Team, make_team
 
+ROOT = Path(__file__).parent.parent.parent
 # Of our own account only; everybody else must show a password, as on a real server.
 STRICT_HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
 
@@ -222,11 +224,112 @@ def test_what_everybody_may_read_is_said(team: Team, access: DatabaseAccess):
     team.connection.execute("GRANT SELECT ON public.price_list TO PUBLIC")
     try:
         _, warnings = access.open()
-        assert len(warnings) == 1
+        assert len(warnings) == 2
         assert "public.price_list" in warnings[0]
     finally:
         team.connection.execute("DROP TABLE public.price_list")
-    assert access.open()[1] == []
+    assert access.open()[1] == [WHAT_NO_SQL_ENDS]
+
+
+# ---- what belongs to the server
+
+
+@pytest.fixture
+def foreign_database(team: Team) -> Iterator[str]:
+    """Of another application's, on the same server."""
+    team.connection.execute("CREATE ROLE billstack_test_stranger LOGIN")
+    team.connection.execute("CREATE DATABASE billstack_test_foreign OWNER billstack_test_stranger")
+    yield "billstack_test_foreign"
+    team.connection.execute("DROP DATABASE billstack_test_foreign WITH (FORCE)")
+    team.connection.execute("DROP OWNED BY billstack_test_stranger")
+    team.connection.execute("DROP ROLE billstack_test_stranger")
+
+
+def test_it_signs_in_to_no_other_database_of_ours(team: Team, access: DatabaseAccess, new_database: Callable[[], str]):
+    another = psycopg.conninfo.conninfo_to_dict(new_database())["dbname"]
+    password, _ = access.open()
+
+    for name in (another, "postgres", "template1"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(at_database(team.database_url, name), user=access.role, password=password)
+
+
+def test_a_foreign_database_keeps_its_rights_and_is_named(team: Team, access: DatabaseAccess, foreign_database: str):
+    password, warnings = access.open()
+
+    (warning,) = [each for each in warnings if "other databases" in each]
+    statement = f"REVOKE CONNECT ON DATABASE {foreign_database} FROM PUBLIC"
+    assert statement in warning
+    psycopg.connect(at_database(team.database_url, foreign_database), user=access.role, password=password).close()
+    team.connection.execute(statement.encode())
+    assert [each for each in access.open()[1] if "other databases" in each] == []
+
+
+def test_who_could_sign_in_to_our_other_databases_still_can(
+    team: Team, access: DatabaseAccess, new_database: Callable[[], str], foreign_database: str
+):
+    another = new_database()
+
+    access.open()
+
+    psycopg.connect(another, user="billstack_test_stranger").close()
+
+
+def test_what_no_sql_can_forbid_is_said(sign_in: Connect, access: DatabaseAccess):
+    connection = sign_in()
+
+    connection.execute("SET work_mem = '4GB'; SET statement_timeout = 0")
+
+    assert "work_mem" in access.open()[1][-1], "and so it is said where the role is made"
+    assert "statement_timeout" in access.open()[1][-1]
+
+
+def test_a_host_ends_what_no_sql_can_forbid(strict_team: Team):
+    """The SQL and the line of pg_hba.conf that docs/psql.md has."""
+    page = (ROOT / "docs/psql.md").read_text()
+    ending, rules = page.partition("```sql\n")[2].partition("```")[0], page.partition("```hba\n")[2].partition("```")[0]
+    access = DatabaseAccess(strict_team.connection, strict_team.id)
+    password, _ = access.open()
+    strict_team.connection.execute("GRANT CONNECT ON DATABASE template1 TO PUBLIC")
+    with psycopg.connect(strict_team.database_url, user=access.role, password=password, autocommit=True) as reader:
+        reader.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; BEGIN; SELECT 1")
+        assert strict_team.connection.execute(ending.encode()).fetchall() == []
+
+        strict_team.connection.execute(ending.replace("5 minutes", "0 seconds").encode())
+
+        assert not is_alive(reader)
+
+    (hba,) = strict_team.connection.execute("SHOW hba_file").fetchone()
+    before = Path(hba).read_text()
+    database = strict_team.connection.info.dbname
+    Path(hba).write_text(
+        rules.replace("host ", "local")
+        .replace("billstack ", database)
+        .replace(" all    scram", " scram")
+        .replace(" all    reject", " reject")
+        + before
+    )
+    try:
+        strict_team.connection.execute("SELECT pg_reload_conf()")
+        assert strict_team.connection.execute("SELECT error FROM pg_hba_file_rules WHERE error <> ''").fetchall() == []
+        wait_until_refused(at_database(strict_team.database_url, "template1"), access.role, password)
+        psycopg.connect(strict_team.database_url, user=access.role, password=password).close()
+    finally:
+        Path(hba).write_text(before)
+        strict_team.connection.execute("SELECT pg_reload_conf()")
+
+
+def wait_until_refused(url: str, user: str, password: str) -> None:
+    """A new pg_hba.conf is read a moment later."""
+    said = ""
+    ends = time.monotonic() + 10
+    while "pg_hba.conf rejects" not in said:
+        assert time.monotonic() < ends, said or "it still signs in"
+        try:
+            psycopg.connect(url, user=user, password=password).close()
+        except psycopg.OperationalError as exc:
+            said = str(exc)
+        time.sleep(0.05)
 
 
 # ---- passwords
@@ -422,7 +525,7 @@ def test_createrole_is_enough(plain_team: Callable[[str], Team]):
             reader.execute("BEGIN READ WRITE; CREATE TEMPORARY TABLE mine (id int)")
         reader.rollback()
         # Functions of Postgres' own are a superuser's to close: the answer says how.
-        assert ["REVOKE EXECUTE ON FUNCTION lo_creat" in each for each in warnings] == [True]
+        assert ["REVOKE EXECUTE ON FUNCTION lo_creat" in each for each in warnings].count(True) == 1
         access.open()
         assert not is_alive(reader)
     assert access.remove()
