@@ -151,6 +151,7 @@ def send_many(spec, operation: Operation, here: Surroundings, met: Counter) -> N
         assert broken_promises(answer, request.address) == [], (caller.name, answer.status, answer.data[:500])
         met["refused" if answer.status_code >= 400 else "answered"] += 1
         met["2xx of changes"] += answer.status_code < 300 and operation.method != "GET"
+        answer.close()  # a stream
 
     send()
 
