@@ -15,6 +15,7 @@ from api.context import current_context
 from api.people.audit_store import AuditLog, Entry
 from api.people.store import Caller, User
 from api.request_log import request_id
+from api.seats import TEAM
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # What a person reads; None: not worth an entry.
@@ -109,6 +110,7 @@ def _told(response: Response) -> tuple[str | None, dict[str, Any]]:
 def _write(entry: Entry) -> None:
     """What was done stays done where it cannot be recorded; the log's line has it all the same."""
     facts = {"action": entry.action, "user": entry.actor_id, "target": entry.target, "address": entry.address}
+    TEAM.set(None)  # without a seat: a team that took all of its own would get a 500 for what was done already
     try:
         with current_context().pool.connection() as connection:
             AuditLog(connection).record(entry)

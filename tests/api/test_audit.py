@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from api.context import EXTENSION
 from api.people.audit import ACTIONS
+from api.seats import Seats
 from tests.api.conftest import PASSWORD
 
 BROWSER = {"Accept": "text/html"}
@@ -35,6 +37,27 @@ def test_what_is_done_to_keys_is_recorded(owner, log_of):
     )
     assert created["address"] == "127.0.0.1"
     assert made["rawKey"] not in json.dumps([revoked, created])
+
+
+def test_an_entry_waits_for_no_seat_of_the_team(app, owner, log_of, monkeypatch):
+    """The change is done by then: a team whose reads had all seats got a 500 for it, and no entry."""
+    seats = NotedSeats()
+    monkeypatch.setattr(app.extensions[EXTENSION].pool, "seats", seats)
+
+    owner.client.post(f"/api/billstack/teams/{owner.team_id}/projects", json={"name": "App"})
+
+    assert seats.taken_by[-2:] == [owner.team_id, None]
+    assert actions(owner.client, log_of)[0] == "project.created"
+
+
+class NotedSeats(Seats):
+    def __init__(self):
+        super().__init__()
+        self.taken_by = []
+
+    def take(self, team_id):
+        self.taken_by.append(team_id)
+        return super().take(team_id)
 
 
 def test_what_is_done_to_members_is_recorded(owner, log_of, new_member):
