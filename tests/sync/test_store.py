@@ -533,11 +533,12 @@ def test_a_late_update_does_not_raise_the_dead(store: MirrorStore) -> None:
 
 
 def test_a_deletion_buries_a_row_also_in_the_second_of_its_last_update(store: MirrorStore) -> None:
-    store.apply_event(CUSTOMER, "cus_1", encoded(OLD), created=NOW, checked_until=None)
+    # Of a type whose ids are never used again.
+    store.apply_event(CHARGE, "ch_1", encoded(charge("ch_1")), created=NOW, checked_until=None)
 
-    assert store.apply_deletion(CUSTOMER, "cus_1", encoded(OLD), created=NOW) == "applied"
+    assert store.apply_deletion(CHARGE, "ch_1", encoded(charge("ch_1")), created=NOW) == "applied"
 
-    found = row(store, "cus_1")
+    found = row(store, "ch_1", CHARGE)
     assert found
     assert found.deleted_at
     assert found.deleted_at.timestamp() == NOW
@@ -556,12 +557,14 @@ def test_a_deletion_before_the_row_was_read_alive_is_older(store: MirrorStore, k
     assert row(store, "cus_1").deleted_at is None  # type: ignore[union-attr]
 
 
-def test_a_deletion_in_a_page_that_a_slow_answer_overlaps_is_applied(store: MirrorStore, key: WindowKey) -> None:
-    mirror(store, key, page_of([OLD], as_of=NOW, as_of_until=NOW + 9))
+def test_a_deletion_in_a_page_that_a_slow_answer_overlaps_is_applied(store: MirrorStore) -> None:
+    # Of a type whose ids are never used again.
+    listed = charge("ch_1")
+    mirror(store, open_window(store, CHARGE), page_of([listed], as_of=NOW, as_of_until=NOW + 9), CHARGE)
 
-    assert store.apply_deletion(CUSTOMER, "cus_1", encoded(OLD), created=NOW + 4) == "applied"
+    assert store.apply_deletion(CHARGE, "ch_1", encoded(listed), created=NOW + 4) == "applied"
 
-    found = row(store, "cus_1")
+    found = row(store, "ch_1", CHARGE)
     assert found
     assert (found.as_of, found.as_of_until) == (NOW + 4, NOW + 9)
 
@@ -615,7 +618,7 @@ def test_suspects_are_the_live_rows_of_the_range_that_no_list_gave(store: Mirror
     ]
     for about in others:
         store.apply_event(CUSTOMER, about["id"], encoded(about), created=NOW, checked_until=None)
-    store.apply_deletion(CUSTOMER, "cus_f", encoded(others[-1]), created=NOW)
+    store.apply_deletion(CUSTOMER, "cus_f", encoded(others[-1]), created=NOW + 1)
     mirror(store, key, page_of([listed_one], as_of=NOW))
 
     found = store.suspects(CUSTOMER, gte=CREATED, lt=CREATED + 10, after="", limit=10)
