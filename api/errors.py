@@ -26,6 +26,7 @@ from sync.errors import (
     StripeError,
     TooLarge,
     TooManyRequests,
+    TurnOver,
     Unauthorized,
 )
 from workers.logging import redact
@@ -43,6 +44,7 @@ STATUS: dict[type[BillStackError], int] = {
     SchemaError: 503,
     ConfigError: 500,
     LeaseLost: 409,
+    TurnOver: 503,
 }
 # A restart of Postgres or Redis takes about as long.
 RETRY_AFTER_S = 5

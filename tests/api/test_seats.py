@@ -102,6 +102,7 @@ def test_a_wait_for_a_lock_is_canceled_too(database_url):
 def test_the_pool_watches_only_what_is_of_a_team(database_url):
     with SharedPool(database_url, min_size=0, max_size=2, kwargs={"autocommit": True}) as pool:
         pool.watchdog = Watchdog(longest_s=0.1)
+        TEAM.set(None)
         with pool.connection() as connection:
             connection.execute("SELECT pg_sleep(1)")
         token = TEAM.set("team_a")
