@@ -18,7 +18,7 @@ from typing import NoReturn
 
 # Then a new one takes its place: what a library leaks is bounded, and so is what one large job left in memory.
 MOST_JOBS = 1000
-MOST_MB = 250
+MOST_GROWTH_MB = 150
 _LONGEST_CALL = 4096
 _DONE, _LEAVING = b"d", b"l"
 _LEAVES_WITHIN_S = 3
@@ -91,12 +91,13 @@ def _work(pipe: socket.socket, serve: Callable[[Call], None], prepare: Callable[
     try:
         os.setpgrp()
         prepare()
+        most_mb = _memory_mb() + MOST_GROWTH_MB
         for number in range(MOST_JOBS):
             message = pipe.recv(_LONGEST_CALL)
             if not message:
                 break
             serve(Call(*json.loads(message)))
-            leaving = number == MOST_JOBS - 1 or _memory_mb() > MOST_MB
+            leaving = number == MOST_JOBS - 1 or _memory_mb() > most_mb
             pipe.send(_LEAVING if leaving else _DONE)
             if leaving:
                 break
@@ -108,5 +109,5 @@ def _work(pipe: socket.socket, serve: Callable[[Call], None], prepare: Callable[
 
 
 def _memory_mb() -> float:
-    """At its peak: what malloc gave back may be needed again."""
+    """At its peak: what malloc gave back may be needed again. A forked process begins with what its worker holds."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -121,10 +121,18 @@ def test_it_is_replaced_after_so_many_jobs(queue, start, monkeypatch):
 
 
 def test_it_is_replaced_when_it_has_grown(queue, start, monkeypatch):
-    monkeypatch.setattr(horse, "MOST_MB", 1)
+    monkeypatch.setattr(horse, "MOST_GROWTH_MB", -1)
     start()
 
     assert result(queue.enqueue("os.getpid")) != result(queue.enqueue("os.getpid"))
+
+
+def test_what_its_worker_holds_is_no_growth(queue, start):
+    held = bytearray(b"x" * (horse.MOST_GROWTH_MB + 150) * 2**20)
+    start()
+
+    assert result(queue.enqueue("os.getpid")) == result(queue.enqueue("os.getpid"))
+    assert held
 
 
 def test_it_ends_with_its_worker(queue, start):
