@@ -264,7 +264,7 @@ CREATE TABLE IF NOT EXISTS billstack.leases (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),  -- while not held: when it was last enqueued
     done boolean NOT NULL DEFAULT false,
     holder text,                          -- host and process, for people
-    session text,                         -- the connection that renewed it last (this_session)
+    session text,                         -- the connection that renewed it last (own_session)
     PRIMARY KEY (backfill_id, part)
 );
 ALTER TABLE billstack.leases ADD COLUMN IF NOT EXISTS holder text, ADD COLUMN IF NOT EXISTS session text;
@@ -276,6 +276,11 @@ RETURN (
     SELECT backend.pid || '@' || extract(epoch FROM backend.backend_start)
     FROM pg_stat_get_activity(pg_backend_pid()) AS backend
 );
+
+-- The same for a client that knows its server process by that number. NULL behind a pooler, which gives each client a number
+-- of its own: the server's connection stays open when the client is gone, and tells nothing of it.
+CREATE OR REPLACE FUNCTION billstack.own_session(own_pid integer) RETURNS text LANGUAGE sql STABLE
+RETURN CASE WHEN pg_backend_pid() = own_pid THEN billstack.this_session() END;
 
 -- Whether that connection is closed. Postgres knows: a killed process' connections close at once, a dead host's within
 -- seconds (sync/session.py), a paused process' stay open. Nothing is known of another role's, whose start is hidden.
@@ -366,6 +371,10 @@ CREATE TABLE IF NOT EXISTS billstack.events (
     applied_at timestamptz,
     PRIMARY KEY (team_id, id)
 );
+-- The connection of whoever applies it right now (own_session).
+ALTER TABLE billstack.events ADD COLUMN IF NOT EXISTS claimed_by text;
+CREATE INDEX IF NOT EXISTS events_claimed ON billstack.events (claimed_by)
+WHERE claimed_by IS NOT NULL AND state IN ('pending', 'failed');
 CREATE INDEX IF NOT EXISTS events_pending ON billstack.events (team_id, next_attempt_at) WHERE state IN ('pending', 'failed');
 CREATE INDEX IF NOT EXISTS events_unapplied ON billstack.events (team_id, created) WHERE state IN ('pending', 'failed');
 CREATE INDEX IF NOT EXISTS events_failed ON billstack.events (team_id, created) WHERE state = 'failed';
@@ -570,6 +579,27 @@ RETURN coalesce(
     nullif(v -> 'plan', 'null')
 );
 
+-- Invoices have a status since 2018-11-08. Before, `paid` and `forgiven` said two of the five; `closed` said that Stripe tried
+-- no more, which is none of them.
+CREATE OR REPLACE FUNCTION billstack.invoice_status(v jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(
+    billstack.as_text(v -> 'status'),
+    CASE
+        WHEN v -> 'paid' = 'true' THEN 'paid'
+        WHEN v -> 'forgiven' = 'true' THEN 'uncollectible'
+    END
+);
+
+-- Before it said `disputed`, a charge named its dispute, or null.
+CREATE OR REPLACE FUNCTION billstack.charge_disputed(v jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(
+    billstack.as_boolean(v -> 'disputed'),
+    CASE
+        WHEN v -> 'dispute' = 'null' THEN false
+        WHEN billstack.as_id(v -> 'dispute') IS NOT NULL THEN true
+    END
+);
+
 CREATE OR REPLACE FUNCTION billstack.as_object(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN jsonb_typeof(v) = 'object' THEN v END;
 
@@ -597,7 +627,9 @@ CREATE TABLE IF NOT EXISTS {team}.customers (
     phone text GENERATED ALWAYS AS (billstack.as_text(raw -> 'phone')) STORED,
     description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
     currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
-    balance bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'balance')) STORED,
+    balance bigint GENERATED ALWAYS AS (coalesce(
+        billstack.as_bigint(raw -> 'balance'),
+        billstack.as_bigint(raw -> 'account_balance'))) STORED,  -- before 2019-10-17
     delinquent boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'delinquent')) STORED,
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
@@ -698,13 +730,15 @@ CREATE TABLE IF NOT EXISTS {team}.invoices (
     as_of_until bigint NOT NULL,
     deleted_at timestamptz,
     synced_at timestamptz NOT NULL DEFAULT now(),
-    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    created timestamptz GENERATED ALWAYS AS (coalesce(
+        billstack.as_time(raw -> 'created'),
+        billstack.as_time(raw -> 'date'))) STORED,  -- before 2019-03-14
     customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
     customer_email text GENERATED ALWAYS AS (billstack.as_text(raw -> 'customer_email')) STORED,
     subscription text GENERATED ALWAYS AS (coalesce(
         billstack.as_id(raw #> ARRAY['parent', 'subscription_details', 'subscription']),
         billstack.as_id(raw -> 'subscription'))) STORED,
-    status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
+    status text GENERATED ALWAYS AS (billstack.invoice_status(raw)) STORED,
     number text GENERATED ALWAYS AS (billstack.as_text(raw -> 'number')) STORED,
     currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
     subtotal bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'subtotal')) STORED,
@@ -745,7 +779,7 @@ CREATE TABLE IF NOT EXISTS {team}.charges (
     amount_refunded bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_refunded')) STORED,
     paid boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'paid')) STORED,
     refunded boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'refunded')) STORED,
-    disputed boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'disputed')) STORED,
+    disputed boolean GENERATED ALWAYS AS (billstack.charge_disputed(raw)) STORED,
     failure_code text GENERATED ALWAYS AS (billstack.as_text(raw -> 'failure_code')) STORED,
     failure_message text GENERATED ALWAYS AS (billstack.as_text(raw -> 'failure_message')) STORED,
     description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
