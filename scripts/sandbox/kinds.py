@@ -65,7 +65,7 @@ def _subscription_of_invoice(invoice: Json) -> Facet:
 
 
 def _prices_of_subscription(subscription: Json) -> Facet:
-    return tuple(item["price"]["id"] for item in subscription["items"]["data"])
+    return tuple((item.get("price") or item["plan"])["id"] for item in subscription["items"]["data"])
 
 
 SUBSCRIPTION_STATUSES = (

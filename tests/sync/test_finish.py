@@ -4,13 +4,14 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from psycopg import sql
 
 from sync.backfills import FINISH
 from sync.caller import HASTY_ATTEMPTS
 from sync.events import record_event
 from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES
-from tests.factories import Json, encoded, event
+from tests.factories import Json, encoded, event, listed, price, subscription
 from tests.sync.backfilling import Backfilling, Process
 from tests.sync.conftest import Team
 from tests.sync.mirrored import CUSTOMER, row, seen, windows
@@ -255,6 +256,25 @@ def test_inline_prices_are_fetched_because_they_are_named(run: Backfilling) -> N
     for price_id in inline:
         assert row(run.mirror, price_id, OBJECT_TYPES["price"])
     assert run.synced(backfill_id)["price"] == COUNTS["price"], "the lists did not meet them"
+
+
+def test_a_price_that_is_named_as_a_plan_alone_is_fetched(run: Backfilling) -> None:
+    """From the list of subscriptions as older API versions send it, to the row in `prices` that no list gave."""
+    plan = {"id": "gold", "object": "plan", "product": "prod_gold", "currency": "usd", "amount": 900}
+    item = {"id": "si_gold", "object": "subscription_item", "quantity": 3, "plan": plan}
+    shelves = run.stripe.account.state.shelves
+    bare = {"currency": None, "collection_method": "charge_automatically", "items": listed(item)}
+    shelves["subscription"].put(subscription("sub_gold", **bare))
+    shelves["price"].put(price("gold", product="prod_gold", unit_amount=900, lookup_key=None), listed=False)
+
+    assert run.run(run.start()) == "ready"
+
+    columns = "SELECT price, product, currency, unit_amount, quantity FROM {}.subscriptions WHERE id = 'sub_gold'"
+    named = run.team.connection.execute(sql.SQL(columns).format(sql.Identifier(run.team.schema))).fetchone()
+    assert named == ("gold", "prod_gold", "usd", 900, 3)
+    assert "gold" in asked_for(run, "/v1/prices")
+    assert row(run.mirror, "gold", OBJECT_TYPES["price"])
+    assert run.differences() == []
 
 
 def test_prices_are_not_fetched_for_a_backfill_without_prices(run: Backfilling) -> None:

@@ -13,7 +13,7 @@ from sync.ledger import Ledger
 from sync.object_types import OBJECT_TYPES
 from sync.reconcile import Ended, ReconcileRun, Tools
 from sync.reconciles import ReconcileStore, Work
-from tests.factories import NOW, encoded
+from tests.factories import NOW, customer, encoded
 from tests.sync.backfilling import Backfilling, dice
 from tests.sync.conftest import Team, empty_team
 from tests.sync.mirrored import row, versions
@@ -135,6 +135,29 @@ def test_a_price_which_no_list_gives_is_compared_and_missed_too(reconciling: Rec
     reconciling.sql("DELETE FROM {} WHERE id = %s", "prices", missing)
 
     assert reconciling.run() == {"price": {"stale": [stale], "missing": [missing]}}
+    assert reconciling.backfilling.differences() == []
+
+
+# Before and after everything that a window's bounds could name: test clocks live in the future.
+@pytest.mark.parametrize("created", [0, 1, NOW + 5 * 365 * 86_400, 253402300799, 300_000_000_000])
+@pytest.mark.parametrize("kind", ["missing", "stale", "notDeleted"])
+def test_an_object_of_another_time_is_compared_like_others(reconciling: Reconciling, created: int, kind: str) -> None:
+    shelf = reconciling.stripe.account.state.shelves["customer"]
+    about = customer("cus_far", created=created)
+    shelf.put(about)
+    store, second = reconciling.backfilling.mirror, int(reconciling.stripe.clock())
+    store.apply_event(OBJECT_TYPES["customer"], "cus_far", encoded(about), created=second, checked_until=None)
+    assert reconciling.run() == {}, "it is in the mirror"
+
+    match kind:
+        case "missing":
+            reconciling.sql("DELETE FROM {} WHERE id = %s", "customers", "cus_far")
+        case "stale":
+            reconciling.sql('UPDATE {} SET raw = raw || \'{{"name": "x"}}\' WHERE id = %s', "customers", "cus_far")
+        case "notDeleted":
+            shelf.delete("cus_far", second)
+
+    assert reconciling.run() == {"customer": {kind: ["cus_far"]}}
     assert reconciling.backfilling.differences() == []
 
 
