@@ -24,6 +24,10 @@ _QUERIES = Queries(Path(__file__).with_name("backfills.sql")).bind()
 # A holder renews twice a second. After SILENT_S without a renewal Postgres is asked whether its connection is still open.
 # Closed: the holder is dead, and its part is free. Open: the process is paused or Postgres slow, and the lease lasts so long.
 LEASE_S = 30
+# Behind a pooler Postgres cannot tell the two apart. Then a holder that is silent for so long counts as dead, and the fence
+# keeps out what it still brings.
+POOLED_LEASE_S = 10
+_SILENCES = {"lease_s": LEASE_S, "pooled_s": POOLED_LEASE_S, "silent_s": SILENT_S}
 FINISH = "finish"
 
 TypeStatus = Literal["pending", "syncing", "ready", "error"]
@@ -129,9 +133,8 @@ class BackfillStore:
     def acquire(self, backfill_id: str, part: str) -> int | None:
         """The fence of the new holder; None when somebody else holds the part, or there is nothing left to do."""
         holder = f"{socket.gethostname()}:{os.getpid()}"
-        row = self._one(
-            "acquire", backfill_id=backfill_id, part=part, holder=holder, lease_s=LEASE_S, silent_s=SILENT_S
-        )
+        params = {"backfill_id": backfill_id, "part": part, "holder": holder, "own_pid": self._own_pid}
+        row = self._one("acquire", **params, **_SILENCES)
         return row[0] if row else None
 
     def hold(self, backfill_id: str, part: str, fence: int) -> None:
@@ -185,7 +188,7 @@ class BackfillStore:
 
     def renew(self, backfill_id: str, part: str, fence: int) -> None:
         """Raises LeaseLost when the backfill was canceled or the part taken over."""
-        if not self._one("renew", backfill_id=backfill_id, part=part, fence=fence):
+        if not self._one("renew", backfill_id=backfill_id, part=part, fence=fence, own_pid=self._own_pid):
             raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
 
     def publish(self, backfill_id: str, object_type: str, progress: float) -> TypeState:
@@ -206,11 +209,15 @@ class BackfillStore:
         ):
             raise LeaseLost(f"{object_type} is another worker's now")
 
+    @property
+    def _own_pid(self) -> int:
+        """Of the server process, as this client knows it: a pooler gives each client a number of its own."""
+        return self.connection.info.backend_pid
+
     def due_parts(self, backfill_id: str | None = None) -> list[Part]:
         """What nobody works on although it could be done now, of one backfill or of all."""
         with self.connection.cursor(row_factory=class_row(Part)) as cursor:
-            params = {"backfill_id": backfill_id, "lease_s": LEASE_S, "silent_s": SILENT_S}
-            return cursor.execute(_QUERIES["due_parts"], params).fetchall()
+            return cursor.execute(_QUERIES["due_parts"], {"backfill_id": backfill_id, **_SILENCES}).fetchall()
 
     def let_go(self, backfill_id: str, part: str, fence: int) -> None:
         """The holder gives up, and the part is free as if it had died: SILENT_S after its last renewal."""

@@ -85,7 +85,11 @@ RETURNING started, upper;
 -- What is free: never taken, given back, or its holder dead. `finish` is nobody's before all types are done, whoever asks:
 -- it would call a half mirror ready.
 UPDATE billstack.leases
-SET fence = fence + 1, held = true, renewed_at = clock_timestamp(), holder = %(holder)s, session = billstack.this_session()
+SET fence = fence + 1,
+    held = true,
+    renewed_at = clock_timestamp(),
+    holder = %(holder)s,
+    session = billstack.own_session(%(own_pid)s)
 FROM billstack.backfills
 WHERE leases.backfill_id = %(backfill_id)s
     AND leases.part = %(part)s
@@ -95,6 +99,7 @@ WHERE leases.backfill_id = %(backfill_id)s
     AND (
         NOT leases.held
         OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second'
+        OR (leases.session IS NULL AND leases.renewed_at < clock_timestamp() - %(pooled_s)s * interval '1 second')
         OR (
             leases.renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
             AND billstack.session_ended(leases.session)
@@ -192,7 +197,7 @@ RETURNING number;
 
 -- name: renew
 UPDATE billstack.leases
-SET renewed_at = clock_timestamp(), session = billstack.this_session()
+SET renewed_at = clock_timestamp(), session = billstack.own_session(%(own_pid)s)
 FROM billstack.backfills
 WHERE leases.backfill_id = %(backfill_id)s
     AND leases.part = %(part)s
@@ -295,6 +300,7 @@ WHERE NOT leases.done
     AND (
         NOT leases.held
         OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second'
+        OR (leases.session IS NULL AND leases.renewed_at < clock_timestamp() - %(pooled_s)s * interval '1 second')
         OR (
             leases.renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
             AND billstack.session_ended(leases.session)

@@ -273,6 +273,7 @@ SELECT
             'stillS', extract(epoch FROM clock_timestamp() - moved_at),
             'renewed', extract(epoch FROM renewed_at),
             'holder', holder,
+            'pooled', session IS NULL,
             'ended', held
                 AND renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
                 AND billstack.session_ended(session)

@@ -12,7 +12,8 @@ from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("ledger.sql")).bind()
 
-# Longer than the fetches of a batch take; the events of a worker that died wait as long.
+# Longer than the fetches of a batch take. Behind a pooler the events of a worker that died wait as long; otherwise
+# `take_from_dead` sees that its connection is closed.
 CLAIM_S = 30
 
 EventState = Literal["applied", "skipped", "refused"]
@@ -54,8 +55,9 @@ class Ledger:
         return row.fetchone() is not None
 
     def claim(self, limit: int) -> list[LedgerEvent]:
-        """Events that are due, oldest first; nobody else gets them for CLAIM_S."""
-        params = {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S}
+        """Events that are due, oldest first; nobody else gets them for CLAIM_S while this connection is open."""
+        own_pid = self.connection.info.backend_pid
+        params = {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S, "own_pid": own_pid}
         with self.connection.cursor(row_factory=class_row(LedgerEvent)) as cursor:
             events = cursor.execute(_QUERIES["claim"], params).fetchall()
         return sorted(events, key=lambda event: event.created)
@@ -134,6 +136,11 @@ def teams_waiting(connection: psycopg.Connection, *, due_for_s: float) -> list[s
     """Connected teams with events that were due that long ago and are not applied."""
     rows = connection.execute(_QUERIES["teams_waiting"], {"due_for_s": due_for_s}).fetchall()
     return [team_id for (team_id,) in rows]
+
+
+def take_from_dead(connection: psycopg.Connection) -> int:
+    """Makes events due again whose worker died while it applied them; returns how many."""
+    return connection.execute(_QUERIES["take_from_dead"]).rowcount
 
 
 def prune(connection: psycopg.Connection, limit: int) -> int:

@@ -17,7 +17,7 @@ ON CONFLICT (team_id, id) DO NOTHING
 RETURNING team_id, id;
 
 -- name: claim
--- Those that wait longest first; nobody else gets them for a while. Should this worker die, the next one takes them.
+-- Those that wait longest first; nobody else gets them for a while. Should this worker die, take_from_dead gives them back.
 -- MATERIALIZED: as a subquery the plan may run it once a row, and then it locks more events than it claims.
 WITH due AS MATERIALIZED (
     SELECT id
@@ -30,14 +30,31 @@ WITH due AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE billstack.events
-SET next_attempt_at = clock_timestamp() + %(claim_s)s * interval '1 second', attempts = attempts + 1
+SET next_attempt_at = clock_timestamp() + %(claim_s)s * interval '1 second',
+    attempts = attempts + 1,
+    claimed_by = billstack.own_session(%(own_pid)s)
 FROM due
 WHERE events.team_id = %(team_id)s AND events.id = due.id
 RETURNING events.id, type, created, body, delivered, attempts;
 
+-- name: take_from_dead
+-- What was claimed through connections that are closed by now is due again, before all others.
+UPDATE billstack.events
+SET next_attempt_at = received_at, claimed_by = NULL
+WHERE state IN ('pending', 'failed')
+    AND claimed_by = ANY (ARRAY(
+        SELECT claimed_by
+        FROM (
+            SELECT DISTINCT claimed_by
+            FROM billstack.events
+            WHERE claimed_by IS NOT NULL AND state IN ('pending', 'failed')
+        ) AS claims
+        WHERE billstack.session_ended(claimed_by)
+    ));
+
 -- name: settle
 UPDATE billstack.events
-SET state = %(state)s, error = %(error)s, applied_at = clock_timestamp()
+SET state = %(state)s, error = %(error)s, applied_at = clock_timestamp(), claimed_by = NULL
 WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
 RETURNING type, extract(epoch FROM applied_at - received_at)::float8;
 
@@ -52,13 +69,14 @@ ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + exclude
 UPDATE billstack.events
 SET state = 'failed',
     error = %(error)s,
-    next_attempt_at = clock_timestamp() + least(3600, power(2, least(attempts, 12))) * interval '1 second'
+    next_attempt_at = clock_timestamp() + least(3600, power(2, least(attempts, 12))) * interval '1 second',
+    claimed_by = NULL
 WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
 RETURNING type, extract(epoch FROM clock_timestamp() - received_at)::float8;
 
 -- name: put_back
 UPDATE billstack.events
-SET next_attempt_at = clock_timestamp() + %(wait_s)s * interval '1 second', attempts = attempts - 1
+SET next_attempt_at = clock_timestamp() + %(wait_s)s * interval '1 second', attempts = attempts - 1, claimed_by = NULL
 WHERE team_id = %(team_id)s AND id = ANY (%(ids)s);
 
 -- name: pending
@@ -70,7 +88,7 @@ WHERE team_id = %(team_id)s AND state = 'pending' AND created <= %(until)s;
 -- name: try_again
 -- What failed is due now, whatever its backoff says; that goes on where it stood if it fails again.
 UPDATE billstack.events
-SET state = 'pending', next_attempt_at = clock_timestamp()
+SET state = 'pending', next_attempt_at = clock_timestamp(), claimed_by = NULL
 WHERE team_id = %(team_id)s
     AND id IN (
         SELECT id
@@ -108,7 +126,12 @@ WHERE team_id = %(team_id)s;
 -- name: replay
 -- As if they had just come. What is not given does not choose; of those that are being applied right now, none.
 UPDATE billstack.events
-SET state = 'pending', attempts = 0, error = NULL, applied_at = NULL, next_attempt_at = clock_timestamp()
+SET state = 'pending',
+    attempts = 0,
+    error = NULL,
+    applied_at = NULL,
+    next_attempt_at = clock_timestamp(),
+    claimed_by = NULL
 WHERE team_id = %(team_id)s
     AND (%(type)s::text IS NULL OR type = %(type)s)
     AND (%(id)s::text IS NULL OR id = %(id)s)

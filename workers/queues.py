@@ -14,7 +14,7 @@ from rq.registry import StartedJobRegistry
 
 from sync.backfills import FINISH, BackfillStore, Part
 from sync.connections import Connections
-from sync.ledger import teams_waiting
+from sync.ledger import take_from_dead, teams_waiting
 from sync.reconciles import Idle, ReconcileStore
 from workers.context import Context
 from workers.rq_json import MirrorJob
@@ -39,7 +39,7 @@ _LOOK_S = 5.0
 # What is due for longer lies there; a job at work takes the rest.
 _LYING_S = 2.0
 # Should the process die between taking the mark and enqueuing, the scheduler's sweep finds the events after this.
-_WAKE_MARK_S = 30
+_WAKE_MARK_S = 10
 
 log = structlog.get_logger()
 
@@ -164,6 +164,7 @@ def wake_events(context: Context, team_id: str, *, request_id: str | None = None
 def wake_waiting(context: Context) -> int:
     """Wakes the teams whose events lie there: Redis was away, a worker died, or they failed and are due again."""
     with context.pool.connection() as connection:
+        take_from_dead(connection)
         team_ids = teams_waiting(connection, due_for_s=_LYING_S)
     for team_id in team_ids:
         wake_events(context, team_id)

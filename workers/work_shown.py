@@ -10,7 +10,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from sync.backfills import FINISH, LEASE_S
+from sync.backfills import FINISH, LEASE_S, POOLED_LEASE_S
 from sync.session import SILENT_S
 from workers.times import iso
 
@@ -30,7 +30,8 @@ def is_working(work: dict[str, Any] | None) -> bool:
 
 def _shown(lease: dict[str, Any]) -> dict[str, Any]:
     silent_s, state = max(0.0, lease["silentS"]), _state(lease)
-    limit_s = {"paused": LEASE_S + TAKEN_OVER_S - SILENT_S, "stopped": TAKEN_OVER_S}.get(state)
+    lasts_s = POOLED_LEASE_S if lease["pooled"] else LEASE_S
+    limit_s = {"paused": lasts_s + TAKEN_OVER_S - SILENT_S, "stopped": TAKEN_OVER_S}.get(state)
     return {
         "state": state,
         "holder": lease["holder"] if lease["held"] else None,

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sync.backfills import BackfillStore
 from sync.errors import ConfigError
 from sync.object_types import OBJECT_TYPES
 from sync.server import set_isolation
@@ -69,6 +70,20 @@ def test_nothing_of_ours_is_left_for_whoever_comes_next(pooler: Pooler, team: Te
         found = [stranger.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in LEFT]
 
     assert found == defaults
+
+
+@pytest.mark.parametrize("pooler", ["transaction", "session"], indirect=True)
+def test_a_holder_is_not_known_by_a_connection_that_outlives_it(pooler: Pooler, team: Team) -> None:
+    backfills = BackfillStore(team.connection)
+    backfill_id = backfills.start(team.id, ["customer", "charge"], None, request_id=None).id
+    with connect(pooler.url) as pooled:
+        assert BackfillStore(pooled).acquire(backfill_id, "customer")
+    with connect(pooler.direct_url) as direct:
+        assert BackfillStore(direct).acquire(backfill_id, "charge")
+
+    found = team.connection.execute("SELECT part, session IS NULL FROM billstack.leases WHERE held")
+
+    assert dict(found.fetchall()) == {"customer": True, "charge": False}
 
 
 @pytest.mark.parametrize("pooler", ["statement"], indirect=True)

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from scripts.processes import wait_until
-from sync.backfills import FINISH, LEASE_S, BackfillStore
+from sync.backfills import FINISH, LEASE_S, POOLED_LEASE_S, BackfillStore
 from sync.errors import Conflict, LeaseLost
 from sync.object_types import OBJECT_TYPES
 from sync.session import SILENT_S
@@ -533,6 +533,28 @@ def test_a_silent_holder_whose_connection_is_open_keeps_its_lease(backfills: Bac
         assert "customer" not in parts(backfills, backfill_id)
         assert backfills.acquire(backfill_id, "customer") is None
         BackfillStore(holder).renew(backfill_id, "customer", fence)
+
+
+def test_a_silent_holder_behind_a_pooler_loses_its_lease_sooner(backfills: BackfillStore, team: Team) -> None:
+    """Whose number of its server process is not the server's."""
+    backfill_id = start(backfills, team)
+    with team.connect() as holder:
+        fence = Pooled(holder).acquire(backfill_id, "customer")
+        assert fence
+        Pooled(holder).renew(backfill_id, "customer", fence)
+        age(backfills, backfill_id, POOLED_LEASE_S - 2)
+        assert "customer" not in parts(backfills, backfill_id)
+
+        age(backfills, backfill_id, 3)
+
+        assert "customer" in parts(backfills, backfill_id)
+        assert backfills.acquire(backfill_id, "customer") == fence + 1
+        with pytest.raises(LeaseLost):
+            Pooled(holder).renew(backfill_id, "customer", fence)
+
+
+class Pooled(BackfillStore):
+    _own_pid = 5
 
 
 def test_the_connection_that_renewed_last_is_the_one_that_counts(backfills: BackfillStore, team: Team) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from scripts.processes import wait_until
 from sync.events import apply_batch, record_event, record_events, route
-from sync.ledger import Ledger, LedgerEvent
+from sync.ledger import Ledger, LedgerEvent, take_from_dead
 from sync.object_types import OBJECT_TYPES
 from sync.store import MirrorStore
 from tests.factories import (
@@ -75,6 +76,13 @@ class Worker:
             "UPDATE billstack.events SET next_attempt_at = now() - interval '1 second' WHERE team_id = %s",
             (self.team.id,),
         )
+
+    def claims_ended(self) -> bool:
+        row = self.ledger.connection.execute(
+            "SELECT bool_and(billstack.session_ended(claimed_by)) FROM billstack.events WHERE team_id = %s",
+            (self.team.id,),
+        ).fetchone()
+        return bool(row and row[0])
 
     def requests(self) -> list[str]:
         return [request.path for request in self.stripe.requests]
@@ -365,6 +373,36 @@ def test_events_of_a_worker_that_died_come_back(worker: Worker, store: MirrorSto
     assert worker.apply() == {}
     worker.let_time_pass()
     assert worker.apply() == {"applied": 1}
+
+
+def test_events_of_a_dead_worker_are_due_as_soon_as_its_connection_is_closed(worker: Worker, team: Team) -> None:
+    worker.record(*(event(customer(f"cus_{number}")) for number in range(4)))
+    with team.connect() as paused, team.connect() as dying:
+        assert len(Ledger(paused, team.id).claim(2)) == 2
+        assert len(Ledger(dying, team.id).claim(2)) == 2
+        assert take_from_dead(worker.ledger.connection) == 0
+        dying.close()
+
+        assert wait_until(lambda: take_from_dead(worker.ledger.connection), timeout_s=5)
+
+        assert worker.apply() == {"applied": 2}
+        assert worker.apply() == {}, "the paused worker's are still its own"
+
+
+def test_nothing_is_taken_from_who_has_settled_it(worker: Worker, team: Team) -> None:
+    told = [event(customer(f"cus_{number}")) for number in range(4)]
+    with team.connect() as dying:
+        ledger = Ledger(dying, team.id)
+        worker.record(*told)
+        applied, failed, later, _ = [each.id for each in ledger.claim(4)]
+        ledger.settle([applied], "applied")
+        ledger.postpone([failed], "No.")
+        ledger.put_back([later], wait_s=60)
+    wait_until(lambda: worker.claims_ended(), timeout_s=5)
+
+    assert take_from_dead(worker.ledger.connection) == 1
+    assert worker.ledger.replay() == 4
+    assert take_from_dead(worker.ledger.connection) == 0
 
 
 def test_two_workers_share_the_events_and_none_is_applied_twice(worker: Worker, team: Team) -> None:

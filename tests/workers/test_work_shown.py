@@ -5,8 +5,13 @@ from typing import Any
 from workers.work_shown import work_shown
 
 
-def lease(silent_s: float = 0.1, *, held: bool = True, ended: bool = False) -> dict[str, Any]:
-    facts = {"holder": "host:7", "renewed": 1_774_872_000.4, "silentS": silent_s, "ended": ended}
+def lease(silent_s: float = 0.1, *, held: bool = True, ended: bool = False, pooled: bool = False) -> dict[str, Any]:
+    facts: dict[str, Any] = {"pooled": pooled} | {
+        "holder": "host:7",
+        "renewed": 1_774_872_000.4,
+        "silentS": silent_s,
+        "ended": ended,
+    }
     return {"held": held, "done": False, **facts}
 
 
@@ -34,6 +39,10 @@ def test_a_dead_holders_part_goes_on_within_ten_seconds_of_its_death():
 
 def test_a_silent_holders_part_goes_on_when_its_lease_runs_out_at_the_latest():
     assert shown(10) == ("paused", 28)
+
+
+def test_a_silent_holder_behind_a_pooler_counts_as_dead_sooner():
+    assert shown(4, pooled=True) == ("paused", 14)
 
 
 def test_a_part_that_nobody_holds_waits():
