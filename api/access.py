@@ -16,7 +16,7 @@ from api.people import Caller, People, Role
 from api.people.sessions import resume_session, slide_cookie
 from api.project_store import ProjectStore
 from api.rq_view import is_preflight
-from api.seats import TEAM
+from api.seats import IS_REFUSED, TEAM, too_many
 from sync.errors import Forbidden, NotFound, Unauthorized
 
 _View = TypeVar("_View", bound=Callable[..., object])
@@ -103,6 +103,8 @@ def require_owner() -> None:
 
 def _check() -> None:
     TEAM.set(None)  # a thread serves one request after the other
+    if IS_REFUSED.get():
+        raise too_many()
     if request.endpoint is None:  # no such address, or not with this method: answered after this
         return
     access = access_of(current_app, request.endpoint)

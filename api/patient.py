@@ -4,6 +4,8 @@ gunicorn gives a connection a thread with its first byte, and reads on there wit
 byte each stopped the web. Here the main loop reads a request whole (it is at most MAX_BODY_BYTES) and then hands it to a
 thread. Whoever takes longer than READ_S for it, or is oldest when there are too many, is hung up on.
 
+A request that is whole goes through api/door.py, which lets each team have a few threads at a time.
+
 After an answer that ends a connection, gunicorn's main loop waits up to two seconds for that client to hang up: 40 clients
 that did not stopped the web, and five of them a deploy. Here the loop goes on meanwhile.
 """
@@ -18,6 +20,8 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from api.app import MAX_BODY_BYTES
+from api.door import Door, Lane, lane_of
+from api.seats import IS_REFUSED
 
 # For a whole request. Stripe's deliveries and browsers need milliseconds; a phone on a bad line some seconds.
 READ_S = 15.0
@@ -39,12 +43,15 @@ _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(;[^\r\n]*)?\r\n")
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
-    """All of it runs in the main thread, but `handle`, which is gunicorn's own."""
+    """All of it runs in the main thread, but `handle_request`, and `handle`, which is gunicorn's own."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading: dict[TConn, _Request] = {}  # the oldest first
         self._leaving: dict[TConn, float] = {}  # until when; the oldest first
+        self._door: Door[TConn] = Door()
+        self._lanes: dict[TConn, Lane] = {}  # of those that run or wait
+        self._refused: set[TConn] = set()
 
     def accept(self, listener: Any) -> None:
         try:
@@ -130,7 +137,27 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         conn.sock.setblocking(True)
         conn.init()
         conn.parser.unreader.unread(data)
-        self.enqueue_req(conn)
+        self._show_in(conn, lane_of(data))
+
+    def _show_in(self, conn: TConn, lane: Lane | None) -> None:
+        entered = self._door.enter(lane, conn) if lane else "runs"
+        if lane and entered != "refused":
+            self._lanes[conn] = lane
+        if entered == "refused":
+            self._refused.add(conn)  # a thread of its own says so, in the form that its address has
+        if entered != "waits":
+            self.enqueue_req(conn)
+
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        self._refused.discard(conn)
+        lane = self._lanes.pop(conn, None)
+        if lane and (following := self._door.leave(lane)):
+            self.enqueue_req(following)
+        super().finish_request(conn, fs)
+
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        IS_REFUSED.set(conn in self._refused)
+        return bool(super().handle_request(req, conn))
 
     def _hang_up_on_the_oldest(self) -> None:
         for leaving in self._leaving:

@@ -31,6 +31,8 @@ _CANCEL_S = 2.0
 _RETRY_AFTER_S = 5
 
 TEAM: contextvars.ContextVar[str | None] = contextvars.ContextVar("team", default=None)
+# Whether the server found no place for this request (api/door.py).
+IS_REFUSED: contextvars.ContextVar[bool] = contextvars.ContextVar("is_refused", default=False)
 
 _log = structlog.get_logger()
 
@@ -62,11 +64,11 @@ class Seats:
     def _sit_down(self, team_id: str) -> None:
         with self._changed:
             if self._waiting[team_id] >= MOST_WAITING:
-                raise _too_many()
+                raise too_many()
             self._waiting[team_id] += 1
             try:
                 if not self._changed.wait_for(lambda: self._is_free(team_id), self._wait_s):
-                    raise _too_many()
+                    raise too_many()
                 self._taken[team_id] += 1
             finally:
                 self._waiting[team_id] -= 1
@@ -82,7 +84,7 @@ class Seats:
             self._changed.notify_all()
 
 
-def _too_many() -> TooManyRequests:
+def too_many() -> TooManyRequests:
     return TooManyRequests(
         "this team has too many requests under way: wait for their answers", retry_after_s=_RETRY_AFTER_S
     )
