@@ -1,13 +1,13 @@
--- The whole database as one text. Applied by `flask --app api init-db` (sync/upgrade.py): each statement may run again on
+-- The whole database as one text. Applied by `flask --app api init-db` (sync/database/upgrade.py): each statement may run again on
 -- a database that has it already, also while the product works on it.
 --
 --   Part 1  schema billstack       people, connections, backfills, the event ledger: once
 --   Part 2  schema {team}          the mirror of one Stripe account: once per team, `{team}` is stripe_ + the team's id
 --   Part 3  role {reader}          what a team's database role may read: once per team that asked for one
 --
--- A change raises SCHEMA_VERSION in sync/schema.py. A table of part 1 that exists gets a new column by ALTER TABLE ... ADD
+-- A change raises SCHEMA_VERSION in sync/database/schema.py. A table of part 1 that exists gets a new column by ALTER TABLE ... ADD
 -- COLUMN IF NOT EXISTS beside its CREATE. A table of part 2 is changed where it is created, and nowhere else: init-db
--- sees what differs, and makes the table anew while the old one is in use (sync/rebuild.py).
+-- sees what differs, and makes the table anew while the old one is in use (sync/database/rebuild.py).
 
 -- part: control --------------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ CREATE TABLE IF NOT EXISTS billstack.one_time_links (
     expires_at timestamptz NOT NULL
 );
 
--- Who did what to keys, members, connections, access, syncs and operators; kept for 400 days (sync/leftovers.py). Nothing
+-- Who did what to keys, members, connections, access, syncs and operators; kept for 400 days (sync/database/leftovers.py). Nothing
 -- refers to a row elsewhere: an entry outlives the team and the person.
 CREATE TABLE IF NOT EXISTS billstack.audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -146,7 +146,7 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     account_id text NOT NULL,        -- kept after a disconnect: the mirrored rows are still this account's
     account_name text,
     livemode boolean NOT NULL,
-    secret_key bytea,                -- encrypted (sync/secrets.py); NULL once disconnected
+    secret_key bytea,                -- encrypted (sync/teams/secrets.py); NULL once disconnected
     publishable_key text,
     -- Signing secrets, all encrypted; an event is accepted if any of them signed it.
     webhook_secret bytea,            -- pasted by a person
@@ -177,7 +177,7 @@ ALTER TABLE billstack.connections
     ADD COLUMN IF NOT EXISTS refused_at timestamptz,
     ADD COLUMN IF NOT EXISTS secrets_changed_at timestamptz;
 
--- Teams that read their mirror by a database role of their own (sync/database_access.py), made on demand. It goes with the
+-- Teams that read their mirror by a database role of their own (sync/teams/database_access.py), made on demand. It goes with the
 -- mirror, when a team gives that up (purge). The password is Postgres' alone.
 CREATE TABLE IF NOT EXISTS billstack.database_access (
     team_id text PRIMARY KEY REFERENCES billstack.connections ON DELETE CASCADE,
@@ -283,7 +283,7 @@ CREATE OR REPLACE FUNCTION billstack.own_session(own_pid integer) RETURNS text L
 RETURN CASE WHEN pg_backend_pid() = own_pid THEN billstack.this_session() END;
 
 -- Whether that connection is closed. Postgres knows: a killed process' connections close at once, a dead host's within
--- seconds (sync/session.py), a paused process' stay open. Nothing is known of another role's, whose start is hidden.
+-- seconds (sync/database/session.py), a paused process' stay open. Nothing is known of another role's, whose start is hidden.
 CREATE OR REPLACE FUNCTION billstack.session_ended(session text) RETURNS boolean LANGUAGE sql STABLE
 RETURN session IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -292,7 +292,7 @@ RETURN session IS NOT NULL AND NOT EXISTS (
         OR split_part(session, '@', 2) = extract(epoch FROM backend.backend_start)::text
 );
 
--- A half-open range [gte, lt) of `created`, read newest first with a cursor of its own (sync/windows.py).
+-- A half-open range [gte, lt) of `created`, read newest first with a cursor of its own (sync/backfill/windows.py).
 CREATE TABLE IF NOT EXISTS billstack.windows (
     backfill_id text NOT NULL REFERENCES billstack.backfills ON DELETE CASCADE,
     type text NOT NULL,
@@ -609,7 +609,7 @@ CREATE SCHEMA IF NOT EXISTS {team};
 REVOKE ALL ON SCHEMA {team} FROM PUBLIC;
 
 -- raw         the object as Stripe sent it
--- as_of, as_of_until   between these two moments, on Stripe's clock in whole seconds, raw was true (sync/store.py)
+-- as_of, as_of_until   between these two moments, on Stripe's clock in whole seconds, raw was true (sync/mirror/store.py)
 -- deleted_at  Stripe deleted it: the row is a tombstone, raw its last known state
 -- synced_at   when this row was last written, on our clock
 -- The rest is generated from raw. No foreign keys: Stripe delivers in any order.

@@ -6,39 +6,24 @@ import sys
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import (
-    access,
-    addresses,
-    api_keys,
-    assets,
-    cli,
-    compression,
-    csrf,
-    customers,
-    dashboard,
-    database_access,
-    docs,
-    errors,
-    headers,
-    health,
-    live_status,
-    metrics,
-    mirror,
-    mirror_projects,
-    operators,
-    projects,
-    request_log,
-    stripe,
-    stripe_events,
-    webhooks,
-)
-from api.context import EXTENSION
+from api import cli, dashboard
+from api.account import database_access, event_views, live_status
+from api.account import views as account_views
+from api.gateway import project_views
+from api.gateway import views as gateway_views
+from api.http import access, addresses, assets, compression, csrf, errors, headers, request_log
+from api.http.context import EXTENSION
+from api.http.seats import SharedPool
+from api.openapi import views as openapi_views
+from api.operate import health, metrics, operators
 from api.people import audit, audit_views, auth, credentials, invitations, members, set_up, teams
-from api.seats import SharedPool
+from api.projects import api_keys, customers
+from api.projects import views as projects_views
+from api.webhooks import views as webhook_views
 from sync.errors import ConfigError
 from workers.context import open_context, refuse_unfit_postgres
 from workers.logging import configure_logging
-from workers.redis_address import refuse_open_redis
+from workers.redis.address import refuse_open_redis
 from workers.settings import Settings
 
 # A gunicorn worker's threads for requests. Most of them wait: for Stripe, or for an fsync that all deliveries of a moment
@@ -57,16 +42,16 @@ DOCUMENTED = (
     members,
     invitations,
     audit_views,
-    projects,
+    projects_views,
     api_keys,
     database_access,
     customers,
-    mirror_projects,
-    mirror,
-    stripe,
+    project_views,
+    gateway_views,
+    account_views,
     live_status,
-    stripe_events,
-    webhooks,
+    event_views,
+    webhook_views,
     health,
     metrics,
 )
@@ -76,7 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Without `settings` they come from the environment; a bad one ends the process with one line on stderr."""
     settings = settings or read_settings()
     configure_logging(settings.log_level)
-    app = Flask("api", static_folder=None)  # api/assets.py serves them
+    app = Flask("api", static_folder=None)  # api/http/assets.py serves them
     if settings.trusted_proxies:
         # Of X-Forwarded-For only the part that our own proxies wrote; whatever a client puts before it stays unread.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -89,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
     for part in (compression, request_log, headers, errors, csrf, access, audit):
         part.install(app)
-    api = docs.install(app)
+    api = openapi_views.install(app)
     for part in DOCUMENTED:
         api.register_blueprint(part.blueprint)
     operators.install(app)

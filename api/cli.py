@@ -4,12 +4,12 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from api import event_commands, secret_commands
-from api.command_line import connect
+from api.operate import event_commands, secret_commands
+from api.operate.command_line import connect
 from api.people import commands
+from sync.database.schema import SCHEMA_VERSION
+from sync.database.upgrade import upgrade
 from sync.errors import SchemaError
-from sync.schema import SCHEMA_VERSION
-from sync.upgrade import upgrade
 
 
 def install(app: Flask) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
+from api.account.live_status import HUB
+from api.account.status_hub import MOST_VIEWERS, Hub
 from api.app import THREADS, read_settings
-from api.context import EXTENSION
-from api.live_status import HUB
+from api.http.context import EXTENSION
 from api.people.set_up import print_link
-from api.status_hub import MOST_VIEWERS, Hub
 from workers.logging import configure_logging
 
 # Here and not in each worker, which gunicorn would start again and again: a bad setting ends the master in one line.
@@ -23,7 +23,7 @@ _settings = read_settings()
 bind = f"0.0.0.0:{_settings.port}"
 # Two, so that one keeps answering while the other starts again.
 workers = 2
-worker_class = "api.patient.PatientWorker"
+worker_class = "api.http.patient.PatientWorker"
 # Connections of a process, most of them kept alive or still sending.
 worker_connections = 2000
 # A live view holds one as long as it is open, so that even with all of them open every request finds a thread. They are
@@ -76,7 +76,7 @@ def _end_views_first(hub: Hub, number: signal.Signals) -> None:
 
 
 class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
-    """gunicorn's own lines go the way of all others; api/request_log.py writes the access lines."""
+    """gunicorn's own lines go the way of all others; api/http/request_log.py writes the access lines."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)

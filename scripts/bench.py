@@ -30,10 +30,10 @@ from scripts.benchmark.lists import Rates
 from scripts.benchmark.measures import Findings, say
 from scripts.benchmark.rig import POSTGRES_KINDS, Conditions
 from scripts.benchmark.state import BenchError
+from scripts.local.servers import ServerError
+from scripts.local.stack import StackError
 from scripts.sandbox.profiles import PROFILES
 from scripts.sandbox.running import ControlError
-from scripts.servers import ServerError
-from scripts.stack import StackError
 
 SCALE = 10.0
 PEERS_SCALE = 1.0  # a peer needs some 2 s a thousand objects

@@ -11,8 +11,8 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from sync.database.schema import schema_name
 from sync.object_types import OBJECT_TYPES, ObjectType
-from sync.schema import schema_name
 
 ROWS_AT_A_TIME = 500
 EXAMPLES_SHOWN = 3

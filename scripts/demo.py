@@ -21,14 +21,14 @@ import urllib3
 from scripts import arguments
 from scripts.api_client import JSON, ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
+from scripts.local.server import try_flock
+from scripts.local.servers import EmbeddedPostgres, ServerError
+from scripts.local.stack import Stack, StackError, listen, running_stack
 from scripts.progress import Display
 from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
-from scripts.server import try_flock
-from scripts.servers import EmbeddedPostgres, ServerError
-from scripts.stack import Stack, StackError, listen, running_stack
-from sync.schema import schema_name
-from sync.sdk import API_VERSION
+from sync.database.schema import schema_name
+from sync.stripe.sdk import API_VERSION
 
 PREFERRED_PORT = 8000
 ACCOUNT = "demo"

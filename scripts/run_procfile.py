@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-from scripts.private_log import open_private_log
-from scripts.processes import Child, Steps
+from scripts.local.private_log import open_private_log
+from scripts.local.processes import Child, Steps
 from sync.errors import ConfigError
 from workers.settings import Settings
 

@@ -14,9 +14,9 @@ from typing import Literal
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from scripts.api_client import ApiClient
+from scripts.local.stack import Stack, running_stack
 from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
-from scripts.stack import Stack, running_stack
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 EMAIL, PASSWORD, TEAM = "ada@example.com", secrets.token_urlsafe(12), "Acme"

@@ -1,4 +1,4 @@
-"""Every error BillStack raises on purpose; `api/errors.py` turns them into answers.
+"""Every error BillStack raises on purpose; `api/http/errors.py` turns them into answers.
 
 BillStackError
 ├── ConfigError            a setting is missing or malformed; the process stops
@@ -122,7 +122,7 @@ class StripeRateLimited(StripeUnavailable):
 
 
 class StripeRejected(StripeError):
-    """`as_of` and `as_of_until`: when Stripe said so, on its own clock (sync/caller.py, Answer)."""
+    """`as_of` and `as_of_until`: when Stripe said so, on its own clock (sync/stripe/caller.py, Answer)."""
 
     code = "stripe_rejected"
     as_of = 0

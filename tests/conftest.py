@@ -15,8 +15,7 @@ import redis
 from psycopg import sql
 from xdist.scheduler import LoadFileScheduling
 
-from scripts.sandbox.running import SandboxProcess
-from scripts.servers import (
+from scripts.local.servers import (
     EmbeddedPostgres,
     EmbeddedValkey,
     ExternalServer,
@@ -25,7 +24,8 @@ from scripts.servers import (
     embedded_valkey,
     temporary_state_dir,
 )
-from sync.upgrade import upgrade
+from scripts.sandbox.running import SandboxProcess
+from sync.database.upgrade import upgrade
 from tests.end_to_end.product import Installation, running_installation
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from sync.sdk import API_VERSION
+from sync.stripe.sdk import API_VERSION
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from workers import scheduler
 from workers.context import open_context, refuse_unfit_postgres
 from workers.logging import configure_logging
 from workers.queues import BACKFILLS, EVENTS
-from workers.redis_address import refuse_open_redis
+from workers.redis.address import refuse_open_redis
 from workers.settings import Settings
 from workers.worker import run_workers
 

@@ -11,9 +11,9 @@ from redis.backoff import ExponentialBackoff
 from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
-from sync.secrets import SecretBox
-from sync.server import refuse_unfit, set_isolation
-from workers.meter import Meter
+from sync.database.server import refuse_unfit, set_isolation
+from sync.teams.secrets import SecretBox
+from workers.redis.meter import Meter
 from workers.settings import Settings
 
 # Waiting longer would pile up requests behind a Postgres that is away; the caller answers 503 and is asked again.

@@ -4,8 +4,8 @@ import psycopg
 import structlog
 
 from sync.bounds import LAST_SECOND
-from sync.connections import Connection, Connections
-from sync.ledger import Ledger
+from sync.events.ledger import Ledger
+from sync.teams.connections import Connection, Connections
 from workers.context import Context
 
 _REFUSED = 401

@@ -12,10 +12,10 @@ from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 
-from sync.backfills import FINISH, BackfillStore, Part
-from sync.connections import Connections
-from sync.ledger import take_from_dead, teams_waiting
-from sync.reconciles import Idle, ReconcileStore
+from sync.backfill.records import FINISH, BackfillStore, Part
+from sync.events.ledger import take_from_dead, teams_waiting
+from sync.reconcile.records import Idle, ReconcileStore
+from sync.teams.connections import Connections
 from workers.context import Context
 from workers.rq_json import MirrorJob
 
@@ -80,7 +80,7 @@ def _enqueue_part(context: Context, part: Part) -> bool:
         context.redis,
         BACKFILLS,
         job_id,
-        "workers.jobs.work_on_part",
+        "workers.jobs.backfill.work_on_part",
         (part.backfill_id, part.part),
         job_timeout=_FINISH_TIMEOUT_S if part.part == FINISH else _TYPE_TIMEOUT_S,
         description=f"{part.part} of {part.backfill_id}",
@@ -179,13 +179,15 @@ def enqueue_sweeps(context: Context) -> int:
     queue = _queue(SWEEPS, context.redis)
     if queue.count or StartedJobRegistry(queue=queue).get_job_count(cleanup=False):
         return 0
-    queue.enqueue("workers.event_jobs.sweep_due", job_timeout=_TYPE_TIMEOUT_S, result_ttl=0, failure_ttl=_FAILURE_TTL_S)
+    queue.enqueue(
+        "workers.jobs.events.sweep_due", job_timeout=_TYPE_TIMEOUT_S, result_ttl=0, failure_ttl=_FAILURE_TTL_S
+    )
     return 1
 
 
 def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: str | None) -> None:
     _queue(EVENTS, context.redis).enqueue(
-        f"workers.event_jobs.{name}",
+        f"workers.jobs.events.{name}",
         team_id,
         job_timeout=_TYPE_TIMEOUT_S,
         result_ttl=0,
@@ -208,7 +210,7 @@ def _enqueue_reconcile(context: Context, job_id: str, idle: Idle) -> bool:
         context.redis,
         COMPARISONS,
         job_id,
-        "workers.reconciles.work_on_reconcile",
+        "workers.jobs.reconcile.work_on_reconcile",
         (idle.id,),
         job_timeout=_TYPE_TIMEOUT_S,
         description=f"reconcile {idle.id}",

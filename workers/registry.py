@@ -10,9 +10,9 @@ from rq import Queue, Worker, worker_registration
 from rq.registry import clean_registries
 from rq.worker import BaseWorker
 
-from workers.beats import ask_for_alive
 from workers.context import Context
 from workers.queues import ALL_QUEUES, BACKFILLS, EVENTS
+from workers.redis.beats import ask_for_alive
 from workers.rq_json import MirrorJob
 
 # Operators see a dead worker for a while, to know that it died.

@@ -15,11 +15,11 @@ from rq.utils import import_attribute
 
 JOB_FUNCTIONS = frozenset(
     {
-        "workers.jobs.work_on_part",
-        "workers.event_jobs.apply_events",
-        "workers.event_jobs.sweep_due",
-        "workers.event_jobs.sweep_events",
-        "workers.reconciles.work_on_reconcile",
+        "workers.jobs.backfill.work_on_part",
+        "workers.jobs.events.apply_events",
+        "workers.jobs.events.sweep_due",
+        "workers.jobs.events.sweep_events",
+        "workers.jobs.reconcile.work_on_reconcile",
     }
 )
 

@@ -18,15 +18,15 @@ import psycopg
 import redis
 import structlog
 
-from sync import row_counts
-from sync.activity import prune_activity
+from sync.database import row_counts
+from sync.database.leftovers import prune_leftovers
+from sync.database.upgrade import upgrade_late_teams
 from sync.errors import SchemaError
-from sync.ledger import prune
-from sync.leftovers import prune_leftovers
-from sync.upgrade import upgrade_late_teams
+from sync.events.ledger import prune
+from sync.teams.activity import prune_activity
 from workers.context import Context
+from workers.jobs.reconcile import start_due_reconciles
 from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
-from workers.reconciles import start_due_reconciles
 from workers.registry import Cleaner
 
 # Part of the ten seconds within which a dead worker's part is taken over.

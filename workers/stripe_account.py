@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-from sync import caller
-from sync.caller import PATIENT_ATTEMPTS, Caller
-from sync.connections import Connection
 from sync.errors import Conflict
-from sync.retries import RetryWatch
-from sync.source import Source
-from sync.transport import Transport
+from sync.stripe import caller
+from sync.stripe.caller import PATIENT_ATTEMPTS, Caller
+from sync.stripe.retries import RetryWatch
+from sync.stripe.source import Source
+from sync.stripe.transport import Transport
+from sync.teams.connections import Connection
 from workers.context import Context
 from workers.key_watch import KeyWatch
-from workers.limiter import FallbackLimiter, Limiter, Rates
-from workers.meter import MeteredLimiter
+from workers.redis.limiter import FallbackLimiter, Limiter, Rates
+from workers.redis.meter import MeteredLimiter
 
 
 def open_source(

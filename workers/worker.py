@@ -15,13 +15,13 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
 
-from sync.backfills import BackfillStore
-from sync.sdk import preload
-from workers import jobs
-from workers.beats import BEAT_EVERY_S, beat, stop_beating
+from sync.backfill.records import BackfillStore
+from sync.stripe.sdk import preload
 from workers.context import Context, connect_redis, open_context
 from workers.horse import Call, Horse
+from workers.jobs import backfill as jobs
 from workers.queues import BACKFILLS, EVENTS, QUEUES, enqueue_due
+from workers.redis.beats import BEAT_EVERY_S, beat, stop_beating
 from workers.rq_json import MirrorJob
 from workers.settings import Settings
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from api.context import current_context
-from sync.activity import Activity, Span, activity_since
+from api.http.context import current_context
+from sync.teams.activity import Activity, Span, activity_since
 
 # In the SVG's own units; it is stretched to the width that there is.
 SLOT, GAP, HEIGHT = 10.0, 2.0, 100.0

@@ -3,9 +3,9 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from api.access import Access, allow
-from api.context import current_context
 from api.dashboard.pages import last_team, list_teams, show_page
+from api.http.access import Access, allow
+from api.http.context import current_context
 from api.people import People
 from api.people.links import SET_UP, Links
 from api.people.sessions import resume_session

@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 from flask import Blueprint, request
 
-from api.access import Access, allow
-from api.context import current_context
+from api.account.status import read_status
 from api.dashboard.mirror_rows import MirrorRows, Row
 from api.dashboard.mirror_tables import OF_A_CUSTOMER, TABLES, Table
 from api.dashboard.pages import show_page
+from api.http.access import Access, allow
+from api.http.context import current_context
 from sync.errors import NotFound
-from workers.status import read_status
 
 blueprint = Blueprint("explore", __name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from sync.schema import schema_name
+from sync.database.schema import schema_name
 from sync.sql import BoundQueries, Queries
 
 _QUERIES = Queries(Path(__file__).with_name("mirror_rows.sql"))

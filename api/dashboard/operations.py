@@ -7,13 +7,13 @@ from flask import Blueprint
 from rq import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-from api.access import Access, allow, caller
-from api.context import current_context
 from api.dashboard.pages import show_page
+from api.http.access import Access, allow, caller
+from api.http.context import current_context
 from api.people import People
-from sync.ledger import backlog
-from workers.budgets import read_budgets
+from sync.events.ledger import backlog
 from workers.queues import ALL_QUEUES
+from workers.redis.budgets import read_budgets
 from workers.registry import known_workers
 from workers.stripe_account import shared_limiter
 

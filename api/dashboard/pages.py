@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Response, after_this_request, current_app, render_template, request, url_for
 
-from api.access import caller
-from api.context import current_context
+from api.http.access import caller
+from api.http.context import current_context
 from api.people import Membership, People, Role
 from api.people.cookies import read_cookie, set_cookie
 

@@ -2,9 +2,9 @@
 
 from flask import Blueprint, render_template, request, url_for
 
-from api.access import Access, allow, caller, current_caller
-from api.context import current_context
 from api.dashboard.pages import show_page
+from api.http.access import Access, allow, caller, current_caller
+from api.http.context import current_context
 from api.people import People, Role
 from api.people.audit_store import NEWEST, AuditLog, Recorded
 from api.people.credentials import gone
@@ -12,7 +12,7 @@ from api.people.invitation_store import Invitations
 from api.people.invitations import LIFETIME, find_invitation
 from api.people.links import NEW_PASSWORD, Links
 from api.people.sessions import list_sessions
-from sync.leftovers import AUDIT_KEPT
+from sync.database.leftovers import AUDIT_KEPT
 
 members = Blueprint("members", __name__)
 account = Blueprint("account", __name__)

@@ -1,12 +1,12 @@
-"""Shows errors as pages to whoever looks with a browser; programs get them as JSON (api/errors.py)."""
+"""Shows errors as pages to whoever looks with a browser; programs get them as JSON (api/http/errors.py)."""
 
 from http import HTTPStatus
 
 import flask
 from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 
-from api.addresses import address_of
-from api.headers import OUR_PAGES
+from api.http.addresses import address_of
+from api.http.headers import OUR_PAGES
 
 _TITLES = {
     HTTPStatus.FORBIDDEN: "Not for your role",

@@ -2,11 +2,11 @@
 
 from flask import Blueprint
 
-from api.access import Access, allow
-from api.context import current_context
+from api.account.database_access import find_access
 from api.dashboard.mirror_rows import MirrorRows
 from api.dashboard.pages import show_page
-from api.database_access import find_access
+from api.http.access import Access, allow
+from api.http.context import current_context
 
 blueprint = Blueprint("psql_page", __name__)
 

@@ -5,19 +5,19 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from api.access import Access, allow
-from api.context import current_context
+from api.account.backfills import backfill_history
+from api.account.mirror_shown import drifted
+from api.account.status import read_status
 from api.dashboard import key_permissions
 from api.dashboard.activity_chart import read_chart
 from api.dashboard.mirror_card import mirror_card, type_state
 from api.dashboard.pages import show_page
-from sync.event_references import LISTENED_TYPES
+from api.http.access import Access, allow
+from api.http.context import current_context
+from api.webhooks.setup import webhook_url
+from sync.event_types import LISTENED_TYPES
 from sync.object_types import OBJECT_TYPES
-from sync.sdk import API_VERSION
-from workers.backfills import backfill_history
-from workers.mirror_shown import drifted
-from workers.status import read_status
-from workers.webhook_setup import webhook_url
+from sync.stripe.sdk import API_VERSION
 
 blueprint = Blueprint("stripe_page", __name__)
 

@@ -2,14 +2,14 @@
 
 from flask import Blueprint, request
 
-from api.access import Access, allow
-from api.context import current_context
+from api.account.status import read_status
 from api.dashboard.pages import show_page
-from api.key_store import KeyStore, Scope
-from api.project_store import ProjectStore
+from api.http.access import Access, allow
+from api.http.context import current_context
+from api.projects.key_store import KeyStore, Scope
+from api.projects.store import ProjectStore
+from sync.customers.store import ProjectCustomer, ProjectCustomerStore
 from sync.errors import NotFound
-from sync.project_customers import ProjectCustomer, ProjectCustomerStore
-from workers.status import read_status
 
 projects = Blueprint("projects", __name__)
 keys = Blueprint("keys", __name__)

@@ -11,11 +11,11 @@ import structlog
 from flask import Flask, Response, g, request
 from psycopg_pool import PoolTimeout
 
-from api.context import current_context
+from api.http.context import current_context
+from api.http.request_log import request_id
+from api.http.seats import TEAM
 from api.people.audit_store import AuditLog, Entry
 from api.people.store import Caller, User
-from api.request_log import request_id
-from api.seats import TEAM
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # What a person reads; None: not worth an entry.

@@ -4,12 +4,12 @@ from typing import Any
 
 from marshmallow import fields
 
-from api.access import Access
-from api.context import current_context
-from api.endpoints import Blueprint
-from api.fields import Body, Count
+from api.http.access import Access
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.fields import Body, Count
+from api.http.times import iso
 from api.people.audit_store import NEWEST, AuditLog, Recorded
-from workers.times import iso
 
 blueprint = Blueprint(
     "audit_views",

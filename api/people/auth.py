@@ -6,10 +6,11 @@ import structlog
 from flask import Response, jsonify, request
 from marshmallow import fields
 
-from api.access import Access, caller
-from api.context import current_context
-from api.endpoints import Blueprint
-from api.fields import Body, Email, Text
+from api.http.access import Access, caller
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.fields import Body, Email, Text
+from api.http.times import iso
 from api.people import Caller, People, User
 from api.people.attempts import Attempt, Attempts
 from api.people.audit import acts
@@ -17,7 +18,6 @@ from api.people.devices import known_device, remember_device
 from api.people.passwords import is_password
 from api.people.sessions import begin_session, clear_cookie, end_session, set_cookie
 from sync.errors import Unauthorized
-from workers.times import iso
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Sign in to the dashboard.")
 

@@ -7,9 +7,9 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from api.command_line import connect_checked
-from api.context import current_context
-from api.fields import Body, Email, NewEmail, Text
+from api.http.context import current_context
+from api.http.fields import Body, Email, NewEmail, Text
+from api.operate.command_line import connect_checked
 from api.people import People, Role, User
 from api.people.audit_store import AuditLog, Entry
 from api.people.links import NEW_PASSWORD, Links

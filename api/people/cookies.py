@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from flask import Response, request
 
-from api.context import current_context
+from api.http.context import current_context
 
 _HOST = "__Host-"
 # What browsers keep at most.

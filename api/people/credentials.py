@@ -5,10 +5,11 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
-from api.access import Access, caller
-from api.context import current_context
-from api.endpoints import Blueprint
-from api.fields import Body, Text
+from api.http.access import Access, caller
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.fields import Body, Text
+from api.http.times import iso
 from api.people import People, Session, User
 from api.people.attempts import Attempts
 from api.people.audit import acts
@@ -18,7 +19,6 @@ from api.people.links import NEW_PASSWORD, Links
 from api.people.passwords import hash_new_password
 from api.people.sessions import begin_session, clear_cookie, list_sessions, set_cookie
 from sync.errors import Forbidden, NotFound
-from workers.times import iso
 
 blueprint = Blueprint("credentials", __name__, url_prefix="/api/auth", description="One's own password and sessions.")
 

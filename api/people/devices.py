@@ -9,7 +9,7 @@ import secrets
 
 from flask import Response
 
-from api.context import current_context
+from api.http.context import current_context
 from api.people.cookies import read_cookie, set_cookie
 from api.people.store import User
 

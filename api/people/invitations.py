@@ -6,10 +6,11 @@ from typing import Any
 from flask import Response, jsonify
 from marshmallow import fields
 
-from api.access import Access, current_caller
-from api.context import current_context
-from api.endpoints import Blueprint
-from api.fields import Body, Choice, NewEmail, Text
+from api.http.access import Access, current_caller
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.fields import Body, Choice, NewEmail, Text
+from api.http.times import iso
 from api.people import Caller, People, Role, User
 from api.people.audit import acts, note
 from api.people.devices import remember_device
@@ -18,7 +19,6 @@ from api.people.links import new_token
 from api.people.passwords import hash_new_password
 from api.people.sessions import begin_session, set_cookie
 from sync.errors import Conflict, Forbidden, NotFound, Unauthorized
-from workers.times import iso
 
 blueprint = Blueprint("invitations", __name__, description="Who is asked into a team, and accepts.")
 

@@ -5,17 +5,17 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
-from api.access import Access
-from api.context import current_context
-from api.endpoints import Blueprint
-from api.fields import Body, Choice
+from api.http.access import Access
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.fields import Body, Choice
+from api.http.times import iso
 from api.people import Member, People, Role
 from api.people.audit import note
 from api.people.invitation_store import Invitations
 from api.people.invitations import InvitationShown
 from api.people.invitations import shown as shown_invitation
 from sync.errors import Conflict, NotFound
-from workers.times import iso
 
 blueprint = Blueprint(
     "members",

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from flask import Response, g, request
 
-from api.context import current_context
+from api.http.context import current_context
+from api.operate.rq_view import presented_session
 from api.people import cookies
 from api.people.links import new_token, sha256
 from api.people.store import Caller, People, Place, Session
-from api.rq_view import presented_session
 
 COOKIE = "billstack_session"
 LIFETIME = timedelta(days=30)

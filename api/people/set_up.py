@@ -9,10 +9,10 @@ from flask import Response, jsonify
 from marshmallow import fields
 from psycopg_pool import PoolTimeout
 
-from api.access import Access
-from api.context import current_context
-from api.endpoints import Blueprint
-from api.fields import Body, NewEmail, Text
+from api.http.access import Access
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.fields import Body, NewEmail, Text
 from api.people import People, Role
 from api.people.audit import acts, note
 from api.people.devices import remember_device

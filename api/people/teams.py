@@ -4,10 +4,10 @@ from typing import Any
 
 from marshmallow import fields
 
-from api.access import Access, caller
-from api.context import current_context
-from api.endpoints import Blueprint
-from api.fields import Body, Text
+from api.http.access import Access, caller
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.fields import Body, Text
 from api.people import People, Role
 from api.people.audit import acts
 from sync.errors import Conflict

@@ -10,8 +10,8 @@ from scripts.benchmark.rig import PROCFILE_PARTS, Rig
 from scripts.benchmark.sides import BillStack, Place
 from scripts.benchmark.table import megabytes, of_bytes, seconds, table
 from scripts.benchmark.targets import per_100k
+from sync.database.schema import schema_name
 from sync.object_types import OBJECT_TYPES
-from sync.schema import schema_name
 
 
 @dataclass(frozen=True, slots=True)

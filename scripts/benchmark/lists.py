@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from sync.object_types import OBJECT_TYPES, ObjectType, head_struct, is_cut
-from sync.windows import PAGE_SIZE
+from sync.stripe.lists import PAGE_SIZE
 
 TIMEOUT_S = 120.0
 

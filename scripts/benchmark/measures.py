@@ -12,7 +12,7 @@ from scripts.benchmark.rows import Rows
 from scripts.benchmark.state import BenchError
 from scripts.benchmark.table import seconds, table
 from scripts.benchmark.targets import Target
-from sync.schema import schema_name
+from sync.database.schema import schema_name
 
 ACCOUNT = "bench"
 SMALL_SCALE = 0.1  # a small team's account, in the measurement of fairness

@@ -14,8 +14,8 @@ from psycopg import sql
 from scripts.benchmark.rig import secret_key
 from scripts.benchmark.sides import Attempt, Place
 from scripts.benchmark.state import BenchError
+from scripts.local.servers import at_database
 from scripts.run_procfile import ROOT
-from scripts.servers import at_database
 
 FOLDER = ROOT / ".billstack" / "peers"
 PACKAGES = {"@supabase/stripe-sync-engine": "0.48.5", "stripe": "23.1.0"}  # the latest when this was written

@@ -17,9 +17,9 @@ from scripts.benchmark.lists import Rates, Survey, survey
 from scripts.benchmark.meter import Meter, Usage
 from scripts.benchmark.state import BenchError, fresh_state_dir, refuse_foreign_servers
 from scripts.comparison import compare_with_sandbox
+from scripts.local.servers import DebianPostgres, EmbeddedPostgres, EmbeddedValkey
+from scripts.local.stack import Stack, running_stack
 from scripts.sandbox.running import SandboxProcess
-from scripts.servers import DebianPostgres, EmbeddedPostgres, EmbeddedValkey
-from scripts.stack import Stack, running_stack
 from workers.queues import ALL_QUEUES
 
 EMAIL = "bench@example.com"

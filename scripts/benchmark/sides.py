@@ -9,8 +9,8 @@ from psycopg import sql
 
 from scripts.benchmark.rig import Rig, Team
 from scripts.benchmark.state import BenchError
+from sync.database.schema import schema_name
 from sync.object_types import ObjectType
-from sync.schema import schema_name
 
 # Rows that are live in BillStack's tables, where a deleted object keeps a tombstone, and in the peer's, which mark it.
 LIVE = sql.SQL("coalesce(to_jsonb(mirrored) ->> 'deleted_at', to_jsonb(mirrored) ->> 'deleted', 'false') = 'false'")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.benchmark import processes
+from scripts.local.servers import EmbeddedPostgres, EmbeddedValkey
 from scripts.run_procfile import ROOT
-from scripts.servers import EmbeddedPostgres, EmbeddedValkey
 
 STATE_DIR = ROOT / ".billstack" / "bench"
 

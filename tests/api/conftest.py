@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api import create_app
-from api.context import EXTENSION
+from api.http.context import EXTENSION
 from api.people import People, Role
 from workers.logging import configure_logging
 from workers.settings import Settings

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.status_hub import MOST_OF_SESSION, MOST_OF_TEAM, Hub, HubFull
+from api.account.status_hub import MOST_OF_SESSION, MOST_OF_TEAM, Hub, HubFull
 
 
 def test_unknown_keys_are_not_sent_back_by_the_megabyte(client):

@@ -9,9 +9,9 @@ import pytest
 import stripe
 from psycopg.types.json import Jsonb
 
-from api.key_store import KeyStore, Scope
+from api.projects.key_store import KeyStore, Scope
 from sync.object_types import OBJECT_TYPES
-from tests.api.mirror_filling import connect_team, put_objects, put_tombstone, serving
+from tests.api.gateway.mirror_filling import connect_team, put_objects, put_tombstone, serving
 from tests.factories import customer, invoice, price, product
 from tests.own_ids import OWN_IDS
 

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from scripts.local.stack import Stack
 from scripts.sandbox.running import SandboxProcess
-from scripts.stack import Stack
 from tests.end_to_end.product import PASSWORD, Installation, Product
 
 # The machine that runs the tests may be busy with others.

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from scripts.api_client import ApiClient
+from scripts.local.stack import Stack
 from scripts.sandbox.running import SandboxProcess
-from scripts.stack import Stack
 from tests.browser.conftest import PATIENCE_MS, sign_in
 from tests.end_to_end.product import PASSWORD, Product
 

@@ -20,9 +20,9 @@ from api.people import People, Role
 from api.people.passwords import hash_password
 from scripts.api_client import ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
+from scripts.local.stack import Stack, running_stack
 from scripts.sandbox.running import SandboxProcess
-from scripts.stack import Stack, running_stack
-from sync.schema import schema_name
+from sync.database.schema import schema_name
 
 PASSWORD = "correct horse battery"
 # Much above what a sandbox without limits needs: the tests are about truth, not about speed.

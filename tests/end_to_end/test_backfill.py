@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from api.http.times import iso
 from scripts.api_client import ApiError
 from tests.end_to_end.product import Installation, Product, sign_up
-from workers.times import iso
 
 
 @pytest.fixture(scope="module")

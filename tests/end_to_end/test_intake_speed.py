@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from scripts.local.servers import embedded_postgres, embedded_valkey, temporary_state_dir
+from scripts.local.stack import answers, run_flask
+from scripts.local.valkey import free_port
 from scripts.run_procfile import ROOT
 from scripts.sandbox.courier import signature
-from scripts.servers import embedded_postgres, embedded_valkey, temporary_state_dir
-from scripts.stack import answers, run_flask
-from scripts.valkey import free_port
-from sync.connections import Connections
-from sync.secrets import SecretBox
+from sync.teams.connections import Connections
+from sync.teams.secrets import SecretBox
 from tests.factories import charge, encoded, event
 
 SECRET, BOX_KEY = "whsec_speed", b"k" * 32

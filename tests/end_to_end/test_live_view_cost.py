@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.status_hub import LONGEST_LIFE_S, LOOK_UP_S, SHORTEST_LIFE_S
+from api.account.status_hub import LONGEST_LIFE_S, LOOK_UP_S, SHORTEST_LIFE_S
 from scripts.api_client import ApiClient
 from scripts.benchmark import processes
-from scripts.servers import temporary_state_dir
+from scripts.local.servers import temporary_state_dir
 from tests.end_to_end.product import PASSWORD, Product, running_product
 
 VIEWS = 200

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import urllib3
 
+from scripts.local.servers import temporary_state_dir
 from scripts.sandbox.courier import signature
-from scripts.servers import temporary_state_dir
 from tests.end_to_end.noise import Tenant, noise_of
 from tests.end_to_end.product import Installation, Product, running_installation
 from tests.factories import customer, encoded, event

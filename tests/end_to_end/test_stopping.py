@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from scripts.processes import wait_until
+from scripts.local.processes import wait_until
 from tests.end_to_end.product import Installation
 
 ENDS_WITHIN_S = 10.0

@@ -13,12 +13,12 @@ import pytest
 import redis
 
 from scripts.benchmark.processes import tree
-from scripts.processes import wait_until
+from scripts.local.processes import wait_until
 from scripts.run_procfile import ROOT
-from sync.session import SILENT_S
+from sync.database.session import SILENT_S
 from tests.end_to_end.product import Installation, Product
-from workers.beats import ask_for_alive
 from workers.queues import BACKFILLS
+from workers.redis.beats import ask_for_alive
 from workers.worker import PROCESSES
 
 TAKEN_OVER_WITHIN_S = 10.0

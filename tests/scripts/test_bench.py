@@ -18,7 +18,7 @@ from scripts.benchmark.rows import Rows
 from scripts.benchmark.table import table
 from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
-from sync.schema import create_team_schema, schema_name
+from sync.database.schema import create_team_schema, schema_name
 
 LIMITED = Rates(account_rps=100, endpoint_rps=25)
 BURN_IN_A_GRANDCHILD = """

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from scripts.keeper import is_running, read_stat
-from scripts.processes import wait_until
+from scripts.local.keeper import is_running, read_stat
+from scripts.local.processes import wait_until
+from scripts.local.servers import EmbeddedPostgres, temporary_state_dir
+from scripts.local.stack import listen
 from scripts.run_procfile import ROOT
-from scripts.servers import EmbeddedPostgres, temporary_state_dir
-from scripts.stack import listen
 
 READY_TIMEOUT_S = 120
 

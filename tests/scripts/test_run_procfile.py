@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from scripts.keeper import is_running
-from scripts.processes import wait_until
+from scripts.local.keeper import is_running
+from scripts.local.processes import wait_until
 from scripts.run_procfile import ROOT, LogFiles, ProcfileRunner, Terminal, read_procfile
 
 # Starts a grandchild in a process group of its own, as RQ's worker does with its work-horse.

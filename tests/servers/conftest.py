@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from scripts.binaries import debian_folders
-from scripts.processes import wait_until
-from scripts.servers import DebianPostgres, EmbeddedPostgres, ExternalServer, at_database, temporary_state_dir
+from scripts.local.binaries import debian_folders
+from scripts.local.processes import wait_until
+from scripts.local.servers import DebianPostgres, EmbeddedPostgres, ExternalServer, at_database, temporary_state_dir
 
 POOL_SIZE = 2  # fewer than the clients of any test, so that they share
 KINDS = {"embedded": EmbeddedPostgres, "debian": DebianPostgres}

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from sync import schema
+from sync.database import schema
 
 TEAM, PROJECT, BACKFILL, USER = "team_plans", "proj_plans", "bf_plans_1", "user_1"
 SCHEMA = schema.schema_name(TEAM)

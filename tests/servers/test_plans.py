@@ -15,12 +15,12 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from api.mirror_params import FILTERS
+from api.gateway.params import FILTERS
+from scripts.local.servers import EmbeddedPostgres, at_database
 from scripts.run_procfile import ROOT
-from scripts.servers import EmbeddedPostgres, at_database
+from sync.database.upgrade import upgrade
 from sync.object_types import OBJECT_TYPES
 from sync.sql import BoundQueries, Queries
-from sync.upgrade import upgrade
 from tests.servers import plan_data
 from tests.servers.plan_data import BACKFILL, ROWS, SAMPLES, SCHEMA
 
@@ -31,39 +31,39 @@ TIMEOUT_S = 30
 # Statements that have to read more than they return, how much, and why. Each is far below what a quadratic plan handles.
 _CHARGES, _TEAMS_EVENTS = ROWS["charges"], plan_data.EVENTS // 2 + 1_000
 ALLOWED: Mapping[str, int] = {
-    "mirror.suspects": 8 * _CHARGES,  # a set difference: all rows and all ids that were met, sorted
-    "mirror.missing_prices": 6 * plan_data.NAMED_PRICES,  # each price that was named is looked up
-    "reconcile.unlisted": 8 * 5_000,  # a slice of 5,000 rows against as many ids
-    "reconciles.due_teams": 20 * plan_data.TEAMS,  # asks of each team, once in a while
-    "connections.claim_sweeps": 20 * plan_data.TEAMS,
-    "ledger.teams_waiting": 20 * plan_data.TEAMS,
-    "ledger.replay": 4 * plan_data.EVENTS,  # a person's command, over all events of a team
-    "ledger.pending": 4 * _TEAMS_EVENTS,
-    "ledger.backlog": 4 * _TEAMS_EVENTS,
-    "ledger.claim": 30 * 1_000,  # sorts what is due
+    "mirror.store.suspects": 8 * _CHARGES,  # a set difference: all rows and all ids that were met, sorted
+    "mirror.store.missing_prices": 6 * plan_data.NAMED_PRICES,  # each price that was named is looked up
+    "reconcile.comparison.unlisted": 8 * 5_000,  # a slice of 5,000 rows against as many ids
+    "reconcile.records.due_teams": 20 * plan_data.TEAMS,  # asks of each team, once in a while
+    "teams.connections.claim_sweeps": 20 * plan_data.TEAMS,
+    "events.ledger.teams_waiting": 20 * plan_data.TEAMS,
+    "events.ledger.replay": 4 * plan_data.EVENTS,  # a person's command, over all events of a team
+    "events.ledger.pending": 4 * _TEAMS_EVENTS,
+    "events.ledger.backlog": 4 * _TEAMS_EVENTS,
+    "events.ledger.claim": 30 * 1_000,  # sorts what is due
     # The people of one project, once, until autovacuum has analyzed them.
-    "project_customers.page": 8 * plan_data.PEOPLE,
-    "project_customers.where_email": 8 * plan_data.PEOPLE,
-    "ledger.mentioned": 4 * plan_data.EVENTS,
+    "customers.store.page": 8 * plan_data.PEOPLE,
+    "customers.store.where_email": 8 * plan_data.PEOPLE,
+    "events.ledger.mentioned": 4 * plan_data.EVENTS,
 }
 # What a name means elsewhere.
 OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
-    "links.create": {"purpose": "set_up", "user_id": None},
-    "activity.since": {"since": plan_data.NOW - timedelta(days=2)},
-    "backfills.insert_backfill": {"id": "bf_new", "team_id": "team_1"},
-    "backfills.insert_types": {"objects": ["other"]},
-    "backfills.insert_leases": {"parts": ["other"]},
-    "backfills.insert_window": {"number": 99},
-    "backfills.split": {"number": 99},
-    "backfills.adopt_windows": {"backfill_id": "bf_empty", "errored_id": BACKFILL},
-    "backfills.end_type": {"status": "ready"},
-    "ledger.record_delivered": {"ids": ["evt_a"], "types": ["x"]},
-    "ledger.replay": {"type": None, "id": None},
-    "ledger.settle": {"state": "applied", "ids": ["evt_new_1"]},
-    "ledger.postpone": {"ids": ["evt_new_1"]},
-    "reconciles.insert": {"id": "rec_new"},
-    "reconciles.end": {"state": "done"},
-    "database_access.holes": {"role": "postgres"},
+    "people.links.create": {"purpose": "set_up", "user_id": None},
+    "teams.activity.since": {"since": plan_data.NOW - timedelta(days=2)},
+    "backfill.records.insert_backfill": {"id": "bf_new", "team_id": "team_1"},
+    "backfill.records.insert_types": {"objects": ["other"]},
+    "backfill.records.insert_leases": {"parts": ["other"]},
+    "backfill.records.insert_window": {"number": 99},
+    "backfill.records.split": {"number": 99},
+    "backfill.records.adopt_windows": {"backfill_id": "bf_empty", "errored_id": BACKFILL},
+    "backfill.records.end_type": {"status": "ready"},
+    "events.ledger.record_delivered": {"ids": ["evt_a"], "types": ["x"]},
+    "events.ledger.replay": {"type": None, "id": None},
+    "events.ledger.settle": {"state": "applied", "ids": ["evt_new_1"]},
+    "events.ledger.postpone": {"ids": ["evt_new_1"]},
+    "reconcile.records.insert": {"id": "rec_new"},
+    "reconcile.records.end": {"state": "done"},
+    "teams.database_access.holes": {"role": "postgres"},
 }
 # As psycopg sends them; what is not here is a text, whose type Postgres decides.
 _TYPES = {
@@ -75,14 +75,14 @@ _TYPES = {
     bytes: "bytea",
 }
 SYNC, API = ROOT / "sync", ROOT / "api"
-MIRROR, PEOPLE, LISTS = SYNC / "mirror.sql", SYNC / "project_customers.sql", API / "mirror_store.sql"
+MIRROR, PEOPLE, LISTS = SYNC / "mirror/store.sql", SYNC / "customers/store.sql", API / "gateway/store.sql"
 _PLANNED = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
-_COMPOSED = ("project_customers.sql", "mirror_store.sql", "mirror_rows.sql")
+_COMPOSED = (PEOPLE, LISTS, API / "dashboard/mirror_rows.sql")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Blocks of a file. A list's is planned anew each time (api/mirror_store.py)."""
+    """Blocks of a file. A list's is planned anew each time (api/gateway/store.py)."""
 
     file: Path
     blocks: tuple[str, ...]
@@ -96,17 +96,17 @@ def statements() -> dict[str, Statement]:
     for file in sorted(path for folder in ("sync", "api", "workers") for path in (ROOT / folder).rglob("*.sql")):
         blocks = bound(file)
         for name in blocks.names:
-            if _PLANNED.match(blocks[name]) and file.name not in _COMPOSED:
-                found[f"{file.stem}.{name}"] = Statement(file, (name,))
+            if _PLANNED.match(blocks[name]) and file not in _COMPOSED:
+                found[f"{file.parent.name}.{file.stem}.{name}"] = Statement(file, (name,))
     for name, ending in {"where_id": (), "where_stripe_customer": (), "where_email": ("page",), "page": ()}.items():
-        found[f"project_customers.{name}"] = Statement(PEOPLE, ("select", name, *ending))
+        found[f"customers.store.{name}"] = Statement(PEOPLE, ("select", name, *ending))
     for type_name, filters in FILTERS.items():
         blocks = {each.block for each in filters.values()} | {"where_created_from", "where_created_to"}
         blocks |= {"where_project", "where_small_project", "where_person"} if "customer" in filters else set()
         for name in sorted(blocks):
             for ending in (("newest_first",), ("after", "newest_first"), ("before", "oldest_first")):
                 statement = Statement(LISTS, ("page", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
-                found[f"mirror_store.{type_name}.{name}.{ending[0]}"] = statement
+                found[f"gateway.store.{type_name}.{name}.{ending[0]}"] = statement
     return found
 
 

@@ -6,11 +6,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sync.backfills import BackfillStore
+from sync.backfill.records import BackfillStore
+from sync.database.server import set_isolation
 from sync.errors import ConfigError
+from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
-from sync.server import set_isolation
-from sync.store import MirrorStore
 from tests.factories import customer
 from tests.servers.conftest import POOL_SIZE, Pooler
 from tests.sync.conftest import Team, make_team

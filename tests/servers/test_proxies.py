@@ -16,8 +16,8 @@ import psycopg
 import pytest
 
 from api.people.attempts import FROM_ADDRESS, network_of
-from scripts.servers import temporary_state_dir
-from scripts.stack import Stack, running_stack
+from scripts.local.servers import temporary_state_dir
+from scripts.local.stack import Stack, running_stack
 from tests.servers.conftest import require_servers
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,13 +11,13 @@ from typing import Any
 import psycopg
 
 from scripts.comparison import Difference, compare, mirrored_objects
-from sync.backfill import Tools
-from sync.backfills import Backfill, BackfillStore, Part, TypeState
-from sync.caller import PATIENT_ATTEMPTS
-from sync.curl import HttpAnswer
+from sync.backfill.part import Ended, PartRun
+from sync.backfill.records import Backfill, BackfillStore, Part, TypeState
+from sync.backfill.type_run import Tools
+from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
-from sync.parts import Ended, PartRun
-from sync.store import MirrorStore
+from sync.stripe.caller import PATIENT_ATTEMPTS
+from sync.stripe.curl import HttpAnswer
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import Budget, SimulatedStripe, mirrored_of, source_of
 

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sync import schema
-from sync.backfills import BackfillStore
+from sync.backfill.records import BackfillStore
+from sync.database import schema
+from sync.events.ledger import Ledger
 from sync.ids import new_id
-from sync.ledger import Ledger
+from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
-from sync.store import MirrorStore
 from tests.factories import ACCOUNT_ID
 
 _OWN_TABLES = ("seen_pages", "named_prices", "checked", "rejects")

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from sync.windows import PageFacts, Window
+from sync.backfill.windows import PageFacts, Window
 
 
 class LostCursor(Exception):

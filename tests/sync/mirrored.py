@@ -10,11 +10,11 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from sync.backfills import FINISH, BackfillStore
-from sync.caller import Answer
+from sync.backfill.records import FINISH, BackfillStore
+from sync.backfill.windows import Window
+from sync.mirror.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
 from sync.object_types import OBJECT_TYPES, ObjectType, head_struct
-from sync.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
-from sync.windows import Window
+from sync.stripe.caller import Answer
 from tests.factories import Json, encoded, listed
 
 CUSTOMER = OBJECT_TYPES["customer"]

@@ -1,6 +1,6 @@
 """The sandbox's Stripe without HTTP, on a clock that moves only when the test or a request moves it.
 
-`SimulatedStripe` stands where sync/transport.py stands: the real SDK, caller, source and everything above it run as they
+`SimulatedStripe` stands where sync/stripe/transport.py stands: the real SDK, caller, source and everything above it run as they
 are. `interfere` is called at the beginning and at the end of every request, so that a test can let the world move on
 while one is under way, or let it fail.
 """
@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from scripts.sandbox.account import Account
 from scripts.sandbox.seeding import Recipe
-from sync.caller import PATIENT_ATTEMPTS, Caller
-from sync.curl import Headers, HttpAnswer, Outcome
 from sync.errors import StripeUnavailable
-from sync.events import Mirrored
-from sync.source import Source
+from sync.events.applying import Mirrored
+from sync.stripe.caller import PATIENT_ATTEMPTS, Caller
+from sync.stripe.curl import Headers, HttpAnswer, Outcome
+from sync.stripe.source import Source
 from tests.factories import NOW, encoded
 
 
@@ -108,7 +108,7 @@ class SimulatedStripe:
 
 
 class ThreadedFlights:
-    """Stands where Flights of sync/transport.py stands: each request is sent in a thread of its own."""
+    """Stands where Flights of sync/stripe/transport.py stands: each request is sent in a thread of its own."""
 
     def __init__(self, simulated: SimulatedStripe) -> None:
         self._simulated = simulated

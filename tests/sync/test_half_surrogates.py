@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from sync.events import apply_batch, read_delivered, record_event
-from sync.ledger import Ledger
+from sync.events.applying import apply_batch, read_delivered, record_event
+from sync.events.ledger import Ledger
+from sync.mirror.refresh import refresh_or_reject
 from sync.object_types import OBJECT_TYPES
-from sync.reconcile import ReconcileRun, Tools
-from sync.reconciles import ReconcileStore
-from sync.refresh import refresh_or_reject
+from sync.reconcile.comparison import ReconcileRun, Tools
+from sync.reconcile.records import ReconcileStore
 from tests.factories import NOW, customer, encoded, event
 from tests.sync.backfilling import Backfilling
 from tests.sync.conftest import Team

@@ -6,10 +6,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from sync.mirror.refresh import refresh
+from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
-from sync.refresh import refresh
-from sync.store import MirrorStore
-from sync.transport import Transport
+from sync.stripe.transport import Transport
 from tests.own_ids import OWN_IDS
 from tests.sync.mirrored import row
 from tests.sync.simulated_stripe import simulated_stripe, source_of

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from sync import store
 from sync.sql import Queries
 
-SQL_FILES = sorted(Path(store.__file__).parent.glob("*.sql"))
-STORES = {"mirror": "store", "versions": "schema"}  # the others' modules are named as their file
+ROOT = Path(__file__).parents[2]
+SQL_FILES = sorted(path for folder in ("sync", "workers", "api") for path in (ROOT / folder).rglob("*.sql"))
+
+# A list's WHERE is put together of blocks that are named after what it is narrowed by.
+COMPOSED = {ROOT / "api/gateway/store.sql", ROOT / "api/dashboard/mirror_rows.sql"}
 
 
 def names_in(path: Path) -> list[str]:
@@ -40,23 +42,25 @@ def test_bound_names_are_quoted_as_identifiers(tmp_path: Path) -> None:
     assert '"stripe_""; DROP SCHEMA billstack; --"."customers"' in statement
 
 
-@pytest.mark.parametrize("path", SQL_FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SQL_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_block_hides_another_of_its_name(path: Path) -> None:
     names = names_in(path)
 
     assert sorted(names) == sorted(set(names))
 
 
-@pytest.mark.parametrize("path", SQL_FILES, ids=lambda path: path.stem)
-def test_every_block_is_run_by_its_store(path: Path) -> None:
-    code = path.with_name(f"{STORES.get(path.stem, path.stem)}.py").read_text()
+@pytest.mark.parametrize(
+    "path", [path for path in SQL_FILES if path not in COMPOSED], ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_block_is_run_in_its_room(path: Path) -> None:
+    code = "".join(module.read_text() for module in path.parent.glob("*.py"))
 
     assert [name for name in names_in(path) if f'"{name}"' not in code] == []
 
 
 def test_statements_that_run_for_each_page_are_short_enough_for_psycopg_to_remember() -> None:
     """psycopg forgets how it read a statement of more than 4096 characters, and reads it anew each time."""
-    queries = Queries(SQL_FILES[[path.stem for path in SQL_FILES].index("mirror")])
+    queries = Queries(ROOT / "sync/mirror/store.sql")
 
     bound = queries.bind(team="stripe_team_" + 40 * "x", table="subscriptions")
 

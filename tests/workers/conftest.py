@@ -9,10 +9,10 @@ from rq import SimpleWorker
 
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
-from sync.connections import Connections
+from sync.database.schema import create_team_schema, drop_team_schema
 from sync.ids import new_id
 from sync.object_types import OBJECT_TYPES
-from sync.schema import create_team_schema, drop_team_schema
+from sync.teams.connections import Connections
 from workers.context import Context, open_context
 from workers.queues import EVENTS
 from workers.settings import Settings

@@ -9,17 +9,17 @@ import psycopg
 import pytest
 from psycopg import sql
 
-import workers.connect
-import workers.webhook_setup
-from sync.backfills import BackfillStore
-from sync.connections import Connections
+import api.account.connecting
+import api.webhooks.setup
+from api.account.backfills import cancel_backfill, start_backfill
+from api.account.connecting import connect, disconnect
+from api.webhooks.setup import set_up_webhook, take_down_webhook
+from sync.backfill.records import BackfillStore
+from sync.database.schema import schema_name
 from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES
-from sync.schema import schema_name
-from sync.webhook_endpoint import set_up
-from workers.backfills import cancel_backfill, start_backfill
-from workers.connect import connect, disconnect
-from workers.webhook_setup import set_up_webhook, take_down_webhook
+from sync.stripe.webhook_endpoint import set_up
+from sync.teams.connections import Connections
 
 KEY = {"secret_key": "sk_test_demo", "publishable_key": None, "webhook_secret": None}
 
@@ -67,7 +67,7 @@ def test_a_new_key_does_not_wait_for_pages_that_are_being_written(context, team_
 @pytest.mark.parametrize("purge", [False, True])
 def test_a_backfill_that_begins_while_the_team_disconnects_ends_with_it(context, team_id, database, monkeypatch, purge):
     """The webhook is taken down at Stripe, which takes a while, before the keys are forgotten."""
-    monkeypatch.setattr(workers.connect, "take_down_webhook", lambda *_: begin(context, team_id))
+    monkeypatch.setattr(api.account.connecting, "take_down_webhook", lambda *_: begin(context, team_id))
 
     disconnect(context, team_id, purge=purge)
 
@@ -90,7 +90,7 @@ def test_a_webhook_that_stripe_makes_while_the_team_disconnects_is_taken_down(
         disconnect(context, team_id, purge=purge)
         return made
 
-    monkeypatch.setattr(workers.webhook_setup, "set_up", made_and_disconnected)
+    monkeypatch.setattr(api.webhooks.setup, "set_up", made_and_disconnected)
 
     with pytest.raises(Conflict, match="disconnected"):
         set_up_webhook(context, team_id)
@@ -105,7 +105,7 @@ def test_a_disconnect_takes_down_the_webhook_that_was_made_meanwhile(context, te
         set_up_webhook(context, team_id)
         take_down_webhook(context, connected)
 
-    monkeypatch.setattr(workers.connect, "take_down_webhook", take_down_late)
+    monkeypatch.setattr(api.account.connecting, "take_down_webhook", take_down_late)
 
     disconnect(context, team_id, purge=purge)
 

@@ -5,8 +5,8 @@ import time
 import psycopg
 import pytest
 
-from sync.database_access import DatabaseAccess
-from workers.connect import connect, disconnect
+from api.account.connecting import connect, disconnect
+from sync.teams.database_access import DatabaseAccess
 
 
 @pytest.fixture

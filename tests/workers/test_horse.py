@@ -10,7 +10,7 @@ import pytest
 from rq import Queue
 from rq.job import Job
 
-from scripts.processes import wait_until
+from scripts.local.processes import wait_until
 from workers import horse
 from workers.queues import BACKFILLS, COMPARISONS
 from workers.worker import MirrorWorker

@@ -2,18 +2,18 @@
 
 import pytest
 
-from sync.connections import Connections
+from api.account.backfills import start_backfill
+from api.account.status import read_status
 from sync.errors import StripeRejected
-from sync.events import record_event
-from sync.ledger import Ledger
+from sync.events.applying import record_event
+from sync.events.ledger import Ledger
+from sync.teams.connections import Connections
 from tests.factories import customer, encoded, event
-from workers.backfills import start_backfill
+from workers.jobs.reconcile import start_reconcile
 from workers.key_watch import KeyWatch
-from workers.meter import KEY, REQUESTS
 from workers.queues import BACKFILLS, COMPARISONS, EVENTS, SWEEPS, wake_events
-from workers.reconciles import start_reconcile
+from workers.redis.meter import KEY, REQUESTS
 from workers.scheduler import run_once
-from workers.status import read_status
 from workers.stripe_account import open_source
 
 REVOKED = "sk_test_revoked"

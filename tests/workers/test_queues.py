@@ -10,7 +10,7 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 
-from sync.backfills import BackfillStore
+from sync.backfill.records import BackfillStore
 from workers.queues import BACKFILLS, enqueue_due
 
 

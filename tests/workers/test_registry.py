@@ -6,8 +6,9 @@ import pytest
 from rq import Queue, Worker
 from rq.executions import Execution
 
-from workers import beats, registry
+from workers import registry
 from workers.queues import BACKFILLS
+from workers.redis import beats
 from workers.registry import Cleaner, known_workers
 from workers.worker import MirrorWorker
 

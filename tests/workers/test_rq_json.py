@@ -10,7 +10,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
-from sync.backfills import BackfillStore
+from sync.backfill.records import BackfillStore
 from workers.queues import BACKFILLS, enqueue_due
 from workers.rq_json import JOB_FUNCTIONS, MirrorJob
 from workers.worker import MirrorWorker
@@ -64,7 +64,7 @@ def work(context):
 
 
 def ours(*arguments):
-    return json.dumps(["workers.jobs.work_on_part", None, list(arguments), {}]).encode()
+    return json.dumps(["workers.jobs.backfill.work_on_part", None, list(arguments), {}]).encode()
 
 
 @pytest.mark.parametrize("instance", [None, "instance"])
@@ -131,7 +131,7 @@ def test_a_job_from_before_an_upgrade_gets_its_successor(context, database, team
     backfill = BackfillStore(database).start(team_id, ["customer"], None, request_id=None)
     enqueue_due(context, backfill.id)
     (job_id,) = Queue(BACKFILLS, connection=context.redis).job_ids
-    old = pickle.dumps(("workers.jobs.work_on_part", None, (backfill.id, "customer"), {}))
+    old = pickle.dumps(("workers.jobs.backfill.work_on_part", None, (backfill.id, "customer"), {}))
     context.redis.hset(f"rq:job:{job_id}", mapping={"data": old, "meta": pickle.dumps({"team": team_id})})
 
     work(context)

@@ -6,15 +6,15 @@ import pytest
 from psycopg import sql
 from rq import Queue
 
-from sync.connections import SWEEP_EVERY_S, SWEEP_RARELY_S, Connections
-from sync.events import record_event
-from sync.ledger import Ledger
-from sync.schema import schema_name
+from sync.database.schema import schema_name
+from sync.events.applying import record_event
+from sync.events.ledger import Ledger
+from sync.teams.connections import SWEEP_EVERY_S, SWEEP_RARELY_S, Connections
 from tests.factories import ACCOUNT_ID, NOW, customer, encoded, event
-from workers import jobs
 from workers.context import open_context
+from workers.jobs.backfill import backfill as jobs
+from workers.jobs.reconcile import start_reconcile
 from workers.queues import BACKFILLS, COMPARISONS, EVENTS, QUEUES, SWEEPS, wake_events, wake_mark
-from workers.reconciles import start_reconcile
 from workers.scheduler import run_once
 
 

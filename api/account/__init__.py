@@ -1,0 +1,1 @@
+"""The Stripe account behind a team: connect, status, backfills, access with SQL."""

@@ -1,0 +1,91 @@
+"""What the API does with backfills: start, cancel, list. The work itself is queued."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+import structlog
+
+from api.http.times import duration_s, iso
+from sync.backfill.records import BackfillStore
+from sync.object_types import OBJECT_TYPES
+from sync.teams.connections import Connections
+from workers.context import Context
+from workers.queues import enqueue_due
+from workers.redis.progress import read_live
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class StartedBackfill:
+    """`result` has the chosen types with their counts so far."""
+
+    id: str
+    already_running: bool
+    result: dict[str, dict[str, int]]
+
+
+def start_backfill(
+    context: Context, team_id: str, objects: list[str] | None, created_after: datetime | None, request_id: str | None
+) -> StartedBackfill:
+    """Raises Conflict `not_connected`, or `backfill_in_progress` when a different one runs."""
+    with context.pool.connection() as connection, connection.transaction():
+        connections = Connections(connection, context.box)
+        connections.lock(team_id)
+        connections.connected(team_id)
+        store = BackfillStore(connection)
+        started = store.start(team_id, objects or list(OBJECT_TYPES), created_after, request_id=request_id)
+        states = store.types(started.id)
+    try:
+        enqueue_due(context, started.id)
+    except redis.RedisError as exc:
+        # The backfill is recorded: the scheduler enqueues its parts as soon as Redis is back.
+        log.warning("backfill.not_enqueued", backfill=started.id, reason=str(exc))
+    shown = read_live(context.redis, started.id).types if started.already_running else {}
+    counts = {state.type: max(state.synced, shown[state.type].synced if state.type in shown else 0) for state in states}
+    result = {name: {"synced": counts[name]} for name in OBJECT_TYPES if name in counts}
+    return StartedBackfill(started.id, started.already_running, result)
+
+
+def cancel_backfill(context: Context, team_id: str) -> str | None:
+    """The canceled one's id, None when none ran. What is mirrored stays; nothing more of it is written."""
+    with context.pool.connection() as connection:
+        return BackfillStore(connection).cancel(team_id)
+
+
+def backfill_history(context: Context, team_id: str, limit: int) -> list[dict[str, Any]]:
+    """Newest first."""
+    with context.pool.connection() as connection:
+        rows = BackfillStore(connection).history(team_id, limit)
+    return [_shown(*row) for row in rows]
+
+
+def _shown(
+    backfill_id: str,
+    objects: list[str],
+    created_after: datetime | None,
+    state: str,
+    requested_at: datetime,
+    finished_at: datetime | None,
+    error: str | None,
+    warnings: list[str],
+    adopted: str | None,
+    types: dict[str, Any],
+    written: int | None,
+) -> dict[str, Any]:
+    return {
+        "id": backfill_id,
+        "status": "syncing" if state == "running" else state,
+        "objects": objects,
+        "createdAfter": iso(created_after),
+        "startedAt": iso(requested_at),
+        "finishedAt": iso(finished_at),
+        "durationSeconds": duration_s(requested_at, finished_at),
+        "written": int(written or 0),
+        "error": error,
+        "warnings": warnings,
+        "adopted": adopted,
+        "result": {name: types[name] for name in objects},
+    }

@@ -1,0 +1,121 @@
+"""Connects a team to its Stripe account, and disconnects it."""
+
+import re
+
+import psycopg
+import structlog
+
+from api.webhooks.setup import take_down_webhook
+from sync.backfill.records import BackfillStore
+from sync.database.schema import drop_team_schema, ensure_team_schema
+from sync.errors import BadRequest, Conflict, StripeRejected
+from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.source import Account
+from sync.teams.connections import Connection, Connections
+from sync.teams.database_access import DatabaseAccess
+from workers.context import Context
+from workers.stripe_account import source_of_key
+
+log = structlog.get_logger()
+
+_WRONG_START = "must begin with sk_test_, sk_live_, rk_test_ or rk_live_"
+_SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
+
+
+def connect(
+    context: Context, team_id: str, *, secret_key: str, publishable_key: str | None, webhook_secret: str | None
+) -> Connection:
+    """Checks the key with Stripe, stores it sealed and creates the team's schema.
+
+    Raises BadRequest `invalid_stripe_key` (bad, or may not read its own account), Conflict `account_mismatch` when the
+    mirror holds another account or mode, StripeUnavailable when Stripe did not answer.
+    """
+    match = _SECRET_KEY.fullmatch(secret_key)
+    if not match:
+        raise BadRequest(
+            f"secretKey {_WRONG_START}", code="invalid_stripe_key", details={"fields": {"secretKey": [_WRONG_START]}}
+        )
+    livemode = match[2] == "live"
+    account = _account_of(context, team_id, secret_key, livemode)
+    with context.pool.connection() as connection, connection.transaction():
+        connections = Connections(connection, context.box)
+        connections.lock(team_id)
+        known = connections.get(team_id)
+        _refuse_other_account(known, account, livemode)
+        if known and known.webhook_secret == webhook_secret:
+            webhook_secret = None  # not rolled: the one before stays the one before
+        connections.put(
+            team_id,
+            account_id=account.id,
+            account_name=account.name,
+            livemode=livemode,
+            secret_key=secret_key,
+            publishable_key=publishable_key,
+            webhook_secret=webhook_secret,
+        )
+        ensure_team_schema(connection, team_id)
+        connected = connections.get(team_id)
+        assert connected is not None
+        return connected
+
+
+def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
+    """Forgets the keys, takes our webhook endpoint down and stops a running backfill.
+
+    The mirrored data stays, unless `purge` drops it too, with the role that reads it.
+    """
+    with context.pool.connection() as connection:
+        BackfillStore(connection).cancel(team_id)
+        connected = Connections(connection, context.box).get(team_id)
+        if purge:
+            _remove_reader(connection, team_id)
+    if connected:
+        take_down_webhook(context, connected)
+    with context.pool.connection() as connection, connection.transaction():
+        connections = Connections(connection, context.box)
+        connections.lock(team_id)
+        last = connections.get(team_id)
+        connections.forget_keys(team_id)
+        BackfillStore(connection).cancel(team_id)  # one that was begun meanwhile
+        if purge:
+            drop_team_schema(connection, team_id)
+            connections.delete(team_id)
+    if last and connected and last.endpoint_id != connected.endpoint_id:  # one that was made meanwhile
+        take_down_webhook(context, last)
+
+
+def _remove_reader(connection: psycopg.Connection, team_id: str) -> None:
+    """First, for the mirror could not be dropped under a reader at work."""
+    try:
+        DatabaseAccess(connection, team_id).remove()
+    except Conflict as exc:
+        # Made by an administrator, and so not ours to drop. What it may read goes with the mirror.
+        log.warning("database_access.left", team=team_id, reason=exc.message)
+
+
+def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool) -> Account:
+    # Before we know whose key it is, the budget is the team's own: many bad keys of one team delay no other team's.
+    source = source_of_key(
+        context, secret_key, account_id=f"unknown:{team_id}", livemode=livemode, attempts=HASTY_ATTEMPTS
+    )
+    try:
+        return source.account()
+    except StripeRejected as exc:
+        hint = (
+            "Give the restricted key the permission to read its own account."
+            if exc.status == 403
+            else "Copy the secret key from Stripe's dashboard again."
+        )
+        raise BadRequest(
+            f"Stripe does not accept this key: {exc.sentence} {hint}", code="invalid_stripe_key", details=exc.details
+        ) from exc
+
+
+def _refuse_other_account(known: Connection | None, account: Account, livemode: bool) -> None:
+    if known and (known.account_id, known.livemode) != (account.id, livemode):
+        mode = {True: "live", False: "test"}
+        raise Conflict(
+            f"this team mirrors {known.account_id} in {mode[known.livemode]} mode, and the key is of {account.id} in"
+            f" {mode[livemode]} mode: use a key of that account and mode, or disconnect with purge first",
+            code="account_mismatch",
+        )

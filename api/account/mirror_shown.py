@@ -1,0 +1,52 @@
+"""What GET status says of the mirror itself, apart from any run that fills it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.http.times import iso, since_1970
+from sync.object_types import OBJECT_TYPES
+
+_DRIFT = ("missing", "stale", "notDeleted")
+
+
+def mirror_shown(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By mirrored type, of a row of the statement `status`."""
+    live, proofs, found = row["live_rows"] or {}, row["proofs"] or {}, row["compared_found"] or {}
+    return {
+        name: {
+            "objects": live.get(object_type.table, 0),
+            "complete": name in proofs,
+            "completedAt": iso(since_1970(proofs[name]["completedAt"])) if name in proofs else None,
+            "rightAsOf": iso(since_1970(right_as_of(proofs.get(name), row["swept_until"], row["unread_until"]))),
+            "comparedAt": iso(row["compared_at"]) if name in found else None,
+            "differed": drifted(found[name]) if name in found else None,
+        }
+        for name, object_type in OBJECT_TYPES.items()
+    }
+
+
+def last_full_sync(mirror: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """When the type that was read whole the longest ago was; None while one never was."""
+    moments = [each["completedAt"] for each in mirror.values()]
+    return min(moments) if moments and all(moments) else None
+
+
+def right_as_of(proof: Mapping[str, Any] | None, swept_until: int | None, unread_until: int | None) -> int | None:
+    """The second of Stripe's clock up to which everything is known of a type; None while not all of it was ever read.
+
+    Its last full backfill or comparison proves it up to `knownUntil`. From there on events do: as far as Stripe's list of
+    them is read without a gap, and no further than the oldest that is not applied.
+    """
+    if proof is None:
+        return None
+    known: int = proof["knownUntil"]
+    has_gap = unread_until is not None and unread_until > known
+    if swept_until is not None and not has_gap:
+        known = max(known, swept_until)
+    unapplied = proof["unapplied"]
+    return known if unapplied is None else min(known, unapplied - 1)
+
+
+def drifted(found: Mapping[str, Any]) -> int:
+    """How many objects of a type a comparison had to repair."""
+    return sum(found[way]["count"] for way in _DRIFT if way in found)

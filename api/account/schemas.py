@@ -1,0 +1,245 @@
+"""What the endpoints of api/account/views.py take and answer."""
+
+from marshmallow import fields, validate
+
+from api.http.fields import Body, Choices, Count, Flag, PastTime, StripeKey
+from sync.object_types import OBJECT_TYPES
+
+
+class Connect(Body):
+    secretKey = StripeKey(required=True, metadata={"description": "sk_… or, restricted, rk_…"})
+    publishableKey = StripeKey(metadata={"description": "pk_…"})
+    webhookSecret = StripeKey(metadata={"description": "whsec_…, the endpoint's signing secret"})
+
+
+class Disconnect(Body):
+    purge = Flag(load_default=False, metadata={"description": "also drop the mirrored data, which only an owner may"})
+
+
+class StartBackfill(Body):
+    # A null that a caller's mistake left there must not mirror everything.
+    objects = Choices(tuple(OBJECT_TYPES), load_default=None, allow_none=False)
+    createdAfter = PastTime(load_default=None, allow_none=False)
+
+
+class History(Body):
+    limit = Count(least=1, most=100, load_default=20)
+
+
+class ConnectedAnswer(Body):
+    success = fields.Boolean(required=True)
+    webhookUrl = fields.Url(required=True)
+    syncStatus = fields.String(required=True)
+
+
+class WebhookUrlAnswer(Body):
+    webhookUrl = fields.Url(required=True)
+    instructions = fields.String(required=True)
+
+
+class SyncedAnswer(Body):
+    synced = fields.Integer(required=True)
+
+
+class StartedAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    syncStatus = fields.String(required=True)
+    backfillId = fields.String(required=True)
+    result = fields.Dict(fields.String(), fields.Nested(SyncedAnswer), required=True)
+
+
+class CanceledAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    backfillId = fields.String(required=True, allow_none=True)
+
+
+class TypeAnswer(SyncedAnswer):
+    status = fields.String(required=True)
+    progress = fields.Float(required=True)
+    error = fields.String(required=True, allow_none=True)
+
+
+class BackfillAnswer(Body):
+    id = fields.String(required=True)
+    objects = fields.List(fields.String(), required=True)
+    createdAfter = fields.DateTime(required=True, allow_none=True)
+    startedAt = fields.DateTime(required=True)
+    finishedAt = fields.DateTime(required=True, allow_none=True)
+    durationSeconds = fields.Float(required=True, allow_none=True)
+    written = fields.Integer(required=True, metadata={"description": "rows that were new or had changed"})
+    error = fields.String(required=True, allow_none=True)
+
+
+class WorkAnswer(Body):
+    state = fields.String(required=True, metadata={"description": "working, paused, stopped or waiting"})
+    holder = fields.String(
+        required=True, allow_none=True, metadata={"description": "host and process that hold the lease"}
+    )
+    renewedAt = fields.DateTime(required=True, metadata={"description": "its last sign of life"})
+    silentSeconds = fields.Float(required=True)
+    resumesWithinSeconds = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "the latest, where a holder is silent or dead"}
+    )
+
+
+class RetryAnswer(Body):
+    path = fields.String(required=True)
+    status = fields.Integer(required=True, allow_none=True, metadata={"description": "null: there was no answer"})
+    message = fields.String(required=True, metadata={"description": "Stripe's own"})
+    requestId = fields.String(required=True, allow_none=True)
+    attempt = fields.Integer(required=True, metadata={"description": "the one that failed"})
+    attempts = fields.Integer(required=True, metadata={"description": "after so many the type fails"})
+    nextTryAt = fields.DateTime(required=True)
+    nextTryInSeconds = fields.Float(required=True)
+
+
+class RunningAnswer(BackfillAnswer):
+    objectsPerSecond = fields.Float(required=True)
+    work = fields.Dict(
+        fields.String(),
+        fields.Nested(WorkAnswer),
+        required=True,
+        metadata={"description": "who works on each part that is not done; empty unless it runs"},
+    )
+    workers = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "how many workers for backfills are alive; null unless it runs, or Redis is unavailable"
+        },
+    )
+    etaSeconds = fields.Float(required=True, allow_none=True, metadata={"description": "once it is steady"})
+    noProgressSeconds = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "since a count last moved, while lists are read"}
+    )
+    retries = fields.Dict(
+        fields.String(),
+        fields.Nested(RetryAnswer),
+        required=True,
+        metadata={"description": "by part: the request that failed the most often and is tried again"},
+    )
+    notice = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "why nothing seems to move: a worker stopped, Stripe refuses; null if all is well"},
+    )
+
+
+class RunAnswer(BackfillAnswer):
+    status = fields.String(required=True, metadata={"description": "syncing, ready, error or canceled"})
+    result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
+
+
+class PastAnswer(RunAnswer):
+    warnings = fields.List(fields.String(), required=True)
+    adopted = fields.String(required=True, allow_none=True)
+
+
+class HistoryAnswer(Body):
+    backfills = fields.List(fields.Nested(PastAnswer), required=True)
+
+
+class DriftAnswer(Body):
+    count = fields.Integer(required=True)
+    ids = fields.List(fields.String(), required=True, metadata={"description": "up to 20 of them"})
+
+
+class ComparedAnswer(Body):
+    compared = fields.Integer(required=True)
+    missing = fields.Nested(DriftAnswer, required=True)
+    stale = fields.Nested(DriftAnswer, required=True)
+    notDeleted = fields.Nested(DriftAnswer, required=True)
+    notStored = fields.Nested(DriftAnswer, metadata={"description": "what could not be repaired"})
+
+
+class ReconcileAnswer(Body):
+    id = fields.String(required=True)
+    status = fields.String(required=True, metadata={"description": "running, done, error or canceled"})
+    startedAt = fields.DateTime(required=True)
+    finishedAt = fields.DateTime(required=True, allow_none=True)
+    durationSeconds = fields.Float(required=True, allow_none=True)
+    result = fields.Dict(fields.String(), fields.Nested(ComparedAnswer), required=True)
+    error = fields.String(required=True, allow_none=True)
+
+
+class ReconcilingAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    reconcileId = fields.String(required=True)
+
+
+class WebhookAnswer(Body):
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    webhookUrl = fields.Url(required=True, require_tld=False)
+    endpointId = fields.String(required=True)
+    apiVersion = fields.String(required=True)
+
+
+class MirroredAnswer(Body):
+    objects = fields.Integer(required=True, metadata={"description": "live rows now"})
+    complete = fields.Boolean(required=True, metadata={"description": "whether a full backfill of it ever finished"})
+    completedAt = fields.DateTime(required=True, allow_none=True, metadata={"description": "when the last one did"})
+    rightAsOf = fields.DateTime(
+        required=True, allow_none=True, metadata={"description": "what had happened by then is in the mirror"}
+    )
+    comparedAt = fields.DateTime(required=True, allow_none=True, metadata={"description": "with Stripe, the last time"})
+    differed = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "objects that the comparison had to mend"}
+    )
+
+
+class RefusedAnswer(Body):
+    count = fields.Integer(required=True)
+    since = fields.DateTime(required=True)
+    lastAt = fields.DateTime(required=True)
+
+
+class WebhookState(Body):
+    state = fields.String(required=True, validate=validate.OneOf(["none", "waiting", "active", "refused"]))
+    url = fields.String(required=True)
+    endpointId = fields.String(
+        required=True, allow_none=True, metadata={"description": "the one that BillStack made at Stripe"}
+    )
+    lastDeliveryAt = fields.DateTime(required=True, allow_none=True)
+    lagSeconds = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "from the last event to its row in the mirror"}
+    )
+    refused = fields.Nested(
+        RefusedAnswer,
+        required=True,
+        allow_none=True,
+        metadata={"description": "deliveries whose signature did not fit; anybody can send such"},
+    )
+    unreachable = fields.String(
+        required=True, allow_none=True, metadata={"description": "why Stripe cannot reach the address"}
+    )
+
+
+class StatusAnswer(Body):
+    connected = fields.Boolean(required=True)
+    isActive = fields.Boolean(required=True)
+    syncStatus = fields.String(required=True)
+    schemaExists = fields.Boolean(required=True)
+    keyValid = fields.Boolean(required=True)
+    accountName = fields.String(required=True, allow_none=True)
+    accountId = fields.String(required=True, allow_none=True)
+    livemode = fields.Boolean(required=True, allow_none=True)
+    lastSyncedAt = fields.DateTime(required=True, allow_none=True)
+    lastFullSyncAt = fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "when the type that was read whole the longest ago was; null while one never was"},
+    )
+    lastEventAt = fields.DateTime(required=True, allow_none=True)
+    warnings = fields.List(fields.String(), required=True)
+    result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
+    mirror = fields.Dict(fields.String(), fields.Nested(MirroredAnswer), required=True)
+    webhook = fields.Nested(WebhookState, required=True, allow_none=True)
+    backfill = fields.Nested(RunningAnswer, required=True, allow_none=True)
+    lastRun = fields.Nested(
+        RunAnswer, required=True, allow_none=True, metadata={"description": "the last one, also where it was canceled"}
+    )
+    lastReconcile = fields.Nested(ReconcileAnswer, required=True, allow_none=True)

@@ -1,0 +1,123 @@
+"""The Stripe account behind a team: connect, status, backfills."""
+
+from typing import Any
+
+from flask import Response
+
+from api.account import schemas
+from api.account.backfills import backfill_history, cancel_backfill, start_backfill
+from api.account.connecting import connect, disconnect
+from api.account.status import read_status
+from api.http.access import Access, require_owner
+from api.http.context import current_context
+from api.http.endpoints import Blueprint
+from api.http.request_log import request_id
+from api.people.attempts import CONNECTS_OF_TEAM, Attempts
+from sync.object_types import OBJECT_TYPES
+from sync.stripe.sdk import API_VERSION
+
+blueprint = Blueprint(
+    "stripe",
+    __name__,
+    url_prefix="/api/billstack/teams/<team_id>/stripe",
+    description="The Stripe account behind a team, and its mirror.",
+)
+
+_READ, _CHANGE = Access.READ_TEAM, Access.CHANGE_TEAM
+
+
+@blueprint.endpoint("POST", "/connect", _CHANGE, body=schemas.Connect, answers={200: schemas.ConnectedAnswer})
+def connect_stripe(team_id: str, *, body: dict[str, str]) -> dict[str, Any]:
+    """Connect the team to its Stripe account
+
+    The key is checked with Stripe and stored encrypted. Connecting again replaces the keys; an account other than the
+    mirrored one, or its other mode, is refused. A team may try 20 times in five minutes; then it is 429.
+    """
+    context = current_context()
+    with context.pool.connection() as connection:  # first: many at the same moment must not all find the count low
+        Attempts(connection).spend(CONNECTS_OF_TEAM, team_id, "this team has tried many keys: wait a little")
+    connect(
+        context,
+        team_id,
+        secret_key=body["secretKey"],
+        publishable_key=body.get("publishableKey"),
+        webhook_secret=body.get("webhookSecret"),
+    )
+    status = read_status(context, team_id)
+    return {"success": True, "webhookUrl": _webhook_url(team_id), "syncStatus": status["syncStatus"]}
+
+
+@blueprint.endpoint("DELETE", "/connect", _CHANGE, query=schemas.Disconnect, answers={204: "Disconnected"})
+def disconnect_stripe(team_id: str, *, query: dict[str, bool]) -> Response:
+    """Forget the keys
+
+    A running backfill stops; the mirrored data stays unless it is purged.
+    """
+    if query["purge"]:
+        require_owner()
+    disconnect(current_context(), team_id, purge=query["purge"])
+    return Response(status=204)
+
+
+@blueprint.endpoint("GET", "/status", _READ, answers={200: schemas.StatusAnswer})
+def show_status(team_id: str) -> dict[str, Any]:
+    """What is mirrored, and how far a running backfill is"""
+    return read_status(current_context(), team_id)
+
+
+@blueprint.endpoint("GET", "/webhook-url", _READ, answers={200: schemas.WebhookUrlAnswer})
+def show_webhook_url(team_id: str) -> dict[str, str]:
+    """Where Stripe shall send this team's events"""
+    events = ", ".join(f"{name}.*" for name in OBJECT_TYPES)
+    return {
+        "webhookUrl": _webhook_url(team_id),
+        "instructions": (
+            f"In Stripe's dashboard, add an event destination with this URL, API version {API_VERSION} and the events "
+            f"{events}. Then connect again with its signing secret as webhookSecret."
+        ),
+    }
+
+
+@blueprint.endpoint(
+    "POST",
+    "/backfill",
+    _CHANGE,
+    body=schemas.StartBackfill,
+    answers={202: schemas.StartedAnswer, 200: schemas.StartedAnswer},
+)
+def start(team_id: str, *, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Mirror what the account holds
+
+    Without `objects` all six types, without `createdAfter` from the account's beginning. 200 when the same backfill
+    runs already.
+    """
+    started = start_backfill(current_context(), team_id, body["objects"], body["createdAfter"], request_id())
+    answer = {
+        "success": True,
+        "message": "Backfill already running" if started.already_running else "Backfill started",
+        "syncStatus": "syncing",
+        "backfillId": started.id,
+        "result": started.result,
+    }
+    return answer, 200 if started.already_running else 202
+
+
+@blueprint.endpoint("POST", "/backfill/cancel", _CHANGE, answers={202: schemas.CanceledAnswer})
+def cancel(team_id: str) -> tuple[dict[str, Any], int]:
+    """Stop the running backfill for good
+
+    What is mirrored stays.
+    """
+    backfill_id = cancel_backfill(current_context(), team_id)
+    message = "Backfill canceled" if backfill_id else "No backfill was running"
+    return {"success": True, "message": message, "backfillId": backfill_id}, 202
+
+
+@blueprint.endpoint("GET", "/backfills", _READ, query=schemas.History, answers={200: schemas.HistoryAnswer})
+def list_backfills(team_id: str, *, query: dict[str, int]) -> dict[str, Any]:
+    """Past backfills, newest first"""
+    return {"backfills": backfill_history(current_context(), team_id, query["limit"])}
+
+
+def _webhook_url(team_id: str) -> str:
+    return f"{current_context().settings.public_url}/api/webhooks/stripe/{team_id}"

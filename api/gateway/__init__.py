@@ -1,0 +1,1 @@
+"""The mirror as Stripe would show it."""

@@ -1,0 +1,212 @@
+"""What Stripe's lists can be narrowed by: a row a type; and how Stripe's bracketed parameters are read and refused."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.gateway.errors import RefusedParameter
+from api.gateway.store import Paging, Selection
+
+_MAX_LIMIT = 100
+_DEFAULT_LIMIT = 10
+_PAGING = ("limit", "starting_after", "ending_before")
+# What `created` can be, and one second on either side: a bound further out would be no time in Postgres.
+_FIRST, _LAST = -1, 253_402_300_800
+_MAX_INTEGER = 2**63 - 1
+_BRACKETED = re.compile(r"(\w+)\[(\w*)\]")
+
+Values = dict[str, Any]  # a text, or for a bracketed name a dictionary of texts
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A list parameter: `block` of store.sql, its parameter, and what makes its value of Stripe's text."""
+
+    block: str
+    param: str
+    read: Callable[[Any, str], Any]
+
+
+def select(type_name: str, values: Values) -> Selection:
+    """Raises RefusedParameter, in Stripe's words."""
+    filters = FILTERS[type_name]
+    for name in values:
+        if name in _UNSUPPORTED:
+            raise RefusedParameter(f"The mirror cannot be asked for {name}; Stripe can.", name)
+        if name not in filters and name not in _PAGING and name != "created":
+            raise _unknown(name)
+    given = {name: values[name] for name in filters if name in values}
+    used = [(filters[name], filters[name].read(value, name)) for name, value in given.items()]
+    used += [default for name, default in _DEFAULTS.get(type_name, {}).items() if name not in given]
+    used = [(each, value) for each, value in used if value is not None]
+    first, last = _created_range(values.get("created"))
+    return Selection(tuple(each.block for each, _ in used), {each.param: value for each, value in used}, first, last)
+
+
+def paging(values: Values) -> Paging:
+    limit = _integer(values.get("limit", str(_DEFAULT_LIMIT)), "limit")
+    if limit < 1:
+        raise RefusedParameter("This value must be greater than or equal to 1.", "limit")
+    if limit > _MAX_LIMIT:
+        raise RefusedParameter(f"This value must be less than or equal to {_MAX_LIMIT}.", "limit")
+    after, before = (_text(values[name], name) if name in values else None for name in _PAGING[1:])
+    if after is not None and before is not None:
+        raise RefusedParameter("You can only specify one of these parameters: starting_after, ending_before.")
+    return Paging(limit, after, before)
+
+
+def nested(pairs: Iterable[tuple[str, str]]) -> Values:
+    """`created[gte]=1&ids[]=a` as nested dictionaries; of a name that is repeated, the last one counts."""
+    values: Values = {}
+    for name, value in pairs:
+        match = _BRACKETED.fullmatch(name)
+        if match is None:
+            values[name] = value
+            continue
+        inner = values.setdefault(match[1], {})
+        if not isinstance(inner, dict):
+            raise RefusedParameter(f"Invalid request: {match[1]} is given twice in different forms.", match[1])
+        inner[match[2] or str(len(inner))] = value
+    return values
+
+
+def _created_range(value: Any) -> tuple[int | None, int | None]:
+    if value is None:
+        return None, None
+    if not isinstance(value, dict):
+        value = {"gte": value, "lte": value}
+        names = {"gte": "created", "lte": "created"}
+    else:
+        names = {name: f"created[{name}]" for name in value}
+    bounds = {}
+    for name, bound in value.items():
+        if name not in ("gt", "gte", "lt", "lte"):
+            raise _unknown(names[name])
+        bounds[name] = min(max(_integer(bound, names[name]), _FIRST), _LAST)
+    firsts = [bounds[name] + add for name, add in (("gte", 0), ("gt", 1)) if name in bounds]
+    lasts = [bounds[name] - subtract for name, subtract in (("lte", 0), ("lt", 1)) if name in bounds]
+    return max(firsts, default=None), min(lasts, default=None)
+
+
+def _unknown(name: str) -> RefusedParameter:
+    return RefusedParameter(f"Received unknown parameter: {name}", name, code="parameter_unknown")
+
+
+# What values may be -----------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any, param: str) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise RefusedParameter(f"Invalid string: {value}", param)
+    return value
+
+
+def _texts(value: Any, param: str) -> list[str]:
+    if not isinstance(value, dict):
+        raise RefusedParameter("Invalid array", param)
+    return [_text(each, param) for each in value.values()]
+
+
+def _integer(value: Any, param: str) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"[+-]?[0-9]{1,19}", value, re.ASCII):
+        raise RefusedParameter(f"Invalid integer: {value}", param, code="parameter_invalid_integer")
+    number = int(value)
+    if abs(number) > _MAX_INTEGER:
+        raise RefusedParameter(f"Invalid integer: {value}", param, code="parameter_invalid_integer")
+    return number
+
+
+def _one_of(*allowed: str, meanings: Mapping[str, Any] | None = None) -> Callable[[Any, str], Any]:
+    """`meanings` are words that stand for something else; None: for everything."""
+    words = meanings or {}
+
+    def read(value: Any, param: str) -> Any:
+        if _text(value, param) not in (*allowed, *words):
+            raise RefusedParameter(f"Invalid {param}: must be one of {', '.join((*allowed, *words))}", param)
+        return words.get(value, value)
+
+    return read
+
+
+def _statuses(*allowed: str, meanings: Mapping[str, Any] | None = None) -> Filter:
+    choice = _one_of(*allowed, meanings=meanings)
+
+    def read(value: Any, param: str) -> list[str] | None:
+        chosen = choice(value, param)
+        return [chosen] if isinstance(chosen, str) else chosen
+
+    return Filter("where_statuses", "statuses", read)
+
+
+def _named(name: str, read: Callable[[Any, str], Any] = _text) -> Filter:
+    return Filter(f"where_{name}", name, read)
+
+
+_FLAG = _one_of(meanings={"true": True, "false": False})
+_ACTIVE = _named("active", _FLAG)
+_CUSTOMER = _named("customer")
+_COLLECTION_METHOD = _named("collection_method", _one_of("charge_automatically", "send_invoice"))
+_PRICE = _named("price")
+
+FILTERS: dict[str, dict[str, Filter]] = {
+    "customer": {"email": _named("email")},
+    "product": {
+        "active": _ACTIVE,
+        "ids": _named("ids", _texts),
+        "shippable": _named("shippable", _FLAG),
+        "type": _named("type", _one_of("good", "service")),
+        "url": _named("url"),
+    },
+    "price": {
+        "active": _ACTIVE,
+        "currency": _named("currency"),
+        "lookup_keys": _named("lookup_keys", _texts),
+        "product": _named("product"),
+        "type": _named("type", _one_of("one_time", "recurring")),
+    },
+    "subscription": {
+        "collection_method": _COLLECTION_METHOD,
+        "customer": _CUSTOMER,
+        "plan": _PRICE,
+        "price": _PRICE,
+        "status": _statuses(
+            "active",
+            "canceled",
+            "incomplete",
+            "incomplete_expired",
+            "past_due",
+            "paused",
+            "trialing",
+            "unpaid",
+            meanings={"all": None, "ended": ["canceled", "incomplete_expired"]},
+        ),
+    },
+    "invoice": {
+        "collection_method": _COLLECTION_METHOD,
+        "customer": _CUSTOMER,
+        "status": _statuses("draft", "open", "paid", "uncollectible", "void"),
+        "subscription": _named("subscription"),
+    },
+    "charge": {
+        "customer": _CUSTOMER,
+        "payment_intent": _named("payment_intent"),
+        "transfer_group": _named("transfer_group"),
+    },
+}
+# Stripe's lists have these defaults (stripe-facts: what lists leave out).
+_DEFAULTS: dict[str, dict[str, tuple[Filter, Any]]] = {
+    "price": {"active": (_ACTIVE, True)},
+    "subscription": {"status": (Filter("where_not_canceled", "not_canceled", _text), True)},
+}
+# What Stripe has and the mirror does not. Ignoring it would answer another question than the one that was asked.
+_UNSUPPORTED = (
+    "automatic_tax",
+    "current_period_end",
+    "current_period_start",
+    "customer_account",
+    "due_date",
+    "expand",
+    "recurring",
+    "test_clock",
+)

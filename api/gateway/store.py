@@ -1,0 +1,130 @@
+"""Reads a team's mirror for the web; the statements are in store.sql."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, LiteralString
+
+import msgspec
+import psycopg
+
+from sync.database.schema import schema_name
+from sync.errors import Conflict
+from sync.object_types import ObjectType
+from sync.sql import BoundQueries, Queries
+
+_QUERIES = Queries(Path(__file__).with_name("store.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects: names of `where_…` blocks, and their parameters. `created_…` are seconds, both included."""
+
+    blocks: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    created_from: int | None = None
+    created_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Newest first from `after`, or the ones right before `before`; both are ids."""
+
+    limit: int
+    after: str | None = None
+    before: str | None = None
+
+    @property
+    def cursor(self) -> str | None:
+        return self.after or self.before
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """Ids and JSON of objects, newest first; `has_more` in the direction of the paging."""
+
+    ids: list[str]
+    bodies: list[str]
+    has_more: bool
+
+    def raws(self) -> list[msgspec.Raw]:
+        """The objects, for an answer that msgspec encodes around them."""
+        return [msgspec.Raw(body.encode()) for body in self.bodies]
+
+
+# Of so few people all rows are read and sorted; of more, the page is read in its order until it is full.
+_SMALL_PROJECT = 100
+
+
+class LostCursor(Exception):
+    """The object of the cursor is not there, or the selection does not hold it."""
+
+
+class MirrorReader:
+    """One team's mirror. Raises Conflict `not_connected` for a team that has none."""
+
+    def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
+        self._connection = connection
+        self._team_id = team_id
+
+    def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> FoundPage:
+        """Raises LostCursor."""
+        selection = self._of_small_project(object_type, selection)
+        params = {**selection.params, "limit": paging.limit + 1, "cursor": paging.cursor}
+        if paging.cursor is not None:
+            row = self._run(object_type, ("cursor", *selection.blocks), params).fetchone()
+            if row is None:
+                raise LostCursor
+            params["cursor_created"] = row[0]
+        rows = self._run(object_type, _blocks(selection, paging), {**params, **_created(selection)}).fetchall()
+        kept = rows[: paging.limit]
+        if paging.before is not None:
+            kept.reverse()
+        return FoundPage([each[0] for each in kept], [each[1] for each in kept], len(rows) > paging.limit)
+
+    def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
+        if "where_project" not in selection.blocks:
+            return selection
+        row = self._run(object_type, ("is_small_project",), {**selection.params, "people": _SMALL_PROJECT}).fetchone()
+        if not (row and row[0]):
+            return selection
+        blocks = ("where_small_project" if block == "where_project" else block for block in selection.blocks)
+        return replace(selection, blocks=tuple(blocks))
+
+    def object(self, object_type: ObjectType, object_id: str) -> tuple[str, bool] | None:
+        """Its JSON, and whether Stripe deleted it since."""
+        return self._run(object_type, ("object",), {"id": object_id}).fetchone()
+
+    def synced_at(self, object_type: ObjectType) -> datetime | None:
+        """Until when the mirror of this type is known to be right; None while it was never read."""
+        row = self._run(object_type, ("synced_at",), {"type": object_type.name, "team_id": self._team_id}).fetchone()
+        return row[0] if row else None
+
+    def _run(self, object_type: ObjectType, blocks: Sequence[str], params: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+        queries = _bound(schema_name(self._team_id), object_type.table)
+        statement: LiteralString = "\n".join([queries[block] for block in blocks])
+        try:
+            # Planned anew each time: which index is best depends on the customer and on the cursor.
+            return self._connection.execute(statement, params, prepare=False)
+        except psycopg.errors.UndefinedTable as exc:
+            raise Conflict("this team has no mirror: connect it to Stripe first", code="not_connected") from exc
+
+
+def _blocks(selection: Selection, paging: Paging) -> list[str]:
+    blocks = ["page", *selection.blocks]
+    blocks += ["where_created_from"] if selection.created_from is not None else []
+    blocks += ["where_created_to"] if selection.created_to is not None else []
+    if paging.before is not None:
+        return [*blocks, "before", "oldest_first"]
+    return [*blocks, *(["after"] if paging.after is not None else []), "newest_first"]
+
+
+def _created(selection: Selection) -> dict[str, int | None]:
+    return {"created_from": selection.created_from, "created_to": selection.created_to}
+
+
+@cache
+def _bound(schema: str, table: str) -> BoundQueries:
+    return _QUERIES.bind(team=schema, table=table)

@@ -1,0 +1,150 @@
+-- How the web reads a team's mirror. {team} is the team's schema, {table} the table of one object type. A list is a
+-- `page` or `cursor`, any `where_…`, one of `after` and `before`, and an order (api/gateway/store.py joins them).
+-- Stripe's order within a second cannot be known from its objects; here it is by id, so that pages never overlap.
+
+-- name: page
+-- Text is made of the page's rows only: in one SELECT, a plan that sorts would make it of all that it sorts.
+SELECT page.id, page.raw::text
+FROM (
+    SELECT mirror.id, mirror.raw, mirror.created
+    FROM {team}.{table} AS mirror
+    WHERE mirror.deleted_at IS NULL
+
+-- name: cursor
+SELECT mirror.created
+FROM {team}.{table} AS mirror
+WHERE mirror.deleted_at IS NULL
+    AND mirror.id = %(cursor)s
+
+-- name: after
+    AND (mirror.created, mirror.id) < (%(cursor_created)s, %(cursor)s)
+
+-- name: before
+    AND (mirror.created, mirror.id) > (%(cursor_created)s, %(cursor)s)
+
+-- name: newest_first
+    ORDER BY mirror.created DESC, mirror.id DESC
+    LIMIT %(limit)s
+) AS page
+ORDER BY page.created DESC, page.id DESC
+
+-- name: oldest_first
+    ORDER BY mirror.created, mirror.id
+    LIMIT %(limit)s
+) AS page
+ORDER BY page.created, page.id
+
+-- name: where_created_from
+    AND mirror.created >= to_timestamp(%(created_from)s::double precision)
+
+-- name: where_created_to
+    AND mirror.created <= to_timestamp(%(created_to)s::double precision)
+
+-- name: where_active
+    AND mirror.active = %(active)s
+
+-- name: where_collection_method
+    AND mirror.raw ->> 'collection_method' = %(collection_method)s
+
+-- name: where_currency
+    AND mirror.currency = %(currency)s
+
+-- name: where_customer
+    AND mirror.customer = %(customer)s
+
+-- name: where_email
+-- Exactly, as Stripe does; the second line is for the index.
+    AND mirror.email = %(email)s
+    AND lower(mirror.email) = lower(%(email)s)
+
+-- name: where_ids
+    AND mirror.id = ANY (%(ids)s)
+
+-- name: where_lookup_keys
+    AND mirror.lookup_key = ANY (%(lookup_keys)s)
+
+-- name: where_not_canceled
+    AND mirror.status <> 'canceled'
+
+-- name: where_payment_intent
+    AND mirror.payment_intent = %(payment_intent)s
+
+-- name: where_person
+-- A project's customer is named by its own id or by the id of the Stripe customer behind it, which may look like the former.
+    AND mirror.customer = ANY (ARRAY(
+        SELECT stripe_customer_id
+        FROM billstack.project_customers
+        WHERE project_id = %(project_id)s AND %(person)s IN (id, stripe_customer_id)
+    ))
+
+-- name: where_price
+-- Of any of its items, by the index on just this expression.
+    AND jsonb_path_query_array(mirror.raw, '$.items.data[*].price.id') ? %(price)s
+
+-- name: where_product
+    AND mirror.product = %(product)s
+
+-- name: where_project
+-- What belongs to no customer of the project is none of its business. Each row is looked up by the index while the page is
+-- read in its order; as an IN, on tables that were never analyzed, Postgres 15 compared each row with each person.
+    AND (
+        SELECT true
+        FROM billstack.project_customers
+        WHERE project_id = %(project_id)s AND stripe_customer_id = mirror.customer
+    )
+
+-- name: where_small_project
+-- The few rows of a project of few people would be far apart in that order.
+    AND mirror.customer = ANY (ARRAY(
+        SELECT stripe_customer_id
+        FROM billstack.project_customers
+        WHERE project_id = %(project_id)s
+    ))
+
+-- name: is_small_project
+SELECT count(*) <= %(people)s
+FROM (
+    SELECT
+    FROM billstack.project_customers
+    WHERE project_id = %(project_id)s
+    LIMIT %(people)s + 1
+) AS people
+
+-- name: where_shippable
+    AND coalesce(billstack.as_boolean(mirror.raw -> 'shippable'), false) = %(shippable)s
+
+-- name: where_statuses
+    AND mirror.status = ANY (%(statuses)s)
+
+-- name: where_subscription
+    AND mirror.subscription = %(subscription)s
+
+-- name: where_transfer_group
+    AND mirror.raw ->> 'transfer_group' = %(transfer_group)s
+
+-- name: where_type
+    AND mirror.raw ->> 'type' = %(type)s
+
+-- name: where_url
+    AND mirror.raw ->> 'url' = %(url)s
+
+-- name: object
+SELECT raw::text, deleted_at IS NOT NULL
+FROM {team}.{table}
+WHERE id = %(id)s
+
+-- name: synced_at
+-- Until when the mirror of this type is known to be right: its last full reading, or what events have told since. NULL
+-- while it was never read.
+SELECT greatest(read.finished_at, connections.last_event_at, to_timestamp(connections.swept_until))
+FROM billstack.connections
+CROSS JOIN LATERAL (
+    SELECT finished_at
+    FROM billstack.backfills
+    WHERE backfills.team_id = connections.team_id
+        AND state = 'ready'
+        AND %(type)s = ANY (objects)
+    ORDER BY requested_at DESC, id
+    LIMIT 1
+) AS read
+WHERE connections.team_id = %(team_id)s

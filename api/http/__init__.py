@@ -1,0 +1,1 @@
+"""What every endpoint shares: access, parsing, errors, headers, limits."""

@@ -1,0 +1,210 @@
+"""Who may call what: every route declares it (api/http/endpoints.py), and one check before each request enforces it."""
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from typing import TypeVar, cast
+
+import structlog
+from flask import Flask, Response, current_app, g, request
+
+from api.http.context import current_context
+from api.http.seats import IS_REFUSED, TEAM, too_many
+from api.operate.rq_view import is_preflight
+from api.people import Caller, People, Role
+from api.people.sessions import resume_session, slide_cookie
+from api.projects.key_access import authenticate_key, show_rate_limit
+from api.projects.key_store import PREFIX, PresentedKey, Scope
+from api.projects.store import ProjectStore
+from sync.errors import Forbidden, NotFound, Unauthorized
+
+_View = TypeVar("_View", bound=Callable[..., object])
+_ID = re.compile(r"[a-z]+_[a-z0-9_]{1,64}")
+
+
+class Access(Enum):
+    ANYONE = "no credentials"
+    SIGNED_IN = "a session"
+    READ_TEAM = "the session of a member of the team"
+    CHANGE_TEAM = "the session of an owner or admin of the team"
+    OWN_TEAM = "the session of an owner of the team"
+    READ_AS_OWNER = "the session of an owner of the team, to read what others may not"
+    READ_PROJECT = "the session of a member of the team, or an API key of the project or of the whole team"
+    CHANGE_PROJECT = "the session of an owner or admin of the team, or an API key of the project or of the whole team"
+    READ_MIRROR = "the session of a member of the team, or an API key of the whole team"
+    OPERATE = "the session of an operator of the server"
+    NOBODY = "nobody"
+
+
+# What API keys reach, with the scope that the view names; on the rest they do not even count as credentials.
+OF_PROJECTS = (Access.READ_PROJECT, Access.CHANGE_PROJECT)
+OF_KEYS = (*OF_PROJECTS, Access.READ_MIRROR)
+_CHANGES = (Access.CHANGE_TEAM, Access.CHANGE_PROJECT)
+_OF_OWNERS = (Access.OWN_TEAM, Access.READ_AS_OWNER)
+
+
+def allow(access: Access, scope: Scope | None = None) -> Callable[[_View], _View]:
+    """Declares who may call a view. A view without it answers nobody."""
+    assert (scope is not None) == (access in OF_KEYS), "a view that keys reach names the scope that they need"
+
+    def declare(view: _View) -> _View:
+        view.access = access  # type: ignore[attr-defined]
+        view.scope = scope  # type: ignore[attr-defined]
+        return view
+
+    return declare
+
+
+def allow_foreign(app: Flask, endpoints: str, access: Access) -> None:
+    """Declares it for the views whose endpoint begins so and that we did not write."""
+    for endpoint, view in app.view_functions.items():
+        if endpoint.startswith(endpoints):
+            app.view_functions[endpoint] = allow(access)(partial(view))
+
+
+def install(app: Flask) -> None:
+    app.before_request(_check)
+    app.after_request(_renew_cookie)
+    app.after_request(show_rate_limit)
+
+
+def access_of(app: Flask, endpoint: str) -> Access | None:
+    return getattr(app.view_functions[endpoint], "access", None)
+
+
+def scope_of(app: Flask, endpoint: str) -> Scope | None:
+    """What an API key needs for it; None where keys do not reach."""
+    return getattr(app.view_functions[endpoint], "scope", None)
+
+
+def caller() -> Caller:
+    """Whoever passed the check of this request."""
+    return cast(Caller, g.caller)
+
+
+def current_caller() -> Caller | None:
+    """Whose session a request carries that needs none."""
+    with current_context().pool.connection() as connection:
+        return resume_session(People(connection), None)
+
+
+def is_confined() -> bool:
+    """Whether this request's credentials are an API key that is bound to one project."""
+    key: PresentedKey | None = g.get("api_key")
+    return key is not None and key.project_id is not None
+
+
+def require_owner() -> None:
+    """For the part of a request that admins may not do."""
+    if caller().role is not Role.OWNER:
+        raise Forbidden("only an owner of the team may do this")
+
+
+def _check() -> None:
+    TEAM.set(None)  # a thread serves one request after the other
+    if IS_REFUSED.get():
+        raise too_many()
+    if request.endpoint is None:  # no such address, or not with this method: answered after this
+        return
+    access = access_of(current_app, request.endpoint)
+    if access is None:
+        raise Forbidden("nobody may call this")
+    if access is Access.ANYONE or is_preflight():
+        return
+    raw_key = _presented_key()
+    if raw_key is None:
+        g.caller = _authenticate()
+        _authorize(access, g.caller)
+    elif access in OF_KEYS:
+        _authorize_key(access, authenticate_key(raw_key))
+    else:
+        raise Forbidden("an API key does not reach this endpoint: sign in and use the session")
+    TEAM.set(_team_id())
+    if any("\0" in str(part) for part in (request.view_args or {}).values()):
+        raise NotFound("there is nothing at this address")  # Postgres would refuse to look for it
+
+
+def _presented_key() -> str | None:
+    """A key counts even beside a session; other credentials, of a proxy perhaps, are none of ours."""
+    given = request.authorization
+    if given and given.type == "bearer" and (given.token or "").startswith(PREFIX):
+        return given.token
+    return None
+
+
+# Sessions -------------------------------------------------------------------------------------------------------------
+
+
+def _authenticate() -> Caller:
+    with current_context().pool.connection() as connection:
+        found = resume_session(People(connection), _team_id())
+    if found is None:
+        raise Unauthorized("sign in first: POST /api/auth/sign-in")
+    return found
+
+
+def _authorize(access: Access, who: Caller) -> None:
+    if access is Access.SIGNED_IN:
+        return
+    if access is Access.NOBODY:
+        raise Forbidden("this is only for looking: nothing can be changed here")
+    if access is Access.OPERATE:
+        if not who.is_operator:
+            raise Forbidden("only an operator of this server may see this: `flask --app api operator` makes one")
+        return
+    if who.role is None:
+        raise NotFound("there is no such team")
+    structlog.contextvars.bind_contextvars(team=_team_id())
+    if access in OF_PROJECTS:
+        _require_project()
+    if access in _CHANGES and who.role is Role.VIEWER:
+        raise Forbidden("a viewer may read only: ask an owner or admin of the team")
+    if access in _OF_OWNERS:
+        require_owner()
+
+
+# API keys -------------------------------------------------------------------------------------------------------------
+
+
+def _authorize_key(access: Access, key: PresentedKey) -> None:
+    g.api_key = key
+    if key.team_id != _team_id():
+        raise NotFound("there is no such team")
+    structlog.contextvars.bind_contextvars(team=key.team_id, api_key=key.id)
+    if access is Access.READ_MIRROR and key.project_id is not None:
+        raise Forbidden("an API key that is bound to a project does not reach the mirror: create one without projectId")
+    if access in OF_PROJECTS:
+        if key.project_id not in (None, _id_in_path("project_id")):
+            raise NotFound("there is no such project")
+        _require_project()
+    needed = scope_of(current_app, str(request.endpoint))
+    if needed not in key.scopes:
+        raise Forbidden(f"this API key lacks the scope {needed}", code="missing_scope", details={"scope": needed})
+
+
+# What the address names -----------------------------------------------------------------------------------------------
+
+
+def _require_project() -> None:
+    with current_context().pool.connection() as connection:
+        project_id = _id_in_path("project_id")
+        if project_id is None or ProjectStore(connection, str(_team_id())).find_project(project_id) is None:
+            raise NotFound("there is no such project")
+
+
+def _team_id() -> str | None:
+    return _id_in_path("team_id")
+
+
+def _id_in_path(name: str) -> str | None:
+    """What cannot be an id belongs to nobody, and would be an error in Postgres if it had a NUL."""
+    found = str((request.view_args or {}).get(name, ""))
+    return found if _ID.fullmatch(found) else None
+
+
+def _renew_cookie(response: Response) -> Response:
+    found: Caller | None = g.get("caller")
+    if found is not None and found.is_stale and response.status_code < 400:
+        slide_cookie(response)
+    return response

@@ -1,0 +1,224 @@
+"""gunicorn's worker with threads, but a client that is slow to send its request holds no thread.
+
+gunicorn gives a connection a thread with its first byte, and reads on there without a time limit: 1,100 connections of one
+byte each stopped the web. Here the main loop reads a request whole (it is at most MAX_BODY_BYTES) and then hands it to a
+thread. Whoever takes longer than READ_S for it, or is oldest when there are too many, is hung up on.
+
+A request that is whole goes through api/http/door.py, which lets each team have a few threads at a time.
+
+After an answer that ends a connection, gunicorn's main loop waits up to two seconds for that client to hang up: 40 clients
+that did not stopped the web, and five of them a deploy. Here the loop goes on meanwhile.
+"""
+
+import re
+import socket
+import struct
+import time
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+
+from api.app import MAX_BODY_BYTES
+from api.http.door import Door, Lane, lane_of
+from api.http.seats import IS_REFUSED
+
+# For a whole request. Stripe's deliveries and browsers need milliseconds; a phone on a bad line some seconds.
+READ_S = 15.0
+# For a client that takes our answer, and for what a thread still has to read (of bodies that are too large): per piece.
+_PIECE_S = 20
+_STOP_S = 2.0
+# What a client still sends is read for so long after the answer: a reset would take the answer's end away from it.
+_LINGER_S = 2.0
+# Heads that gunicorn would refuse anyway (its limits are 4,094 for the line and 8,190 for each of 100 headers).
+_MOST_HEAD_BYTES = 64 * 1024
+# Of all unfinished requests together.
+_MOST_BUFFERED_BYTES = 64 * 1024 * 1024
+# So many places are kept free for whoever comes next.
+_SPARE_PLACES = 32
+_HEAD_END = b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(;[^\r\n]*)?\r\n")
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
+    """All of it runs in the main thread, but `handle_request`, and `handle`, which is gunicorn's own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reading: dict[TConn, _Request] = {}  # the oldest first
+        self._leaving: dict[TConn, float] = {}  # until when; the oldest first
+        self._door: Door[TConn] = Door()
+        self._lanes: dict[TConn, Lane] = {}  # of those that run or wait
+        self._refused: set[TConn] = set()
+
+    def accept(self, listener: Any) -> None:
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            client.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _PIECE_S, 0))
+        self._read_on(_Connection(self, client, address, listener.getsockname()))
+        if self.nr_conns > self.worker_connections - _SPARE_PLACES:
+            self._hang_up_on_the_oldest()
+
+    def on_client_socket_readable(self, conn: TConn, client: Any) -> None:
+        """A kept-alive connection's next request."""
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._read_on(conn)
+        self._on_readable(conn, client)
+
+    def murder_pending(self) -> None:
+        super().murder_pending()
+        now = time.monotonic()
+        for conn, request in list(self._reading.items()):
+            if not self.alive:  # a deploy does not wait for slow clients
+                request.ends_at = min(request.ends_at, now + _STOP_S)
+            if request.ends_at <= now or not (self.alive or request.data):
+                self._hang_up(conn)
+        for conn in [conn for conn, ends_at in self._leaving.items() if ends_at <= now]:
+            self._let_go(conn)
+
+    def see_off(self, conn: TConn) -> None:
+        """Closes our side, and the rest once the client has hung up."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+        except OSError:
+            conn.close()
+            return
+        self.nr_conns += 1  # gunicorn has just counted it out
+        self._leaving[conn] = time.monotonic() + _LINGER_S
+        self.poller.register(conn.sock, 1, partial(self._on_last_words, conn))
+
+    def _on_last_words(self, conn: TConn, client: Any) -> None:
+        try:
+            if client.recv(64 * 1024):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._let_go(conn)
+
+    def _let_go(self, conn: TConn) -> None:
+        del self._leaving[conn]
+        self._close(conn)
+
+    def _read_on(self, conn: TConn) -> None:
+        conn.sock.setblocking(False)
+        self._reading[conn] = _Request(time.monotonic() + READ_S)
+        self.poller.register(conn.sock, 1, partial(self._on_readable, conn))
+
+    def _on_readable(self, conn: TConn, client: Any) -> None:
+        request = self._reading[conn]
+        try:
+            piece = client.recv(64 * 1024)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if not piece and not request.data:
+            self._hang_up(conn)
+            return
+        request.data += piece
+        if not piece or request.is_whole():
+            self._hand_over(conn)
+        elif sum(len(each.data) for each in self._reading.values()) > _MOST_BUFFERED_BYTES:
+            self._hang_up_on_the_oldest()
+
+    def _hand_over(self, conn: TConn) -> None:
+        data = bytes(self._reading.pop(conn).data)
+        self.poller.unregister(conn.sock)
+        conn.sock.setblocking(True)
+        conn.init()
+        conn.parser.unreader.unread(data)
+        self._show_in(conn, lane_of(data))
+
+    def _show_in(self, conn: TConn, lane: Lane | None) -> None:
+        entered = self._door.enter(lane, conn) if lane else "runs"
+        if lane and entered != "refused":
+            self._lanes[conn] = lane
+        if entered == "refused":
+            self._refused.add(conn)  # a thread of its own says so, in the form that its address has
+        if entered != "waits":
+            self.enqueue_req(conn)
+
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        self._refused.discard(conn)
+        lane = self._lanes.pop(conn, None)
+        if lane and (following := self._door.leave(lane)):
+            self.enqueue_req(following)
+        super().finish_request(conn, fs)
+
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        IS_REFUSED.set(conn in self._refused)
+        return bool(super().handle_request(req, conn))
+
+    def _hang_up_on_the_oldest(self) -> None:
+        for leaving in self._leaving:
+            self._let_go(leaving)
+            return
+        for reading in self._reading:
+            self._hang_up(reading)
+            return
+
+    def _hang_up(self, conn: TConn) -> None:
+        del self._reading[conn]
+        self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+
+class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no type hints
+    def __init__(self, worker: PatientWorker, *args: Any) -> None:
+        super().__init__(worker.cfg, *args)
+        self._worker = worker
+
+    def close(self, graceful: bool = False) -> None:
+        if graceful:
+            self._worker.see_off(self)
+        else:
+            super().close()
+
+
+class _Request:
+    """What has come of one request."""
+
+    def __init__(self, ends_at: float) -> None:
+        self.ends_at = ends_at
+        self.data = bytearray()
+
+    def is_whole(self) -> bool:
+        """Also of one that gunicorn or the application will refuse without reading more of it."""
+        end = self.data.find(_HEAD_END)
+        if end < 0:
+            return len(self.data) > _MOST_HEAD_BYTES
+        head, body = bytes(self.data[: end + 2]), len(self.data) - end - len(_HEAD_END)
+        if body > MAX_BODY_BYTES:
+            return True
+        if _CHUNKED.search(head):
+            return self._has_all_chunks(end + len(_HEAD_END))
+        if b"100-continue" in head.lower():
+            return True  # it waits for gunicorn to say so
+        length = _LENGTH.search(head)
+        return length is None or body >= int(length[1]) or int(length[1]) > MAX_BODY_BYTES
+
+    def _has_all_chunks(self, at: int) -> bool:
+        """By their sizes; what is no chunk ends it too, for gunicorn refuses it."""
+        while self.data.find(b"\r\n", at) >= 0:
+            size = _CHUNK_SIZE.match(self.data, at)
+            if size is None:
+                return True
+            length = int(size[0].split(b";")[0], 16)
+            if length == 0:
+                return self.data.find(_HEAD_END, size.end() - 2) >= 0
+            at = size.end() + length + 2
+        return len(self.data) > at + _MOST_HEAD_BYTES

@@ -1,0 +1,151 @@
+"""Who gets one of the web's Postgres connections: nobody's slow reads take all of them from the others.
+
+A request that passed the check for a team sits down on that team's seats; what comes without a team (signing in, the check
+itself, deliveries of events, health) needs none, so it never waits behind reads. A team's request that keeps Postgres busy
+for too long is canceled from outside. That needs no setting of the session, which a pooler could lose or give to others.
+"""
+
+import contextlib
+import contextvars
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import psycopg
+import structlog
+from psycopg_pool import ConnectionPool
+
+from sync.errors import TooManyRequests
+
+# Of a process' eight connections. Two stay for what has no team.
+TEAM_SEATS = 3
+ALL_SEATS = 6
+# More than these wait in vain: the answers before theirs take that long already.
+MOST_WAITING = 16
+WAIT_S = 5.0
+# One statement or one wait for a lock of a team's request. The slowest honest one takes a tenth of it.
+LONGEST_S = 15.0
+_LOOK_EVERY_S = 0.5
+_CANCEL_S = 2.0
+_RETRY_AFTER_S = 5
+
+TEAM: contextvars.ContextVar[str | None] = contextvars.ContextVar("team", default=None)
+# Whether the server found no place for this request (api/http/door.py).
+IS_REFUSED: contextvars.ContextVar[bool] = contextvars.ContextVar("is_refused", default=False)
+
+_log = structlog.get_logger()
+
+
+class Seats:
+    """Thread-safe. A thread that sits already gets a second connection without a seat: it would wait for itself."""
+
+    def __init__(self, *, of_team: int = TEAM_SEATS, of_all: int = ALL_SEATS, wait_s: float = WAIT_S) -> None:
+        self._of_team, self._of_all, self._wait_s = of_team, of_all, wait_s
+        self._changed = threading.Condition()
+        self._taken: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._here = threading.local()
+
+    @contextlib.contextmanager
+    def take(self, team_id: str | None) -> Iterator[None]:
+        """Raises TooManyRequests when the team has too much under way."""
+        if team_id is None or getattr(self._here, "sits", False):
+            yield
+            return
+        self._sit_down(team_id)
+        self._here.sits = True
+        try:
+            yield
+        finally:
+            self._here.sits = False
+            self._stand_up(team_id)
+
+    def _sit_down(self, team_id: str) -> None:
+        with self._changed:
+            if self._waiting[team_id] >= MOST_WAITING:
+                raise too_many()
+            self._waiting[team_id] += 1
+            try:
+                if not self._changed.wait_for(lambda: self._is_free(team_id), self._wait_s):
+                    raise too_many()
+                self._taken[team_id] += 1
+            finally:
+                self._waiting[team_id] -= 1
+                self._waiting = +self._waiting
+
+    def _is_free(self, team_id: str) -> bool:
+        return self._taken[team_id] < self._of_team and self._taken.total() < self._of_all
+
+    def _stand_up(self, team_id: str) -> None:
+        with self._changed:
+            self._taken[team_id] -= 1
+            self._taken = +self._taken
+            self._changed.notify_all()
+
+
+def too_many() -> TooManyRequests:
+    return TooManyRequests(
+        "this team has too many requests under way: wait for their answers", retry_after_s=_RETRY_AFTER_S
+    )
+
+
+class Watchdog:
+    """Cancels what keeps a watched connection for longer than it may. Its thread runs while something is watched."""
+
+    def __init__(self, longest_s: float = LONGEST_S) -> None:
+        self._longest_s = longest_s
+        self._lock = threading.Lock()
+        self._watched: dict[psycopg.Connection, float] = {}
+        self._is_running = False
+
+    @contextlib.contextmanager
+    def watch(self, connection: psycopg.Connection) -> Iterator[None]:
+        with self._lock:
+            self._watched[connection] = time.monotonic() + self._longest_s
+            must_start, self._is_running = not self._is_running, True
+        if must_start:
+            threading.Thread(target=self._run, name="statement-watchdog", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched.pop(connection, None)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            with self._lock:
+                if not self._watched:
+                    self._is_running = False
+                    return
+                now = time.monotonic()
+                late = [connection for connection, ends in self._watched.items() if ends < now]
+                # Canceled under the lock: given back, the connection would be another request's.
+                for connection in late:
+                    self._watched[connection] = now + _CANCEL_S
+                    self._cancel(connection)
+
+    def _cancel(self, connection: psycopg.Connection) -> None:
+        _log.warning("statement.canceled", after_s=self._longest_s)
+        with contextlib.suppress(psycopg.Error):
+            connection.cancel_safe(timeout=_CANCEL_S)
+
+
+class SharedPool(ConnectionPool):
+    """The web's pool: like psycopg's, with seats for the teams and a watchdog over their statements."""
+
+    def __init__(self, conninfo: str, **options: object) -> None:
+        self.seats = Seats()
+        self.watchdog = Watchdog()
+        super().__init__(conninfo, **options)  # type: ignore[arg-type]  # as they came
+
+    @contextlib.contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection]:
+        team_id = TEAM.get()
+        with self.seats.take(team_id), super().connection(timeout) as connection:
+            if team_id is None:
+                yield connection
+                return
+            with self.watchdog.watch(connection):
+                yield connection

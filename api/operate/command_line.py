@@ -1,0 +1,36 @@
+"""What the commands of `flask --app api` share: a connection of their own, and errors in one line."""
+
+from typing import Any
+
+import click
+import psycopg
+
+from api.http.context import current_context
+from sync.database.schema import check_version
+from sync.database.server import set_isolation
+from sync.errors import SchemaError
+from workers.context import connection_options
+
+
+def connect() -> psycopg.Connection[Any]:
+    """Not from the pool, which would wait for a Postgres that is away instead of saying so."""
+    settings = current_context().settings
+    url = settings.database_direct_url
+    try:
+        connection = psycopg.connect(url, **connection_options(url, "billstack-cli"))
+    except psycopg.OperationalError as exc:
+        variable = "DATABASE_URL" if url == settings.database_url else "DATABASE_DIRECT_URL"
+        raise click.ClickException(f"Postgres cannot be reached through {variable}: {exc}") from exc
+    set_isolation(connection)
+    return connection
+
+
+def connect_checked() -> psycopg.Connection[Any]:
+    """To a database of this program's version."""
+    connection = connect()
+    try:
+        check_version(connection)
+    except SchemaError as exc:
+        connection.close()
+        raise click.ClickException(exc.message) from exc
+    return connection

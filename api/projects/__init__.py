@@ -1,0 +1,1 @@
+"""A team's projects, their API keys and their customers."""

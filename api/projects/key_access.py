@@ -1,0 +1,38 @@
+"""Whether an API key is good, and not used too fast; what it opens is decided in api/http/access.py."""
+
+from math import ceil
+
+from flask import Response, g
+
+from api.http.context import current_context
+from api.http.rate_limits import API_KEY_REQUESTS, Count, spend
+from api.projects.key_store import KeyStore, PresentedKey
+from sync.errors import TooManyRequests, Unauthorized
+
+
+def authenticate_key(raw_key: str) -> PresentedKey:
+    """Raises Unauthorized for a bad key, TooManyRequests for a good one that is used too fast."""
+    context = current_context()
+    with context.pool.connection() as connection:
+        store = KeyStore(connection)
+        key = store.find(raw_key)
+        if key is None:
+            raise Unauthorized("this is no API key, or it was revoked: create a new one", code="invalid_api_key")
+        if key.is_expired:
+            raise Unauthorized("this API key has expired: create a new one", code="expired_api_key")
+        if key.is_use_due:
+            store.note_use(key.id)
+    g.key_count = spend(context.redis, API_KEY_REQUESTS, key.id)
+    if g.key_count is not None and g.key_count.spent > API_KEY_REQUESTS.most:
+        raise TooManyRequests("this API key is used too fast: slow down", retry_after_s=g.key_count.reset_s)
+    return key
+
+
+def show_rate_limit(response: Response) -> Response:
+    """Tells the holder of a key where its limit stands; nothing while Redis is away."""
+    count: Count | None = g.get("key_count")
+    if count is not None:
+        response.headers["RateLimit-Limit"] = str(count.limit.most)
+        response.headers["RateLimit-Remaining"] = str(count.remaining)
+        response.headers["RateLimit-Reset"] = str(ceil(count.reset_s))
+    return response

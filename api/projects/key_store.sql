@@ -1,0 +1,31 @@
+-- The statements of api/projects/key_store.py: API keys.
+
+-- name: create_key
+INSERT INTO billstack.api_keys (id, team_id, project_id, name, prefix, key_sha256, scopes, expires_at)
+VALUES (%(id)s, %(team_id)s, %(project_id)s, %(name)s, %(prefix)s, %(key_sha256)s, %(scopes)s, %(expires_at)s)
+RETURNING id, name, prefix, project_id, scopes, expires_at, created_at, last_used_at
+
+-- name: list_keys
+SELECT id, name, prefix, project_id, scopes, expires_at, created_at, last_used_at
+FROM billstack.api_keys
+WHERE team_id = %(team_id)s
+ORDER BY created_at DESC, id
+
+-- name: delete_key
+DELETE FROM billstack.api_keys
+WHERE team_id = %(team_id)s AND id = %(key_id)s
+RETURNING 1
+
+-- name: keys_of_prefix
+-- Hardly ever more than one. Which of them it is, if any, is decided in constant time by the program.
+SELECT id, team_id, project_id, key_sha256, scopes,
+    coalesce(expires_at <= now(), false) AS is_expired,
+    coalesce(last_used_at < now() - interval '1 minute', true) AS is_use_due
+FROM billstack.api_keys
+WHERE prefix = %(prefix)s
+
+-- name: note_use
+-- At most once a minute, also where several requests found it due.
+UPDATE billstack.api_keys
+SET last_used_at = now()
+WHERE id = %(key_id)s AND coalesce(last_used_at < now() - interval '1 minute', true)

@@ -1,0 +1,58 @@
+"""Sets a team's webhook up at Stripe with one call, and takes it down when the team disconnects."""
+
+from dataclasses import replace
+
+import structlog
+
+from api.webhooks.shown import webhook_address
+from sync.error_text import loggable_reason
+from sync.errors import Conflict, StripeError
+from sync.ids import new_id
+from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.webhook_endpoint import SetUp, remove, set_up
+from sync.teams.connections import Connection, Connections
+from workers.context import Context
+from workers.stripe_account import open_caller
+
+log = structlog.get_logger()
+
+
+def webhook_url(context: Context, team_id: str) -> str:
+    return webhook_address(context.settings.public_url, team_id)
+
+
+def set_up_webhook(context: Context, team_id: str) -> SetUp:
+    """Raises Conflict `not_connected`, StripeError."""
+    with context.pool.connection() as connection:
+        connected = Connections(connection, context.box).connected(team_id)
+        is_refused = Connections(connection, context.box).is_refused(team_id)
+    done = set_up(
+        open_caller(context, connected, attempts=HASTY_ATTEMPTS),
+        team_id=team_id,
+        url=webhook_url(context, team_id),
+        known_id=connected.endpoint_id,
+        attempt=new_id("attempt"),
+        is_refused=is_refused,
+    )
+    if done.secret:
+        with context.pool.connection() as connection, connection.transaction():
+            connections = Connections(connection, context.box)
+            connections.lock(team_id)  # a disconnect sees it, or has happened
+            is_kept = connections.set_endpoint(connected, done.endpoint_id, done.secret)
+        if not is_kept:
+            take_down_webhook(context, replace(connected, endpoint_id=done.endpoint_id))
+            raise Conflict("this team was disconnected from Stripe meanwhile", code="not_connected")
+    log.info("webhook.set_up", team=team_id, action=done.action, endpoint=done.endpoint_id)
+    return done
+
+
+def take_down_webhook(context: Context, connected: Connection) -> None:
+    """Only an endpoint that we made. Stripe that refuses is no reason to keep the keys."""
+    if connected.endpoint_id is None or connected.secret_key is None:
+        return
+    try:
+        remove(open_caller(context, connected, attempts=HASTY_ATTEMPTS), connected.endpoint_id)
+    except StripeError as exc:
+        log.warning(
+            "webhook.not_removed", team=connected.team_id, endpoint=connected.endpoint_id, reason=loggable_reason(exc)
+        )

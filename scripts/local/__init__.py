@@ -1,0 +1,1 @@
+"""The servers and processes that demo, tests and benchmark start on this machine."""

@@ -1,0 +1,167 @@
+"""Works on one part of a backfill, an object type or the finish, as the holder of its lease, and records how it ended."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Literal
+
+import psycopg
+import structlog
+
+from sync.backfill.finish import Finish
+from sync.backfill.lease import Lease
+from sync.backfill.records import FINISH, Backfill, BackfillStore, TypeState
+from sync.backfill.type_run import Tools, TypeRun
+from sync.backfill.windows import Window
+from sync.database.schema import check_team
+from sync.error_text import loggable_reason
+from sync.errors import LeaseLost, SchemaError, StripeError, TurnOver
+from sync.events.routing import Mirrored
+from sync.mirror.store import MirrorStore
+from sync.object_types import OBJECT_TYPES, ObjectType
+
+Ended = Literal["not_ours", "yielded", "done", "waits"]
+
+log = structlog.get_logger()
+
+
+class PartRun:
+    """One turn on one part. `show` gets a type's state whenever what it says is durable."""
+
+    def __init__(
+        self,
+        backfill: Backfill,
+        part: str,
+        mirrored: Mirrored,
+        tools: Tools,
+        show: Callable[[TypeState], None],
+        connection: psycopg.Connection,
+    ) -> None:
+        self._backfill = backfill
+        self._part = part
+        self._mirrored = mirrored
+        self._tools = tools
+        self._show = show
+        self._store = BackfillStore(connection)
+
+    def run(self) -> Ended:
+        """Stripe's errors and our own mistakes end the part and are kept as its error.
+
+        Raises psycopg.OperationalError when Postgres is away: the part is free again some seconds later.
+        """
+        if self._is_outdated():
+            return "waits"
+        fence = self._store.acquire(self._backfill.id, self._part)
+        if fence is None:
+            return "not_ours"
+        log.info("part.taken", fence=fence)
+        lease = Lease(self._backfill.id, self._part, fence, connect=self._tools.connect, show=self._show)
+        try:
+            with lease:
+                done = self._work(lease)
+        except LeaseLost as exc:
+            log.info("part.lost", reason=exc.message)
+            return "not_ours"
+        except psycopg.OperationalError:
+            self._let_go(fence)
+            raise
+        self._store.give_back(self._backfill.id, self._part, fence, done=done)
+        for state in self._store.types(self._backfill.id):
+            self._show(state)
+        log.info("part.done" if done else "part.yielded")
+        return "done" if done else "yielded"
+
+    def _let_go(self, fence: int) -> None:
+        """Best effort: where Postgres itself is gone, the lease's connection is too, which says the same."""
+        with contextlib.suppress(psycopg.Error), self._tools.connect() as connection:
+            BackfillStore(connection).let_go(self._backfill.id, self._part, fence)
+
+    def _work(self, lease: Lease) -> bool:
+        work = self._finish if self._part == FINISH else self._mirror_type
+        try:
+            return work(lease)
+        except (LeaseLost, psycopg.OperationalError):
+            raise
+        except TurnOver:
+            return False
+        except StripeError as exc:
+            log.warning("part.failed", reason=loggable_reason(exc))
+            self._fail(lease, _sentence(exc))
+        except Exception:
+            if self._is_outdated():  # an upgrade changed the tables under us: a program that fits them goes on
+                return False
+            log.exception("part.broke")
+            self._fail(lease, "BillStack itself failed here; the worker's log says how. Start the backfill again.")
+        return True
+
+    def _is_outdated(self) -> bool:
+        """Whether the tables are of another version than this program, as during a rolling deploy."""
+        try:
+            check_team(self._store.connection, self._backfill.team_id)
+        except SchemaError as exc:
+            log.warning("part.waits", reason=exc.message)
+            return True
+        return False
+
+    def _mirror_type(self, lease: Lease) -> bool:
+        """False: the turn is over, the type is not."""
+        backfill, object_type = self._with_upper(), OBJECT_TYPES[self._part]
+        assert backfill.upper is not None
+        with self._store.connection.transaction():
+            self._store.hold(backfill.id, self._part, lease.fence)
+            windows = self._store.take_windows(backfill.id, object_type.name, lease.fence)
+            for variant in range(0 if windows else len(object_type.variants)):
+                window = Window(variant + 1, variant, gte=backfill.gte, lt=backfill.upper, floor=backfill.gte)
+                self._store.insert_window(backfill.id, object_type.name, window, lease.fence)
+                windows.append(window)
+        run = TypeRun(backfill, object_type, windows, lease, self._tools, self._store)
+        lease.show_progress(run.progress)
+        if run.run() == "yielded":
+            return False
+        self._store.end_type(backfill.id, object_type.name, lease.fence, status="ready")
+        return True
+
+    def _with_upper(self) -> Backfill:
+        """The upper end of all windows is fixed once, from Stripe's clock, before the first page is asked for."""
+        if self._backfill.upper is None:
+            self._store.fix_upper(self._backfill.id, self._tools.source.account().now)
+        backfill = self._store.get(self._backfill.id)
+        assert backfill is not None
+        return backfill
+
+    def _finish(self, lease: Lease) -> bool:
+        states = self._store.types(self._backfill.id)
+        ready = [OBJECT_TYPES[state.type] for state in states if state.status == "ready"]
+        finish = Finish(self._backfill, ready, self._mirrored, lease, self._tools, self._store.connection)
+        warnings = finish.run() if ready else []
+        failed = [f"{state.type}: {state.error}" for state in states if state.status == "error"]
+        self._store.end(
+            self._backfill.id,
+            lease.fence,
+            state="error" if failed else "ready",
+            error=" ".join(failed) or None,
+            warnings=warnings,
+            known_until=finish.known_until,
+        )
+        self._analyze(ready)
+        return True
+
+    def _analyze(self, object_types: list[ObjectType]) -> None:
+        """After the backfill's end, for nobody needs to wait for it: our own statements do without."""
+        store = MirrorStore(self._store.connection, self._backfill.team_id)
+        for object_type in store.grown(object_types):
+            store.analyze(object_type)
+
+    def _fail(self, lease: Lease, sentence: str) -> None:
+        if self._part == FINISH:
+            self._store.end(self._backfill.id, lease.fence, state="error", error=sentence, warnings=[])
+        else:
+            self._store.end_type(self._backfill.id, self._part, lease.fence, status="error", error=sentence)
+
+
+def _sentence(exc: StripeError) -> str:
+    """What Stripe said, and what to do where it is known."""
+    if exc.status == 401:
+        return f"Stripe refused the key: {exc.sentence} Connect the account again with a valid key."
+    if exc.status == 403:
+        return f"The key lacks a permission: {exc.sentence} Give the key that permission and start the backfill again."
+    return exc.message

@@ -1,0 +1,56 @@
+"""Turns what a plan has met and still expects into a share that people can believe."""
+
+from collections import deque
+
+# Looks come twice a second (sync/backfill/lease.py), a little later on a busy machine.
+_WATCHED_S = 5.0
+_LOOKS_APART_S = 1.0
+# By which the ends foretold in that time may differ: a share of the time that is left, or so many seconds near the end.
+_NEAR = 0.2
+_NEAR_S = 2.0
+# Estimates end a little early or late; only a type whose windows are all done shows 1.
+MOST_WHILE_OPEN = 0.99
+
+
+class ProgressEstimate:
+    """The share of a type's objects that were met, 0..1, never going down.
+
+    `shown` is the share that was shown before, also by another process. Estimates of the rest change with every split
+    and answer, so the share rests where it is until they have caught up.
+    """
+
+    def __init__(self, shown: float = 0.0) -> None:
+        self._shown = shown
+
+    def advance(self, *, met: int, remaining: float, is_finished: bool) -> float:
+        share = 1.0 if is_finished else min(met / max(1.0, met + remaining), MOST_WHILE_OPEN)
+        self._shown = max(self._shown, share)
+        return self._shown
+
+
+class SteadyEta:
+    """Seconds until a type's lists are read; None until looks of some seconds have foretold about the same end.
+
+    While a backfill speeds up, or its windows are split, each look foretells another end.
+    """
+
+    def __init__(self) -> None:
+        self._foretold: deque[tuple[float, float]] = deque()  # when we looked, and the end that we saw
+        self._is_steady = False
+
+    def look(self, now: float, *, remaining: float, rate: float) -> float | None:
+        """`remaining` objects at `rate` objects a second; `now` in seconds of any clock that does not jump."""
+        if rate <= 0:
+            self._foretold.clear()
+            return None
+        eta_s = remaining / rate
+        self._foretold.append((now, now + eta_s))
+        while self._foretold[0][0] < now - _WATCHED_S:
+            self._foretold.popleft()
+        self._is_steady = self._is_near(eta_s) and now - self._foretold[0][0] >= _WATCHED_S - _LOOKS_APART_S
+        return eta_s if self._is_steady else None
+
+    def _is_near(self, eta_s: float) -> bool:
+        """What was steady may wander twice as far: the words on a page are not to flicker."""
+        ends = [end for _, end in self._foretold]
+        return max(ends) - min(ends) <= max(_NEAR_S, _NEAR * eta_s) * (2 if self._is_steady else 1)

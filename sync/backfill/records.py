@@ -1,0 +1,279 @@
+"""The control schema's record of backfills: one method per statement of records.sql, and the requests made of them."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row
+
+from sync.backfill.windows import Split, Window
+from sync.database.session import SILENT_S
+from sync.errors import Conflict, LeaseLost
+from sync.ids import new_id
+from sync.mirror.store import MirrorStore, WindowKey
+from sync.object_types import OBJECT_TYPES
+from sync.sql import Queries
+
+_QUERIES = Queries(Path(__file__).with_name("records.sql")).bind()
+
+# A holder renews twice a second. After SILENT_S without a renewal Postgres is asked whether its connection is still open.
+# Closed: the holder is dead, and its part is free. Open: the process is paused or Postgres slow, and the lease lasts so long.
+LEASE_S = 30
+# Behind a pooler Postgres cannot tell the two apart. Then a holder that is silent for so long counts as dead, and the fence
+# keeps out what it still brings.
+POOLED_LEASE_S = 10
+_SILENCES = {"lease_s": LEASE_S, "pooled_s": POOLED_LEASE_S, "silent_s": SILENT_S}
+FINISH = "finish"
+
+TypeStatus = Literal["pending", "syncing", "ready", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """`started` and `upper` are seconds on Stripe's clock, None until the first job has asked for it."""
+
+    id: str
+    team_id: str
+    objects: list[str]
+    created_after: datetime | None
+    state: str
+    request_id: str | None
+    started: int | None
+    upper: int | None
+
+    @property
+    def gte(self) -> int:
+        """The oldest `created` that it covers: `created_after` is exclusive, and Stripe's seconds are whole."""
+        return max(0, int(self.created_after.timestamp()) + 1) if self.created_after else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of work on a backfill: an object type, or the finish."""
+
+    backfill_id: str
+    team_id: str
+    part: str
+    fence: int
+    held: bool
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeState:
+    type: str
+    status: TypeStatus
+    synced: int
+    progress: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    id: str
+    already_running: bool
+
+
+class BackfillStore:
+    """On one connection; transactions are the caller's unless a method says so."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+
+    def start(
+        self, team_id: str, objects: Sequence[str], created_after: datetime | None, *, request_id: str | None
+    ) -> Started:
+        """Records a backfill with its parts, in one transaction, or finds that the same one runs already.
+
+        An errored one of the same request within a day is taken over with its windows, seen and counts.
+        Raises Conflict `backfill_in_progress` when a different one runs.
+        """
+        wanted = [name for name in OBJECT_TYPES if name in objects]
+        with self.connection.transaction():
+            # Two requests at the same moment: the second waits here and then finds the first one's backfill.
+            self.connection.execute("SELECT 1 FROM billstack.connections WHERE team_id = %s FOR UPDATE", (team_id,))
+            running = self._one("running", team_id=team_id)
+            if running:
+                return _same_or_conflict(running, wanted, created_after)
+            backfill_id = new_id("bf")
+            request = {"team_id": team_id, "objects": wanted, "created_after": created_after}
+            errored = self._one("adoptable", **request)
+            self._run("insert_backfill", id=backfill_id, request_id=request_id, **request)
+            self._run("insert_types", backfill_id=backfill_id, objects=wanted)
+            self._run("insert_leases", backfill_id=backfill_id, parts=[*wanted, FINISH])
+            mirror = MirrorStore(self.connection, team_id)
+            if errored:
+                self._adopt(backfill_id, errored[0])
+            else:
+                mirror.keep_checked()
+                self._run("forget_windows", team_id=team_id)
+                mirror.forget_seen()
+            mirror.forget_rejects(wanted)
+        return Started(backfill_id, already_running=False)
+
+    def _adopt(self, backfill_id: str, errored_id: str) -> None:
+        for statement in ("adopt_start", "adopt_types", "adopt_leases", "adopt_windows"):
+            self._run(statement, backfill_id=backfill_id, errored_id=errored_id)
+
+    def get(self, backfill_id: str) -> Backfill | None:
+        with self.connection.cursor(row_factory=class_row(Backfill)) as cursor:
+            return cursor.execute(_QUERIES["backfill"], {"backfill_id": backfill_id}).fetchone()
+
+    def fix_upper(self, backfill_id: str, now: int) -> tuple[int, int]:
+        """(started, upper): Stripe's clock at the first job's first look, the same for all parts."""
+        row = self._one("fix_upper", backfill_id=backfill_id, now=now)
+        assert row is not None
+        return row[0], row[1]
+
+    def acquire(self, backfill_id: str, part: str) -> int | None:
+        """The fence of the new holder; None when somebody else holds the part, or there is nothing left to do."""
+        holder = f"{socket.gethostname()}:{os.getpid()}"
+        params = {"backfill_id": backfill_id, "part": part, "holder": holder, "own_pid": self._own_pid}
+        row = self._one("acquire", **params, **_SILENCES)
+        return row[0] if row else None
+
+    def hold(self, backfill_id: str, part: str, fence: int) -> None:
+        """Keeps the part from being canceled or taken over until the transaction ends. Raises LeaseLost."""
+        if not self._one("hold", backfill_id=backfill_id, part=part, fence=fence):
+            raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
+
+    def take_windows(self, backfill_id: str, object_type: str, fence: int) -> list[Window]:
+        """All windows of a type; pages of an earlier holder that are not committed by now never will be."""
+        self._run("mark_syncing", backfill_id=backfill_id, type=object_type)
+        self._run("take_windows", backfill_id=backfill_id, type=object_type, fence=fence)
+        rows = self._run("windows", backfill_id=backfill_id, type=object_type).fetchall()
+        return [Window(*row) for row in rows]
+
+    def close_windows(self, backfill_id: str, type_name: str, *, gte: int) -> None:
+        """Of what is to be read again from there on."""
+        self._run("close_windows", backfill_id=backfill_id, type=type_name, gte=gte)
+
+    def insert_window(self, backfill_id: str, object_type: str, window: Window, fence: int) -> None:
+        self._run(
+            "insert_window",
+            backfill_id=backfill_id,
+            type=object_type,
+            number=window.number,
+            variant=window.variant,
+            gte=window.gte,
+            lt=window.lt,
+            fence=fence,
+        )
+
+    def split(self, backfill_id: str, part: str, object_type: str, split: Split, fence: int) -> None:
+        """Raises the giver's floor and adds the new window. Raises LeaseLost."""
+        key = {"backfill_id": backfill_id, "part": part, "type": object_type, "fence": fence}
+        new = {"number": split.number, "variant": split.variant, "floor": split.floor, "mid": split.mid}
+        if not self._one("split", **key, **new, giver=split.giver):
+            raise LeaseLost("the window was taken over by another worker")
+
+    def reopen_window(self, key: WindowKey, *, gte: int, lt: int) -> None:
+        """The rest of a window whose cursor was lost, under a new filter. Raises LeaseLost."""
+        row = self._one(
+            "reopen_window",
+            backfill_id=key.backfill_id,
+            type=key.type,
+            number=key.number,
+            fence=key.fence,
+            gte=gte,
+            lt=lt,
+        )
+        if not row:
+            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+
+    def renew(self, backfill_id: str, part: str, fence: int) -> None:
+        """Raises LeaseLost when the backfill was canceled or the part taken over."""
+        if not self._one("renew", backfill_id=backfill_id, part=part, fence=fence, own_pid=self._own_pid):
+            raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
+
+    def publish(self, backfill_id: str, object_type: str, progress: float) -> TypeState:
+        row = self._one("publish", backfill_id=backfill_id, type=object_type, progress=progress)
+        assert row is not None
+        synced, shown, status = row
+        return TypeState(object_type, status, int(synced), shown, None)
+
+    def give_back(self, backfill_id: str, part: str, fence: int, *, done: bool) -> bool:
+        return self._one("give_back", backfill_id=backfill_id, part=part, fence=fence, done=done) is not None
+
+    def end_type(
+        self, backfill_id: str, object_type: str, fence: int, *, status: TypeStatus, error: str | None = None
+    ) -> None:
+        """Raises LeaseLost when somebody else holds the type now."""
+        if not self._one(
+            "end_type", backfill_id=backfill_id, type=object_type, fence=fence, status=status, error=error
+        ):
+            raise LeaseLost(f"{object_type} is another worker's now")
+
+    @property
+    def _own_pid(self) -> int:
+        """Of the server process, as this client knows it: a pooler gives each client a number of its own."""
+        return self.connection.info.backend_pid
+
+    def due_parts(self, backfill_id: str | None = None) -> list[Part]:
+        """What nobody works on although it could be done now, of one backfill or of all."""
+        with self.connection.cursor(row_factory=class_row(Part)) as cursor:
+            return cursor.execute(_QUERIES["due_parts"], {"backfill_id": backfill_id, **_SILENCES}).fetchall()
+
+    def let_go(self, backfill_id: str, part: str, fence: int) -> None:
+        """The holder gives up, and the part is free as if it had died: SILENT_S after its last renewal."""
+        self._run("let_go", backfill_id=backfill_id, part=part, fence=fence)
+
+    def release_dead(self, backfill_id: str, part: str, fence: int) -> bool:
+        return self._one("release_dead", backfill_id=backfill_id, part=part, fence=fence) is not None
+
+    def types(self, backfill_id: str) -> list[TypeState]:
+        with self.connection.cursor(row_factory=class_row(TypeState)) as cursor:
+            return cursor.execute(_QUERIES["types"], {"backfill_id": backfill_id}).fetchall()
+
+    def end(
+        self,
+        backfill_id: str,
+        fence: int,
+        *,
+        state: str,
+        error: str | None,
+        warnings: Sequence[str],
+        known_until: int | None = None,
+    ) -> None:
+        """`known_until`: what had happened by then, on Stripe's clock, is in the mirror now; None where that was not seen to.
+
+        Raises LeaseLost when it was canceled meanwhile, or somebody else holds its finish now.
+        """
+        params = {"state": state, "error": error, "warnings": list(warnings), "known_until": known_until}
+        if not self._one("end_backfill", backfill_id=backfill_id, fence=fence, **params):
+            raise LeaseLost("the backfill was canceled, or its finish is another worker's now")
+
+    def cancel(self, team_id: str) -> str | None:
+        """The id of the backfill that ran, if one did: no page of it is written after this."""
+        with self.connection.transaction():
+            row = self._one("cancel", team_id=team_id)
+            if row is None:
+                return None
+            self._run("fence_off", backfill_id=row[0])
+        canceled: str = row[0]
+        return canceled
+
+    def history(self, team_id: str, limit: int) -> list[tuple[Any, ...]]:
+        return self._run("history", team_id=team_id, limit=limit).fetchall()
+
+    def _one(self, name: str, **params: Any) -> tuple[Any, ...] | None:
+        return self._run(name, **params).fetchone()
+
+    def _run(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
+        return self.connection.execute(_QUERIES[name], params)
+
+
+def _same_or_conflict(running: tuple[Any, ...], wanted: list[str], created_after: datetime | None) -> Started:
+    backfill_id, objects, running_created_after, _ = running
+    if objects == wanted and running_created_after == created_after:
+        return Started(backfill_id, already_running=True)
+    raise Conflict(
+        "another backfill of this team is running: wait for it, or cancel it first",
+        code="backfill_in_progress",
+        details={"backfillId": backfill_id},
+    )

@@ -1,0 +1,57 @@
+"""Threads that commit pages, each on a connection of its own."""
+
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import psycopg
+
+from sync.mirror.store import MirrorStore
+
+_Task = Callable[[MirrorStore], None]
+
+
+class Writers:
+    """At most so many, each started with its first task. What is submitted under one number is done in that order."""
+
+    def __init__(
+        self,
+        team_id: str,
+        connect: Callable[[], AbstractContextManager[psycopg.Connection]],
+        failed: Callable[[Exception], None],
+        *,
+        most: int,
+    ) -> None:
+        """`failed` hears of what ends a thread."""
+        self._team_id = team_id
+        self._connect = connect
+        self._failed = failed
+        self._most = most
+        self._started: dict[int, tuple[threading.Thread, queue.SimpleQueue[_Task | None]]] = {}
+
+    def submit(self, number: int, task: _Task) -> None:
+        turn = number % self._most
+        if turn not in self._started:
+            tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+            writer = threading.Thread(target=self._work, args=(tasks,), name="writer", daemon=True)
+            self._started[turn] = writer, tasks
+            writer.start()
+        self._started[turn][1].put(task)
+
+    def stop(self) -> None:
+        """Returns when all that was submitted is done, or could not be."""
+        for _, tasks in self._started.values():
+            tasks.put(None)
+        for writer, _ in self._started.values():
+            writer.join()
+
+    def _work(self, tasks: "queue.SimpleQueue[_Task | None]") -> None:
+        try:
+            with self._connect() as connection:
+                store = MirrorStore(connection, self._team_id)
+                while task := tasks.get():
+                    task(store)
+                    del task  # while it rests a thread would keep a page
+        except Exception as exc:
+            self._failed(exc)

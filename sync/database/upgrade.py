@@ -1,0 +1,219 @@
+"""Upgrades a database while other hosts, and programs of the version before, work on it.
+
+First the control schema, then each team's schema that lacks something, every one in a transaction of its own. Whoever
+waits for a lock holds up others behind it, so an upgrade waits half a second for one, gives up, and tries again.
+"""
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+from psycopg import errors
+
+from sync.database.rebuild import Rebuild, Shape, changed_tables, lacks, shapes
+from sync.database.schema import (
+    OLDEST_PROGRAM,
+    SCHEMA_VERSION,
+    control_part,
+    control_version,
+    create_team_schema,
+    lock,
+    make_tables,
+    mark,
+    refuse_newer,
+    schema_name,
+    team_version,
+)
+from sync.errors import SchemaError
+from sync.object_types import OBJECT_TYPES
+from sync.sql import Queries
+
+# Before this version the functions that generated columns call gave other values: tables of objects are made anew.
+_VALUES_SINCE = 3
+# As long as a deploy may wait for a transaction that somebody forgot to end.
+PATIENCE_S = 300.0
+_PAUSES_S = (0.1, 0.3, 1.0)  # between attempts
+_LONGEST_PAUSE_S = 3.0
+_TELL_EVERY_S = 2.0
+_IN_THE_WAY = (errors.LockNotAvailable, errors.DeadlockDetected)
+
+T = TypeVar("T")
+_QUERIES = Queries(Path(__file__).with_name("upgrade.sql")).bind()
+
+
+def upgrade(
+    connection: psycopg.Connection,
+    tell: Callable[[str], None] = lambda line: None,
+    *,
+    patience_s: float = PATIENCE_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Brings the control schema and every team's schema to this program's version; `tell` hears how it gets on.
+
+    Safe at every deploy and from several hosts at once. Raises SchemaError for a database of a newer version, and for
+    what others' transactions kept locked for all of `patience_s`.
+    """
+    run = _Upgrade(connection, tell, time.monotonic() + patience_s, sleep)
+    run.insist(lambda: _upgrade_control(connection), "the control schema")
+    wanted = run.insist(lambda: _wanted_shape(connection), "the catalog")
+    run.upgrade_teams(wanted)
+
+
+def outdated_teams(connection: psycopg.Connection, wanted: Shape) -> list[str]:
+    with connection.transaction():
+        versions: dict[str, int] = dict(connection.execute(_QUERIES["teams"]).fetchall())
+        found = shapes(connection, [schema_name(team_id) for team_id in versions])
+    return [
+        team_id
+        for team_id, version in versions.items()
+        if version < SCHEMA_VERSION or lacks(found[schema_name(team_id)], wanted)
+    ]
+
+
+def upgrade_late_teams(connection: psycopg.Connection) -> int:
+    """Those that a program of the version before connected after init-db. Returns how many there were.
+
+    Raises SchemaError when somebody's transaction is in the way.
+    """
+    if control_version(connection)[0] != SCHEMA_VERSION:
+        return 0
+    late = [team_id for team_id, version in connection.execute(_QUERIES["teams"]) if version < SCHEMA_VERSION]
+    if late:
+        upgrade(connection, patience_s=0)
+    return len(late)
+
+
+def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) -> None:
+    """In one transaction. Raises LockNotAvailable, or DeadlockDetected, when somebody has the tables in use."""
+    name = schema_name(team_id)
+    with connection.transaction():
+        _be_quick(connection)
+        connection.execute(_QUERIES["lock_team"], {"schema": name})
+        version = team_version(connection, team_id)
+        if version is None:
+            return
+        mark(connection, name)  # first, for it holds off who would drop the schema meanwhile
+        found = shapes(connection, [name])[name]
+        changed = changed_tables(found, wanted) if version >= _VALUES_SINCE else _object_tables(found)
+        if changed:
+            _rebuild(Rebuild(connection, name, changed, wanted, lambda next_name: make_tables(connection, next_name)))
+        create_team_schema(connection, team_id)
+
+
+def _object_tables(found: Shape) -> list[str]:
+    return [object_type.table for object_type in OBJECT_TYPES.values() if object_type.table in found]
+
+
+def _rebuild(tables: Rebuild) -> None:
+    with tables.connection.transaction():  # in vain, if somebody has had them open for long
+        tables.try_lock()
+        raise psycopg.Rollback
+    tables.fill()
+    lock(tables.connection)
+    tables.try_lock()
+    tables.swap()
+
+
+def _upgrade_control(connection: psycopg.Connection) -> None:
+    text = control_part()
+    definition = hashlib.sha256(text.encode()).hexdigest()
+    with connection.transaction():
+        _be_quick(connection)
+        lock(connection)
+        refuse_newer(connection)
+        if control_version(connection)[0] == SCHEMA_VERSION and _control_definition(connection) == definition:
+            return
+        connection.execute(text)
+        values = {"version": SCHEMA_VERSION, "oldest_program": OLDEST_PROGRAM, "definition": definition}
+        connection.execute(_QUERIES["set_control_version"], values)
+
+
+def _control_definition(connection: psycopg.Connection) -> str | None:
+    row = connection.execute(_QUERIES["control_definition"]).fetchone()
+    return row[0] if row else None
+
+
+def _wanted_shape(connection: psycopg.Connection) -> Shape:
+    """What schema.sql makes of a team's schema on this very server."""
+    name = f"billstack_wanted_{connection.info.backend_pid}"
+    wanted: Shape = {}
+    with connection.transaction():
+        _be_quick(connection)
+        lock(connection)
+        make_tables(connection, name)
+        wanted = shapes(connection, [name])[name]
+        raise psycopg.Rollback
+    return wanted
+
+
+def _be_quick(connection: psycopg.Connection) -> None:
+    connection.execute(_QUERIES["be_quick"])
+
+
+@dataclass(slots=True)
+class _Upgrade:
+    """Tries again until `give_up_at`, and says what it waits for."""
+
+    connection: psycopg.Connection
+    tell: Callable[[str], None]
+    give_up_at: float
+    sleep: Callable[[float], None]
+    _told_at: float = field(default_factory=time.monotonic)
+
+    def insist(self, work: Callable[[], T], on_what: str) -> T:
+        for pause_s in _pauses():
+            try:
+                return work()
+            except _IN_THE_WAY:
+                self._wait(pause_s, f"{on_what} is locked by somebody's transaction")
+        raise AssertionError("the pauses never end")
+
+    def upgrade_teams(self, wanted: Shape) -> None:
+        left = outdated_teams(self.connection, wanted)
+        total = len(left)
+        if left:
+            self.tell(f"{total} teams are to be upgraded")
+        for pause_s in _pauses():
+            for team_id in list(left):
+                if self._upgraded(team_id, wanted):
+                    left.remove(team_id)
+                    self._tell_now_and_then(f"{total - len(left)} of {total} teams are upgraded")
+            if not left:
+                return
+            self._wait(pause_s, self._who_is_in_the_way(left))
+
+    def _upgraded(self, team_id: str, wanted: Shape) -> bool:
+        try:
+            upgrade_team(self.connection, team_id, wanted)
+        except _IN_THE_WAY:
+            return False
+        return True
+
+    def _wait(self, pause_s: float, sentence: str) -> None:
+        if time.monotonic() > self.give_up_at:
+            raise SchemaError(f"{sentence}: end that, and run init-db again")
+        self._tell_now_and_then(sentence)
+        self.sleep(pause_s)
+
+    def _tell_now_and_then(self, sentence: str) -> None:
+        if time.monotonic() - self._told_at >= _TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            self.tell(sentence)
+
+    def _who_is_in_the_way(self, team_ids: list[str]) -> str:
+        """Of the first team; the others may wait for somebody else."""
+        with self.connection.transaction():
+            rows = self.connection.execute(_QUERIES["holders"], {"schema": schema_name(team_ids[0])}).fetchall()
+        others = f" and {len(team_ids) - 1} more teams" if len(team_ids) > 1 else ""
+        holders = ", ".join(f"{name} (pid {pid}, since {since:%H:%M:%S})" for name, pid, since in rows)
+        return f"the tables of {team_ids[0]}{others} are locked by a transaction of {holders or 'somebody'}"
+
+
+def _pauses() -> Iterator[float]:
+    yield from _PAUSES_S
+    yield from itertools.repeat(_LONGEST_PAUSE_S)

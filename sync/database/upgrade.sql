@@ -1,0 +1,48 @@
+-- Upgrades of a database that is in use.
+
+-- name: be_quick
+-- Who waits for a lock holds up all that come after. Under Postgres' deadlock_timeout (a second), so that we are the one
+-- who gives up.
+SET LOCAL lock_timeout = '500ms';
+
+-- name: lock_team
+-- One upgrades a team at a time. Object types have ordinals from 1 on (lock_type in mirror/store.sql).
+SELECT pg_advisory_xact_lock(hashtext(%(schema)s), 0);
+
+-- name: control_definition
+SELECT to_jsonb(schema_version) ->> 'definition'
+FROM billstack.schema_version;
+
+-- name: set_control_version
+INSERT INTO billstack.schema_version (version, oldest_program, definition)
+VALUES (%(version)s, %(oldest_program)s, %(definition)s)
+ON CONFLICT (one_row) DO UPDATE
+SET version = excluded.version,
+    oldest_program = excluded.oldest_program,
+    definition = excluded.definition,
+    applied_at = now();
+
+-- name: teams
+-- Connected teams with a schema, and the version that its comment tells; version 2 and before had no comment.
+SELECT connections.team_id,
+    coalesce(substring(obj_description(pg_namespace.oid, 'pg_namespace') FROM '^billstack ([0-9]+)$')::integer, 0)
+FROM billstack.connections
+JOIN pg_namespace ON pg_namespace.nspname = 'stripe_' || connections.team_id
+ORDER BY connections.team_id;
+
+-- name: holders
+-- Whose open transactions keep a lock on a team's tables.
+SELECT DISTINCT
+    coalesce(nullif(pg_stat_activity.application_name, ''), pg_stat_activity.usename, 'a client'),
+    pg_stat_activity.pid,
+    date_trunc('second', pg_stat_activity.xact_start)
+FROM pg_locks
+JOIN pg_class ON pg_class.oid = pg_locks.relation
+JOIN pg_namespace ON pg_namespace.oid = pg_class.relnamespace
+JOIN pg_stat_activity ON pg_stat_activity.pid = pg_locks.pid
+WHERE pg_namespace.nspname = %(schema)s
+    AND pg_locks.granted
+    AND pg_locks.pid <> pg_backend_pid()
+    AND pg_stat_activity.xact_start < now() - interval '1 second'
+ORDER BY 3
+LIMIT 3;

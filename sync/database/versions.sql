@@ -1,0 +1,28 @@
+-- Of which version the database and each team's tables are (sync/database/schema.py). {team} is a team's schema.
+
+-- name: control_version
+-- Version 2 and before did not say which programs they serve.
+SELECT version, coalesce((to_jsonb(schema_version) ->> 'oldest_program')::integer, version)
+FROM billstack.schema_version;
+
+-- name: team_version
+SELECT coalesce(substring(obj_description(oid, 'pg_namespace') FROM '^billstack ([0-9]+)$')::integer, 0)
+FROM pg_namespace
+WHERE nspname = %(schema)s;
+
+-- name: mark
+COMMENT ON SCHEMA {team} IS {comment};
+
+-- name: has_locks
+SELECT 1
+WHERE to_regclass('billstack.locks') IS NOT NULL;
+
+-- name: lock_first
+SELECT pg_advisory_xact_lock(%(number)s);
+
+-- name: lock_schemas
+-- A row, and no advisory lock: any role of the database could hold that one.
+SELECT name
+FROM billstack.locks
+WHERE name = 'schemas'
+FOR UPDATE;

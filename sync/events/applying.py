@@ -1,0 +1,270 @@
+"""Applies the events of one team's ledger to its mirror, in batches.
+
+What an event says was true at its second. Where that leaves doubt (the row overlaps in time and differs, the event is in
+another API version, a nested list was cut), the object is fetched instead, once for all events of the batch that doubt it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import psycopg
+import structlog
+
+from sync.error_text import loggable_reason
+from sync.errors import StripeRejected
+from sync.events.fetches import Connect, EventFetches, Key
+from sync.events.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
+from sync.events.routing import UNREADABLE, Mirrored, Route, api_version, read_delivered, route
+from sync.mirror.store import REFUSALS, MirrorStore, is_lost
+from sync.object_types import OBJECT_TYPES
+from sync.stripe.source import Source
+
+BATCH_SIZE = 200
+# Objects that events only name are read in a batch up to so many, and the rest later, so that a flood of disputes or
+# payments neither eats the account's budget nor holds up events about the objects themselves.
+NAMED_AT_A_TIME = 40
+NAMED_WAIT_S = 5
+
+log = structlog.get_logger()
+
+# What became of events: applied as they were, older than the row, settled by a fetch, or one of the ledger's states.
+Outcome = Literal["applied", "older", "fetched", "skipped", "refused", "failed"]
+Report = Callable[[Outcome, list[Ended]], None]
+
+
+def apply_batch(
+    connection: psycopg.Connection,
+    team_id: str,
+    source: Source,
+    mirrored: Mirrored,
+    *,
+    connect: Connect | None = None,
+    report: Report = lambda *_: None,
+    refused: StripeRejected | None = None,
+) -> dict[Outcome, int]:
+    """Applies up to BATCH_SIZE due events. Returns how many came to which end; empty when none was due.
+
+    Raises nothing of Stripe's: events whose object could not be fetched are kept as failed, with the reason. With
+    `connect`, which gives further connections in autocommit mode, objects are fetched side by side. `refused` says that
+    Stripe refuses the key: what would have to be fetched fails with it, unasked.
+    """
+    return _Batch(connection, team_id, source, mirrored, connect, report, refused).run()
+
+
+def record_event(ledger: Ledger, body: bytes, *, delivered: bool) -> bool:
+    """False when it was known already. Raises one of UNREADABLE for what is no event."""
+    return _record(ledger, read_delivered(ledger.team_id, body), delivered=delivered)
+
+
+def record_events(ledger: Ledger, bodies: Iterable[bytes], *, types: frozenset[str] | None = None) -> int:
+    """Puts events that we read from Stripe into the ledger, in one transaction; returns how many were new.
+
+    With `types`, others are left out.
+    One that is no event, or that Postgres refuses, keeps none of the others out.
+    """
+    read = [event for body in bodies if (event := _readable(ledger.team_id, body))]
+    events = [event for event in read if types is None or event.type in types]
+    try:
+        with ledger.connection.transaction():
+            return sum(_record(ledger, event, delivered=False) for event in events)
+    except REFUSALS:
+        return sum(_record_alone(ledger, event) for event in events)
+
+
+def _record(ledger: Ledger, event: Delivered, *, delivered: bool) -> bool:
+    return ledger.record(event.id, event.type, event.created, event.body, delivered=delivered)
+
+
+def _record_alone(ledger: Ledger, event: Delivered) -> bool:
+    try:
+        return _record(ledger, event, delivered=False)
+    except REFUSALS as exc:
+        log.warning("event.not_recorded", id=event.id, reason=loggable_reason(exc))
+        return False
+
+
+def _readable(team_id: str, body: bytes) -> Delivered | None:
+    try:
+        return read_delivered(team_id, body)
+    except UNREADABLE:
+        log.warning("event.not_readable", bytes=len(body))
+        return None
+
+
+_Doubtful = defaultdict[Key, list[str]]
+
+
+class _Batch:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        team_id: str,
+        source: Source,
+        mirrored: Mirrored,
+        connect: Connect | None,
+        report: Report,
+        refused: StripeRejected | None,
+    ) -> None:
+        self._connection = connection
+        self._team_id = team_id
+        self._source = source
+        self._mirrored = mirrored
+        self._connect = connect
+        self._report = report
+        self._refused = refused
+        self._ledger = Ledger(connection, team_id)
+        self._store = MirrorStore(connection, team_id)
+        self._counts: dict[Outcome, int] = defaultdict(int)
+        self._put_off: frozenset[str] = frozenset()
+
+    def run(self) -> dict[Outcome, int]:
+        events = self._ledger.claim(BATCH_SIZE)
+        if not events:
+            return {}
+        tried = frozenset(event.id for event in events if event.attempts > 1)
+        routes = [(event, route(event, self._mirrored)) for event in events]
+        try:
+            doubtful = self._apply_certain(routes, nullcontext)
+        except Exception as exc:
+            if is_lost(exc):
+                raise
+            # One of them is at fault; each on its own then, for a savepoint costs as much as an event.
+            doubtful = self._apply_certain(routes, self._connection.transaction)
+        fetches = EventFetches(
+            self._connection,
+            self._team_id,
+            self._source,
+            doubtful,
+            tried=tried,
+            connect=self._connect,
+            refused=self._refused,
+        )
+        for outcome, ended in fetches.run():
+            self._count(outcome, ended)
+        # After the fact: a worker that dies in between leaves them out of the chart, and of nothing else.
+        self._ledger.count_applied(self._counts.get("fetched", 0))
+        return dict(self._counts)
+
+    def _apply_certain(
+        self, routes: list[tuple[LedgerEvent, Route]], guard: Callable[[], AbstractContextManager[Any]]
+    ) -> _Doubtful:
+        """Returns the events that a fetch must settle, by the object that must be fetched for them."""
+        doubtful: _Doubtful = defaultdict(list)
+        with self._connection.transaction():
+            checked = self._lock_types(way for _, way in routes)
+            verdicts = [(event, way, self._verdict(event, way, checked, doubtful, guard)) for event, way in routes]
+            self._ledger.put_back(self._ask_for_named(routes, doubtful), wait_s=NAMED_WAIT_S)
+            settled = self._settle_certain(verdicts, doubtful)
+            self._ledger.count_applied(sum(len(ended) for outcome, ended in settled if outcome in ("applied", "older")))
+            self._touch_connection([event for event, _ in routes])
+        for outcome, events in settled:
+            self._count(outcome, events)
+        return doubtful
+
+    def _verdict(
+        self,
+        event: LedgerEvent,
+        way: Route,
+        checked: dict[str, int | None],
+        doubtful: _Doubtful,
+        guard: Callable[[], AbstractContextManager[Any]],
+    ) -> Outcome | None:
+        """None: the event is among the doubtful."""
+        if way.object_type is None:
+            return "refused" if way.action == "refuse" else "skipped"
+        key = (way.object_type.name, way.object_id)
+        # What follows an event in doubt is settled by the same fetch; but a deletion is final, and a fetch that finds
+        # nothing where no row is would leave no tombstone against updates that come later still.
+        waits = key in doubtful and way.action != "delete"
+        verdict = "doubtful" if waits else self._apply(event, way, checked[key[0]], guard)
+        if verdict == "doubtful":
+            doubtful[key].append(event.id)
+            return None
+        return verdict
+
+    def _ask_for_named(self, routes: list[tuple[LedgerEvent, Route]], doubtful: _Doubtful) -> list[str]:
+        """Adds what events name without being about it; returns those that are put off, for reads are not without end."""
+        asked: set[Key] = set()
+        known = self._known_since({key for _, way in routes for key in way.named})
+        in_doubt = {event_id for ids in doubtful.values() for event_id in ids}
+        put_off: list[str] = []
+        for event, way in routes:
+            keys = [key for key in way.named if known.get(key, -1) < event.created + (not way.is_accompanied)]
+            if len(asked.union(keys)) > NAMED_AT_A_TIME and event.id not in in_doubt:
+                put_off.append(event.id)
+                continue
+            asked.update(keys)
+            for key in keys:
+                if event.id not in doubtful[key]:
+                    doubtful[key].append(event.id)
+        self._put_off = frozenset(put_off)
+        return put_off
+
+    def _known_since(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """As of which second each row is true that the mirror has."""
+        by_type: dict[str, list[str]] = defaultdict(list)
+        for name, object_id in keys:
+            by_type[name].append(object_id)
+        return {
+            (name, object_id): as_of
+            for name, ids in by_type.items()
+            for object_id, as_of in self._store.known_as_of(OBJECT_TYPES[name], ids).items()
+        }
+
+    def _settle_certain(
+        self, verdicts: list[tuple[LedgerEvent, Route, Outcome | None]], doubtful: _Doubtful
+    ) -> list[tuple[Outcome, list[Ended]]]:
+        waiting = {event_id for ids in doubtful.values() for event_id in ids} | self._put_off
+        ended: dict[tuple[Outcome, str | None], list[str]] = defaultdict(list)
+        for event, way, verdict in verdicts:
+            if verdict is not None and event.id not in waiting:
+                is_known = verdict == "skipped" and way.named  # all that it names has been read since
+                ended["older" if is_known else verdict, None if is_known else way.reason].append(event.id)
+        return [(outcome, self._settle(outcome, ids, reason)) for (outcome, reason), ids in ended.items()]
+
+    def _apply(
+        self,
+        event: LedgerEvent,
+        way: Route,
+        checked_until: int | None,
+        guard: Callable[[], AbstractContextManager[Any]],
+    ) -> Literal["applied", "older", "doubtful"]:
+        assert way.object_type is not None
+        if way.action == "fetch":
+            return "doubtful"
+        store, created = self._store, event.created
+        try:
+            with guard():
+                if way.action == "delete":
+                    return store.apply_deletion(way.object_type, way.object_id, way.raw, created=created)
+                return store.apply_event(
+                    way.object_type, way.object_id, way.raw, created=created, checked_until=checked_until
+                )
+        except Exception as exc:
+            if guard is nullcontext or is_lost(exc):
+                raise
+            return "doubtful"  # what Postgres refuses of an event, it may take of the object; its error is kept
+
+    def _lock_types(self, routes: Iterable[Route]) -> dict[str, int | None]:
+        """Always in the registry's order, so that two batches cannot wait for each other. Gives each `checked_until`."""
+        names = {way.object_type.name for way in routes if way.object_type}
+        types = [object_type for name, object_type in OBJECT_TYPES.items() if name in names]
+        for object_type in types:
+            self._store.lock_type(object_type)
+        return {object_type.name: self._store.checked_until(object_type) for object_type in types}
+
+    def _settle(self, outcome: Outcome, ids: list[str], reason: str | None) -> list[Ended]:
+        state: EventState = outcome if outcome in ("skipped", "refused") else "applied"
+        return self._ledger.settle(ids, state, reason)
+
+    def _touch_connection(self, events: list[LedgerEvent]) -> None:
+        delivered = [event for event in events if event.delivered]
+        version = api_version(delivered[-1]) if delivered else None
+        is_fresh = any(event.attempts == 1 for event in delivered)
+        self._ledger.touch_connection(events[-1].created, version, delivered=is_fresh)
+
+    def _count(self, outcome: Outcome, events: list[Ended]) -> None:
+        self._counts[outcome] += len(events)
+        self._report(outcome, events)

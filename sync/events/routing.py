@@ -1,0 +1,164 @@
+"""Reads an event as far as its way depends on it, and says which way it goes. No reason given here carries its text."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from sync.bounds import CLOCK_LEEWAY_S, is_api_version, is_event_id, is_event_type, is_object_id, is_second, loggable
+from sync.event_types import is_accompanied, named_by
+from sync.events.ledger import Delivered, LedgerEvent
+from sync.json_text import mended
+from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder, is_cut
+from sync.stripe.sdk import API_VERSION
+
+# What a body that is no event, or none that our tables take, raises here; how deep is too deep depends on who called.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _RelatedObject(msgspec.Struct):
+    id: str
+    type: str
+
+
+class _EventData(msgspec.Struct):
+    object: msgspec.Raw
+    previous_attributes: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Event(msgspec.Struct):
+    """What of an event decides its way. Thin events (v2.core.event) name an object and carry none."""
+
+    id: str
+    livemode: bool = False
+    account: str | None = None
+    api_version: str | None = None
+    data: _EventData | None = None
+    related_object: _RelatedObject | None = None
+
+
+class _ObjectHead(msgspec.Struct):
+    object: str
+    id: str | None = None
+
+
+class _LedgerHead(msgspec.Struct):
+    """`created` is in seconds; thin events write it as ISO 8601."""
+
+    id: str
+    type: str
+    created: int | datetime
+
+    @property
+    def second(self) -> int:
+        if isinstance(self.created, int):
+            return self.created
+        return int(self.created.replace(tzinfo=self.created.tzinfo or UTC).timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """The mirrored account: events of another one, or of the other mode, are refused."""
+
+    account_id: str
+    livemode: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is to be done with an event: apply its raw, fetch the object, or nothing, for `reason`.
+
+    `named` are objects that it changes without being about them: type and id of each that is to be fetched, unless its row
+    is newer than the event; or as new, with `is_accompanied`.
+    """
+
+    action: Literal["apply", "delete", "fetch", "skip", "refuse"]
+    object_type: ObjectType | None = None
+    object_id: str = ""
+    raw: bytes = b""
+    reason: str | None = None
+    named: tuple[tuple[str, str], ...] = ()
+    is_accompanied: bool = False
+
+
+def read_delivered(team_id: str, body: bytes) -> Delivered:
+    """Raises one of UNREADABLE for what is no event, and for ids, types and times that no event of Stripe's has."""
+    try:
+        head = msgspec.json.decode(body, type=_LedgerHead)
+    except msgspec.DecodeError:
+        body = mended(body)
+        head = msgspec.json.decode(body, type=_LedgerHead)
+    if not (is_event_id(head.id) and is_event_type(head.type) and is_second(head.second)):
+        raise msgspec.ValidationError("its id, type or time is none that an event of Stripe's has")
+    return Delivered(team_id, head.id, head.type, head.second, body.decode())
+
+
+def route(event: LedgerEvent, mirrored: Mirrored, *, clock: Callable[[], float] = time.time) -> Route:
+    """By `data.object.object`, never by the event's name: customer.source.deleted is about no customer."""
+    try:
+        way = _route(event, mirrored)
+    except UNREADABLE:
+        return Route("skip", reason="the event could not be read")
+    if not is_second(event.created):  # of a version that did not look
+        return Route("skip", reason="the event's time lies outside the years 1970 to 9999")
+    if way.object_type is None:
+        return way
+    if not is_object_id(way.object_id):
+        return replace(_NO_ID, named=way.named)
+    if event.created > clock() + CLOCK_LEEWAY_S:
+        # A row as of that second would be newer than all that comes. Stripe says how the object is now.
+        return Route("fetch", way.object_type, way.object_id, named=way.named)
+    return way
+
+
+_NO_ID = Route("skip", reason="the object's id is empty, too long or has control characters")
+
+
+def _route(event: LedgerEvent, mirrored: Mirrored) -> Route:
+    head = msgspec.json.decode(event.body, type=_Event)
+    if head.livemode != mirrored.livemode or (head.account or mirrored.account_id) != mirrored.account_id:
+        return Route("refuse", reason="the event is of another account or mode than the connection")
+    if head.related_object and (object_type := OBJECT_TYPES.get(head.related_object.type.removeprefix("v1."))):
+        return Route("fetch", object_type, head.related_object.id)
+    if head.data is None:
+        return Route("skip", reason="the event carries no object")
+    raw = bytes(head.data.object)
+    about = msgspec.json.decode(raw, type=_ObjectHead)
+    way = _own_route(event, head, about, raw)
+    named = named_by(about.object, raw, bytes(head.data.previous_attributes))
+    return replace(way, named=named, is_accompanied=is_accompanied(about.object, event.type)) if named else way
+
+
+def _own_route(event: LedgerEvent, head: _Event, about: _ObjectHead, raw: bytes) -> Route:
+    if about.object not in OBJECT_TYPES:
+        return Route("skip", reason=f"objects of type {loggable(about.object)} are not mirrored")
+    object_type = OBJECT_TYPES[about.object]
+    if about.id is None:
+        return Route("skip", reason="the object has no id")  # invoice.upcoming is a preview
+    # A subscription that ends is still there, canceled; the event of the others' end is named after their type.
+    if event.type == f"{object_type.name}.deleted":
+        return Route("delete", object_type, about.id, raw)
+    # Another API version's shape would not be what our pages write.
+    if head.api_version != API_VERSION or not _is_whole(object_type, raw):
+        return Route("fetch", object_type, about.id)
+    return Route("apply", object_type, about.id, raw)
+
+
+def api_version(event: LedgerEvent) -> str | None:
+    """None also where it is no version that Stripe could have."""
+    try:
+        version = msgspec.json.decode(event.body, type=_Event).api_version
+    except UNREADABLE:
+        return None
+    return version if version and is_api_version(version) else None
+
+
+def _is_whole(object_type: ObjectType, raw: bytes) -> bool:
+    """False also for a shape in which that cannot be read."""
+    try:
+        return not is_cut(object_type, head_decoder(object_type.name).decode(raw))
+    except msgspec.DecodeError:
+        return False

@@ -1,0 +1,90 @@
+"""Writes one page of a window in one transaction, and what Postgres refuses of it object by object."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from psycopg import errors
+
+from sync.bounds import loggable
+from sync.error_text import loggable_reason
+from sync.errors import LeaseLost
+from sync.mirror.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, page_of_one, reason_of
+from sync.object_types import ObjectType
+from sync.stripe.odd_objects import OddObject
+
+# Two writers of one type may meet the same rows where windows touch; the one that Postgres stops tries again.
+_DEADLOCK_ATTEMPTS = 5
+
+log = structlog.get_logger()
+
+
+def write_page(
+    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: "PageObjects"
+) -> MirroredPage:
+    """Commits rows, seen, count and checkpoint together. Raises LeaseLost when another worker holds the window now.
+
+    One bad object does not stop a type: a page that Postgres refuses (a NUL in a text, one id twice) goes in object by
+    object, and what still fails is kept in the table of rejects.
+    """
+    for _ in range(_DEADLOCK_ATTEMPTS):
+        try:
+            return _write_whole(store, object_type, key, page)
+        except errors.DeadlockDetected:
+            log.info("page.deadlocked", window=key.number)
+        except (*REFUSALS, errors.CardinalityViolation) as exc:
+            log.warning("page.refused", window=key.number, reason=loggable_reason(exc))
+            break
+    return _write_one_by_one(store, object_type, key, page, objects)
+
+
+def reject_all(store: MirrorStore, object_type: ObjectType, odd: Sequence[OddObject]) -> None:
+    """Keeps what the page left out, and why."""
+    for object_id, reason in odd:
+        log.warning("object.rejected", type=object_type.name, id=loggable(object_id), reason=reason)
+        store.reject(object_type, object_id, reason)
+
+
+class PageObjects:
+    """The objects of a page apart: (id, raw) each, in the page's order. Only made when a page was refused."""
+
+    def __init__(self, heads: list[Any], raws: Any) -> None:
+        self._heads = heads
+        self._raws = raws
+
+    def each(self) -> list[tuple[str, bytes]]:
+        return [(head.id, raw) for head, raw in zip(self._heads, self._raws(), strict=True)]
+
+
+def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
+    mirrored = store.mirror_page_alone(object_type, key, page)
+    if mirrored is None:
+        raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+    return mirrored
+
+
+def _write_one_by_one(
+    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: PageObjects
+) -> MirroredPage:
+    """Each object as a page of its own that does not end the window; then the page's end, empty."""
+    counted = 0
+    overlapping: list[str] = []
+    with store.connection.transaction():
+        store.page_settings()
+        if not store.lock_window(object_type, key):
+            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+        for object_id, raw in objects.each():
+            body, own = page_of_one(object_id, raw, page.completed)
+            single = replace(page, body=body, has_more=True, oldest=None, completed=own, named_prices=(), pages=0)
+            try:
+                with store.connection.transaction():
+                    written = store.mirror_page(object_type, key, single)
+            except REFUSALS as exc:
+                log.warning("object.rejected", type=key.type, id=loggable(object_id), reason=loggable_reason(exc))
+                store.reject(object_type, object_id, reason_of(exc))
+                continue
+            counted += written.counted
+            overlapping += written.overlapping
+        store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed={}))
+    return MirroredPage(counted, overlapping)

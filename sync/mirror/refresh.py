@@ -1,0 +1,60 @@
+"""Settles doubt about one object by asking Stripe for it again, whatever else writes its row meanwhile."""
+
+from typing import Literal
+
+import structlog
+
+from sync.bounds import loggable
+from sync.error_text import loggable_reason
+from sync.errors import StripeUnavailable
+from sync.mirror.store import REFUSALS, MirrorStore, reason_of
+from sync.object_types import ObjectType
+from sync.stripe.caller import Answer
+from sync.stripe.source import Source
+
+Outcome = Literal["written", "equal", "deleted", "absent"]
+# Each further round means that somebody else wrote this row during our fetch; nobody does that so often.
+_ROUNDS = 20
+
+log = structlog.get_logger()
+
+
+def refresh(
+    store: MirrorStore, source: Source, object_type: ObjectType, object_id: str, *, advance: bool = False
+) -> Outcome:
+    """Brings one row to what Stripe says now. No transaction is open while Stripe is asked.
+
+    The answer replaces the row that was there when the fetch began. A row that changed during the fetch may be newer than
+    the answer, so then Stripe is asked again. "absent": Stripe does not have it, and neither does the mirror. `advance`
+    is for events: a row that is equal takes the answer's time, so that an earlier event that comes later is older.
+    Raises StripeUnavailable also for an object that never stands still: it may, later.
+    """
+    for _ in range(_ROUNDS):
+        version = store.version(object_type, object_id)
+        answer = source.fetch(object_type, object_id)
+        outcome = _put(store, object_type, object_id, answer, version, advance=advance)
+        if outcome:
+            log.debug("object.refreshed", type=object_type.name, id=loggable(object_id), outcome=outcome)
+            return outcome
+    raise StripeUnavailable(f"the {object_type.name} changed during each of {_ROUNDS} fetches")
+
+
+def refresh_or_reject(store: MirrorStore, source: Source, object_type: ObjectType, object_id: str) -> None:
+    """`refresh` for a backfill, which one bad object does not stop: what Postgres refuses is kept in the table of rejects."""
+    try:
+        refresh(store, source, object_type, object_id)
+    except REFUSALS as exc:
+        log.warning("object.rejected", type=object_type.name, id=loggable(object_id), reason=loggable_reason(exc))
+        store.reject(object_type, object_id, reason_of(exc))
+
+
+def _put(
+    store: MirrorStore, object_type: ObjectType, object_id: str, answer: Answer, version: str | None, *, advance: bool
+) -> Outcome | None:
+    """None: the row changed during the fetch."""
+    if answer.body:
+        verdict = store.put_fetched(object_type, object_id, answer, version=version, advance=advance)
+        return None if verdict == "changed" else verdict
+    if version is None:
+        return "absent" if store.version(object_type, object_id) is None else None
+    return "deleted" if store.put_deleted(object_type, object_id, answer, version=version) else None

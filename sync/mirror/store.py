@@ -1,0 +1,287 @@
+"""The SQL of one team's mirror: one method per statement of store.sql, the team's schema bound when the store is built.
+
+A row keeps between which two moments of Stripe's clock its raw was true (as_of, as_of_until). Whatever comes in is
+written when it is wholly newer, ignored when wholly older, and otherwise doubtful: then Stripe is asked again for that
+one object (sync/mirror/refresh.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import psycopg
+from psycopg import errors
+
+from sync.bounds import CLOCK_LEEWAY_S
+from sync.database.schema import schema_name
+from sync.json_text import AsJsonb
+from sync.object_types import ObjectType
+from sync.round_trip import RoundTrips
+from sync.sql import BoundQueries, Queries
+from sync.stripe.caller import Answer
+
+_QUERIES = Queries(Path(__file__).with_name("store.sql"))
+
+# What Postgres may refuse of one object: a NUL in a text, a key too long for an index, a number of a thousand digits.
+REFUSALS = (psycopg.DataError, errors.ProgramLimitExceeded)
+# What says nothing of an object: the connection is gone, Postgres is away, or somebody else held a lock.
+_LOSSES = (psycopg.OperationalError, psycopg.InterfaceError)
+
+EventVerdict = Literal["applied", "older", "doubtful"]
+FetchVerdict = Literal["written", "equal", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKey:
+    """Which window a page belongs to, and the fence of the lease that its writer holds."""
+
+    backfill_id: str
+    type: str
+    number: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPage:
+    """What of a page goes into its statement: Stripe's JSON as it came, and where it brings its window.
+
+    `completed` are the bodies of Source.complete by id: the items of a cut list, or the whole object; an empty one leaves
+    its object out. `newest` and `oldest` are `created` of the first and last object, None on an empty page, as is `cursor`.
+    """
+
+    body: bytes
+    as_of: int
+    as_of_until: int
+    has_more: bool
+    cursor: str | None = None
+    newest: int | None = None
+    oldest: int | None = None
+    completed: Mapping[str, bytes] = field(default_factory=dict)
+    named_prices: Sequence[str] = ()
+    pages: int = 1  # 0 for a part of a page that is written object by object
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredPage:
+    """How many objects this backfill had not met before, and which ones must be asked for again."""
+
+    counted: int
+    overlapping: list[str]
+
+
+class MirrorStore:
+    """One team's tables, on one connection. Transactions are the caller's."""
+
+    def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
+        self.connection = connection
+        self.team_id = team_id
+        self.schema = schema_name(team_id)
+        self._round_trips = RoundTrips(connection)
+
+    def lock_window(self, object_type: ObjectType, key: WindowKey) -> bool:
+        """False: the fence is no longer the window's, or it is done; the page must not be written."""
+        return self._run(object_type, "lock_window", **self._window(object_type, key)).fetchone() is not None
+
+    def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage | None:
+        """Locks the window, mirrors the page and commits, with one round trip. None: the window is no longer the caller's."""
+        queries = _bound(self.schema, object_type.table)
+        statements = [queries.numbered(name) for name in ("page_settings", "lock_window", "mirror_page")]
+        values = self._window(object_type, key) | self._page(object_type, page)
+        row = self._round_trips.run(statements, values)
+        return MirroredPage(*row) if row else None
+
+    def page_settings(self) -> None:
+        """For the rest of the transaction: how pages are written."""
+        self._run(None, "page_settings")
+
+    def mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
+        """Rows, seen, count and checkpoint of a page. The window must be locked by this transaction."""
+        values = self._window(object_type, key) | self._page(object_type, page)
+        row = self._run(object_type, "mirror_page", **values).fetchone()
+        assert row is not None
+        return MirroredPage(*row)
+
+    def _window(self, object_type: ObjectType, key: WindowKey) -> dict[str, Any]:
+        return {
+            "team_id": self.team_id,
+            "ordinal": object_type.ordinal,
+            "backfill_id": key.backfill_id,
+            "type": key.type,
+            "number": key.number,
+            "fence": key.fence,
+        }
+
+    def _page(self, object_type: ObjectType, page: MirrorPage) -> dict[str, Any]:
+        return {
+            "reuses_ids": object_type.reuses_ids,
+            "page": AsJsonb(page.body),
+            "list": object_type.list_field,
+            "completed": AsJsonb(by_id(page.completed)),
+            "as_of": page.as_of,
+            "as_of_until": page.as_of_until,
+            "has_more": page.has_more,
+            "cursor": page.cursor,
+            "newest": page.newest,
+            "oldest": page.oldest,
+            "named_prices": AsJsonb(msgspec.json.encode(page.named_prices)),
+            "pages": page.pages,
+        }
+
+    def reject(self, object_type: ObjectType, object_id: str, reason: str) -> None:
+        self._run(object_type, "reject", type=object_type.name, id=object_id, reason=reason)
+
+    def version(self, object_type: ObjectType, object_id: str) -> str | None:
+        """Changes with every write of the row; None while there is none."""
+        row = self._run(object_type, "version", id=object_id).fetchone()
+        return row[0] if row else None
+
+    def known_as_of(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, int]:
+        """Since which second of Stripe's clock each of these rows is known; absent ones are left out."""
+        return dict(self._run(object_type, "known_as_of", ids=list(ids)).fetchall())
+
+    def put_fetched(
+        self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None, advance: bool = False
+    ) -> FetchVerdict:
+        """`version` is the row's from before the fetch began; "changed": fetch again.
+
+        With `advance` an equal row takes the fetch's time, as for an event that the fetch settles.
+        """
+        row = self._run(
+            object_type,
+            "put_fetched",
+            id=object_id,
+            raw=AsJsonb(answer.body),
+            as_of=answer.as_of,
+            as_of_until=answer.as_of_until,
+            version=version,
+            advance=advance,
+        ).fetchone()
+        assert row is not None
+        verdict: FetchVerdict = row[0]
+        return verdict
+
+    def put_deleted(self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None) -> bool:
+        """Makes a tombstone of the row that was there when the fetch began. False: it changed meanwhile, or is not there."""
+        row = self._run(
+            object_type,
+            "put_deleted",
+            id=object_id,
+            as_of=answer.as_of,
+            as_of_until=answer.as_of_until,
+            version=version,
+        )
+        return row.fetchone() is not None
+
+    def lock_type(self, object_type: ObjectType) -> None:
+        """Waits for the pages of this type in flight, and holds new ones back until the transaction ends."""
+        self._run(object_type, "lock_type", team_id=self.team_id, type=object_type.name)
+
+    def checked_until(self, object_type: ObjectType) -> int | None:
+        """Until when, on Stripe's clock, pages have looked at this type."""
+        row = self._run(object_type, "checked_until", type=object_type.name, team_id=self.team_id).fetchone()
+        return row[0] if row else None
+
+    def apply_event(
+        self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int, checked_until: int | None
+    ) -> EventVerdict:
+        """An event's object, true at second `created`. "doubtful": nothing was written; fetch the object."""
+        row = self._run(
+            object_type,
+            "apply_event",
+            id=object_id,
+            raw=AsJsonb(raw),
+            created=created,
+            checked_until=checked_until,
+            leeway_s=CLOCK_LEEWAY_S,
+        ).fetchone()
+        assert row is not None
+        verdict: EventVerdict = row[0]
+        return verdict
+
+    def apply_deletion(self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int) -> EventVerdict:
+        """Tombstones are for good: "older" only if the row was read alive after the event.
+
+        "doubtful" where an id may be used again, and the row was alive in that second.
+        """
+        row = self._run(
+            object_type,
+            "apply_deletion",
+            id=object_id,
+            raw=AsJsonb(raw),
+            created=created,
+            reuses_ids=object_type.reuses_ids,
+            leeway_s=CLOCK_LEEWAY_S,
+        ).fetchone()
+        assert row is not None
+        verdict: EventVerdict = row[0]
+        return verdict
+
+    def suspects(self, object_type: ObjectType, *, gte: int, lt: int, after: str, limit: int) -> list[str]:
+        """Ids of live rows in that range of `created` that this backfill's lists did not meet, in id order."""
+        rows = self._run(
+            object_type, "suspects", type=object_type.name, gte=gte, lt=lt, after=after, limit=limit
+        ).fetchall()
+        return [object_id for (object_id,) in rows]
+
+    def missing_prices(self) -> list[str]:
+        return [price_id for (price_id,) in self._run(None, "missing_prices").fetchall()]
+
+    def rejects(self, types: Sequence[str]) -> list[tuple[str, str, str, int]]:
+        """(type, id, reason, number of that type), newest first."""
+        return self._run(None, "rejects", types=list(types)).fetchall()
+
+    def grown(self, object_types: Sequence[ObjectType]) -> list[ObjectType]:
+        """Those whose tables Postgres knows too little of by now: `analyze` them."""
+        tables = [f"{self.schema}.{object_type.table}" for object_type in object_types]
+        names = {name for (name,) in self._run(None, "grown", tables=tables).fetchall()}
+        return [object_type for object_type in object_types if object_type.table in names]
+
+    def analyze(self, object_type: ObjectType) -> None:
+        """Tells Postgres' planner what the table holds."""
+        self._run(object_type, "analyze")
+
+    def forget_seen(self) -> None:
+        """What the running backfill met, before a new one begins."""
+        self._run(None, "forget_seen")
+
+    def forget_rejects(self, types: Sequence[str]) -> None:
+        self._run(None, "forget_rejects", types=list(types))
+
+    def keep_checked(self) -> None:
+        """Keeps `checked_until` of windows that are about to go."""
+        self._run(None, "keep_checked", team_id=self.team_id)
+
+    def _run(self, object_type: ObjectType | None, name: str, **params: Any) -> psycopg.Cursor[Any]:
+        queries = _bound(self.schema, object_type.table if object_type else "customers")
+        return self.connection.execute(queries[name], params)
+
+
+@cache
+def _bound(schema: str, table: str) -> BoundQueries:
+    return _QUERIES.bind(team=schema, table=table)
+
+
+def by_id(completed: Mapping[str, bytes]) -> bytes:
+    """What mirror_page and differing take for `completed`; null leaves an object out."""
+    return msgspec.json.encode({object_id: msgspec.Raw(part or b"null") for object_id, part in completed.items()})
+
+
+def page_of_one(object_id: str, raw: bytes, completed: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
+    """One object of a page that Postgres refused, as a page of its own: the body, and what is its own of `completed`."""
+    own = {object_id: completed[object_id]} if object_id in completed else {}
+    return b'{"data":[' + raw + b"]}", own
+
+
+def is_lost(exc: Exception) -> bool:
+    """Whether Postgres failed, and not what it was given: that comes again, and no object is to blame."""
+    return isinstance(exc, _LOSSES) and not isinstance(exc, REFUSALS)
+
+
+def reason_of(exc: psycopg.Error) -> str:
+    """Postgres' first line and its detail; never its context or the statement, which hold the object."""
+    if isinstance(exc, errors.UntranslatableCharacter):
+        return "a text in it holds a NUL or half of a Unicode surrogate pair, which Postgres does not store"
+    return " ".join(filter(None, (exc.diag.message_primary or type(exc).__name__, exc.diag.message_detail)))[:500]

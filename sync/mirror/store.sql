@@ -1,0 +1,365 @@
+-- The statements on one team's mirror. {team} is the team's schema, {table} the table of one object type; both are
+-- bound when the store is built (sync/mirror/store.py).
+
+-- name: page_settings
+-- How pages are written, for the transaction only: a session's settings would stay with a pooler's connection and meet
+-- whoever comes next. An fsync can take 40 ms, so a page does not wait for one: rows, seen and checkpoint are lost together
+-- or not at all, and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by
+-- their ids whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept. And
+-- the statement is planned once, not five times before Postgres sees that its plan can be kept.
+SELECT set_config('synchronous_commit', 'off', true),
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true);
+
+-- name: lock_window
+-- First statement of a page's transaction: nothing, unless the caller's fence is still the window's. From here to the
+-- commit nobody splits the window, takes it over, or writes an event of this type (lock_type). A job's two connections
+-- were made one after the other, so they rarely ask for the same turn.
+SELECT 1
+FROM billstack.windows
+JOIN billstack.turns
+    ON turns.team_id = %(team_id)s
+    AND turns.type = windows.type
+    AND turns.number = mod(pg_backend_pid(), 4)
+WHERE windows.backfill_id = %(backfill_id)s
+    AND windows.type = %(type)s
+    AND windows.number = %(number)s
+    AND windows.fence = %(fence)s
+    AND NOT windows.done
+FOR UPDATE;
+
+-- name: mirror_page
+-- Rows, seen, count and checkpoint of a page in one statement, for each further one costs Python as much as the page.
+-- Sent together with lock_window, so it looks for itself whether the window is the caller's: no row comes back if not.
+-- `completed` has by id what takes the place of a cut list: an array of all its items; or of its object: the whole one, or
+-- null where it was deleted.
+-- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
+-- wins; what overlaps in time and differs is returned, to be settled by a fetch.
+-- Only pages that meet in `created` may hold the same object, and so be counted twice: a page that was repeated, a window
+-- that was reopened, another variant. But where an id may be used again, later, tails look at all pages: a second for each
+-- two million ids.
+WITH held AS MATERIALIZED (
+    SELECT windows.floor, windows.lt, %(reuses_ids)s AND windows.gte >= backfills.upper AS looks_at_all
+    FROM billstack.windows
+    JOIN billstack.backfills ON backfills.id = windows.backfill_id
+    WHERE windows.backfill_id = %(backfill_id)s
+        AND windows.type = %(type)s
+        AND windows.number = %(number)s
+        AND windows.fence = %(fence)s
+        AND NOT windows.done
+),
+page AS MATERIALIZED (
+    SELECT object ->> 'id' AS id,
+        CASE jsonb_typeof(part)
+            WHEN 'array' THEN jsonb_set(jsonb_set(object, ARRAY[%(list)s, 'has_more'], 'false'), ARRAY[%(list)s, 'data'], part)
+            WHEN 'object' THEN part
+            ELSE object
+        END AS raw,
+        billstack.as_bigint(object -> 'created') AS created
+    FROM held
+    CROSS JOIN jsonb_array_elements(%(page)s::jsonb -> 'data') AS object
+    CROSS JOIN LATERAL (SELECT %(completed)s::jsonb -> (object ->> 'id') AS part) AS completed
+    WHERE part IS DISTINCT FROM 'null'
+        AND billstack.as_bigint(object -> 'created') >= held.floor
+        AND billstack.as_bigint(object -> 'created') < held.lt
+),
+span AS MATERIALIZED (
+    SELECT billstack.span_of(%(ordinal)s, min(page.created), max(page.created)) AS span
+    FROM page
+    HAVING count(*) > 0
+),
+met_before AS MATERIALIZED (
+    SELECT unnest(seen_pages.ids) AS id
+    FROM {team}.seen_pages
+    WHERE seen_pages.type = %(type)s
+        AND seen_pages.span && (
+            SELECT CASE WHEN held.looks_at_all THEN int8range(NULL, NULL) ELSE span.span END
+            FROM span, held
+        )
+),
+newly_met AS MATERIALIZED (
+    SELECT page.id
+    FROM page
+    EXCEPT
+    SELECT met_before.id
+    FROM met_before
+),
+newly_seen AS (
+    INSERT INTO {team}.seen_pages (type, span, ids)
+    SELECT %(type)s, span.span, array_agg(newly_met.id)
+    FROM span, newly_met
+    GROUP BY span.span
+),
+different AS MATERIALIZED (
+    SELECT page.id, page.raw, coalesce(known.as_of > %(as_of_until)s, false) AS outdated
+    FROM page
+    LEFT JOIN {team}.{table} AS known ON known.id = page.id
+    WHERE known.id IS NULL OR known.raw <> page.raw OR known.deleted_at IS NOT NULL
+),
+written AS (
+    INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until)
+    SELECT different.id, different.raw, %(as_of)s::bigint, %(as_of_until)s::bigint
+    FROM different
+    ORDER BY different.id
+    ON CONFLICT (id) DO UPDATE
+    SET raw = excluded.raw, as_of = excluded.as_of, as_of_until = excluded.as_of_until, deleted_at = NULL, synced_at = now()
+    WHERE mirror.as_of_until < excluded.as_of
+    RETURNING mirror.id
+),
+named AS (
+    INSERT INTO {team}.named_prices (id)
+    SELECT jsonb_array_elements_text(%(named_prices)s::jsonb)
+    FROM held
+    ON CONFLICT DO NOTHING
+),
+advanced AS (
+    UPDATE billstack.windows
+    SET cursor = coalesce(%(cursor)s, cursor),
+        newest = coalesce(newest, %(newest)s),
+        oldest = coalesce(%(oldest)s, oldest),
+        pages = pages + %(pages)s,
+        met = met + (SELECT count(*) FROM page),
+        counted = counted + (SELECT count(*) FROM newly_met),
+        written = windows.written + (SELECT count(*) FROM written),
+        done = NOT %(has_more)s OR coalesce(%(oldest)s < windows.floor, false),
+        checked_until = greatest(checked_until, %(as_of_until)s)
+    FROM held
+    WHERE backfill_id = %(backfill_id)s
+        AND type = %(type)s
+        AND number = %(number)s
+)
+SELECT
+    (SELECT count(*) FROM newly_met) AS counted,
+    ARRAY(
+        SELECT different.id
+        FROM different
+        WHERE NOT different.outdated
+            AND different.id NOT IN (SELECT written.id FROM written)
+    ) AS overlapping
+FROM held;
+
+-- name: reject
+INSERT INTO {team}.rejects (type, id, reason)
+VALUES (%(type)s, %(id)s, %(reason)s)
+ON CONFLICT (type, id) DO UPDATE
+SET reason = excluded.reason, rejected_at = now();
+
+-- name: forget_rejects
+DELETE FROM {team}.rejects
+WHERE type = ANY (%(types)s);
+
+-- name: rejects
+SELECT type, id, reason, count(*) OVER (PARTITION BY type) AS rejected
+FROM {team}.rejects
+WHERE type = ANY (%(types)s)
+ORDER BY type, rejected_at DESC;
+
+-- name: version
+-- Changes with every write of the row; compare-and-swap for put_fetched.
+SELECT xmin::text
+FROM {team}.{table}
+WHERE id = %(id)s;
+
+-- name: known_as_of
+SELECT id, as_of
+FROM {team}.{table}
+WHERE id = ANY (%(ids)s);
+
+-- name: put_fetched
+-- A fetched object replaces the row that was there when the fetch began, and any row wholly older than the fetch. Says
+-- which: written · equal (left alone) · changed (somebody wrote the row meanwhile: fetch again). With `advance`, an equal
+-- row takes the fetch's time: an event that the fetch settles will not come again, and one before it may still come.
+WITH equal AS MATERIALIZED (
+    SELECT id
+    FROM {team}.{table}
+    WHERE id = %(id)s AND raw = %(raw)s AND deleted_at IS NULL
+),
+written AS (
+    INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until)
+    SELECT %(id)s, %(raw)s, %(as_of)s, %(as_of_until)s
+    WHERE NOT EXISTS (SELECT FROM equal)
+    ON CONFLICT (id) DO UPDATE
+    SET raw = excluded.raw, as_of = excluded.as_of, as_of_until = excluded.as_of_until, deleted_at = NULL, synced_at = now()
+    WHERE mirror.xmin::text = %(version)s OR mirror.as_of_until < excluded.as_of
+    RETURNING 1
+),
+advanced AS (
+    UPDATE {team}.{table} AS mirror
+    SET as_of = greatest(mirror.as_of, %(as_of)s), as_of_until = greatest(mirror.as_of_until, %(as_of_until)s)
+    FROM equal
+    WHERE %(advance)s AND mirror.id = equal.id AND mirror.raw = %(raw)s AND mirror.deleted_at IS NULL
+    RETURNING 1
+)
+SELECT CASE
+    WHEN EXISTS (SELECT FROM advanced) OR EXISTS (SELECT FROM equal) AND NOT %(advance)s THEN 'equal'
+    WHEN EXISTS (SELECT FROM written) THEN 'written'
+    ELSE 'changed'
+END;
+
+-- name: put_deleted
+-- The same for an object that Stripe says is gone: its last known state stays, as a tombstone.
+UPDATE {team}.{table}
+SET deleted_at = coalesce(deleted_at, to_timestamp(%(as_of)s)), as_of = %(as_of)s, as_of_until = %(as_of_until)s, synced_at = now()
+WHERE id = %(id)s
+    AND (xmin::text = %(version)s OR as_of_until < %(as_of)s)
+RETURNING 1;
+
+-- name: lock_type
+-- Events of a type wait for its pages in flight: a page that found a row equal leaves it alone, and only this keeps an
+-- older event from slipping in between that look and the page's commit. Turns that are not there yet are made here, and the
+-- first window of the type waits for them (make_turns in schema.sql).
+WITH made AS (
+    INSERT INTO billstack.turns (team_id, type, number)
+    SELECT %(team_id)s, %(type)s, number
+    FROM generate_series(0, 3) AS number
+    ON CONFLICT DO NOTHING
+)
+SELECT 1
+FROM billstack.turns
+WHERE team_id = %(team_id)s AND type = %(type)s
+ORDER BY number
+FOR UPDATE;
+
+-- name: checked_until
+SELECT greatest(
+    (SELECT until FROM {team}.checked WHERE type = %(type)s),
+    (
+        SELECT max(windows.checked_until)
+        FROM billstack.windows
+        WHERE windows.backfill_id = ANY (ARRAY(SELECT id FROM billstack.backfills WHERE team_id = %(team_id)s))
+            AND windows.type = %(type)s
+    )
+);
+
+-- name: apply_event
+-- One event's object, which was true at the second `created`. Says what became of it:
+-- applied (the row is this state now) · older (the row is newer) · doubtful (ask Stripe).
+WITH known AS MATERIALIZED (
+    SELECT id, raw = %(raw)s AS equal, as_of, as_of_until, deleted_at IS NOT NULL AS dead
+    FROM {team}.{table}
+    WHERE id = %(id)s
+    FOR UPDATE
+),
+verdict AS MATERIALIZED (
+    SELECT CASE
+        WHEN known.id IS NULL THEN 'insert'
+        -- A row of the future, left by an earlier version, would be newer than all that comes.
+        WHEN known.as_of > extract(epoch FROM now()) + %(leeway_s)s THEN 'doubtful'
+        WHEN %(created)s < known.as_of THEN 'older'
+        -- Only Stripe can say whether it lives: a product's own id may be used again once it was deleted.
+        WHEN known.dead THEN 'doubtful'
+        WHEN known.equal THEN 'advance'
+        WHEN known.as_of_until < %(created)s AND %(created)s > coalesce(%(checked_until)s, 0) THEN 'update'
+        ELSE 'doubtful'
+    END AS word
+    FROM (SELECT 1) AS one
+    LEFT JOIN known ON true
+),
+inserted AS (
+    INSERT INTO {team}.{table} (id, raw, as_of, as_of_until)
+    SELECT %(id)s, %(raw)s, %(created)s, %(created)s
+    FROM verdict
+    WHERE word = 'insert'
+    ON CONFLICT (id) DO NOTHING
+    RETURNING 1
+),
+updated AS (
+    UPDATE {team}.{table} AS mirror
+    SET raw = %(raw)s, as_of = %(created)s, as_of_until = %(created)s, synced_at = now()
+    FROM verdict
+    WHERE mirror.id = %(id)s AND verdict.word = 'update'
+    RETURNING 1
+),
+advanced AS (
+    UPDATE {team}.{table} AS mirror
+    SET as_of = greatest(mirror.as_of, %(created)s), as_of_until = greatest(mirror.as_of_until, %(created)s)
+    FROM verdict
+    WHERE mirror.id = %(id)s AND verdict.word = 'advance'
+    RETURNING 1
+)
+SELECT CASE
+    WHEN word = 'older' THEN 'older'
+    WHEN EXISTS (SELECT FROM inserted) OR EXISTS (SELECT FROM updated) OR EXISTS (SELECT FROM advanced) THEN 'applied'
+    ELSE 'doubtful'
+END
+FROM verdict;
+
+-- name: apply_deletion
+-- A tombstone, also where no row was, unless the row was read after the event. Says what became of it, as apply_event does:
+-- where an id may be used again, a row that was alive in that very second may be its next life, and only Stripe can say.
+WITH written AS (
+    INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until, deleted_at)
+    VALUES (%(id)s, %(raw)s, %(created)s, %(created)s, to_timestamp(%(created)s))
+    ON CONFLICT (id) DO UPDATE
+    SET as_of = excluded.as_of,
+        as_of_until = greatest(mirror.as_of_until, excluded.as_of_until),
+        deleted_at = coalesce(mirror.deleted_at, excluded.deleted_at),
+        synced_at = now()
+    WHERE mirror.as_of <= excluded.as_of
+        AND (mirror.as_of_until < excluded.as_of OR mirror.deleted_at IS NOT NULL OR NOT %(reuses_ids)s)
+    RETURNING 1
+)
+SELECT CASE
+    WHEN EXISTS (SELECT FROM written) THEN 'applied'
+    WHEN EXISTS (
+        SELECT
+        FROM {team}.{table}
+        WHERE id = %(id)s AND as_of > %(created)s AND as_of <= extract(epoch FROM now()) + %(leeway_s)s
+    ) THEN 'older'
+    ELSE 'doubtful'
+END;
+
+-- name: suspects
+-- Live rows of the covered range that the lists of this backfill did not meet: deleted at Stripe, or left out by its lists.
+-- A set difference, which Postgres sorts or hashes. An anti join on tables that were never analyzed, which they are right
+-- after a backfill, becomes a nested loop: up to Postgres 15 it read all that was met once for each row.
+SELECT unmet.id
+FROM (
+    SELECT mirror.id
+    FROM {team}.{table} AS mirror
+    WHERE mirror.deleted_at IS NULL
+        AND mirror.id > %(after)s
+        AND (mirror.created IS NULL OR (mirror.created >= to_timestamp(%(gte)s) AND mirror.created < to_timestamp(%(lt)s)))
+    EXCEPT
+    SELECT unnest(ids)
+    FROM {team}.seen_pages
+    WHERE type = %(type)s
+) AS unmet
+ORDER BY unmet.id
+LIMIT %(limit)s;
+
+-- name: missing_prices
+-- Prices that subscription items or invoice lines name and the lists left out (stripe-facts section 2).
+SELECT named_prices.id
+FROM {team}.named_prices
+WHERE NOT EXISTS (SELECT FROM {team}.prices WHERE prices.id = named_prices.id)
+ORDER BY named_prices.id;
+
+-- name: forget_seen
+TRUNCATE {team}.seen_pages, {team}.named_prices;
+
+-- name: keep_checked
+-- Windows of earlier backfills go when a new one begins; until when they looked stays known.
+INSERT INTO {team}.checked AS known (type, until)
+SELECT windows.type, max(windows.checked_until)
+FROM billstack.windows
+WHERE windows.backfill_id = ANY (ARRAY(SELECT id FROM billstack.backfills WHERE team_id = %(team_id)s))
+    AND windows.checked_until IS NOT NULL
+GROUP BY windows.type
+ON CONFLICT (type) DO UPDATE
+SET until = greatest(known.until, excluded.until);
+
+-- name: grown
+-- Tables that changed so much since they were analyzed, if ever, that autovacuum would do it at its next turn: a minute or
+-- more from now, and until then Postgres takes what was just filled for nearly empty.
+SELECT pg_class.relname
+FROM pg_class
+WHERE pg_class.oid = ANY (%(tables)s::regclass[])
+    AND pg_stat_get_mod_since_analyze(pg_class.oid) > 50 + 0.1 * greatest(pg_class.reltuples, 0);
+
+-- name: analyze
+-- Whoever works on the table right now is not waited for.
+ANALYZE (SKIP_LOCKED) {team}.{table};

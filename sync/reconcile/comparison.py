@@ -1,0 +1,261 @@
+"""Compares every object of a mirror with Stripe, repairs what drifted, and says what that was.
+
+Not a special kind of backfill, although a backfill repairs as much: a page that writes at once cannot say whether a row
+had drifted or its event was only under way, a backfill holds the team's windows, seen ids and status, and it hurries. Here
+one request follows the other, pages only read, and what differs is asked for again once all events up to then are applied.
+
+A type is compared slice by slice of `created`, each so short that its ids fit into memory and into a checkpoint's time.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import structlog
+
+from sync.bounds import loggable
+from sync.database.schema import schema_name
+from sync.errors import CursorLost
+from sync.json_text import AsJsonb
+from sync.mirror.page_writer import reject_all
+from sync.mirror.refresh import refresh
+from sync.mirror.store import REFUSALS, MirrorStore, by_id, page_of_one, reason_of
+from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.reconcile.records import ReconcileStore, Suspicion, Work
+from sync.sql import Queries
+from sync.stripe.lists import END_OF_CREATED, created_filter
+from sync.stripe.odd_objects import OddObject
+from sync.stripe.source import Page, Source
+
+_QUERIES = Queries(Path(__file__).with_name("comparison.sql"))
+
+SLICE_ROWS = 2000
+# Then they are looked at again before the type goes on. More than a few mean that something is wrong for good.
+MOST_SUSPECTS = 1000
+IDS_SHOWN = 20
+# What a crash would leave repaired and untold.
+_SETTLED_AT_A_TIME = 50
+
+_Drift = tuple[str, str, str | None]  # type, kind, and why it could not be repaired
+Ended = Literal["done", "yielded", "canceled"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """`catch_up` applies all events that Stripe has made so far, and says what its clock showed before.
+
+    `changed_since` says which of some ids have had events since such a second.
+    """
+
+    source: Source
+    catch_up: Callable[[], int]
+    changed_since: Callable[[Sequence[str], int], set[str]]
+    should_yield: Callable[[], bool]
+    sleep: Callable[[float], None] = time.sleep
+
+
+class ReconcileRun:
+    """One turn, by the holder of the work's lease."""
+
+    def __init__(self, connection: psycopg.Connection, work: Work, tools: Tools) -> None:
+        self._connection = connection
+        self._store = ReconcileStore(connection)
+        self._work = work
+        self._tools = tools
+
+    def run(self) -> Ended:
+        """ "canceled": a backfill began, which repairs as much. Raises StripeError, LeaseLost, psycopg.Error."""
+        work = self._work
+        if work.upper is None:
+            work.upper = self._tools.source.account().now
+        names = list(OBJECT_TYPES)
+        for name in names[names.index(work.type) if work.type else 0 :]:
+            if work.type != name:
+                work.type, work.compared_until = name, 0
+                work.found[name] = {"compared": 0, **{kind: {"count": 0, "ids": []} for kind in _KINDS}}
+            ended = self._compare_type(OBJECT_TYPES[name])
+            if ended:
+                return ended
+        return "done"
+
+    def _compare_type(self, object_type: ObjectType) -> Ended | None:
+        """None: the type is done."""
+        work, compare = self._work, Comparison(self._connection, self._work.team_id, object_type)
+        while work.compared_until < END_OF_CREATED or work.suspects:
+            if self._store.running_backfill(work.team_id):
+                return "canceled"
+            if self._tools.should_yield():
+                return "yielded"
+            if work.compared_until >= END_OF_CREATED or len(work.suspects) >= MOST_SUSPECTS:
+                self._settle(object_type)
+                continue
+            start = work.compared_until
+            end = compare.slice_end(start, rows=SLICE_ROWS) or END_OF_CREATED
+            work.found[object_type.name]["compared"] += self._compare_slice(compare, object_type, start, end)
+            work.compared_until = end
+            self._store.save(work)
+        return None
+
+    def _compare_slice(self, compare: "Comparison", object_type: ObjectType, start: int, end: int) -> int:
+        """How many objects Stripe listed."""
+        listed: set[str] = set()
+        for page in self._pages(object_type, start, end):
+            self._store.renew(self._work)
+            source = self._tools.source
+            answers = source.complete(object_type, page.cut_ids(object_type), page.answer)
+            completed = {object_id: answer.body for object_id, answer in answers.items()}
+            self._work.suspects |= compare.differing(page, completed)
+            self._suspect(compare.unknown_prices(page.named_prices(object_type, completed)), "named")
+            listed |= {head.id for head in page.heads if start <= head.created < end}
+            self._reject(object_type, page.odd)
+        self._suspect(compare.unlisted(start, end, list(listed)), "unlisted")
+        if end == END_OF_CREATED:
+            self._suspect(compare.undated(), "unlisted")
+        return len(listed)
+
+    def _reject(self, object_type: ObjectType, odd: Sequence[OddObject]) -> None:
+        reject_all(MirrorStore(self._connection, self._work.team_id), object_type, odd)
+        for object_id, reason in odd:
+            self._note(object_id, object_type.name, "notStored", reason)
+
+    def _suspect(self, ids: Sequence[str], suspicion: Suspicion) -> None:
+        for object_id in ids:
+            self._work.suspects.setdefault(object_id, suspicion)
+
+    def _pages(self, object_type: ObjectType, start: int, end: int) -> Iterator[Page]:
+        for variant in object_type.variants:
+            params: dict[str, str | int] = {**variant, **created_filter(start, end)}
+            oldest = end
+            while True:
+                # In line, for nobody waits for it.
+                self._tools.sleep(self._tools.source.reserve(object_type).wait_s)
+                try:
+                    page = self._tools.source.page(object_type, params, reserved=True)
+                except CursorLost:
+                    # Deleted meanwhile. Without a cursor the filter may change; that second is read once more.
+                    if params.get("created[lt]") == oldest + 1:
+                        raise  # again, and not a step further
+                    del params["starting_after"]
+                    params["created[lt]"] = oldest + 1
+                    continue
+                yield page
+                if not page.has_more:
+                    break
+                assert page.cursor is not None
+                params["starting_after"] = page.cursor
+                oldest = page.heads[-1].created if page.heads else oldest
+
+    def _settle(self, object_type: ObjectType) -> None:
+        """Asks Stripe for each suspect: what the answer changes had drifted, unless Stripe changed it just now."""
+        work = self._work
+        caught_up = self._tools.catch_up()
+        while work.suspects and not self._tools.should_yield():
+            some = dict(list(work.suspects.items())[:_SETTLED_AT_A_TIME])
+            drifted = {id: drift for id, suspicion in some.items() if (drift := self._ask(object_type, id, suspicion))}
+            under_way = self._tools.changed_since(list(drifted), caught_up) if drifted else set()
+            for object_id, drift in drifted.items():
+                if object_id not in under_way:
+                    self._note(object_id, *drift)
+            work.suspects = {id: suspicion for id, suspicion in work.suspects.items() if id not in some}
+            self._store.save(work)
+
+    def _ask(self, object_type: ObjectType, object_id: str, suspicion: Suspicion) -> _Drift | None:
+        """Repairs one object, and says how it had drifted; None: it had not."""
+        about = _PRICE if suspicion == "named" else object_type
+        compare = Comparison(self._connection, self._work.team_id, about)
+        if suspicion == "unlisted" and not compare.is_live(object_id):
+            return None  # the event of its deletion had been under way
+        self._store.renew(self._work)
+        mirror = MirrorStore(self._connection, self._work.team_id)
+        try:
+            outcome = refresh(mirror, self._tools.source, about, object_id)
+        except REFUSALS as exc:
+            mirror.reject(about, object_id, reason_of(exc))
+            return about.name, "notStored", reason_of(exc)
+        if suspicion in ("unlisted", "named") and outcome in ("equal", "written"):
+            self._work.found[about.name]["compared"] += 1  # no list gave it
+        kind = _KIND_OF.get((suspicion, outcome))
+        return (about.name, kind, None) if kind else None
+
+    def _note(self, object_id: str, type_name: str, kind: str, reason: str | None) -> None:
+        log.warning("object.had_drifted", type=type_name, id=loggable(object_id), kind=kind)
+        found = self._work.found[type_name].setdefault(kind, {"count": 0, "ids": []})
+        found["count"] += 1
+        if reason:
+            found["reason"] = reason
+        if len(found["ids"]) < IDS_SHOWN:
+            found["ids"].append(object_id)
+
+
+_PRICE = OBJECT_TYPES["price"]
+# What could not be stored could not be repaired either.
+_KINDS = ("missing", "stale", "notDeleted", "notStored")
+# What a suspicion turned out to be. What is not here was right by the time it was asked for.
+_KIND_OF: dict[tuple[Suspicion, str], str] = {
+    ("missing", "written"): "missing",
+    ("named", "written"): "missing",
+    ("stale", "written"): "stale",
+    ("unlisted", "written"): "stale",  # an inline price, which no list gives
+    ("unlisted", "deleted"): "notDeleted",
+}
+
+
+class Comparison:
+    """One type's rows beside what Stripe lists. Reads only."""
+
+    def __init__(self, connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
+        self._connection = connection
+        self._queries = _QUERIES.bind(team=schema_name(team_id), table=object_type.table)
+        self._list = object_type.list_field
+
+    def slice_end(self, start: int, *, rows: int) -> int | None:
+        """The second up to which there are so many rows from `start` on; None: there are not so many."""
+        row = self._run("slice_end", start=start, rows=rows).fetchone()
+        return max(row[0], start + 1) if row else None
+
+    def differing(self, page: Page, completed: dict[str, bytes]) -> dict[str, Suspicion]:
+        """Why, by id. `completed` as in MirrorPage."""
+        try:
+            return self._differing(page.answer.body, completed)
+        except REFUSALS:
+            # One object that Postgres cannot store keeps it from reading the page.
+            found: dict[str, Suspicion] = {}
+            for head, raw in zip(page.heads, page.raw_objects(), strict=True):
+                found |= self._differing_one(head.id, raw, completed)
+            return found
+
+    def _differing_one(self, object_id: str, raw: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
+        try:
+            return self._differing(*page_of_one(object_id, raw, completed))
+        except REFUSALS:
+            return {object_id: "stale"}  # the mirror has it otherwise, or not at all
+
+    def _differing(self, page: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
+        rows = self._run(
+            "differing", page=AsJsonb(page), list=self._list, completed=AsJsonb(by_id(completed))
+        ).fetchall()
+        return dict(rows)
+
+    def unlisted(self, start: int, end: int, listed: Sequence[str]) -> list[str]:
+        rows = self._run("unlisted", start=start, end=end, listed=list(listed)).fetchall()
+        return [object_id for (object_id,) in rows]
+
+    def undated(self) -> list[str]:
+        """Live rows whose `created` is none that the column can hold, so that no slice has them."""
+        return [object_id for (object_id,) in self._run("undated").fetchall()]
+
+    def unknown_prices(self, ids: Set[str]) -> list[str]:
+        """Of any type's objects."""
+        rows = self._run("unknown_prices", ids=sorted(ids)).fetchall() if ids else []
+        return [price_id for (price_id,) in rows]
+
+    def is_live(self, object_id: str) -> bool:
+        return self._run("is_live", id=object_id).fetchone() is not None
+
+    def _run(self, name: str, **params: Any) -> psycopg.Cursor[Any]:
+        return self._connection.execute(self._queries[name], params)

@@ -1,0 +1,1 @@
+"""Bytes in and out: how Stripe is called, paid for, retried and read."""

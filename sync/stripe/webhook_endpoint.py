@@ -1,0 +1,106 @@
+"""Makes or repairs a team's webhook endpoint at Stripe, and removes it again: only ever one that we made ourselves.
+
+Ours are known by a word in their metadata, also where a crash between Stripe's answer and our commit lost the secret.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from sync.errors import StripeRejected
+from sync.event_types import LISTENED_TYPES
+from sync.stripe.caller import Answer, Caller, Read
+from sync.stripe.sdk import API_VERSION
+
+_PATH = "/v1/webhook_endpoints"
+_MARK = "billstack_team"
+# An account has about 16 (stripe-facts section 6).
+_MOST_ENDPOINTS = 100
+
+
+class _Endpoint(msgspec.Struct):
+    """`secret` is only there in the answer to its creation."""
+
+    id: str
+    url: str
+    enabled_events: list[str]
+    status: str = "enabled"
+    api_version: str | None = None
+    metadata: dict[str, str] = {}
+    secret: str | None = None
+
+
+class _Endpoints(msgspec.Struct):
+    data: list[_Endpoint]
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """`secret` is None where the known one stays."""
+
+    action: Literal["created", "repaired", "kept"]
+    endpoint_id: str
+    secret: str | None = None
+
+
+def set_up(
+    caller: Caller, *, team_id: str, url: str, known_id: str | None, attempt: str, is_refused: bool = False
+) -> SetUp:
+    """`known_id` is the endpoint whose secret we have. `attempt` differs from call to call: a retry makes no second one.
+
+    `is_refused`: what comes does not fit our secret, so Stripe may have another by now; only a new endpoint tells its own.
+
+    Raises StripeRejected where the key may not write webhook endpoints, StripeUnavailable.
+    """
+    ours = [endpoint for endpoint in _list(caller) if endpoint.metadata.get(_MARK) == team_id]
+    known = next((endpoint for endpoint in ours if endpoint.id == known_id), None)
+    # Neither its API version nor its secret can be changed or read later (stripe-facts section 6).
+    usable = known if known and known.api_version == API_VERSION and not is_refused else None
+    done = _repair(caller, usable, url, attempt) if usable else _create(caller, team_id, url, attempt)
+    for endpoint in ours:
+        if endpoint.id != done.endpoint_id:
+            remove(caller, endpoint.id)
+    return done
+
+
+def remove(caller: Caller, endpoint_id: str) -> None:
+    """Also when it is gone already."""
+    try:
+        caller.delete("delete_webhook_endpoints", f"{_PATH}/{endpoint_id}")
+    except StripeRejected as exc:
+        if not exc.is_missing:
+            raise
+
+
+def _list(caller: Caller) -> list[_Endpoint]:
+    def read(answer: Answer) -> list[_Endpoint]:
+        return msgspec.json.decode(answer.body, type=_Endpoints).data
+
+    return caller.get(Read("list_webhook_endpoints", _PATH, {"limit": _MOST_ENDPOINTS}, read))
+
+
+def _create(caller: Caller, team_id: str, url: str, attempt: str) -> SetUp:
+    params = {
+        "url": url,
+        "enabled_events": list(LISTENED_TYPES),
+        "api_version": API_VERSION,
+        "description": "Keeps BillStack's mirror in sync",
+        "metadata": {_MARK: team_id},
+    }
+    made = caller.post("create_webhook_endpoints", _PATH, params, _read, idempotency_key=f"webhook-{attempt}")
+    return SetUp("created", made.id, made.secret)
+
+
+def _repair(caller: Caller, endpoint: _Endpoint, url: str, attempt: str) -> SetUp:
+    as_it_is = (endpoint.url, set(endpoint.enabled_events), endpoint.status)
+    if as_it_is == (url, set(LISTENED_TYPES), "enabled"):
+        return SetUp("kept", endpoint.id)
+    params = {"url": url, "enabled_events": list(LISTENED_TYPES), "disabled": False}
+    path = f"{_PATH}/{endpoint.id}"
+    caller.post("update_webhook_endpoints", path, params, _read, idempotency_key=f"webhook-{attempt}")
+    return SetUp("repaired", endpoint.id)
+
+
+def _read(answer: Answer) -> _Endpoint:
+    return msgspec.json.decode(answer.body, type=_Endpoint)

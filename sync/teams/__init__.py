@@ -1,0 +1,1 @@
+"""What a team is to the database: its Stripe connection, its secrets, its readers, its activity."""

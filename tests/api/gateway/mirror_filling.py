@@ -1,0 +1,80 @@
+"""Fills a team's mirror with what a sandbox account holds, as a backfill would, and serves the application."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from flask import Flask
+from psycopg import sql
+from werkzeug.serving import make_server
+
+from scripts.sandbox.running import SandboxClient
+from sync.database.schema import create_team_schema, schema_name
+from sync.object_types import OBJECT_TYPES
+
+AS_OF = 1_700_000_000
+
+
+def database_url_of(connection: psycopg.Connection) -> str:
+    info = connection.info
+    return f"postgresql://{info.user}:{info.password}@/{info.dbname}?host={info.host}&port={info.port}"
+
+
+def connect_team(connection: psycopg.Connection, team_id: str) -> None:
+    """Without asking Stripe."""
+    connection.execute(
+        "INSERT INTO billstack.connections (team_id, account_id, livemode, secret_key) VALUES (%s, 'acct_1', false, '')",
+        (team_id,),
+    )
+    with connection.transaction():
+        create_team_schema(connection, team_id)
+
+
+def fill_mirror(connection: psycopg.Connection, team_id: str, sandbox: SandboxClient, account: str) -> None:
+    for object_type in OBJECT_TYPES.values():
+        raws = [json.dumps(each) for each in sandbox.objects(object_type.name, account=account, full="true")]
+        put_objects(connection, team_id, object_type.table, raws)
+
+
+def put_objects(connection: psycopg.Connection, team_id: str, table: str, raws: list[str]) -> None:
+    statement = sql.SQL("INSERT INTO {} (id, raw, as_of, as_of_until) VALUES (%s, %s, %s, %s)")
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            statement.format(sql.Identifier(schema_name(team_id), table)),
+            [(json.loads(raw)["id"], raw, AS_OF, AS_OF) for raw in raws],
+        )
+
+
+def put_tombstone(connection: psycopg.Connection, team_id: str, gone: dict[str, Any]) -> None:
+    statement = sql.SQL("INSERT INTO {} (id, raw, as_of, as_of_until, deleted_at) VALUES (%s, %s, 1, 1, now())")
+    table = OBJECT_TYPES[gone["object"]].table
+    named = statement.format(sql.Identifier(schema_name(team_id), table))
+    connection.execute(named, (gone["id"], json.dumps(gone)))
+
+
+def finish_backfill(connection: psycopg.Connection, team_id: str) -> None:
+    """So that the mirror counts as read."""
+    connection.execute(
+        "INSERT INTO billstack.backfills (id, team_id, objects, state, finished_at)"
+        " VALUES ('bf_' || %s, %s, %s, 'ready', '2026-01-02T03:04:05Z')",
+        (team_id, team_id, list(OBJECT_TYPES)),
+    )
+    connection.execute(
+        "INSERT INTO billstack.backfill_types (backfill_id, type, status) SELECT 'bf_' || %s, unnest(%s::text[]), 'ready'",
+        (team_id, list(OBJECT_TYPES)),
+    )
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """The address of a real server, for clients that speak HTTP."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -1,0 +1,335 @@
+"""One program, unchanged but for key and address, reads the same from the mirror as from (the sandbox) Stripe.
+
+What it cannot be the same in, and how it is compared:
+- the order of objects created in one second, which nobody can know from the objects: compared up to it;
+- embedded lists, which Stripe cuts at ten and the mirror keeps whole: compared as far as Stripe shows them;
+- inline prices, which Stripe's list of prices leaves out and nothing marks: the mirror shows them too.
+"""
+
+import itertools
+from collections import defaultdict
+
+import psycopg
+import pytest
+import stripe
+
+from api import create_app
+from api.http.context import EXTENSION
+from api.people import People
+from api.projects.key_store import KeyStore, Scope
+from scripts.sandbox.running import SandboxThread
+from scripts.sandbox.sandbox import Sandbox
+from sync.object_types import OBJECT_TYPES
+from tests.api.gateway.mirror_filling import (
+    connect_team,
+    database_url_of,
+    fill_mirror,
+    finish_backfill,
+    put_tombstone,
+    serving,
+)
+from workers.settings import Settings
+
+TYPES = list(OBJECT_TYPES)
+CUT = ("items", "lines")
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with SandboxThread(Sandbox()) as served:
+        served.add_account("demo", scale=0.015, counts={"product": 15, "price": 42, "invoice": 60})
+        yield served
+
+
+@pytest.fixture(scope="module")
+def connection(new_database):
+    with psycopg.connect(new_database(), autocommit=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def clients(sandbox, connection, redis_database):
+    """The same client twice: of the sandbox, and of the mirror behind a real server."""
+    environment = {
+        "DATABASE_URL": database_url_of(connection),
+        "REDIS_URL": redis_database,
+        "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
+        "BILLSTACK_PUBLIC_URL": "http://billstack.test",
+        "LOG_LEVEL": "ERROR",
+    }
+    app = create_app(Settings.from_env(environment))
+    team_id = People(connection).create_team("Acme")
+    connect_team(connection, team_id)
+    fill_mirror(connection, team_id, sandbox, "demo")
+    finish_backfill(connection, team_id)
+    scopes = [scope.value for scope in Scope]
+    _, key = KeyStore(connection).create_key(team_id, "all", project_id=None, scopes=scopes, expires_at=None)
+    with serving(app) as address:
+        mirror = f"{address}/api/billstack/teams/{team_id}/mirror"
+        yield client_of("sk_test_demo", sandbox.url), client_of(key, mirror)
+    app.extensions[EXTENSION].close()
+
+
+def client_of(key, address):
+    http_client = stripe.RequestsClient(timeout=30)
+    return stripe.StripeClient(key, base_addresses={"api": address}, max_network_retries=0, http_client=http_client)
+
+
+@pytest.fixture(scope="module")
+def objects(sandbox):
+    """What Stripe lists, by type, newest first; without inline prices."""
+    client = client_of("sk_test_demo", sandbox.url)
+    found = {}
+    for name in TYPES:
+        everything = [{"status": "all"}] if name == "subscription" else [{}]
+        if name == "price":
+            everything = [{"active": True}, {"active": False}]
+        pages = [service(client, name).list({**params, "limit": 100}) for params in everything]
+        found[name] = sorted(
+            (each.to_dict() for page in pages for each in page.auto_paging_iter()),
+            key=lambda each: each["created"],
+            reverse=True,
+        )
+    return found
+
+
+def service(client, name):
+    return getattr(client.v1, OBJECT_TYPES[name].table)
+
+
+def read_all(client, name, params):
+    """A program: all objects of a list, by auto-paging, in the order in which they come."""
+    return [each.to_dict() for each in service(client, name).list(params).auto_paging_iter()]
+
+
+def assert_same(ours, theirs):
+    """Equal objects, in the same order up to ties."""
+    assert [each["created"] for each in ours] == [each["created"] for each in theirs]
+    assert by_second(ours) == by_second(theirs)
+
+
+def by_second(found):
+    seconds = defaultdict(dict)
+    for each in found:
+        seconds[each["created"]][each["id"]] = shown(each)
+    return seconds
+
+
+def shown(each):
+    """With as much of an embedded list as Stripe shows."""
+    cut = {name: each[name]["data"][:10] for name in CUT if isinstance(each.get(name), dict)}
+    return {**each, **cut}
+
+
+def listed(ours, objects, name):
+    if name != "price":
+        return ours
+    known = {each["id"] for each in objects["price"]}
+    inline = [each for each in ours if each["id"] not in known]
+    assert len(inline) <= 4
+    assert all(each["nickname"].startswith("Agreed by hand") for each in inline)
+    return [each for each in ours if each["id"] in known]
+
+
+def filters_of(name, found):
+    """Every filter of the type, with values that some objects have and one that none has."""
+    first, middle = found[0], found[len(found) // 2]
+    newest, at, oldest = first["created"], middle["created"], found[-1]["created"]
+    yield from ({}, {"created": at}, {"created": {"gte": at}}, {"created": {"gt": at}}, {"created": {"lt": at}})
+    yield from ({"created": {"lte": at}}, {"created": {"gt": oldest, "lt": newest}}, {"created": {"gte": newest + 1}})
+    yield from ({"created": {"gte": at, "gt": at - 5, "lte": newest + 10**12}}, {"created": {"lt": -5}})
+    values = {
+        "customer": {"email": [middle.get("email"), "nobody@example.com"]},
+        "product": {
+            "active": [True, False],
+            "ids": [[first["id"], middle["id"]], ["prod_x"]],
+            "shippable": [True, False],
+            "type": ["good", "service"],
+            "url": ["https://example.com"],
+        },
+        "price": {
+            "active": [True, False],
+            "currency": sorted({each["currency"] for each in found} if name == "price" else ()),
+            "lookup_keys": [["none"]],
+            "product": [middle.get("product"), "prod_x"],
+            "type": ["one_time", "recurring"],
+        },
+        "subscription": {
+            "status": [
+                *("active", "canceled", "incomplete", "incomplete_expired", "past_due", "paused", "trialing", "unpaid"),
+                *("all", "ended"),
+            ],
+            "customer": [middle.get("customer"), "cus_x"],
+            "price": ["price_x"],
+            "collection_method": ["charge_automatically", "send_invoice"],
+        },
+        "invoice": {
+            "status": ["draft", "open", "paid", "uncollectible", "void"],
+            "customer": [middle.get("customer"), "cus_x"],
+            "subscription": [subscription_of(found), "sub_x"],
+            "collection_method": ["charge_automatically", "send_invoice"],
+        },
+        "charge": {
+            "customer": [middle.get("customer"), "cus_x"],
+            "payment_intent": [middle.get("payment_intent"), "pi_x"],
+            "transfer_group": ["none"],
+        },
+    }[name]
+    for param, choices in values.items():
+        for value in choices:
+            yield {param: value}
+        yield {param: choices[0], "created": {"gte": at}}
+
+
+def subscription_of(found):
+    parents = ((each.get("parent") or {}).get("subscription_details") for each in found)
+    return next((parent["subscription"] for parent in parents if parent), None)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_filter_gives_the_same_objects(clients, objects, name):
+    theirs, ours = clients
+
+    for params in filters_of(name, objects[name]):
+        found = read_all(ours, name, {**params, "limit": 25})
+        assert_same(listed(found, objects, name), read_all(theirs, name, {**params, "limit": 25}))
+
+
+@pytest.mark.parametrize("param", ["price", "plan"])
+def test_subscriptions_of_a_price_are_all_found(clients, sandbox, param):
+    """Also where the price stands beyond the tenth item, at which the sandbox stops looking."""
+    _, ours = clients
+    subscriptions = list(sandbox.objects("subscription", full="true"))
+    price_id = subscriptions[0]["items"]["data"][0]["price"]["id"]
+
+    found = read_all(ours, "subscription", {param: price_id, "status": "all", "limit": 100})
+
+    items = {each["id"]: {item["price"]["id"] for item in each["items"]["data"]} for each in subscriptions}
+    assert {each["id"] for each in found} == {id for id, prices in items.items() if price_id in prices}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_paging_backwards_gives_the_same_objects(clients, objects, name):
+    theirs, ours = clients
+    for cursor in cursors(objects[name], name):
+        params = {"limit": 9, "ending_before": cursor, **({"status": "all"} if name == "subscription" else {})}
+
+        found = read_all(ours, name, params)
+
+        assert_same(listed(found, objects, name), read_all(theirs, name, params))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_paging_forwards_from_an_object_gives_the_same_objects(clients, objects, name):
+    theirs, ours = clients
+    for cursor in cursors(objects[name], name):
+        params = {"limit": 9, "starting_after": cursor, **({"status": "all"} if name == "subscription" else {})}
+
+        found = read_all(ours, name, params)
+
+        assert_same(listed(found, objects, name), read_all(theirs, name, params))
+
+
+def cursors(found, name):
+    """Some objects that were alone in their second, and the list shows."""
+    by_created = [list(group) for _, group in itertools.groupby(found, key=lambda each: each["created"])]
+    alone = [group[0]["id"] for group in by_created if len(group) == 1 and (name != "price" or group[0]["active"])]
+    return alone[:: max(1, len(alone) // 4)]
+
+
+@pytest.mark.parametrize("name", [name for name in TYPES if name != "price"])
+@pytest.mark.parametrize("limit", [1, 3, 10, 100, None])
+def test_a_page_has_the_same_frame(clients, objects, name, limit):
+    theirs, ours = clients
+    params = {"limit": limit} if limit else {}
+
+    one, other = (service(client, name).list(params) for client in (ours, theirs))
+
+    assert (one.object, one.url, one.has_more) == (other.object, other.url, other.has_more)
+    assert [each.created for each in one.data] == [each.created for each in other.data]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_each_object_is_the_same(clients, objects, name):
+    theirs, ours = clients
+
+    for each in objects[name][:: max(1, len(objects[name]) // 5)]:
+        one, other = (service(client, name).retrieve(each["id"]).to_dict() for client in (ours, theirs))
+        assert shown(one) == shown(other)
+
+
+REFUSALS = [
+    {"limit": 0},
+    {"limit": 101},
+    {"limit": "x"},
+    {"limit": -1},
+    {"starting_after": "x_none"},
+    {"ending_before": "x_none"},
+    {"starting_after": "a", "ending_before": "b"},
+    {"created": "soon"},
+    {"created": {"gte": "soon"}},
+    {"created": {"since": 5}},
+    {"created": 10**30},
+    {"colour": "red"},
+    {"status": "asleep"},
+    {"active": "perhaps"},
+    {"customer": {"id": "x"}},
+    {"email": {"is": "x"}},
+]
+
+
+@pytest.mark.parametrize("params", REFUSALS, ids=str)
+@pytest.mark.parametrize("name", TYPES)
+def test_refusals_are_the_same(clients, name, params):
+    one, other = (refusal(client, name, params) for client in reversed(clients))
+
+    assert one == other
+    assert one
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_an_unknown_object_is_refused_alike(clients, name):
+    one, other = (
+        outcome(lambda client=client: service(client, name).retrieve("x_none")) for client in reversed(clients)
+    )
+
+    assert one == other
+
+
+def test_a_deleted_customer_looks_the_same(clients, connection):
+    """Deleted at Stripe, and a tombstone in the mirror."""
+    theirs, ours = clients
+    gone = theirs.v1.customers.create({"email": "gone@example.com"})
+    theirs.v1.customers.delete(gone.id)
+    put_tombstone(connection, team_id_of(connection), gone.to_dict())
+
+    for params in ({"email": "gone@example.com"}, {"limit": 1}):
+        assert gone.id not in {each["id"] for each in read_all(ours, "customer", params)}
+    cursor = {"starting_after": gone.id}
+    assert refusal(ours, "customer", cursor) == refusal(theirs, "customer", cursor)
+    assert ours.v1.customers.retrieve(gone.id).to_dict() == theirs.v1.customers.retrieve(gone.id).to_dict()
+
+
+def team_id_of(connection):
+    (team_id,) = connection.execute("SELECT id FROM billstack.teams").fetchone()
+    return team_id
+
+
+def refusal(client, name, params):
+    return outcome(lambda: service(client, name).list(params))
+
+
+def outcome(call):
+    try:
+        call()
+    except stripe.StripeError as exc:
+        return type(exc), exc.http_status, exc.code, getattr(exc, "param", None), exc.user_message
+    return None
+
+
+def test_a_bad_key_is_the_sdks_authentication_error(clients):
+    _, ours = clients
+    address = ours._requestor._options.base_addresses["api"]
+
+    with pytest.raises(stripe.AuthenticationError):
+        client_of(f"bs_{'0' * 48}", address).v1.customers.list()

@@ -1,0 +1,85 @@
+"""A team's requests beyond a few wait for each other, and for nobody else; others never wait for them."""
+
+import pytest
+
+from api.http.door import MOST_RUNNING, MOST_WAITING, Door, Lane, lane_of
+
+NOISY, QUIET = Lane(b"team_noisy", "session"), Lane(b"team_quiet", "session")
+
+
+def request_to(path: str, headers: str = "Host: x\r\n", body: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\n{headers}\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "team", "kind"),
+    [
+        ("/api/webhooks/stripe/team_a", b"team_a", "webhooks"),
+        ("/api/billstack/teams/team_a/stripe/status", b"team_a", "session"),
+        ("/api/billstack/teams/team_a?x=1", b"team_a", "session"),
+        ("/teams/team_a", b"team_a", "session"),
+        ("/teams/team_a/customers", b"team_a", "session"),
+    ],
+)
+def test_a_request_counts_for_the_team_that_its_address_names(path, team, kind):
+    assert lane_of(request_to(path)) == Lane(team, kind)
+
+
+def test_back_ends_with_keys_count_apart_from_people():
+    with_key = request_to("/api/billstack/teams/team_a/mirror/v1/charges", "Host: x\r\nAUTHORIZATION: Bearer bs_1\r\n")
+    in_its_body = request_to("/api/billstack/teams/team_a/projects", body="\r\nAuthorization: x")
+
+    assert lane_of(with_key) == Lane(b"team_a", "key")
+    assert lane_of(in_its_body) == Lane(b"team_a", "session")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/healthz",
+        "/api/auth/sign-in",
+        "/api/billstack/teams",
+        "/api/billstack/teams/team_a/stripe/status/stream",
+        "/?next=/teams/team_a",
+        "/teams/team_" + "a" * 65,
+    ],
+)
+def test_what_names_no_team_and_what_stays_open_is_not_counted(path):
+    assert lane_of(request_to(path)) is None
+
+
+def test_what_is_no_http_is_not_counted():
+    assert lane_of(b"\x16\x03\x01") is None
+    assert lane_of(b"") is None
+
+
+def test_a_few_run_the_rest_wait_in_their_order_and_another_team_runs():
+    door: Door[int] = Door()
+    most = MOST_RUNNING["session"]
+
+    assert [door.enter(NOISY, number) for number in range(most + 2)] == ["runs"] * most + ["waits"] * 2
+    assert door.enter(QUIET, 99) == "runs"
+
+    assert [door.leave(NOISY) for _ in range(most + 2)] == [most, most + 1] + [None] * most
+    assert door.leave(QUIET) is None
+    assert door.enter(NOISY, 0) == "runs"
+
+
+def test_who_finds_too_many_waiting_is_refused():
+    door: Door[int] = Door()
+    for number in range(MOST_RUNNING["session"] + MOST_WAITING):
+        door.enter(NOISY, number)
+
+    assert door.enter(NOISY, 0) == "refused"
+    assert door.enter(QUIET, 0) == "runs"
+
+
+def test_a_door_forgets_teams_that_are_gone():
+    door: Door[int] = Door()
+    for number in range(10):
+        lane = Lane(b"team_%d" % number, "webhooks")
+        door.enter(lane, number)
+        door.leave(lane)
+
+    assert not door._running
+    assert not door._waiting

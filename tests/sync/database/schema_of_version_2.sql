@@ -1,0 +1,542 @@
+-- The whole database as one text. Applied by `flask --app api init-db` (sync/database/schema.py) at every deploy: each statement
+-- may run again on a database that has it already.
+--
+--   Part 1  schema billstack       people, connections, backfills, the event ledger: once
+--   Part 2  schema {team}          the mirror of one Stripe account: once per team, `{team}` is stripe_ + the team's id
+--   Part 3  role {reader}          what a team's database role may read: once per team that asked for one
+--
+-- A change of meaning raises SCHEMA_VERSION in sync/database/schema.py; a program never touches a database newer than itself.
+
+-- part: control --------------------------------------------------------------------------------------------------
+
+CREATE SCHEMA IF NOT EXISTS billstack;
+-- Every database role has what PUBLIC has, those of the teams too (part 3).
+REVOKE ALL ON SCHEMA billstack FROM PUBLIC;
+
+CREATE TABLE IF NOT EXISTS billstack.schema_version (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    version integer NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- People -----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.users (
+    id text PRIMARY KEY,
+    email text NOT NULL,
+    password_hash text NOT NULL,  -- argon2id, in its own text format
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS users_email ON billstack.users (lower(email));
+
+CREATE TABLE IF NOT EXISTS billstack.sessions (
+    token_sha256 bytea PRIMARY KEY,  -- the cookie itself is never stored
+    user_id text NOT NULL REFERENCES billstack.users ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sessions_user ON billstack.sessions (user_id);
+
+CREATE TABLE IF NOT EXISTS billstack.teams (
+    id text PRIMARY KEY,
+    name text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS billstack.members (
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    user_id text NOT NULL REFERENCES billstack.users ON DELETE CASCADE,
+    role text NOT NULL CHECK (role IN ('owner', 'admin', 'viewer')),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (team_id, user_id)
+);
+CREATE INDEX IF NOT EXISTS members_user ON billstack.members (user_id);
+
+-- Projects ---------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.projects (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    name text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (team_id, id)             -- what refers to a project names its team too, so that the two always fit
+);
+
+CREATE TABLE IF NOT EXISTS billstack.api_keys (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    project_id text,                 -- NULL: of every project of the team, and of the mirror
+    name text NOT NULL,
+    prefix text NOT NULL,            -- bs_ and eight digits: shown, and what a key is found by
+    key_sha256 bytea NOT NULL,       -- the key itself is never stored
+    scopes text[] NOT NULL,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,        -- to the minute
+    FOREIGN KEY (team_id, project_id) REFERENCES billstack.projects (team_id, id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS api_keys_prefix ON billstack.api_keys (prefix);
+CREATE INDEX IF NOT EXISTS api_keys_project ON billstack.api_keys (team_id, project_id);
+
+-- The Stripe account behind a team ---------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.connections (
+    team_id text PRIMARY KEY REFERENCES billstack.teams ON DELETE CASCADE,
+    account_id text NOT NULL,        -- kept after a disconnect: the mirrored rows are still this account's
+    account_name text,
+    livemode boolean NOT NULL,
+    secret_key bytea,                -- encrypted (sync/teams/secrets.py); NULL once disconnected
+    publishable_key text,
+    -- Signing secrets, all encrypted; an event is accepted if any of them signed it.
+    webhook_secret bytea,            -- pasted by a person
+    previous_webhook_secret bytea,   -- the one pasted before, valid for a while beside its successor
+    previous_secret_until timestamptz,
+    endpoint_id text,                -- the webhook endpoint that we made at Stripe ourselves
+    endpoint_secret bytea,           -- its secret
+    key_valid boolean NOT NULL DEFAULT true,
+    connected_at timestamptz NOT NULL DEFAULT now(),
+    disconnected_at timestamptz,
+    last_event_at timestamptz,
+    delivered_version text,          -- API version of the event that was delivered last
+    swept_until bigint,              -- /v1/events is read up to here, on Stripe's clock
+    sweep_due_at timestamptz NOT NULL DEFAULT now(),
+    sweep_error text,
+    unread_until bigint              -- events before it were forgotten by Stripe before we could read them
+);
+ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS unread_until bigint;
+
+-- Teams that read their mirror by a database role of their own (sync/teams/database_access.py), made on demand. It goes with the
+-- mirror, when a team gives that up (purge). The password is Postgres' alone.
+CREATE TABLE IF NOT EXISTS billstack.database_access (
+    team_id text PRIMARY KEY REFERENCES billstack.connections ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    password_set_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Project customers: people in a project, each linked to a Stripe customer. They go with the connection, when a team
+-- gives its mirror up (purge). What Stripe says of a person is read from the mirror; the rest is for while it has no row.
+CREATE TABLE IF NOT EXISTS billstack.project_customers (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.connections ON DELETE CASCADE,
+    project_id text NOT NULL,
+    stripe_customer_id text NOT NULL,
+    email text NOT NULL,             -- the one of the request that linked it
+    name text,
+    metadata jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (team_id, project_id) REFERENCES billstack.projects (team_id, id) ON DELETE CASCADE,
+    UNIQUE (project_id, stripe_customer_id)
+);
+CREATE INDEX IF NOT EXISTS project_customers_newest ON billstack.project_customers (project_id, created_at, id);
+CREATE INDEX IF NOT EXISTS project_customers_email ON billstack.project_customers (project_id, lower(email));
+CREATE INDEX IF NOT EXISTS project_customers_project ON billstack.project_customers (team_id, project_id);
+
+-- Somebody is linking or creating the Stripe customer of this email. A row outlives its request only where it is not
+-- known whether Stripe made the customer; the next request goes on with the same creation.
+CREATE TABLE IF NOT EXISTS billstack.customer_intents (
+    team_id text NOT NULL REFERENCES billstack.connections ON DELETE CASCADE,
+    email text NOT NULL,             -- in lower case
+    holder text NOT NULL,            -- the request that may go on with it, until it is late
+    held_until timestamptz NOT NULL,
+    idempotency_key text,            -- set before Stripe is asked to create, with all that Stripe is asked for
+    creation jsonb,
+    PRIMARY KEY (team_id, email)
+);
+
+-- Backfills --------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.backfills (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    objects text[] NOT NULL,
+    created_after timestamptz,
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'ready', 'error', 'canceled')),
+    request_id text,                 -- X-Request-Id of the POST, for the log lines of its jobs
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    -- Both on Stripe's clock, whole seconds, set by the first job; an adopting backfill takes over the original's.
+    started bigint,                  -- events since then (less a minute) are replayed at the end
+    upper bigint,                    -- windows end before it; what came later is the tail's
+    error text,
+    warnings text[] NOT NULL DEFAULT ARRAY[]::text[],
+    adopted text REFERENCES billstack.backfills ON DELETE SET NULL  -- the errored one whose work went on here
+);
+CREATE UNIQUE INDEX IF NOT EXISTS backfills_one_running ON billstack.backfills (team_id) WHERE state = 'running';
+CREATE INDEX IF NOT EXISTS backfills_history ON billstack.backfills (team_id, requested_at DESC, id);
+
+CREATE TABLE IF NOT EXISTS billstack.backfill_types (
+    backfill_id text NOT NULL REFERENCES billstack.backfills ON DELETE CASCADE,
+    type text NOT NULL,
+    status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'syncing', 'ready', 'error')),
+    synced bigint NOT NULL DEFAULT 0,     -- as of the last lease renewal; the truth is the sum over windows
+    progress real NOT NULL DEFAULT 0,
+    error text,
+    PRIMARY KEY (backfill_id, type)
+);
+
+-- The right to work on one part of a backfill: an object type, or 'finish'. A part without a live lease that is not
+-- done is enqueued (again) by the scheduler.
+CREATE TABLE IF NOT EXISTS billstack.leases (
+    backfill_id text NOT NULL REFERENCES billstack.backfills ON DELETE CASCADE,
+    part text NOT NULL,
+    fence bigint NOT NULL DEFAULT 0,      -- grows with every holder; a page whose fence is not the window's is refused
+    held boolean NOT NULL DEFAULT false,
+    renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),  -- while not held: when it was last enqueued
+    done boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (backfill_id, part)
+);
+CREATE INDEX IF NOT EXISTS leases_open ON billstack.leases (renewed_at) WHERE NOT done;
+
+-- A half-open range [gte, lt) of `created`, read newest first with a cursor of its own (sync/backfill/windows.py).
+CREATE TABLE IF NOT EXISTS billstack.windows (
+    backfill_id text NOT NULL REFERENCES billstack.backfills ON DELETE CASCADE,
+    type text NOT NULL,
+    number integer NOT NULL,
+    variant integer NOT NULL,             -- index into the type's list filters (sync/object_types.py)
+    gte bigint NOT NULL,                  -- the filter sent to Stripe; never changed under a cursor
+    lt bigint NOT NULL,
+    floor bigint NOT NULL,                -- >= gte: what is older was given to another window
+    cursor text,                          -- starting_after of the next page; NULL before the first
+    newest bigint,                        -- created of the first object met
+    oldest bigint,                        -- created of the last object met
+    pages integer NOT NULL DEFAULT 0,
+    met bigint NOT NULL DEFAULT 0,        -- objects at or above the floor
+    counted bigint NOT NULL DEFAULT 0,    -- of those, the ones no other page of this backfill had met
+    done boolean NOT NULL DEFAULT false,
+    fence bigint NOT NULL,                -- of the lease whose holder may write pages of this window
+    checked_until bigint,                 -- end of its newest page, on Stripe's clock
+    PRIMARY KEY (backfill_id, type, number)
+);
+
+-- The ledger of events: one row per event Stripe told us of, however often it was delivered -----------------------
+
+CREATE TABLE IF NOT EXISTS billstack.events (
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    id text NOT NULL,
+    type text NOT NULL,
+    created bigint NOT NULL,
+    state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'applied', 'skipped', 'refused', 'failed')),
+    body text NOT NULL,                   -- as signed; text, for jsonb refuses a NUL in a string
+    delivered boolean NOT NULL,           -- by Stripe to our endpoint; false: we read it from /v1/events
+    attempts integer NOT NULL DEFAULT 0,
+    error text,                           -- why it failed, was refused or skipped
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    received_at timestamptz NOT NULL DEFAULT now(),
+    applied_at timestamptz,
+    PRIMARY KEY (team_id, id)
+);
+CREATE INDEX IF NOT EXISTS events_pending ON billstack.events (team_id, next_attempt_at) WHERE state IN ('pending', 'failed');
+CREATE INDEX IF NOT EXISTS events_failed ON billstack.events (team_id, created) WHERE state = 'failed';
+CREATE INDEX IF NOT EXISTS events_received ON billstack.events (received_at);
+
+-- What came in, by the hour: for the chart of a team's page. Counting the ledger or the mirror for it would read all of it.
+CREATE TABLE IF NOT EXISTS billstack.activity (
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    hour timestamptz NOT NULL,            -- its beginning, on our clock
+    what text NOT NULL,                   -- 'event', or a backfill's object type: types that count side by side never wait
+    count bigint NOT NULL,
+    PRIMARY KEY (team_id, hour, what)
+);
+CREATE INDEX IF NOT EXISTS activity_hour ON billstack.activity (hour);
+
+-- Comparisons of a whole mirror with Stripe ------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.reconciles (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'error', 'canceled')),
+    request_id text,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    fence bigint NOT NULL DEFAULT 0,      -- grows with every holder
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    upper bigint,                         -- compared is what was created before it, on Stripe's clock
+    type text,                            -- the type at work
+    compared_until bigint NOT NULL DEFAULT 0,        -- of that type, by created
+    suspects jsonb NOT NULL DEFAULT '{}',            -- of that type: what differed, by id, to be looked at again
+    found jsonb NOT NULL DEFAULT '{}',               -- by type: how many were compared, which were missing, stale, not deleted
+    error text
+);
+CREATE UNIQUE INDEX IF NOT EXISTS reconciles_one_running ON billstack.reconciles (team_id) WHERE state = 'running';
+CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, requested_at DESC);
+
+-- Readers of Stripe's JSON for the generated columns. Written so that Postgres inlines them, and so that they never
+-- raise: what has another JSON type or does not fit is NULL in the column and still there in raw.
+
+CREATE OR REPLACE FUNCTION billstack.as_text(v jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(v) = 'string' THEN v #>> ARRAY[]::text[] END;
+
+-- A reference is an id, or the object itself where it was expanded.
+CREATE OR REPLACE FUNCTION billstack.as_id(v jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(v) WHEN 'string' THEN v #>> ARRAY[]::text[] WHEN 'object' THEN v ->> 'id' END;
+
+CREATE OR REPLACE FUNCTION billstack.as_boolean(v jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(v) = 'boolean' THEN v::boolean END;
+
+CREATE OR REPLACE FUNCTION billstack.as_bigint(v jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN jsonb_typeof(v) = 'number' AND v::numeric BETWEEN -9223372036854775808 AND 9223372036854775807
+    THEN v::bigint
+END;
+
+-- Decimals come as strings ("0.0005") from Stripe's API and as numbers from some older events.
+CREATE OR REPLACE FUNCTION billstack.as_decimal(v jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN jsonb_typeof(v) = 'number' THEN v::numeric
+    WHEN jsonb_typeof(v) = 'string' AND v #>> ARRAY[]::text[] ~ '^-?[0-9]{1,40}(\.[0-9]{1,40})?$'
+    THEN (v #>> ARRAY[]::text[])::numeric
+END;
+
+-- Seconds since 1970 up to the year 9999.
+CREATE OR REPLACE FUNCTION billstack.as_time(v jsonb) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN jsonb_typeof(v) = 'number' AND v::numeric BETWEEN 0 AND 253402300799
+    THEN to_timestamp(v::double precision)
+END;
+
+-- Seconds of `created`, both included, on a number line where each object type (its ordinal in sync/object_types.py) has a
+-- stretch of its own: so one GiST index, which takes no text without an extension, finds the pages of one type.
+CREATE OR REPLACE FUNCTION billstack.span_of(ordinal integer, oldest bigint, newest bigint) RETURNS int8range
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN int8range((ordinal::bigint << 40) + oldest, (ordinal::bigint << 40) + newest, '[]');
+
+CREATE OR REPLACE FUNCTION billstack.as_object(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(v) = 'object' THEN v END;
+
+-- part: team -------------------------------------------------------------------------------------------------------
+
+CREATE SCHEMA IF NOT EXISTS {team};
+REVOKE ALL ON SCHEMA {team} FROM PUBLIC;
+
+-- raw         the object as Stripe sent it
+-- as_of, as_of_until   between these two moments, on Stripe's clock in whole seconds, raw was true (sync/mirror/store.py)
+-- deleted_at  Stripe deleted it: the row is a tombstone, raw its last known state
+-- synced_at   when this row was last written, on our clock
+-- The rest is generated from raw. No foreign keys: Stripe delivers in any order.
+
+CREATE TABLE IF NOT EXISTS {team}.customers (
+    id text PRIMARY KEY,
+    raw jsonb NOT NULL,
+    as_of bigint NOT NULL,
+    as_of_until bigint NOT NULL,
+    deleted_at timestamptz,
+    synced_at timestamptz NOT NULL DEFAULT now(),
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    email text GENERATED ALWAYS AS (billstack.as_text(raw -> 'email')) STORED,
+    name text GENERATED ALWAYS AS (billstack.as_text(raw -> 'name')) STORED,
+    phone text GENERATED ALWAYS AS (billstack.as_text(raw -> 'phone')) STORED,
+    description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    balance bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'balance')) STORED,
+    delinquent boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'delinquent')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS customers_newest ON {team}.customers (created, id);
+CREATE INDEX IF NOT EXISTS customers_email ON {team}.customers (lower(email));
+
+CREATE TABLE IF NOT EXISTS {team}.products (
+    id text PRIMARY KEY,
+    raw jsonb NOT NULL,
+    as_of bigint NOT NULL,
+    as_of_until bigint NOT NULL,
+    deleted_at timestamptz,
+    synced_at timestamptz NOT NULL DEFAULT now(),
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    updated timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'updated')) STORED,
+    active boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'active')) STORED,
+    name text GENERATED ALWAYS AS (billstack.as_text(raw -> 'name')) STORED,
+    description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
+    default_price text GENERATED ALWAYS AS (billstack.as_id(raw -> 'default_price')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS products_newest ON {team}.products (created, id);
+
+CREATE TABLE IF NOT EXISTS {team}.prices (
+    id text PRIMARY KEY,
+    raw jsonb NOT NULL,
+    as_of bigint NOT NULL,
+    as_of_until bigint NOT NULL,
+    deleted_at timestamptz,
+    synced_at timestamptz NOT NULL DEFAULT now(),
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    product text GENERATED ALWAYS AS (billstack.as_id(raw -> 'product')) STORED,
+    active boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'active')) STORED,
+    type text GENERATED ALWAYS AS (billstack.as_text(raw -> 'type')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    unit_amount bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'unit_amount')) STORED,
+    unit_amount_decimal numeric GENERATED ALWAYS AS (billstack.as_decimal(raw -> 'unit_amount_decimal')) STORED,
+    recurring_interval text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['recurring', 'interval'])) STORED,
+    recurring_interval_count bigint
+        GENERATED ALWAYS AS (billstack.as_bigint(raw #> ARRAY['recurring', 'interval_count'])) STORED,
+    nickname text GENERATED ALWAYS AS (billstack.as_text(raw -> 'nickname')) STORED,
+    lookup_key text GENERATED ALWAYS AS (billstack.as_text(raw -> 'lookup_key')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS prices_newest ON {team}.prices (created, id);
+CREATE INDEX IF NOT EXISTS prices_product ON {team}.prices (product);
+
+-- Since 2025-03-31.basil the period sits on the items; before, on the subscription. price, product and quantity are
+-- the first item's; the others are in raw.
+CREATE TABLE IF NOT EXISTS {team}.subscriptions (
+    id text PRIMARY KEY,
+    raw jsonb NOT NULL,
+    as_of bigint NOT NULL,
+    as_of_until bigint NOT NULL,
+    deleted_at timestamptz,
+    synced_at timestamptz NOT NULL DEFAULT now(),
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
+    status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    price text GENERATED ALWAYS AS (billstack.as_id(raw #> ARRAY['items', 'data', '0', 'price'])) STORED,
+    product text GENERATED ALWAYS AS (billstack.as_id(raw #> ARRAY['items', 'data', '0', 'price', 'product'])) STORED,
+    quantity bigint GENERATED ALWAYS AS (billstack.as_bigint(raw #> ARRAY['items', 'data', '0', 'quantity'])) STORED,
+    current_period_start timestamptz GENERATED ALWAYS AS (billstack.as_time(
+        coalesce(raw #> ARRAY['items', 'data', '0', 'current_period_start'], raw -> 'current_period_start'))) STORED,
+    current_period_end timestamptz GENERATED ALWAYS AS (billstack.as_time(
+        coalesce(raw #> ARRAY['items', 'data', '0', 'current_period_end'], raw -> 'current_period_end'))) STORED,
+    cancel_at_period_end boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'cancel_at_period_end')) STORED,
+    cancel_at timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'cancel_at')) STORED,
+    canceled_at timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'canceled_at')) STORED,
+    ended_at timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'ended_at')) STORED,
+    trial_end timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'trial_end')) STORED,
+    latest_invoice text GENERATED ALWAYS AS (billstack.as_id(raw -> 'latest_invoice')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS subscriptions_newest ON {team}.subscriptions (created, id);
+CREATE INDEX IF NOT EXISTS subscriptions_customer ON {team}.subscriptions (customer);
+CREATE INDEX IF NOT EXISTS subscriptions_status ON {team}.subscriptions (status);
+
+-- Since 2025-03-31.basil an invoice's subscription sits under parent; `paid` and `charge` are gone (use status).
+CREATE TABLE IF NOT EXISTS {team}.invoices (
+    id text PRIMARY KEY,
+    raw jsonb NOT NULL,
+    as_of bigint NOT NULL,
+    as_of_until bigint NOT NULL,
+    deleted_at timestamptz,
+    synced_at timestamptz NOT NULL DEFAULT now(),
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
+    customer_email text GENERATED ALWAYS AS (billstack.as_text(raw -> 'customer_email')) STORED,
+    subscription text GENERATED ALWAYS AS (billstack.as_id(
+        coalesce(raw #> ARRAY['parent', 'subscription_details', 'subscription'], raw -> 'subscription'))) STORED,
+    status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
+    number text GENERATED ALWAYS AS (billstack.as_text(raw -> 'number')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    subtotal bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'subtotal')) STORED,
+    total bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'total')) STORED,
+    amount_due bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_due')) STORED,
+    amount_paid bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_paid')) STORED,
+    amount_remaining bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_remaining')) STORED,
+    billing_reason text GENERATED ALWAYS AS (billstack.as_text(raw -> 'billing_reason')) STORED,
+    period_start timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'period_start')) STORED,
+    period_end timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'period_end')) STORED,
+    due_date timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'due_date')) STORED,
+    paid_at timestamptz
+        GENERATED ALWAYS AS (billstack.as_time(raw #> ARRAY['status_transitions', 'paid_at'])) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS invoices_newest ON {team}.invoices (created, id);
+CREATE INDEX IF NOT EXISTS invoices_customer ON {team}.invoices (customer);
+CREATE INDEX IF NOT EXISTS invoices_subscription ON {team}.invoices (subscription);
+CREATE INDEX IF NOT EXISTS invoices_status ON {team}.invoices (status);
+
+-- `invoice` is filled by Stripe only before 2025-03-31.basil; later, join by payment_intent.
+CREATE TABLE IF NOT EXISTS {team}.charges (
+    id text PRIMARY KEY,
+    raw jsonb NOT NULL,
+    as_of bigint NOT NULL,
+    as_of_until bigint NOT NULL,
+    deleted_at timestamptz,
+    synced_at timestamptz NOT NULL DEFAULT now(),
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
+    invoice text GENERATED ALWAYS AS (billstack.as_id(raw -> 'invoice')) STORED,
+    payment_intent text GENERATED ALWAYS AS (billstack.as_id(raw -> 'payment_intent')) STORED,
+    status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    amount bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount')) STORED,
+    amount_captured bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_captured')) STORED,
+    amount_refunded bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_refunded')) STORED,
+    paid boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'paid')) STORED,
+    refunded boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'refunded')) STORED,
+    disputed boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'disputed')) STORED,
+    failure_code text GENERATED ALWAYS AS (billstack.as_text(raw -> 'failure_code')) STORED,
+    failure_message text GENERATED ALWAYS AS (billstack.as_text(raw -> 'failure_message')) STORED,
+    description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
+    receipt_email text GENERATED ALWAYS AS (billstack.as_text(raw -> 'receipt_email')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS charges_newest ON {team}.charges (created, id);
+CREATE INDEX IF NOT EXISTS charges_customer ON {team}.charges (customer);
+CREATE INDEX IF NOT EXISTS charges_status ON {team}.charges (status);
+CREATE INDEX IF NOT EXISTS charges_payment_intent ON {team}.charges (payment_intent);
+
+-- Which objects the running backfill has met, a row a page: a row an object would be nine tenths of the WAL of a backfill
+-- that finds nothing changed. A new backfill empties it; a resumed or adopting one goes on with it.
+CREATE TABLE IF NOT EXISTS {team}.seen_pages (
+    type text NOT NULL,
+    span int8range NOT NULL,         -- of `created`, as billstack.span_of gives it: an object met twice lies in two spans that meet
+    ids text[] NOT NULL
+) WITH (toast_tuple_target = 8160);  -- a page's ids fit into a row, and
+ALTER TABLE {team}.seen_pages ALTER COLUMN ids SET STORAGE EXTERNAL;  -- do not compress
+CREATE INDEX IF NOT EXISTS seen_pages_span ON {team}.seen_pages USING gist (span);
+
+-- Version 1 had a row an object.
+DO $$
+BEGIN
+    IF to_regclass({team_name} || '.seen') IS NOT NULL THEN
+        EXECUTE format(
+            'INSERT INTO %1$I.seen_pages SELECT type, int8range(NULL, NULL), array_agg(id) FROM %1$I.seen GROUP BY type',
+            {team_name}
+        );
+        EXECUTE format('DROP TABLE %I.seen', {team_name});
+    END IF;
+END
+$$;
+
+-- Prices that the objects of the running backfill name; the finish fetches those that no list gave.
+CREATE TABLE IF NOT EXISTS {team}.named_prices (
+    id text PRIMARY KEY
+);
+
+-- Until when, on Stripe's clock, each type was last read by a page of an earlier backfill (the running one's is in its windows).
+CREATE TABLE IF NOT EXISTS {team}.checked (
+    type text PRIMARY KEY,
+    until bigint NOT NULL
+);
+
+-- Objects that Postgres refused, with its reason; cleared when the object can be stored.
+CREATE TABLE IF NOT EXISTS {team}.rejects (
+    type text NOT NULL,
+    id text NOT NULL,
+    reason text NOT NULL,
+    rejected_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (type, id)
+);
+
+-- Compressing raw with Postgres' own pglz costs more than all else of a page together (scripts/bench, README): lz4 does it
+-- for half, and a server built without lz4 stores raw as it is, for twice the disk.
+DO $$
+DECLARE
+    mirror_table text;
+BEGIN
+    FOREACH mirror_table IN ARRAY ARRAY['customers', 'products', 'prices', 'subscriptions', 'invoices', 'charges'] LOOP
+        BEGIN
+            EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN raw SET COMPRESSION lz4', {team_name}, mirror_table);
+        EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN
+            EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN raw SET STORAGE EXTERNAL', {team_name}, mirror_table);
+        END;
+    END LOOP;
+END
+$$;
+
+-- part: reader -----------------------------------------------------------------------------------------------------
+
+-- The six tables that a person may want to read. How we fill them (seen, checked, rejects...) is our own affair.
+GRANT USAGE ON SCHEMA {team} TO {reader};
+GRANT SELECT ON {team}.customers, {team}.products, {team}.prices, {team}.subscriptions, {team}.invoices, {team}.charges
+TO {reader};

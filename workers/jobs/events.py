@@ -1,0 +1,126 @@
+"""The jobs of the queue `events`: thin, ids in; nothing that takes long, for all teams' events wait behind it."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import structlog
+
+from sync.error_text import loggable_reason
+from sync.errors import StripeError, StripeRejected
+from sync.events.applying import apply_batch
+from sync.events.fetches import UNAUTHORIZED
+from sync.events.ledger import Ledger
+from sync.events.sweep import sweep
+from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.teams.connections import Connection, Connections
+from workers.context import Context
+from workers.jobs import backfill as jobs
+from workers.queues import EVENTS, wake_events, wake_mark
+from workers.stripe_account import open_source
+
+# Then other teams' events have their turn; sooner where one waits, or the worker stops.
+TURN_S = 20.0
+# Accounts have budgets of their own, so many wait for Stripe at the same time.
+# As many as the process has connections to Postgres.
+SWEPT_TOGETHER = 4
+
+log = structlog.get_logger()
+
+
+def apply_events(team_id: str) -> int:
+    """Drains one team's ledger, or works on it for a turn; returns how many events it settled."""
+    with jobs.job_context(team=team_id) as context:
+        context.redis.delete(wake_mark(team_id))
+        connected = _connection_of(context, team_id)
+        if connected is None:
+            return 0
+        turn, settled, report = jobs.turn(context, EVENTS, longest_s=TURN_S), 0, context.meter.events
+        # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
+        source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
+        refused = _refused(connected)
+        with context.pool.connection() as connection:
+            while outcomes := apply_batch(
+                connection,
+                team_id,
+                source,
+                jobs.mirrored(connected),
+                connect=lambda: jobs.connect(context),
+                report=report,
+                refused=refused,
+            ):
+                settled += sum(outcomes.values())
+                if outcomes.get("failed"):
+                    refused = _refused(_connection_of(context, team_id))
+                log.info("events.applied", **outcomes)
+                if turn.is_over():
+                    wake_events(context, team_id)
+                    break
+        return settled
+
+
+def sweep_due() -> int:
+    """Sweeps all teams that are due, some side by side, until an event waits to be applied; returns how many."""
+    swept = 0
+    with jobs.job_context() as context, ThreadPoolExecutor(SWEPT_TOGETHER) as pool:
+        turn = jobs.turn(context, EVENTS, while_others_wait_s=0.0)
+        while not turn.is_over():
+            with context.pool.connection() as connection:
+                due = Connections(connection, context.box).claim_sweeps(SWEPT_TOGETHER)
+            if not due:
+                break
+            swept += len(due)
+            list(pool.map(partial(_sweep_safely, context), due))
+    return swept
+
+
+def _sweep_safely(context: Context, team_id: str) -> None:
+    """One team's trouble is no other's."""
+    with structlog.contextvars.bound_contextvars(team=team_id):
+        try:
+            _sweep(context, team_id)
+        except Exception:
+            log.exception("events.sweep_broke")
+
+
+def sweep_events(team_id: str) -> int:
+    """Reads from Stripe what it did not deliver; returns how many events were new."""
+    with jobs.job_context(team=team_id) as context:
+        return _sweep(context, team_id)
+
+
+def _sweep(context: Context, team_id: str) -> int:
+    connected = _connection_of(context, team_id)
+    if connected is None:
+        return 0
+    over_at = time.monotonic() + TURN_S
+    source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
+    with context.pool.connection() as connection:
+        ledger, connections = Ledger(connection, team_id), Connections(connection, context.box)
+        try:
+            swept = sweep(ledger, connections, source, is_over=lambda: time.monotonic() > over_at)
+        except StripeError as exc:
+            log.warning("events.not_swept", reason=loggable_reason(exc))
+            return 0
+        if not swept.complete:
+            connections.sweep_again(team_id)
+        if swept.new:
+            connections.webhook_missed(team_id)
+    log.info("events.swept", new=swept.new, complete=swept.complete)
+    if swept.new:
+        wake_events(context, team_id)
+    return swept.new
+
+
+def _refused(connected: Connection | None) -> StripeRejected | None:
+    """Once Stripe has refused the key, only the sweep asks with it, every few minutes, until it is taken again."""
+    if connected is None or connected.key_valid:
+        return None
+    return StripeRejected("Stripe refuses the stored key.", status=UNAUTHORIZED)
+
+
+def _connection_of(context: Context, team_id: str) -> Connection | None:
+    """None once the team is disconnected."""
+    with context.pool.connection() as connection:
+        connected = Connections(connection, context.box).get(team_id)
+    return connected if connected and connected.secret_key else None

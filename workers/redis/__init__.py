@@ -1,0 +1,1 @@
+"""What lives in Redis: request budgets, progress, heartbeats, counters."""

@@ -1,0 +1,76 @@
+"""What is asked when somebody looks: backfills, proofs, jobs, workers, budgets, connections. No label names a team."""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from rq import Queue
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+
+from sync.database.vitals import Vitals, count_connections, read_vitals
+from workers.context import Context
+from workers.queues import ALL_QUEUES, BACKFILLS, EVENTS
+from workers.redis.beats import ask_for_alive
+from workers.redis.budgets import read_budgets
+from workers.stripe_account import shared_limiter
+
+
+def of_postgres(context: Context) -> Iterator[Metric]:
+    """Raises psycopg.Error."""
+    with context.pool.connection() as connection:
+        vitals, connections = read_vitals(connection), count_connections(connection)
+    yield from _of_teams(vitals)
+    parts = {"held": vitals.held, "free": vitals.free, "dead": vitals.dead}
+    yield GaugeMetricFamily("billstack_backfills_running", "Backfills that run", vitals.backfills)
+    yield _by("billstack_backfill_parts", "Unfinished types of running backfills, by who works on them", "state", parts)
+    yield _by("billstack_postgres_connections", "Connections to Postgres, by application", "application", connections)
+    yield GaugeMetricFamily("billstack_postgres_connections_most", "As many as Postgres takes", vitals.most_connections)
+
+
+def _of_teams(vitals: Vitals) -> Iterator[Metric]:
+    teams = {"connected": vitals.connected, "key_refused": vitals.refused_keys, "never_proven": vitals.unproven}
+    yield _by(
+        "billstack_teams",
+        "Connected teams; of them, those with a refused key or a mirror not read once",
+        "state",
+        teams,
+    )
+    yield GaugeMetricFamily(
+        "billstack_oldest_proof_seconds",
+        "Age of the last full read or comparison of the team where it is oldest",
+        vitals.oldest_s or 0.0,
+    )
+
+
+def of_redis(context: Context) -> Iterator[Metric]:
+    """Raises redis.RedisError."""
+    yield _jobs(context)
+    alive = {role: len(ask_for_alive(context.redis, role)) for role in (BACKFILLS, EVENTS)}
+    yield _by("billstack_workers", "Workers that are alive", "role", alive)
+    budgets = [budget.account for budget in read_budgets(context.redis, shared_limiter(context))]
+    yield GaugeMetricFamily(
+        "billstack_budget_used_ratio",
+        "Requests lately, of those allowed, of the account that uses its budget most",
+        max((budget.lately / budget.configured for budget in budgets), default=0.0),
+    )
+    yield GaugeMetricFamily(
+        "billstack_budgets_cut",
+        "Accounts whose rate is below the configured one, for Stripe answered 429",
+        sum(budget.rate < budget.configured for budget in budgets),
+    )
+
+
+def _jobs(context: Context) -> Metric:
+    family = GaugeMetricFamily("billstack_jobs", "Jobs, by queue and state", labels=("queue", "state"))
+    for name in ALL_QUEUES:
+        queue = Queue(name, connection=context.redis)
+        family.add_metric((name, "waiting"), queue.count)
+        family.add_metric((name, "running"), StartedJobRegistry(queue=queue).get_job_count(cleanup=False))
+        family.add_metric((name, "failed"), FailedJobRegistry(queue=queue).get_job_count(cleanup=False))
+    return family
+
+
+def _by(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, about, labels=(label,))
+    for value, amount in sorted(values.items()):
+        family.add_metric((value,), amount)
+    return family
