@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
-from tests.sync.test_event_samples import SAMPLES
+from tests.sync.events.test_event_samples import SAMPLES
 
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
