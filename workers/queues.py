@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 import redis
 import structlog
 from redis.exceptions import LockNotOwnedError
@@ -48,19 +49,24 @@ def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
     """Enqueues every part, of one backfill or of all, that nobody works on and that is not waiting already."""
     with context.pool.connection() as connection:
         parts = BackfillStore(connection).due_parts(backfill_id)
+    return _enqueue_parts(context, parts)
+
+
+def _enqueue_parts(context: Context, parts: Sequence[Part]) -> int:
     waiting = _waiting(context.redis, BACKFILLS, [_job_id(part) for part in parts])
     return sum(_enqueue_part(context, part) for part in parts if _job_id(part) not in waiting)
 
 
-def take_waiting(context: Context, backfill_id: str) -> str | None:
+def take_waiting(context: Context, backfill_id: str, connection: psycopg.Connection) -> str | None:
     """A part of the backfill that nobody has begun, out of the queue if it waits there; None: there is none.
 
-    Its lease decides, as ever: should a worker have fetched its job this moment, one of the two gets none.
+    Further ones are enqueued for others if they do not wait yet. Its lease decides, as ever: should a worker have fetched
+    its job this moment, one of the two gets none.
     """
-    with context.pool.connection() as connection:
-        parts = BackfillStore(connection).due_parts(backfill_id)
+    parts = BackfillStore(connection).due_parts(backfill_id)
     if not parts:
         return None
+    _enqueue_parts(context, parts[1:])
     job_id = _job_id(parts[0])
     with context.redis.pipeline() as pipeline:
         pipeline.lrem(_queue(BACKFILLS, context.redis).key, 1, job_id)

@@ -9,11 +9,14 @@ suspects  mirrored rows that no list gave: each is asked for, and only Stripe's 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 import structlog
 
+from sync.backfill.first_pages import FirstPages
 from sync.backfill.lease import Lease
+from sync.backfill.loop import Loop
 from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.type_run import Tools, TypeRun
 from sync.backfill.windows import Window
@@ -26,6 +29,7 @@ from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.stripe.lists import END_OF_CREATED
+from sync.stripe.source import Page
 
 # Stripe records an event a little after what it tells of.
 EVENTS_MARGIN_S = 60
@@ -37,6 +41,7 @@ _SUSPECTS_AT_A_TIME = 5000  # each time all ids that were met are read
 _FETCHERS = 8
 _REJECTS_TOLD = 5  # of each type
 _FORBIDDEN = 403
+_LOOK_UP_EVERY_S = 0.2
 
 log = structlog.get_logger()
 
@@ -64,11 +69,17 @@ class Finish:
 
     def run(self) -> list[str]:
         """Returns warnings: sentences for the status. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(2) as beside:
             prices = beside.submit(self._refresh_all, OBJECT_TYPES["price"], self._missing_prices())
-            self._read_tails()
-            warnings = self._replay_events()
+            events = beside.submit(self._record_events)
+            grown = self._grown_types()
+            warnings = events.result()
+            if grown:
+                self._read_tails(grown)
+                warnings = self._record_events()
             prices.result()
+        if not warnings:
+            warnings = self._apply_events()
         self._refresh_all(OBJECT_TYPES["price"], self._missing_prices())  # named by what came since
         for object_type in self._types:
             self._ask_for_suspects(object_type)
@@ -80,50 +91,80 @@ class Finish:
         if self._tools.is_stopping():
             raise TurnOver
 
-    def _read_tails(self) -> None:
+    def _grown_types(self) -> list[ObjectType]:
+        """Those of which something was created after the windows' upper end; mostly none, and a request each says so."""
+        grown: set[str] = set()
+
+        def came(object_type: ObjectType, page: Page) -> None:
+            if page.heads or page.odd or page.has_more:
+                grown.add(object_type.name)
+
+        def refused(object_type: ObjectType, _: StripeRejected) -> None:
+            grown.add(object_type.name)  # whoever reads its tail hears the same, and says so
+
+        with Loop(self._tools.source, most_threads=_FETCHERS) as loop:
+            pages = FirstPages(loop, self._tools.source)
+            for object_type in self._types:
+                for variant in range(len(object_type.variants)):
+                    pages.ask(
+                        object_type, self._tail(1, variant), partial(came, object_type), partial(refused, object_type)
+                    )
+            while pages.unanswered:
+                self._check()
+                loop.wait(_LOOK_UP_EVERY_S)
+        return [object_type for object_type in self._types if object_type.name in grown]
+
+    def _tail(self, number: int, variant: int) -> Window:
+        assert self._backfill.upper is not None
+        start = max(self._backfill.gte, self._backfill.upper)
+        return Window(number, variant, gte=start, lt=END_OF_CREATED, floor=start)
+
+    def _read_tails(self, object_types: list[ObjectType]) -> None:
         """Side by side, for each is only a request or two."""
-        with ThreadPoolExecutor(len(self._types) or 1) as pool:
-            list(pool.map(self._read_tail, self._types))
+        with ThreadPoolExecutor(len(object_types)) as pool:
+            list(pool.map(self._read_tail, object_types))
 
     def _read_tail(self, object_type: ObjectType) -> None:
         """All that was created after the windows' upper end, also in a test clock's future."""
         backfill, fence = self._backfill, self._lease.fence
-        assert backfill.upper is not None
         with self._tools.connect() as connection:
             store = BackfillStore(connection)
             with connection.transaction():
                 store.hold(backfill.id, self._lease.part, fence)
-                start = max(backfill.gte, backfill.upper)
-                store.close_windows(backfill.id, object_type.name, gte=start)  # tails of an attempt that died
+                # Of an attempt that died:
+                store.close_windows(backfill.id, object_type.name, gte=self._tail(0, 0).gte)
                 windows = store.take_windows(backfill.id, object_type.name, fence)
                 number = max(window.number for window in windows)
                 for variant in range(len(object_type.variants)):
-                    tail = Window(number + 1 + variant, variant, gte=start, lt=END_OF_CREATED, floor=start)
+                    tail = self._tail(number + 1 + variant, variant)
                     store.insert_window(backfill.id, object_type.name, tail, fence)
                     windows.append(tail)
             open_windows = [window for window in windows if not window.done]
             TypeRun(backfill, object_type, open_windows, self._lease, self._tools, store).run()
             store.publish(backfill.id, object_type.name, progress=1)
 
-    def _replay_events(self) -> list[str]:
-        """Through the webhook's path: an event that arrived by itself meanwhile is known and not applied twice."""
+    def _record_events(self) -> list[str]:
+        """What happened since the start goes the webhook's way: an event that arrived by itself is known already."""
         assert self._backfill.started is not None
-        source, ledger = self._tools.source, Ledger(self._connection, self._backfill.team_id)
-        until = source.account().now
+        ledger = self._ledger()
+        until: int | None = None
         try:
-            for page in source.events(gte=self._backfill.started - EVENTS_MARGIN_S, lte=until):
+            for page in self._tools.source.events(gte=self._backfill.started - EVENTS_MARGIN_S):
                 self._lease.check()
-                record_events(ledger, page)
+                until = page.as_of if until is None else until
+                record_events(ledger, page.bodies)
         except StripeRejected as exc:
             if exc.status != _FORBIDDEN:
                 raise
             log.warning("events.not_readable", reason=loggable_reason(exc))
             return [f"Changes made during the backfill may be missing, for the key may not read events: {exc.message}"]
         self.known_until = until
-        return self._apply_events(ledger, until)
+        return []
 
-    def _apply_events(self, ledger: Ledger, until: int) -> list[str]:
+    def _apply_events(self) -> list[str]:
         """What failed earlier has one more attempt, and is no longer waited for than that: the status tells of it."""
+        ledger, until = self._ledger(), self.known_until
+        assert until is not None
         ledger.try_again(until, limit=_TRIED_AGAIN)
         give_up_at = time.monotonic() + _EVENTS_PATIENCE_S
         while pending := ledger.pending(until):
@@ -136,6 +177,9 @@ class Finish:
                     return [f"{pending} events could not be applied yet; they are tried again by themselves."]
                 time.sleep(0.5)
         return []
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._connection, self._backfill.team_id)
 
     def _missing_prices(self) -> list[str]:
         return self._store.missing_prices() if OBJECT_TYPES["price"] in self._types else []

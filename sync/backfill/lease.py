@@ -62,9 +62,13 @@ class Lease:
 
     def _keep(self) -> None:
         try:
+            # Most parts of small accounts are over by then, and need no connection for it.
+            if self._stopped.wait(RENEW_EVERY_S):
+                return
             with self._connect() as connection:
                 store = BackfillStore(connection)
                 watch(connection)
+                self._renew(store)
                 while not self._stopped.wait(RENEW_EVERY_S):
                     self._renew(store)
         except Exception as exc:

@@ -9,7 +9,8 @@ import structlog
 
 from sync.backfill.finish import Finish
 from sync.backfill.lease import Lease
-from sync.backfill.records import FINISH, Backfill, BackfillStore, TypeState
+from sync.backfill.opening import Opening
+from sync.backfill.records import FINISH, OPENING, OPENING_FENCE, Backfill, BackfillStore, TypeState
 from sync.backfill.type_run import Tools, TypeRun
 from sync.backfill.windows import Window
 from sync.database.schema import check_team
@@ -50,6 +51,8 @@ class PartRun:
         """
         if self._is_outdated():
             return "waits"
+        if self._part == OPENING:
+            return self._open()
         fence = self._store.acquire(self._backfill.id, self._part)
         if fence is None:
             return "not_ours"
@@ -65,10 +68,25 @@ class PartRun:
             self._let_go(fence)
             raise
         self._store.give_back(self._backfill.id, self._part, fence, done=done)
-        for state in self._store.types(self._backfill.id):
-            self._show(state)
+        self._show_types()
         log.info("part.done" if done else "part.yielded")
         return "done" if done else "yielded"
+
+    def _open(self) -> Ended:
+        """All types at once, as far as their first pages bring them."""
+        opening = Opening(self._backfill, self._tools.source, self._store.connection, self._tools.is_stopping)
+        try:
+            if not opening.run():
+                return "not_ours"
+        except psycopg.OperationalError:
+            self._let_go(OPENING_FENCE)
+            raise
+        self._show_types()
+        return "done"
+
+    def _show_types(self) -> None:
+        for state in self._store.types(self._backfill.id):
+            self._show(state)
 
     def _let_go(self, fence: int) -> None:
         """Best effort: where Postgres itself is gone, the lease's connection is too, which says the same."""

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,9 @@ LEASE_S = 30
 POOLED_LEASE_S = 10
 _SILENCES = {"lease_s": LEASE_S, "pooled_s": POOLED_LEASE_S, "silent_s": SILENT_S}
 FINISH = "finish"
+# Of a backfill that nobody has begun, all types are one part, with their first fence (sync/backfill/opening.py).
+OPENING = "opening"
+OPENING_FENCE = 1
 
 TypeStatus = Literal["pending", "syncing", "ready", "error"]
 
@@ -54,7 +57,7 @@ class Backfill:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of work on a backfill: an object type, or the finish."""
+    """A piece of work on a backfill: an object type, the finish, or the opening."""
 
     backfill_id: str
     team_id: str
@@ -62,6 +65,7 @@ class Part:
     fence: int
     held: bool
     request_id: str | None
+    untouched: bool  # nobody has begun the backfill
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,7 @@ class BackfillStore:
 
     def acquire(self, backfill_id: str, part: str) -> int | None:
         """The fence of the new holder; None when somebody else holds the part, or there is nothing left to do."""
-        holder = f"{socket.gethostname()}:{os.getpid()}"
-        params = {"backfill_id": backfill_id, "part": part, "holder": holder, "own_pid": self._own_pid}
+        params = {"backfill_id": backfill_id, "part": part, "holder": _holder(), "own_pid": self._own_pid}
         row = self._one("acquire", **params, **_SILENCES)
         return row[0] if row else None
 
@@ -217,14 +220,45 @@ class BackfillStore:
     def due_parts(self, backfill_id: str | None = None) -> list[Part]:
         """What nobody works on although it could be done now, of one backfill or of all."""
         with self.connection.cursor(row_factory=class_row(Part)) as cursor:
-            return cursor.execute(_QUERIES["due_parts"], {"backfill_id": backfill_id, **_SILENCES}).fetchall()
+            parts = cursor.execute(_QUERIES["due_parts"], {"backfill_id": backfill_id, **_SILENCES}).fetchall()
+        return list(dict.fromkeys(replace(part, part=OPENING) if part.untouched else part for part in parts))
+
+    def acquire_all(self, backfill_id: str) -> list[str]:
+        """The types of a backfill that nobody has begun, now the caller's with OPENING_FENCE; empty when somebody has."""
+        rows = self._run("acquire_all", backfill_id=backfill_id, holder=_holder(), own_pid=self._own_pid).fetchall()
+        return [part for (part,) in rows]
+
+    def open_windows(
+        self, backfill: Backfill, now: int, variants: Sequence[tuple[str, int]]
+    ) -> list[tuple[str, Window]]:
+        """Fixes the backfill's upper end at `now` and makes the first window of each type and variant.
+
+        Of types that were lost meanwhile there are none.
+        """
+        rows = self._run(
+            "open_windows",
+            backfill_id=backfill.id,
+            now=now,
+            gte=backfill.gte,
+            fence=OPENING_FENCE,
+            types=[name for name, _ in variants],
+            variants=[variant for _, variant in variants],
+        ).fetchall()
+        return [(name, Window(*window)) for name, *window in rows]
+
+    def end_opening(self, backfill_id: str, parts: Sequence[str], read: Sequence[str]) -> list[str]:
+        """Gives all parts back. Those that were `read` and have no open window are done: returns them."""
+        params = {"parts": list(parts), "read": list(read), "fence": OPENING_FENCE}
+        rows = self._run("end_opening", backfill_id=backfill_id, **params).fetchall()
+        return [part for part, done in rows if done]
 
     def let_go(self, backfill_id: str, part: str, fence: int) -> None:
         """The holder gives up, and the part is free as if it had died: SILENT_S after its last renewal."""
-        self._run("let_go", backfill_id=backfill_id, part=part, fence=fence)
+        self._run("let_go", backfill_id=backfill_id, part=part, fence=fence, opening=OPENING)
 
     def release_dead(self, backfill_id: str, part: str, fence: int) -> bool:
-        return self._one("release_dead", backfill_id=backfill_id, part=part, fence=fence) is not None
+        """Of the opening, all types that its holder had."""
+        return self._one("release_dead", backfill_id=backfill_id, part=part, fence=fence, opening=OPENING) is not None
 
     def types(self, backfill_id: str) -> list[TypeState]:
         with self.connection.cursor(row_factory=class_row(TypeState)) as cursor:
@@ -277,3 +311,7 @@ def _same_or_conflict(running: tuple[Any, ...], wanted: list[str], created_after
         code="backfill_in_progress",
         details={"backfillId": backfill_id},
     )
+
+
+def _holder() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

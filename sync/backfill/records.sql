@@ -115,6 +115,105 @@ WHERE leases.backfill_id = %(backfill_id)s
     )
 RETURNING leases.fence;
 
+-- name: acquire_all
+-- Of a backfill that nobody has begun. In the parts' order, so that two who ask at once do not wait for each other.
+WITH free AS MATERIALIZED (
+    SELECT leases.part
+    FROM billstack.leases
+    JOIN billstack.backfills ON backfills.id = leases.backfill_id
+    WHERE leases.backfill_id = %(backfill_id)s
+        AND leases.part <> 'finish'
+        AND leases.fence = 0
+        AND NOT leases.held
+        AND NOT leases.done
+        AND backfills.state = 'running'
+        AND backfills.adopted IS NULL
+    ORDER BY leases.part
+    FOR UPDATE OF leases
+)
+UPDATE billstack.leases
+SET fence = fence + 1,
+    held = true,
+    renewed_at = clock_timestamp(),
+    holder = %(holder)s,
+    session = billstack.own_session(%(own_pid)s)
+FROM free
+WHERE leases.backfill_id = %(backfill_id)s AND leases.part = free.part
+RETURNING leases.part;
+
+-- name: open_windows
+-- The upper end and the first windows of the types that are still the caller's, as fix_upper, hold, mark_syncing and
+-- insert_window do it for one.
+WITH held AS MATERIALIZED (
+    SELECT leases.part, leases.fence
+    FROM billstack.leases
+    JOIN billstack.backfills ON backfills.id = leases.backfill_id
+    WHERE leases.backfill_id = %(backfill_id)s
+        AND leases.part <> 'finish'
+        AND leases.fence = %(fence)s
+        AND leases.held
+        AND backfills.state = 'running'
+    ORDER BY leases.part
+    FOR UPDATE
+),
+fixed AS (
+    UPDATE billstack.backfills
+    SET started = coalesce(started, %(now)s), upper = coalesce(upper, %(now)s)
+    WHERE id = %(backfill_id)s AND EXISTS (SELECT FROM held)
+    RETURNING upper
+),
+marked AS (
+    UPDATE billstack.backfill_types
+    SET status = 'syncing', moved_at = clock_timestamp()
+    FROM held
+    WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = held.part
+)
+INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floor, fence)
+SELECT %(backfill_id)s, held.part, wanted.variant + 1, wanted.variant, %(gte)s, fixed.upper, %(gte)s, held.fence
+FROM fixed
+CROSS JOIN held
+JOIN unnest(%(types)s::text[], %(variants)s::integer[]) AS wanted (type, variant) ON wanted.type = held.part
+RETURNING type, number, variant, gte, lt, floor;
+
+-- name: end_opening
+-- All types of the opening that are still its holder's, in one commit: with the exact count, as end_type does, where they
+-- are read to the end; the others free for whoever comes.
+WITH held AS MATERIALIZED (
+    SELECT part
+    FROM billstack.leases
+    WHERE backfill_id = %(backfill_id)s AND part = ANY (%(parts)s::text[]) AND fence = %(fence)s AND held
+    ORDER BY part
+    FOR UPDATE
+),
+counts AS MATERIALIZED (
+    SELECT windows.type, sum(windows.counted) AS synced, sum(windows.written) AS written
+    FROM held
+    JOIN billstack.windows ON windows.backfill_id = %(backfill_id)s AND windows.type = held.part
+    WHERE held.part = ANY (%(read)s::text[])
+    GROUP BY windows.type
+    HAVING bool_and(windows.done)
+),
+counted AS (
+    INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
+    SELECT backfills.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), counts.type, counts.written
+    FROM counts
+    JOIN billstack.backfills ON backfills.id = %(backfill_id)s
+    WHERE counts.written > 0
+    ORDER BY counts.type
+    ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count
+),
+ended AS (
+    UPDATE billstack.backfill_types
+    SET status = 'ready', error = NULL, synced = counts.synced, written = counts.written, progress = 1, moved_at = clock_timestamp()
+    FROM counts
+    WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = counts.type
+)
+UPDATE billstack.leases
+SET held = false, done = EXISTS (SELECT FROM counts WHERE counts.type = leases.part), renewed_at = clock_timestamp()
+FROM held
+WHERE leases.backfill_id = %(backfill_id)s AND leases.part = held.part
+RETURNING leases.part, leases.done;
+
 -- name: mark_syncing
 UPDATE billstack.backfill_types
 SET status = 'syncing', moved_at = clock_timestamp()
@@ -291,7 +390,12 @@ RETURNING backfill_types.type;
 
 -- name: due_parts
 -- What nobody works on although it could be: never enqueued, its job lost, or its holder dead. `finish` waits for all.
-SELECT leases.backfill_id, backfills.team_id, leases.part, leases.fence, leases.held, backfills.request_id
+SELECT leases.backfill_id, backfills.team_id, leases.part, leases.fence, leases.held, backfills.request_id,
+    backfills.adopted IS NULL AND NOT EXISTS (
+        SELECT
+        FROM billstack.leases AS begun
+        WHERE begun.backfill_id = leases.backfill_id AND begun.fence > 0
+    ) AS untouched
 FROM billstack.leases
 JOIN billstack.backfills ON backfills.id = leases.backfill_id
 WHERE NOT leases.done
@@ -320,14 +424,14 @@ ORDER BY leases.renewed_at, leases.part;
 -- The holder could not go on. Not free at once: what stood in its way, a full disk or a Postgres that restarts, may last.
 UPDATE billstack.leases
 SET session = '0@0'
-WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND held AND fence = %(fence)s
+WHERE backfill_id = %(backfill_id)s AND %(part)s IN (part, %(opening)s) AND held AND fence = %(fence)s
 RETURNING fence;
 
 -- name: release_dead
 -- The worker saw its work-horse die: no need to wait until the lease runs out.
 UPDATE billstack.leases
 SET held = false, renewed_at = clock_timestamp()
-WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND held AND fence = %(fence)s
+WHERE backfill_id = %(backfill_id)s AND %(part)s IN (part, %(opening)s) AND held AND fence = %(fence)s
 RETURNING fence;
 
 -- name: types

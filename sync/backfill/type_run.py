@@ -29,9 +29,9 @@ from sync.backfill.token_pool import Purse
 from sync.backfill.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
 from sync.backfill.writers import Writers
 from sync.errors import StripeRateLimited, StripeRejected
-from sync.mirror.page_writer import PageObjects, reject_all, write_page
+from sync.mirror.page_writer import PageObjects, as_mirrored, reject_all, write_page
 from sync.mirror.refresh import refresh_or_reject
-from sync.mirror.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
+from sync.mirror.store import MirroredPage, MirrorStore, WindowKey
 from sync.object_types import ObjectType
 from sync.stripe.caller import Answer, Reservation
 from sync.stripe.lists import created_filter
@@ -292,25 +292,8 @@ class TypeRun:
             BackfillStore(store.connection).reopen_window(key, gte=window.gte, lt=window.lt)
             self._loop.tell(self._plan.request_failed, window)
             return
-        page = self._as_written(task)
+        page = as_mirrored(self._type, task.page, task.completed, lt=window.lt, known_prices=self._prices_named)
         reject_all(store, self._type, task.page.odd)
         written = write_page(store, self._type, key, page, PageObjects(task.page.heads, task.page.raw_objects))
         self._prices_named.update(page.named_prices)
         self._loop.tell(self._written, written)
-
-    def _as_written(self, fetched: _Fetched) -> MirrorPage:
-        page = fetched.page
-        created = [head.created for head in page.heads if head.created < fetched.window.lt]
-        answers = fetched.completed.values()
-        completed = {object_id: answer.body for object_id, answer in fetched.completed.items()}
-        return MirrorPage(
-            body=page.answer.body,
-            as_of=page.answer.as_of,
-            as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in answers)]),
-            has_more=page.has_more,
-            cursor=page.cursor,
-            newest=created[0] if created else None,
-            oldest=created[-1] if created else None,
-            completed=completed,
-            named_prices=sorted(page.named_prices(self._type, completed) - self._prices_named),
-        )

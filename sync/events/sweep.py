@@ -69,10 +69,10 @@ def record_between(ledger: Ledger, source: Source, *, gte: int, lte: int) -> int
     """
     new = 0
     for number, page in enumerate(source.events(gte=gte, lte=lte), start=1):
-        new += record_events(ledger, page, types=_LISTENED)
+        new += record_events(ledger, page.bodies, types=_LISTENED)
         if number == len(_GROUPS):
             break
     else:
         return new
     pages = (page for group in _GROUPS for page in source.events(gte=gte, lte=lte, types=group))
-    return new + sum(record_events(ledger, page) for page in pages)
+    return new + sum(record_events(ledger, page.bodies) for page in pages)

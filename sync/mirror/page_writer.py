@@ -1,6 +1,7 @@
 """Writes one page of a window in one transaction, and what Postgres refuses of it object by object."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ from sync.error_text import loggable_reason
 from sync.errors import LeaseLost
 from sync.mirror.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, page_of_one, reason_of
 from sync.object_types import ObjectType
+from sync.stripe.caller import Answer
 from sync.stripe.odd_objects import OddObject
+from sync.stripe.source import Page
 
 # Two writers of one type may meet the same rows where windows touch; the one that Postgres stops tries again.
 _DEADLOCK_ATTEMPTS = 5
@@ -37,6 +40,25 @@ def write_page(
             log.warning("page.refused", window=key.number, reason=loggable_reason(exc))
             break
     return _write_one_by_one(store, object_type, key, page, objects)
+
+
+def as_mirrored(
+    object_type: ObjectType, page: Page, completed: Mapping[str, Answer], *, lt: int, known_prices: AbstractSet[str]
+) -> MirrorPage:
+    """A page of a window that ends before `lt`, with the answers that complete its cut lists. `known_prices` are told already."""
+    created = [head.created for head in page.heads if head.created < lt]
+    bodies = {object_id: answer.body for object_id, answer in completed.items()}
+    return MirrorPage(
+        body=page.answer.body,
+        as_of=page.answer.as_of,
+        as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in completed.values())]),
+        has_more=page.has_more,
+        cursor=page.cursor,
+        newest=created[0] if created else None,
+        oldest=created[-1] if created else None,
+        completed=bodies,
+        named_prices=sorted(page.named_prices(object_type, bodies) - known_prices),
+    )
 
 
 def reject_all(store: MirrorStore, object_type: ObjectType, odd: Sequence[OddObject]) -> None:

@@ -78,6 +78,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsPage:
+    """Events as JSON, newest first; all that had happened by `as_of`, on Stripe's clock, is in it or on those after it."""
+
+    bodies: list[bytes]
+    as_of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """Whose key it is; `now` is Stripe's clock in whole seconds."""
 
@@ -177,22 +185,23 @@ class Source:
         assert object_type.nested
         return Listing(object_type.nested, object_id, self.page_size)
 
-    def events(self, *, gte: int, lte: int, types: tuple[str, ...] = ()) -> Iterator[list[bytes]]:
-        """The account's events of that time in pages, each event as JSON, newest first. Stripe keeps them for 30 days."""
-        params: dict[str, str | int] = {"created[gte]": gte, "created[lte]": lte, "limit": self.page_size}
+    def events(self, *, gte: int, lte: int | None = None, types: tuple[str, ...] = ()) -> Iterator[EventsPage]:
+        """The account's events of that time, at least one page. Stripe keeps them for 30 days."""
+        params: dict[str, str | int] = {"created[gte]": gte, "limit": self.page_size}
+        params |= {} if lte is None else {"created[lte]": lte}
         params |= {f"types[{index}]": name for index, name in enumerate(types)}
         oldest: int | None = None
         while True:
             try:
-                listed = self._caller.get(Read("list_events", "/v1/events", params, _read_raw_list))
+                answer, listed = self._caller.get(Read("list_events", "/v1/events", params, _read_nested))
             except StripeRejected as exc:
                 # Stripe forgot the event meanwhile. Its second is read again, once.
-                if not _is_to_be_reopened(exc, params, oldest):
+                if oldest is None or not _is_to_be_reopened(exc, params, oldest):
                     raise
                 del params["starting_after"]
-                params["created[lte]"] = oldest or lte
+                params["created[lte]"] = oldest
                 continue
-            yield [bytes(raw) for raw in listed.data]
+            yield EventsPage([bytes(raw) for raw in listed.data], answer.as_of)
             cursor = listed.next_cursor()
             if cursor is None:
                 return
@@ -281,9 +290,9 @@ def _page_of_odd_objects(object_type: ObjectType, answer: Answer) -> Page:
     return Page(kept, read.heads, cursor is not None, cursor, read.odd)
 
 
-def _is_to_be_reopened(exc: StripeRejected, params: Mapping[str, Any], oldest: int | None) -> bool:
+def _is_to_be_reopened(exc: StripeRejected, params: Mapping[str, Any], oldest: int) -> bool:
     is_lost = "starting_after" in params and exc.is_cursor_lost
-    return is_lost and oldest is not None and params["created[lte]"] != oldest
+    return is_lost and params.get("created[lte]") != oldest
 
 
 def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:

@@ -137,4 +137,4 @@ def test_a_job_from_before_an_upgrade_gets_its_successor(context, database, team
     work(context)
     assert enqueue_due(context, backfill.id) == 1
 
-    assert MirrorJob.fetch(job_id, connection=context.redis).args == [backfill.id, "customer"]
+    assert MirrorJob.fetch(job_id, connection=context.redis).args == [backfill.id, "opening"]

@@ -72,7 +72,7 @@ def _work_on_parts(
     tools = Tools(source, lambda: connect(context), ours.is_over, ours.is_stopping)
     show = Progress(context.redis, backfill.id).show
     ended = latest = PartRun(backfill, first, mirrored(connected), tools, show, connection).run()
-    while latest == "done" and not ours.is_over() and (part := take_waiting(context, backfill.id)):
+    while latest == "done" and not ours.is_over() and (part := take_waiting(context, backfill.id, connection)):
         retries.follow(part)
         with structlog.contextvars.bound_contextvars(type=part):
             # A long finish has a job of its own, whose time limit fits it.

@@ -1,10 +1,14 @@
 """A small team's backfill is one job where nobody else takes its parts; a turn, a stop or another worker ends that."""
 
+from typing import ClassVar
+
 import pytest
 from rq import Queue
 
 from api.account.backfills import start_backfill
+from sync.backfill.part import Ended, PartRun
 from sync.backfill.records import BackfillStore
+from sync.object_types import OBJECT_TYPES
 from workers.jobs.backfill import work_on_part
 from workers.queues import BACKFILLS, take_waiting
 
@@ -23,16 +27,39 @@ def state(database, backfill_id) -> str:
 
 
 def test_one_job_does_all_parts_that_wait_and_then_the_finish(context, database, backfill_id):
-    assert len(waiting(context)) == 6
+    assert waiting(context) == ["opening"]
 
-    assert work_on_part(backfill_id, "charge") == "done"
+    assert work_on_part(backfill_id, "opening") == "done"
 
     assert state(database, backfill_id) == "ready"
-    assert waiting(context) == ["charge"], "its own, which RQ has taken out before it runs"
+    assert waiting(context) == ["opening"], "its own, which RQ has taken out before it runs"
     synced = database.execute(
         "SELECT DISTINCT synced FROM billstack.backfill_types WHERE backfill_id = %s", (backfill_id,)
     ).fetchall()
     assert synced == [(2,)]
+
+
+def test_types_with_more_than_a_page_are_left_for_other_workers(context, database, stripe, backfill_id, monkeypatch):
+    """The one that opened the backfill goes on with one of them itself."""
+    stripe.add_account("demo", counts=dict.fromkeys(OBJECT_TYPES, 2) | {"customer": 150, "charge": 150, "product": 120})
+    monkeypatch.setattr("workers.jobs.backfill.PartRun", OnlyTheOpening)
+
+    assert work_on_part(backfill_id, "opening") == "done"
+
+    assert OnlyTheOpening.further == ["charge"]
+    assert waiting(context) == ["charge", "customer", "opening", "product"]
+
+
+class OnlyTheOpening(PartRun):
+    """Leaves other parts alone, as if another worker had been quicker."""
+
+    further: ClassVar[list[str]] = []
+
+    def run(self) -> Ended:
+        if self._part == "opening":
+            return super().run()
+        self.further.append(self._part)
+        return "not_ours"
 
 
 def test_what_another_worker_holds_is_left_to_it(context, database, backfill_id):
@@ -42,7 +69,7 @@ def test_what_another_worker_holds_is_left_to_it(context, database, backfill_id)
 
     assert state(database, backfill_id) == "running"
     assert BackfillStore(database).give_back(backfill_id, "invoice", held, done=False)
-    assert take_waiting(context, backfill_id) == "invoice"
+    assert take_waiting(context, backfill_id, database) == "invoice"
 
 
 def test_a_part_whose_turn_was_over_ends_the_job(context, database, backfill_id, monkeypatch):
@@ -55,8 +82,9 @@ def test_a_part_whose_turn_was_over_ends_the_job(context, database, backfill_id,
 
 
 def test_a_job_that_was_taken_out_while_a_worker_fetched_it_runs_once(context, database, backfill_id):
-    taken = take_waiting(context, backfill_id)
-    assert taken not in waiting(context)
+    taken = take_waiting(context, backfill_id, database)
+    assert taken == "opening"
+    assert waiting(context) == []
 
     work_on_part(backfill_id, taken)
     assert work_on_part(backfill_id, taken) == "not_ours"

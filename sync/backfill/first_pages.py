@@ -1,0 +1,44 @@
+"""Asks for the first pages of several windows side by side."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sync.backfill.loop import Loop
+from sync.backfill.type_run import params
+from sync.backfill.windows import Window
+from sync.errors import StripeRejected
+from sync.object_types import ObjectType
+from sync.stripe.caller import Read
+from sync.stripe.source import Page, Source
+
+T = TypeVar("T")
+
+
+class FirstPages:
+    """Reads of one loop, first pages and what belongs to them; `unanswered` of them are under way."""
+
+    def __init__(self, loop: Loop, source: Source) -> None:
+        self.unanswered = 0
+        self._loop = loop
+        self._source = source
+
+    def ask(
+        self,
+        object_type: ObjectType,
+        window: Window,
+        came: Callable[[Page], None],
+        refused: Callable[[StripeRejected], None],
+    ) -> None:
+        """Waits for its turn in the account's budget before it returns. The loop calls `came` or `refused`."""
+        time.sleep(self._source.reserve(object_type).wait_s)
+        self.read(self._source.page_read(object_type, params(object_type, window)), came, refused)
+
+    def read(self, read: Read[T], came: Callable[[T], None], refused: Callable[[StripeRejected], None]) -> None:
+        """A read that is paid for."""
+        self.unanswered += 1
+        self._loop.read(read, lambda found: self._answered(came, found), lambda error: self._answered(refused, error))
+
+    def _answered(self, tell: Callable[[T], None], found: T) -> None:
+        tell(found)
+        self.unanswered -= 1
