@@ -12,7 +12,7 @@ from sync.events.ledger import Ledger
 from sync.teams.connections import SWEEP_EVERY_S, SWEEP_RARELY_S, Connections
 from tests.factories import ACCOUNT_ID, NOW, customer, encoded, event
 from workers.context import open_context
-from workers.jobs.backfill import backfill as jobs
+from workers.jobs import backfill as jobs
 from workers.jobs.reconcile import start_reconcile
 from workers.queues import BACKFILLS, COMPARISONS, EVENTS, QUEUES, SWEEPS, wake_events, wake_mark
 from workers.scheduler import run_once

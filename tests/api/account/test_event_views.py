@@ -17,7 +17,7 @@ from sync.events.ledger import Ledger
 from sync.object_types import OBJECT_TYPES
 from sync.stripe.sdk import API_VERSION
 from tests.factories import customer, encoded, event
-from workers.jobs.backfill import backfill as jobs
+from workers.jobs import backfill as jobs
 from workers.queues import COMPARISONS
 from workers.redis.meter import Meter
 from workers.stripe_account import open_source

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
-from tests.sync.events.test_event_samples import SAMPLES
 
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from tests import factories
 from tests.factories import CREATED, DAY, NOW, Json, encoded, listed
+from tests.sync.events.test_event_samples import SAMPLES
 
 LATER = CREATED + 30 * DAY
 PLAN = {
