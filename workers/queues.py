@@ -8,9 +8,8 @@ import psycopg
 import redis
 import structlog
 from redis.exceptions import LockNotOwnedError
-from rq import Queue
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
 
 from sync.backfill.records import FINISH, BackfillStore, Part
@@ -18,7 +17,7 @@ from sync.events.ledger import take_from_dead, teams_waiting
 from sync.reconcile.records import Idle, ReconcileStore
 from sync.teams.connections import Connections
 from workers.context import Context
-from workers.rq_json import MirrorJob
+from workers.rq_internals import MirrorJob, open_queue, remove, waiting_among, withdraw
 
 BACKFILLS = "backfills"
 EVENTS = "events"
@@ -53,7 +52,7 @@ def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
 
 
 def _enqueue_parts(context: Context, parts: Sequence[Part]) -> int:
-    waiting = _waiting(context.redis, BACKFILLS, [_job_id(part) for part in parts])
+    waiting = waiting_among(BACKFILLS, context.redis, [_job_id(part) for part in parts])
     return sum(_enqueue_part(context, part) for part in parts if _job_id(part) not in waiting)
 
 
@@ -67,11 +66,7 @@ def take_waiting(context: Context, backfill_id: str, connection: psycopg.Connect
     if not parts:
         return None
     _enqueue_parts(context, parts[1:])
-    job_id = _job_id(parts[0])
-    with context.redis.pipeline() as pipeline:
-        pipeline.lrem(_queue(BACKFILLS, context.redis).key, 1, job_id)
-        pipeline.delete(MirrorJob.key_for(job_id))
-        pipeline.execute()
+    withdraw(BACKFILLS, context.redis, _job_id(parts[0]))
     return parts[0].part
 
 
@@ -97,18 +92,6 @@ def _enqueue_part(context: Context, part: Part) -> bool:
     return enqueued
 
 
-def _waiting(connection: redis.Redis, queue_name: str, job_ids: Sequence[str]) -> set[str]:
-    """Which of these wait in the queue, in one round trip: of many teams' parts nearly all do."""
-    if not job_ids:
-        return set()
-    key = _queue(queue_name, connection).key
-    with connection.pipeline(transaction=False) as pipeline:
-        for job_id in job_ids:
-            pipeline.lpos(key, job_id)
-        places = pipeline.execute()
-    return {job_id for job_id, place in zip(job_ids, places, strict=True) if place is not None}
-
-
 def _enqueue_once(
     connection: redis.Redis, queue_name: str, job_id: str, name: str, arguments: tuple[str, ...], **options: Any
 ) -> bool:
@@ -119,7 +102,7 @@ def _enqueue_once(
     try:
         if _is_waiting(connection, queue_name, job_id):
             return False
-        _queue(queue_name, connection).enqueue(
+        open_queue(queue_name, connection).enqueue(
             name,
             *arguments,
             job_id=job_id,
@@ -144,21 +127,12 @@ def _is_waiting(connection: redis.Redis, queue_name: str, job_id: str) -> bool:
     """
     try:
         job = MirrorJob.fetch(job_id, connection=connection)
-        if job.get_status() == JobStatus.QUEUED and _waiting(connection, queue_name, [job_id]):
+        if job.get_status() == JobStatus.QUEUED and waiting_among(queue_name, connection, [job_id]):
             return True
-        _remove(job)
+        remove(job)
     except (NoSuchJobError, InvalidJobOperation):
         pass  # it is not there, or somebody else who looks at this moment has just removed it
     return False
-
-
-def _remove(job: Job) -> None:
-    """RQ's own `delete` fails where a listed execution is gone: it ended this moment, or expired after its worker died."""
-    executions = job.execution_registry
-    if ids := executions.get_execution_ids():
-        job.connection.zrem(job.started_job_registry.key, *(f"{job.id}:{each}" for each in ids))
-        job.connection.delete(executions.key)
-    job.delete()
 
 
 def wake_events(context: Context, team_id: str, *, request_id: str | None = None) -> None:
@@ -182,7 +156,7 @@ def enqueue_sweeps(context: Context) -> int:
     with context.pool.connection() as connection:
         if not Connections(connection, context.box).sweeps_due():
             return 0
-    queue = _queue(SWEEPS, context.redis)
+    queue = open_queue(SWEEPS, context.redis)
     if queue.count or StartedJobRegistry(queue=queue).get_job_count(cleanup=False):
         return 0
     queue.enqueue(
@@ -192,7 +166,7 @@ def enqueue_sweeps(context: Context) -> int:
 
 
 def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: str | None) -> None:
-    _queue(EVENTS, context.redis).enqueue(
+    open_queue(EVENTS, context.redis).enqueue(
         f"workers.jobs.events.{name}",
         team_id,
         job_timeout=_TYPE_TIMEOUT_S,
@@ -206,7 +180,7 @@ def enqueue_reconciles(context: Context) -> int:
     """A turn for each comparison that nobody works on, by the workers for backfills: it may take long."""
     with context.pool.connection() as connection:
         idle = {f"{each.id}-{each.fence}": each for each in ReconcileStore(connection).idle()}
-    waiting = _waiting(context.redis, COMPARISONS, list(idle))
+    waiting = waiting_among(COMPARISONS, context.redis, list(idle))
     return sum(_enqueue_reconcile(context, job_id, idle[job_id]) for job_id in idle.keys() - waiting)
 
 
@@ -222,10 +196,6 @@ def _enqueue_reconcile(context: Context, job_id: str, idle: Idle) -> bool:
         description=f"reconcile {idle.id}",
         meta={"request_id": idle.request_id, "team": idle.team_id},
     )
-
-
-def _queue(name: str, connection: redis.Redis) -> Queue:
-    return Queue(name, connection=connection, job_class=MirrorJob)
 
 
 def wake_mark(team_id: str) -> str:

@@ -6,14 +6,13 @@ from datetime import datetime
 
 import redis
 import structlog
-from rq import Queue, Worker, worker_registration
-from rq.registry import clean_registries
+from rq import Worker
 from rq.worker import BaseWorker
 
 from workers.context import Context
 from workers.queues import ALL_QUEUES, BACKFILLS, EVENTS
 from workers.redis.beats import ask_for_alive
-from workers.rq_json import MirrorJob
+from workers.rq_internals import clean_queue, forget_worker
 
 # Operators see a dead worker for a while, to know that it died.
 _SHOWN_DEAD_S = 120.0
@@ -69,7 +68,7 @@ class Cleaner:
             return 0
         self._cleaned_at = now
         for name in ALL_QUEUES:
-            clean_registries(Queue(name, connection=context.redis, job_class=MirrorJob))
+            clean_queue(name, context.redis)
         return self._forget_dead(context.redis, now)
 
     def _forget_dead(self, connection: redis.Redis, now: float) -> int:
@@ -79,6 +78,5 @@ class Cleaner:
         forgotten = [worker for worker in dead if now - self._dead_since[worker.name] >= _SHOWN_DEAD_S]
         for worker in forgotten:
             log.warning("worker.forgotten", worker=worker.name, host=worker.hostname, pid=worker.pid)
-            worker_registration.unregister(worker)
-            connection.delete(worker.key, worker.executions_key)
+            forget_worker(worker)
         return len(forgotten)

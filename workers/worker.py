@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from redis.client import Pipeline
-from rq import Queue, Worker, worker_registration
+from rq import Queue, Worker
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -22,7 +22,7 @@ from workers.horse import Call, Horse
 from workers.jobs import backfill as jobs
 from workers.queues import BACKFILLS, EVENTS, QUEUES, enqueue_due
 from workers.redis.beats import BEAT_EVERY_S, beat, stop_beating
-from workers.rq_json import MirrorJob
+from workers.rq_internals import MirrorJob, register_again
 from workers.settings import Settings
 
 # The six object types of one backfill run side by side; two teams' events do, so that one with many holds up nobody.
@@ -89,7 +89,7 @@ class MirrorWorker(Worker):
             self._beat_at = time.monotonic()
             with self.connection.pipeline(transaction=False) as ours:
                 beat(ours, self.queue_names()[0], self.name)
-                worker_registration.register(self, ours)  # again, for who was silent for long was forgotten
+                register_again(self, ours)
                 ours.execute()
 
     def _start_scheduler(self, *_: Any, **__: Any) -> None:

@@ -1,11 +1,6 @@
 """For operators: what waits, who works, how much of each Stripe budget is in use."""
 
-from dataclasses import dataclass
-
-import redis
 from flask import Blueprint
-from rq import Queue
-from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 from api.dashboard.pages import show_page
 from api.http.access import Access, allow, caller
@@ -15,19 +10,12 @@ from sync.events.ledger import backlog
 from workers.queues import ALL_QUEUES
 from workers.redis.budgets import read_budgets
 from workers.registry import known_workers
+from workers.rq_internals import queue_depth
 from workers.stripe_account import shared_limiter
 
 blueprint = Blueprint("operations", __name__)
 
 _SHOWN = 200
-
-
-@dataclass(frozen=True, slots=True)
-class QueueDepth:
-    name: str
-    waiting: int
-    running: int
-    failed: int
 
 
 @blueprint.get("/operators")
@@ -41,7 +29,7 @@ def show() -> str:
         "operators.html",
         pending=pending,
         oldest_s=oldest_s,
-        queues=[_depth(name, context.redis) for name in ALL_QUEUES],
+        queues=[queue_depth(name, context.redis) for name in ALL_QUEUES],
         workers=known_workers(context.redis)[:_SHOWN],
         budgets=read_budgets(context.redis, shared_limiter(context))[:_SHOWN],
         names=_names(accounts),
@@ -54,10 +42,3 @@ def _names(accounts: list[tuple[str, bool, str]]) -> dict[tuple[str, bool], str]
     for account_id, livemode, name in accounts:
         found.setdefault((account_id, livemode), []).append(name)
     return {account: ", ".join(names) for account, names in found.items()}
-
-
-def _depth(name: str, connection: redis.Redis) -> QueueDepth:
-    queue = Queue(name, connection=connection)
-    running = StartedJobRegistry(queue=queue).get_job_count(cleanup=False)
-    failed = FailedJobRegistry(queue=queue).get_job_count(cleanup=False)
-    return QueueDepth(name, queue.count, running, failed)

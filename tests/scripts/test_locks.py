@@ -41,7 +41,8 @@ def files_of(lock):
     product = [path for folder in ("api", "sync", "workers") for path in (ROOT / folder).rglob("*.py")]
     if lock == "product":
         return product + [
-            ROOT / "scripts" / f"{name}.py" for name in ("run_procfile", "processes", "keeper", "private_log")
+            ROOT / "scripts" / f"{name}.py"
+            for name in ("run_procfile", "local/processes", "local/keeper", "local/private_log")
         ]
     scripts = (ROOT / "scripts").rglob("*.py")
     return product + [path for path in scripts if lock == "tests" or str(path.relative_to(ROOT)) not in IN_A_LARGER_SET]
@@ -54,7 +55,11 @@ def imported(paths: Iterable[Path]):
             if isinstance(node, ast.Import):
                 yield from ((alias.name, path) for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                yield node.module, path
+                folder = ROOT / node.module.replace(".", "/")
+                submodules = [alias.name for alias in node.names if (folder / f"{alias.name}.py").exists()]
+                yield from ((f"{node.module}.{name}", path) for name in submodules)
+                if not submodules:
+                    yield node.module, path
 
 
 @pytest.mark.parametrize("lock", LOCKS)

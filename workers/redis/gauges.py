@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
-from rq import Queue
-from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 from sync.database.vitals import Vitals, count_connections, read_vitals
 from workers.context import Context
 from workers.queues import ALL_QUEUES, BACKFILLS, EVENTS
 from workers.redis.beats import ask_for_alive
 from workers.redis.budgets import read_budgets
+from workers.rq_internals import queue_depth
 from workers.stripe_account import shared_limiter
 
 
@@ -62,10 +61,10 @@ def of_redis(context: Context) -> Iterator[Metric]:
 def _jobs(context: Context) -> Metric:
     family = GaugeMetricFamily("billstack_jobs", "Jobs, by queue and state", labels=("queue", "state"))
     for name in ALL_QUEUES:
-        queue = Queue(name, connection=context.redis)
-        family.add_metric((name, "waiting"), queue.count)
-        family.add_metric((name, "running"), StartedJobRegistry(queue=queue).get_job_count(cleanup=False))
-        family.add_metric((name, "failed"), FailedJobRegistry(queue=queue).get_job_count(cleanup=False))
+        depth = queue_depth(name, context.redis)
+        family.add_metric((name, "waiting"), depth.waiting)
+        family.add_metric((name, "running"), depth.running)
+        family.add_metric((name, "failed"), depth.failed)
     return family
 
 

@@ -12,7 +12,7 @@ from rq.utils import now, utcformat
 
 from sync.backfill.records import BackfillStore
 from workers.queues import BACKFILLS, enqueue_due
-from workers.rq_json import JOB_FUNCTIONS, MirrorJob
+from workers.rq_internals import JOB_FUNCTIONS, MirrorJob
 from workers.worker import MirrorWorker
 
 
