@@ -151,7 +151,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def finish_request(self, conn: TConn, fs: Any) -> None:
         self._refused.discard(conn)
         lane = self._lanes.pop(conn, None)
-        if lane and (following := self._door.leave(lane)):
+        for following in self._door.leave(lane) if lane else ():
             self.enqueue_req(following)
         super().finish_request(conn, fs)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.http.door import MOST_RUNNING, MOST_WAITING, Door, Lane, lane_of
+from api.http.door import MOST_ALONE, MOST_BESIDE_OTHERS, MOST_WAITING, Door, Lane, lane_of
 
 NOISY, QUIET = Lane(b"team_noisy", "session"), Lane(b"team_quiet", "session")
 
@@ -53,21 +53,43 @@ def test_what_is_no_http_is_not_counted():
     assert lane_of(b"") is None
 
 
-def test_a_few_run_the_rest_wait_in_their_order_and_another_team_runs():
-    door: Door[int] = Door()
-    most = MOST_RUNNING["session"]
+ALONE, BESIDE = MOST_ALONE["session"], MOST_BESIDE_OTHERS["session"]
 
-    assert [door.enter(NOISY, number) for number in range(most + 2)] == ["runs"] * most + ["waits"] * 2
+
+def test_a_team_that_is_alone_has_many_the_rest_wait_in_their_order():
+    door: Door[int] = Door()
+
+    assert [door.enter(NOISY, number) for number in range(ALONE + 2)] == ["runs"] * ALONE + ["waits"] * 2
+
+    assert [door.leave(NOISY) for _ in range(ALONE + 2)] == [[ALONE], [ALONE + 1]] + [[]] * ALONE
+
+
+def test_another_team_runs_at_once_and_none_follows_the_first_ones_until_they_are_few():
+    door: Door[int] = Door()
+    for number in range(ALONE + 9):
+        door.enter(NOISY, number)
+
     assert door.enter(QUIET, 99) == "runs"
 
-    assert [door.leave(NOISY) for _ in range(most + 2)] == [most, most + 1] + [None] * most
-    assert door.leave(QUIET) is None
-    assert door.enter(NOISY, 0) == "runs"
+    assert [door.leave(NOISY) for _ in range(ALONE - BESIDE)] == [[]] * (ALONE - BESIDE)
+    assert door.leave(NOISY) == [ALONE]
+    assert door.leave(QUIET) == list(range(ALONE + 1, 2 * ALONE - BESIDE + 1))
+
+
+def test_whoever_comes_later_does_not_overtake():
+    door: Door[int] = Door()
+    door.enter(QUIET, 99)
+    for number in range(BESIDE + 1):
+        door.enter(NOISY, number)
+    door.leave(QUIET)  # lets the one that waits in
+
+    assert door.enter(NOISY, 7) == "runs"
+    assert sum(door._running.values()) == BESIDE + 2
 
 
 def test_who_finds_too_many_waiting_is_refused():
     door: Door[int] = Door()
-    for number in range(MOST_RUNNING["session"] + MOST_WAITING):
+    for number in range(ALONE + MOST_WAITING):
         door.enter(NOISY, number)
 
     assert door.enter(NOISY, 0) == "refused"
@@ -82,4 +104,5 @@ def test_a_door_forgets_teams_that_are_gone():
         door.leave(lane)
 
     assert not door._running
+    assert not door._by_team
     assert not door._waiting
