@@ -31,8 +31,9 @@ worker_connections = 2000
 threads = THREADS + MOST_VIEWERS
 # A request that waits for Stripe may take this long (connect asks it twice); a thread's time does not count here.
 timeout = 60
-# What a deploy gives to requests under way: whoever stops us kills after ten seconds.
-graceful_timeout = 7
+# What a deploy gives to requests under way: whoever stops us kills after ten seconds, and on a busy machine it takes some
+# of them to notice the signal and to end.
+graceful_timeout = 5
 # Python's last search for garbage takes a third of a second of a core in each process, and seconds on a busy machine.
 atexit.register(gc.freeze)
 # Longer than the 60 s for which common proxies keep an idle connection.

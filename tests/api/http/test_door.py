@@ -3,6 +3,7 @@
 import pytest
 
 from api.http.door import MOST_ALONE, MOST_BESIDE_OTHERS, MOST_WAITING, Door, Lane, lane_of
+from api.http.seats import IS_REFUSED
 
 NOISY, QUIET = Lane(b"team_noisy", "session"), Lane(b"team_quiet", "session")
 
@@ -106,3 +107,24 @@ def test_a_door_forgets_teams_that_are_gone():
     assert not door._running
     assert not door._by_team
     assert not door._waiting
+
+
+@pytest.fixture
+def refused():
+    token = IS_REFUSED.set(True)
+    yield
+    IS_REFUSED.reset(token)
+
+
+def test_who_is_refused_is_told_when_to_come_again(client, owner, refused):
+    answer = owner.client.get(f"/api/billstack/teams/{owner.team_id}/stripe/status")
+    delivered = client.post(f"/api/webhooks/stripe/{owner.team_id}", data=b"{}")
+
+    assert [(each.status_code, each.json["code"]) for each in (answer, delivered)] == [(429, "too_many_requests")] * 2
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_who_is_refused_at_the_mirror_is_told_as_stripe_tells_it(client, owner, refused):
+    answer = client.get(f"/api/billstack/teams/{owner.team_id}/mirror/v1/charges")
+
+    assert (answer.status_code, answer.json["error"]["type"]) == (429, "invalid_request_error")
