@@ -16,12 +16,16 @@ from scripts.benchmark.processes import tree
 from scripts.local.processes import wait_until
 from scripts.run_procfile import ROOT
 from sync.database.session import SILENT_S
+from sync.events.applying import record_event
+from sync.events.ledger import Ledger
 from tests.end_to_end.product import Installation, Product
+from tests.factories import customer, encoded, event
 from workers.queues import BACKFILLS
 from workers.redis.beats import ask_for_alive
 from workers.worker import PROCESSES
 
 TAKEN_OVER_WITHIN_S = 10.0
+EVENTS_APPLIED_WITHIN_S = 15.0
 # Longer than a lease's holder may be silent before Postgres is asked whether its connection is still open.
 PAUSE_S = 12.0
 
@@ -92,6 +96,26 @@ def test_the_parts_of_dead_workers_are_taken_over_within_ten_seconds(other_pools
 
     assert time.monotonic() - died_at <= TAKEN_OVER_WITHIN_S
     finishes_exactly(syncing)
+
+
+@pytest.mark.slow
+def test_what_a_dead_worker_had_claimed_is_applied_within_fifteen_seconds(installation: Installation):
+    """By the workers that are there. Nobody else sees the event before it is claimed."""
+    product = installation.new_team("takeover_events")
+    product.backfill()
+    with psycopg.connect(product.stack.postgres.url) as dying:
+        ledger = Ledger(dying, product.team_id)
+        record_event(ledger, encoded(event(customer("cus_claimed"), id="evt_claimed")), delivered=True)
+        assert len(ledger.claim(10)) == 1
+        dying.commit()
+    died_at = time.monotonic()
+
+    product.wait_for(
+        lambda _: product.sql("SELECT state FROM billstack.events WHERE id = 'evt_claimed'") == [("applied",)],
+        timeout_s=40,
+    )
+
+    assert time.monotonic() - died_at <= EVENTS_APPLIED_WITHIN_S
 
 
 @pytest.mark.slow
