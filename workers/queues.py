@@ -1,6 +1,7 @@
 """The queues' names, and how work gets onto them. Jobs carry ids only, for Redis keeps their arguments."""
 
 import contextlib
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from sync.events.ledger import take_from_dead, teams_waiting
 from sync.reconcile.records import Idle, ReconcileStore
 from sync.teams.connections import Connections
 from workers.context import Context
-from workers.rq_internals import MirrorJob, open_queue, remove, waiting_among, withdraw
+from workers.rq_internals import MirrorJob, open_queue, remove, take_first, waiting_among, withdraw
 
 BACKFILLS = "backfills"
 EVENTS = "events"
@@ -40,6 +41,8 @@ _LOOK_S = 5.0
 _LYING_S = 2.0
 # Should the process die between taking the mark and enqueuing, the scheduler's sweep finds the events after this.
 _WAKE_MARK_S = 10
+# How the ids of jobs begin that apply events; `-` and the team follow.
+_EVENTS_JOB = "events_"
 
 log = structlog.get_logger()
 
@@ -165,10 +168,26 @@ def enqueue_sweeps(context: Context) -> int:
     return 1
 
 
+def take_waiting_events(context: Context) -> dict[str, str] | None:
+    """The facts of the job that waits longest for a team's events, `team` and perhaps `request_id`: now it is the caller's.
+
+    None: there is none, or it is another kind of job. Should the caller die now, the scheduler finds the events.
+    """
+    taken = take_first(EVENTS, context.redis, _EVENTS_JOB)
+    if taken is None:
+        return None
+    job_id, meta = taken
+    team_id = job_id.partition("-")[2]
+    context.redis.delete(wake_mark(team_id))
+    return {name: value for name, value in meta.items() if value} | {"team": team_id}
+
+
 def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: str | None) -> None:
+    """The job's id names the team, so that whoever takes it out of the queue need not read it."""
     open_queue(EVENTS, context.redis).enqueue(
         f"workers.jobs.events.{name}",
         team_id,
+        job_id=f"{_EVENTS_JOB}{secrets.token_hex(8)}-{team_id}",
         job_timeout=_TYPE_TIMEOUT_S,
         result_ttl=0,
         failure_ttl=_FAILURE_TTL_S,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import redis
 import rq.serializers
 from rq import Queue, worker_registration
@@ -104,6 +105,23 @@ def withdraw(name: str, connection: redis.Redis, job_id: str) -> None:
         pipeline.lrem(open_queue(name, connection).key, 1, job_id)
         pipeline.delete(MirrorJob.key_for(job_id))
         pipeline.execute()
+
+
+def take_first(name: str, connection: redis.Redis, prefix: str) -> tuple[str, dict[str, Any]] | None:
+    """The job that waits longest, taken out and forgotten, if its id begins like that: the id and the job's `meta`."""
+    key = open_queue(name, connection).key
+    popped = connection.lpop(key)
+    if not isinstance(popped, bytes):
+        return None
+    job_id = popped.decode()
+    if not job_id.startswith(prefix):
+        connection.lpush(key, job_id)
+        return None
+    with connection.pipeline() as pipeline:
+        pipeline.hget(MirrorJob.key_for(job_id), "meta")
+        pipeline.delete(MirrorJob.key_for(job_id))
+        meta, _ = pipeline.execute()
+    return job_id, msgspec.json.decode(meta) if meta else {}
 
 
 def remove(job: Job) -> None:

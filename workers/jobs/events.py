@@ -16,7 +16,7 @@ from sync.stripe.caller import HASTY_ATTEMPTS
 from sync.teams.connections import Connection, Connections
 from workers.context import Context
 from workers.jobs import backfill as jobs
-from workers.queues import EVENTS, wake_events, wake_mark
+from workers.queues import EVENTS, take_waiting_events, wake_events, wake_mark
 from workers.stripe_account import open_source
 
 # Then other teams' events have their turn; sooner where one waits, or the worker stops.
@@ -29,34 +29,52 @@ log = structlog.get_logger()
 
 
 def apply_events(team_id: str) -> int:
-    """Drains one team's ledger, or works on it for a turn; returns how many events it settled."""
+    """Drains one team's ledger, and then those of teams that wait, for a turn; returns how many events it settled.
+
+    Two events of a small team take less than a job for them.
+    """
     with jobs.job_context(team=team_id) as context:
         context.redis.delete(wake_mark(team_id))
-        connected = _connection_of(context, team_id)
-        if connected is None:
-            return 0
-        turn, settled, report = jobs.turn(context, EVENTS, longest_s=TURN_S), 0, context.meter.events
-        # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
-        source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
-        refused = _refused(connected)
-        with context.pool.connection() as connection:
-            while outcomes := apply_batch(
-                connection,
-                team_id,
-                source,
-                jobs.mirrored(connected),
-                connect=lambda: jobs.connect(context),
-                report=report,
-                refused=refused,
-            ):
-                settled += sum(outcomes.values())
-                if outcomes.get("failed"):
-                    refused = _refused(_connection_of(context, team_id))
-                log.info("events.applied", **outcomes)
-                if turn.is_over():
-                    wake_events(context, team_id)
+        turn = jobs.turn(context, EVENTS, longest_s=TURN_S)
+        settled = _apply(context, team_id, turn)
+        while not turn.is_over() and (facts := take_waiting_events(context)):
+            with structlog.contextvars.bound_contextvars(**facts):
+                try:
+                    settled += _apply(context, facts["team"], turn)
+                except Exception as exc:
+                    # In a job of its own it fails under its own name, if it fails again.
+                    log.warning("events.put_back", reason=loggable_reason(exc))
+                    wake_events(context, facts["team"], request_id=facts.get("request_id"))
                     break
         return settled
+
+
+def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
+    connected = _connection_of(context, team_id)
+    if connected is None:
+        return 0
+    settled, report = 0, context.meter.events
+    # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
+    source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
+    refused = _refused(connected)
+    with context.pool.connection() as connection:
+        while outcomes := apply_batch(
+            connection,
+            team_id,
+            source,
+            jobs.mirrored(connected),
+            connect=lambda: jobs.connect(context),
+            report=report,
+            refused=refused,
+        ):
+            settled += sum(outcomes.values())
+            if outcomes.get("failed"):
+                refused = _refused(_connection_of(context, team_id))
+            log.info("events.applied", **outcomes)
+            if turn.is_over():
+                wake_events(context, team_id)
+                break
+    return settled
 
 
 def sweep_due() -> int:

@@ -1,0 +1,104 @@
+"""A job that has applied one team's events goes on with the teams that wait; each keeps its own request and its own failure."""
+
+from collections.abc import Callable
+
+import pytest
+from rq import Queue
+
+from sync.events.ledger import Ledger
+from tests.factories import NOW, customer, encoded, event
+from workers.jobs import events
+from workers.queues import EVENTS, take_waiting_events, wake_events, wake_mark
+from workers.worker import go_on
+
+
+@pytest.fixture
+def teams(new_team: Callable[[], str]) -> list[str]:
+    return [new_team() for _ in range(3)]
+
+
+@pytest.fixture
+def record(context, database) -> Callable[[str], None]:
+    def act(team_id: str, request_id: str | None = None) -> None:
+        body = encoded(event(customer(), created=NOW)).decode()
+        Ledger(database, team_id).record("evt_1", "customer.updated", NOW, body, delivered=True)
+        wake_events(context, team_id, request_id=request_id)
+
+    return act
+
+
+def states(database) -> dict[str, str]:
+    return dict(database.execute("SELECT team_id, state FROM billstack.events").fetchall())
+
+
+def waiting(context) -> list[str]:
+    return Queue(EVENTS, connection=context.redis).job_ids
+
+
+def test_one_job_applies_the_events_of_all_teams_that_wait(context, database, teams, record):
+    for team_id in teams:
+        record(team_id)
+    Queue(EVENTS, connection=context.redis).remove(waiting(context)[0])  # as a worker takes it
+
+    assert events.apply_events(teams[0]) == 3
+
+    assert states(database) == dict.fromkeys(teams, "applied")
+    assert waiting(context) == []
+    assert not any(context.redis.exists(wake_mark(team_id)) for team_id in teams)
+
+
+def test_a_team_that_fails_gets_a_job_of_its_own_and_the_events_of_others_are_applied(
+    context, database, teams, record, monkeypatch
+):
+    whole = events._connection_of
+
+    def connection_of(context, team_id):
+        if team_id == teams[1]:
+            raise RuntimeError("its key cannot be opened")
+        return whole(context, team_id)
+
+    monkeypatch.setattr(events, "_connection_of", connection_of)
+    for team_id in teams:
+        record(team_id)
+    Queue(EVENTS, connection=context.redis).remove(waiting(context)[0])
+
+    events.apply_events(teams[0])
+
+    assert [job_id.partition("-")[2] for job_id in waiting(context)] == [teams[2], teams[1]]
+    assert states(database)[teams[0]] == "applied"
+    with pytest.raises(Exception, match="RuntimeError"):
+        events.apply_events(teams[1])
+
+
+def test_a_turn_that_is_over_leaves_the_others_in_the_queue(context, database, teams, record, monkeypatch):
+    monkeypatch.setattr("workers.jobs.backfill.Turn.is_over", lambda turn: True)
+    for team_id in teams:
+        record(team_id)
+
+    events.apply_events(teams[0])
+
+    assert set(states(database).values()) == {"applied", "pending"}
+    assert len(waiting(context)) >= len(teams) - 1
+
+
+def test_log_lines_name_the_request_that_woke_each_team(context, teams, record):
+    record(teams[0], "req_first")
+
+    assert take_waiting_events(context) == {"team": teams[0], "request_id": "req_first"}
+    assert take_waiting_events(context) is None
+
+
+def test_a_job_that_names_no_team_stays_where_it_is(context, teams):
+    """Of a version before, during a rolling deploy."""
+    Queue(EVENTS, connection=context.redis).enqueue("workers.jobs.events.apply_events", teams[0])
+    before = waiting(context)
+
+    assert take_waiting_events(context) is None
+    assert waiting(context) == before
+
+
+def test_a_killed_events_job_is_no_part_of_a_backfill(context, teams, record):
+    record(teams[0])
+    (job_id,) = waiting(context)
+
+    go_on(context, Queue(EVENTS, connection=context.redis).fetch_job(job_id))
