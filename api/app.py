@@ -29,8 +29,6 @@ from workers.settings import Settings
 # A gunicorn worker's threads for requests. Most of them wait: for Stripe, or for an fsync that all deliveries of a moment
 # share. Live views have threads of their own beside them (api/gunicorn.py).
 THREADS = 32
-# Its Postgres connections; a thread holds one for milliseconds, and all live views of a process share one now and then.
-CONNECTIONS = 8
 # The largest honest body is a Stripe event; they stay far below this.
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -70,7 +68,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     addresses.install(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
-    app.extensions[EXTENSION] = open_context(settings, pool_size=CONNECTIONS, pool_class=SharedPool)
+    # A thread holds a connection for milliseconds, and all live views of a process share one now and then.
+    app.extensions[EXTENSION] = open_context(settings, pool_size=settings.connections_of_web, pool_class=SharedPool)
     # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
     for part in (compression, request_log, headers, errors, csrf, access, audit):
         part.install(app)

@@ -16,13 +16,14 @@ from api.app import THREADS, read_settings
 from api.http.context import EXTENSION
 from api.people.set_up import print_link
 from workers.logging import configure_logging
+from workers.settings import WEB_PROCESSES
 
 # Here and not in each worker, which gunicorn would start again and again: a bad setting ends the master in one line.
 _settings = read_settings()
 
 bind = f"0.0.0.0:{_settings.port}"
 # Two, so that one keeps answering while the other starts again.
-workers = 2
+workers = WEB_PROCESSES
 worker_class = "api.http.patient.PatientWorker"
 # Connections of a process, most of them kept alive or still sending.
 worker_connections = 2000

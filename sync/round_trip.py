@@ -9,7 +9,9 @@ the pooler lends another connection with each transaction, names are of no use, 
 
 import hashlib
 import select
+import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -25,6 +27,27 @@ _EITHER = select.POLLIN | select.POLLOUT
 _SYNCS = 2  # after the statements, after the commit
 # Whatever the database's or the role's default is: a page relies on seeing what was committed while it waited for a lock.
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
+# Each statement is of one team; those of the next teams would come on top of them for ever.
+_MOST_PREPARED = 60
+
+
+@dataclass(slots=True)
+class _Known:
+    """Of a connection, which is lent to one job after the other."""
+
+    prepared: dict[Numbered, bytes] = field(default_factory=dict)
+    is_shared: bool = False  # with other clients of a pooler, transaction by transaction
+
+
+_KNOWN: "weakref.WeakKeyDictionary[psycopg.Connection, _Known]" = weakref.WeakKeyDictionary()
+
+
+def forget_statements(connection: psycopg.Connection) -> None:
+    """Where a connection has prepared many."""
+    known = _KNOWN.get(connection)
+    if known and len(known.prepared) > _MOST_PREPARED:
+        connection.execute("DEALLOCATE ALL")
+        known.prepared.clear()
 
 
 class RoundTrips:
@@ -32,8 +55,7 @@ class RoundTrips:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
-        self._prepared: dict[Numbered, bytes] = {}
-        self._is_shared = False  # with other clients of a pooler, transaction by transaction
+        self._known = _KNOWN.setdefault(connection, _Known())
 
     def run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of the last statement; None: it has none.
@@ -44,24 +66,24 @@ class RoundTrips:
         try:
             return self._run(statements, values)
         except errors.InvalidSqlStatementName:
-            self._prepared.clear()
+            self._known.prepared.clear()
         try:
             return self._run(statements, values)  # somebody deallocated them
         except errors.InvalidSqlStatementName:
-            self._is_shared = True
+            self._known.is_shared = True
             return self._run(statements, values)
 
     def _run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         with self._connection.lock:
             sent = [[_as_sent(values[name]) for name in each.names] for each in statements]
-            names = [] if self._is_shared else [self._prepared.get(each) or self._prepare(each) for each in statements]
+            names = [] if self._known.is_shared else [self._name(each) for each in statements]
             socket = select.poll()
             socket.register(self._connection, _READABLE)
             pgconn = self._connection.pgconn
             pgconn.enter_pipeline_mode()
             pgconn.send_query_params(_BEGIN, None)
             for number, (statement, arguments) in enumerate(zip(statements, sent, strict=True)):
-                if self._is_shared:
+                if self._known.is_shared:
                     pgconn.send_query_params(statement.text, arguments)
                 else:
                     pgconn.send_query_prepared(names[number], arguments)
@@ -79,6 +101,12 @@ class RoundTrips:
         rows.set_pgresult(results[-2])  # before the commit's
         return rows.load_row(0, tuple) if results[-2].ntuples else None
 
+    def _name(self, statement: Numbered) -> bytes:
+        prepared = self._known.prepared
+        if statement not in prepared:
+            prepared[statement] = self._prepare(statement)
+        return prepared[statement]
+
     def _prepare(self, statement: Numbered) -> bytes:
         name = b"billstack_" + hashlib.sha256(statement.text).hexdigest()[:40].encode()
         result = self._connection.pgconn.prepare(name, statement.text)
@@ -86,7 +114,6 @@ class RoundTrips:
             error = errors.error_from_result(result)
             if not isinstance(error, errors.DuplicatePreparedStatement):  # another client's of a pooler: the same
                 raise error
-        self._prepared[statement] = name
         return name
 
     def _results(self, socket: select.poll) -> list[Any]:

@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"billstack: {exc.message}")
     configure_logging(settings.log_level)
     if arguments[0] == "scheduler":
-        scheduler.run(open_context(settings, direct=True))
+        scheduler.run(open_context(settings, pool_size=1, direct=True))
     else:
         run_workers(settings, arguments[0])
 

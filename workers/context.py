@@ -6,14 +6,15 @@ from typing import Any
 import psycopg
 import redis
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
 from redis.backoff import ExponentialBackoff
 from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
-from sync.database.server import refuse_unfit, set_isolation
+from sync.database.server import refuse_unfit
 from sync.teams.secrets import SecretBox
+from workers.pool import Pool
 from workers.redis.meter import Meter
+from workers.redis.trouble import REFUSED, Trouble
 from workers.settings import Settings
 
 # Waiting longer would pile up requests behind a Postgres that is away; the caller answers 503 and is asked again.
@@ -30,10 +31,11 @@ class Context:
     """One per process. `redis` does not decode: RQ stores bytes."""
 
     settings: Settings
-    pool: ConnectionPool
+    pool: Pool
     redis: redis.Redis
     box: SecretBox
     meter: Meter
+    trouble: Trouble
 
     def close(self) -> None:
         self.meter.flush()
@@ -45,28 +47,28 @@ def open_context(
     settings: Settings,
     *,
     pool_size: int = 4,
+    pool_wait_s: float = _POOL_WAIT_S,
     count_every_s: float = 0.0,
-    pool_class: type[ConnectionPool] = ConnectionPool,
+    pool_class: type[Pool] = Pool,
     direct: bool = False,
+    application: str = "billstack",
 ) -> Context:
     """Opens nothing yet: Postgres and Redis may be away when a process starts, and come back.
 
     `direct`: to Postgres itself, past a pooler, as whoever writes much does.
     """
     url = settings.database_direct_url if direct else settings.database_url
+    connection = connect_redis(settings)
+    trouble = Trouble(connection)
     pool = pool_class(
         url,
-        min_size=0,
-        max_size=pool_size,
-        timeout=_POOL_WAIT_S,
-        kwargs=connection_options(url, "billstack"),
-        configure=set_isolation,
-        check=ConnectionPool.check_connection,
-        open=True,
+        size=pool_size,
+        wait_s=pool_wait_s,
+        options=connection_options(url, application),
+        refused=lambda: trouble.note(REFUSED),
     )
-    connection = connect_redis(settings)
     meter = Meter(connection, flush_every_s=count_every_s)
-    return Context(settings, pool, connection, SecretBox(settings.secret_keys), meter)
+    return Context(settings, pool, connection, SecretBox(settings.secret_keys), meter, trouble)
 
 
 def connection_options(database_url: str, application_name: str) -> dict[str, Any]:

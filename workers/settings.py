@@ -16,6 +16,12 @@ _SECRET_KEY_BYTES = 32
 _ENDPOINT_RPS = 20.0
 _MOST_PROXIES = 10
 _SHORTEST_TOKEN = 16
+# A host's connections to Postgres: forty, of the hundred that Postgres takes by default. The web has two processes, and
+# eight work-horses and the scheduler share the other number.
+WEB_PROCESSES, HORSES = 2, 8
+_WEB_CONNECTIONS, _FEWEST_OF_WEB = 14, 4 * WEB_PROCESSES
+_WORKER_CONNECTIONS, _FEWEST_OF_WORKERS = 25, 2 * HORSES + 1
+_MOST_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Settings:
     trusted_proxies: int  # how many of ours a request passes before the web
     metrics_token: str | None  # whoever asks for /metrics sends it as bearer; None: anybody may
     allow_open_redis: bool  # at a public address, without a password
+    web_connections: int  # to Postgres at most, of a host's web processes together
+    worker_connections: int  # of a host's workers, events workers and scheduler together
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -54,10 +62,26 @@ class Settings:
             trusted_proxies=reader.count("BILLSTACK_TRUSTED_PROXIES", most=_MOST_PROXIES),
             metrics_token=reader.token("BILLSTACK_METRICS_TOKEN"),
             allow_open_redis=reader.flag("BILLSTACK_ALLOW_OPEN_REDIS"),
+            web_connections=reader.count(
+                "BILLSTACK_WEB_CONNECTIONS", _WEB_CONNECTIONS, fewest=_FEWEST_OF_WEB, most=_MOST_CONNECTIONS
+            ),
+            worker_connections=reader.count(
+                "BILLSTACK_WORKER_CONNECTIONS", _WORKER_CONNECTIONS, fewest=_FEWEST_OF_WORKERS, most=_MOST_CONNECTIONS
+            ),
         )
         if reader.problems:
             raise ConfigError("; ".join(reader.problems))
         return settings
+
+    @property
+    def connections_of_web(self) -> int:
+        """Of one gunicorn process."""
+        return self.web_connections // WEB_PROCESSES
+
+    @property
+    def connections_of_horse(self) -> int:
+        """Of one work-horse. The scheduler has one; what a dead horse had is its worker's while it sees to the job."""
+        return (self.worker_connections - 1) // HORSES
 
 
 class _Reader:
@@ -125,12 +149,11 @@ class _Reader:
             return default
         return int(text)
 
-    def count(self, name: str, *, most: int) -> int:
-        """None are the default."""
-        text = self._env.get(name) or "0"
-        if not text.isdecimal() or int(text) > most:
-            self._complain(name, f"a number from 0 to {most}")
-            return 0
+    def count(self, name: str, default: int = 0, *, fewest: int = 0, most: int) -> int:
+        text = self._env.get(name) or str(default)
+        if not (text.isascii() and text.isdecimal() and len(text) < 9 and fewest <= int(text) <= most):
+            self._complain(name, f"a number from {fewest} to {most}")
+            return default
         return int(text)
 
     def token(self, name: str) -> str | None:

@@ -23,10 +23,11 @@ from workers.jobs import backfill as jobs
 from workers.queues import BACKFILLS, EVENTS, QUEUES, enqueue_due
 from workers.redis.beats import BEAT_EVERY_S, beat, stop_beating
 from workers.rq_internals import MirrorJob, register_again
-from workers.settings import Settings
+from workers.settings import HORSES, Settings
 
 # The six object types of one backfill run side by side; two teams' events do, so that one with many holds up nobody.
 PROCESSES = {BACKFILLS: 6, EVENTS: 2}
+assert sum(PROCESSES.values()) == HORSES
 
 # Where web and workers share a machine that is busy, a person's request goes first: the web gets three times a worker's share.
 _NICER = 5

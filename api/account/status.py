@@ -39,6 +39,8 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "lastFullSyncAt": last_full_sync(mirror),
         "lastEventAt": iso(row["last_event_at"]),
         "warnings": [
+            *_postgres_warnings(row),
+            *shown.trouble,
             *_key_warnings(row),
             *(row["warnings"] or []),
             *webhook_warnings(row),
@@ -56,6 +58,14 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "lastRun": _last_run_shown(row["last_run"]),
         "lastReconcile": _reconcile_shown(row),
     }
+
+
+def _postgres_warnings(row: dict[str, Any]) -> list[str]:
+    if not row["is_read_only"]:
+        return []
+    return [
+        "Postgres is read-only, and the mirror stands still. All goes on by itself once Postgres takes changes again."
+    ]
 
 
 def _key_warnings(row: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from rq.exceptions import NoSuchJobError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from api.gateway.errors import is_of_mirror, stripe_body
+from api.http.context import current_context
 from api.http.request_log import request_id
 from sync.errors import (
     BadRequest,
@@ -63,6 +64,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(BillStackError, _answer_ours)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(psycopg.OperationalError, _answer_postgres_away)
+    app.register_error_handler(psycopg.errors.ReadOnlySqlTransaction, _answer_read_only)
+    app.register_error_handler(psycopg.errors.DiskFull, _answer_full)
     app.register_error_handler(psycopg.errors.QueryCanceled, _answer_too_slow)
     app.register_error_handler(psycopg.errors.DeadlockDetected, _answer_in_the_way)
     app.register_error_handler(psycopg.errors.UndefinedTable, _answer_no_schema)
@@ -122,6 +125,15 @@ def _sentence(error: HTTPException) -> str:
 
 def _answer_postgres_away(error: psycopg.OperationalError) -> Response:
     return _away("postgres_unavailable", "Postgres is away: try again in a moment", error)
+
+
+def _answer_read_only(error: psycopg.errors.ReadOnlySqlTransaction) -> Response:
+    return _away("postgres_read_only", "Postgres takes no changes at the moment: try again later", error)
+
+
+def _answer_full(error: psycopg.errors.DiskFull) -> Response:
+    current_context().trouble.note_error(error)
+    return _away("postgres_full", "Postgres' disk is full: try again once its operator has made room", error)
 
 
 def _answer_too_slow(error: psycopg.errors.QueryCanceled) -> Response:

@@ -11,16 +11,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import structlog
-from psycopg_pool import ConnectionPool
 
 from sync.errors import TooManyRequests
+from workers.pool import Pool
 
-# Of a process' eight connections. Two stay for what has no team.
+# Of a process' connections; so many stay for what has no team.
+KEPT_FREE = 2
 TEAM_SEATS = 3
-ALL_SEATS = 6
+ALL_SEATS = 5
 # More than these wait in vain: the answers before theirs take that long already.
 MOST_WAITING = 16
 WAIT_S = 5.0
@@ -132,13 +134,13 @@ class Watchdog:
             connection.cancel_safe(timeout=_CANCEL_S)
 
 
-class SharedPool(ConnectionPool):
-    """The web's pool: like psycopg's, with seats for the teams and a watchdog over their statements."""
+class SharedPool(Pool):
+    """The web's pool: with seats for the teams and a watchdog over their statements."""
 
-    def __init__(self, conninfo: str, **options: object) -> None:
-        self.seats = Seats()
+    def __init__(self, url: str, *, size: int, **options: Any) -> None:
+        self.seats = Seats(of_team=min(TEAM_SEATS, size // 2), of_all=size - KEPT_FREE)
         self.watchdog = Watchdog()
-        super().__init__(conninfo, **options)  # type: ignore[arg-type]  # as they came
+        super().__init__(url, size=size, **options)
 
     @contextlib.contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection]:

@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import structlog
 from flask import Flask, Response, g, request
-from psycopg_pool import PoolTimeout
 
 from api.http.context import current_context
 from api.http.request_log import request_id
@@ -114,7 +113,7 @@ def _write(entry: Entry) -> None:
     try:
         with current_context().pool.connection() as connection:
             AuditLog(connection).record(entry)
-    except (psycopg.Error, PoolTimeout) as exc:
+    except psycopg.Error as exc:
         log.error("audit.not_recorded", **facts, of_team=entry.team_id, reason=str(exc))
         return
     log.info("audit.recorded", **facts, of_team=entry.team_id)

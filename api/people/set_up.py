@@ -7,7 +7,6 @@ import psycopg
 import structlog
 from flask import Response, jsonify
 from marshmallow import fields
-from psycopg_pool import PoolTimeout
 
 from api.http.access import Access
 from api.http.context import current_context
@@ -91,7 +90,7 @@ def print_link(context: Context, gives_up: threading.Event) -> None:
         try:
             with context.pool.connection() as connection:
                 address = new_set_up_link(connection, context.settings.public_url)
-        except (psycopg.Error, PoolTimeout):
+        except psycopg.Error:
             gives_up.wait(_ASKED_AGAIN_S)
             continue
         if address is not None:

@@ -1,5 +1,6 @@
 """Whether an API key is good, and not used too fast; what it opens is decided in api/http/access.py."""
 
+import contextlib
 from math import ceil
 
 from flask import Response, g
@@ -7,6 +8,7 @@ from flask import Response, g
 from api.http.context import current_context
 from api.http.rate_limits import API_KEY_REQUESTS, Count, spend
 from api.projects.key_store import KeyStore, PresentedKey
+from sync.database.server import NO_WRITES
 from sync.errors import TooManyRequests, Unauthorized
 
 
@@ -21,7 +23,8 @@ def authenticate_key(raw_key: str) -> PresentedKey:
         if key.is_expired:
             raise Unauthorized("this API key has expired: create a new one", code="expired_api_key")
         if key.is_use_due:
-            store.note_use(key.id)
+            with contextlib.suppress(*NO_WRITES):  # reads go on
+                store.note_use(key.id)
     g.key_count = spend(context.redis, API_KEY_REQUESTS, key.id)
     if g.key_count is not None and g.key_count.spent > API_KEY_REQUESTS.most:
         raise TooManyRequests("this API key is used too fast: slow down", retry_after_s=g.key_count.reset_s)

@@ -20,6 +20,7 @@ from sync.backfill.loop import Loop
 from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.type_run import Tools, TypeRun
 from sync.backfill.windows import Window
+from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason
 from sync.errors import StripeRejected, TurnOver
 from sync.events.applying import apply_batch, record_events
@@ -127,21 +128,21 @@ class Finish:
     def _read_tail(self, object_type: ObjectType) -> None:
         """All that was created after the windows' upper end, also in a test clock's future."""
         backfill, fence = self._backfill, self._lease.fence
-        with self._tools.connect() as connection:
-            store = BackfillStore(connection)
-            with connection.transaction():
-                store.hold(backfill.id, self._lease.part, fence)
-                # Of an attempt that died:
-                store.close_windows(backfill.id, object_type.name, gte=self._tail(0, 0).gte)
-                windows = store.take_windows(backfill.id, object_type.name, fence)
-                number = max(window.number for window in windows)
-                for variant in range(len(object_type.variants)):
-                    tail = self._tail(number + 1 + variant, variant)
-                    store.insert_window(backfill.id, object_type.name, tail, fence)
-                    windows.append(tail)
-            open_windows = [window for window in windows if not window.done]
-            TypeRun(backfill, object_type, open_windows, self._lease, self._tools, store).run()
-            store.publish(backfill.id, object_type.name, progress=1)
+        connection = borrowing(self._tools.connect)
+        store = BackfillStore(connection)
+        with connection.transaction():
+            store.hold(backfill.id, self._lease.part, fence)
+            # Of an attempt that died:
+            store.close_windows(backfill.id, object_type.name, gte=self._tail(0, 0).gte)
+            windows = store.take_windows(backfill.id, object_type.name, fence)
+            number = max(window.number for window in windows)
+            for variant in range(len(object_type.variants)):
+                tail = self._tail(number + 1 + variant, variant)
+                store.insert_window(backfill.id, object_type.name, tail, fence)
+                windows.append(tail)
+        open_windows = [window for window in windows if not window.done]
+        TypeRun(backfill, object_type, open_windows, self._lease, self._tools, store).run()
+        store.publish(backfill.id, object_type.name, progress=1)
 
     def _record_events(self) -> list[str]:
         """What happened since the start goes the webhook's way: an event that arrived by itself is known already."""
@@ -200,11 +201,10 @@ class Finish:
 
     def _refresh_share(self, object_type: ObjectType, ids: list[str]) -> None:
         if ids:
-            with self._tools.connect() as connection:
-                store = MirrorStore(connection, self._backfill.team_id)
-                for object_id in ids:
-                    self._check()
-                    refresh_or_reject(store, self._tools.source, object_type, object_id)
+            store = MirrorStore(borrowing(self._tools.connect), self._backfill.team_id)
+            for object_id in ids:
+                self._check()
+                refresh_or_reject(store, self._tools.source, object_type, object_id)
 
     def _rejects(self) -> list[str]:
         """One sentence a type, with its newest rejected objects as examples."""

@@ -17,7 +17,7 @@ from sync.database.schema import check_team
 from sync.error_text import loggable_reason
 from sync.errors import LeaseLost, SchemaError, StripeError, TurnOver
 from sync.events.routing import Mirrored
-from sync.mirror.store import MirrorStore
+from sync.mirror.store import LOSSES, MirrorStore
 from sync.object_types import OBJECT_TYPES, ObjectType
 
 Ended = Literal["not_ours", "yielded", "done", "waits"]
@@ -47,7 +47,7 @@ class PartRun:
     def run(self) -> Ended:
         """Stripe's errors and our own mistakes end the part and are kept as its error.
 
-        Raises psycopg.OperationalError when Postgres is away: the part is free again some seconds later.
+        Raises one of LOSSES when Postgres is away, full or read-only: the part is free again some seconds later.
         """
         if self._is_outdated():
             return "waits"
@@ -64,7 +64,7 @@ class PartRun:
         except LeaseLost as exc:
             log.info("part.lost", reason=exc.message)
             return "not_ours"
-        except psycopg.OperationalError:
+        except LOSSES:
             self._let_go(fence)
             raise
         self._store.give_back(self._backfill.id, self._part, fence, done=done)
@@ -97,7 +97,7 @@ class PartRun:
         work = self._finish if self._part == FINISH else self._mirror_type
         try:
             return work(lease)
-        except (LeaseLost, psycopg.OperationalError):
+        except (LeaseLost, *LOSSES):
             raise
         except TurnOver:
             return False

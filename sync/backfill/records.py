@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from sync.backfill.windows import Split, Window
+from sync.database.borrowing import same_connection
 from sync.database.session import SILENT_S
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
@@ -136,8 +137,8 @@ class BackfillStore:
 
     def acquire(self, backfill_id: str, part: str) -> int | None:
         """The fence of the new holder; None when somebody else holds the part, or there is nothing left to do."""
-        params = {"backfill_id": backfill_id, "part": part, "holder": _holder(), "own_pid": self._own_pid}
-        row = self._one("acquire", **params, **_SILENCES)
+        params = {"backfill_id": backfill_id, "part": part, "holder": _holder(), **_SILENCES}
+        row = self._run_as_session("acquire", **params).fetchone()
         return row[0] if row else None
 
     def hold(self, backfill_id: str, part: str, fence: int) -> None:
@@ -191,7 +192,7 @@ class BackfillStore:
 
     def renew(self, backfill_id: str, part: str, fence: int) -> None:
         """Raises LeaseLost when the backfill was canceled or the part taken over."""
-        if not self._one("renew", backfill_id=backfill_id, part=part, fence=fence, own_pid=self._own_pid):
+        if not self._run_as_session("renew", backfill_id=backfill_id, part=part, fence=fence).fetchone():
             raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
 
     def publish(self, backfill_id: str, object_type: str, progress: float) -> TypeState:
@@ -212,11 +213,6 @@ class BackfillStore:
         ):
             raise LeaseLost(f"{object_type} is another worker's now")
 
-    @property
-    def _own_pid(self) -> int:
-        """Of the server process, as this client knows it: a pooler gives each client a number of its own."""
-        return self.connection.info.backend_pid
-
     def due_parts(self, backfill_id: str | None = None) -> list[Part]:
         """What nobody works on although it could be done now, of one backfill or of all."""
         with self.connection.cursor(row_factory=class_row(Part)) as cursor:
@@ -225,7 +221,7 @@ class BackfillStore:
 
     def acquire_all(self, backfill_id: str) -> list[str]:
         """The types of a backfill that nobody has begun, now the caller's with OPENING_FENCE; empty when somebody has."""
-        rows = self._run("acquire_all", backfill_id=backfill_id, holder=_holder(), own_pid=self._own_pid).fetchall()
+        rows = self._run_as_session("acquire_all", backfill_id=backfill_id, holder=_holder()).fetchall()
         return [part for (part,) in rows]
 
     def open_windows(
@@ -297,6 +293,11 @@ class BackfillStore:
 
     def _one(self, name: str, **params: Any) -> tuple[Any, ...] | None:
         return self._run(name, **params).fetchone()
+
+    def _run_as_session(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
+        """`own_pid`: of the server process, as this client knows it: a pooler gives each client a number of its own."""
+        with same_connection(self.connection) as connection:
+            return connection.execute(_QUERIES[name], params | {"own_pid": connection.info.backend_pid})
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
         return self.connection.execute(_QUERIES[name], params)

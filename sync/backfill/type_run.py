@@ -28,6 +28,7 @@ from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.token_pool import Purse
 from sync.backfill.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
 from sync.backfill.writers import Writers
+from sync.database.borrowing import borrowing
 from sync.errors import StripeRateLimited, StripeRejected
 from sync.mirror.page_writer import PageObjects, as_mirrored, reject_all, write_page
 from sync.mirror.refresh import refresh_or_reject
@@ -280,10 +281,8 @@ class TypeRun:
     # Other threads -----------------------------------------------------------------------------------------------
 
     def _refresh(self, object_id: str) -> None:
-        with self._tools.connect() as connection:
-            refresh_or_reject(
-                MirrorStore(connection, self._backfill.team_id), self._tools.source, self._type, object_id
-            )
+        store = MirrorStore(borrowing(self._tools.connect), self._backfill.team_id)
+        refresh_or_reject(store, self._tools.source, self._type, object_id)
 
     def _write(self, task: _Fetched | _CursorLost, store: MirrorStore) -> None:
         window = task.window

@@ -1,4 +1,4 @@
-"""Threads that commit pages, each on a connection of its own."""
+"""Threads that commit pages, each on a connection that it has for one page."""
 
 import queue
 import threading
@@ -48,10 +48,9 @@ class Writers:
 
     def _work(self, tasks: "queue.SimpleQueue[_Task | None]") -> None:
         try:
-            with self._connect() as connection:
-                store = MirrorStore(connection, self._team_id)
-                while task := tasks.get():
-                    task(store)
-                    del task  # while it rests a thread would keep a page
+            while task := tasks.get():
+                with self._connect() as connection:
+                    task(MirrorStore(connection, self._team_id))
+                del task  # while it rests a thread would keep a page
         except Exception as exc:
             self._failed(exc)

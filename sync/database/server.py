@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, errors
 
 from sync.errors import ConfigError
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("server.sql")).bind()
+# What Postgres says to a change that it does not take, while it answers all else.
+NO_WRITES = (errors.ReadOnlySqlTransaction, errors.DiskFull)
 _READ_COMMITTED = "read committed"
 
 
@@ -21,6 +23,12 @@ def set_isolation(connection: psycopg.Connection) -> None:
     """
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.execute(_QUERIES["read_committed"])
+
+
+def is_read_only(connection: psycopg.Connection) -> bool:
+    """A standby, or a Postgres that was told to take no changes."""
+    row = connection.execute(_QUERIES["is_read_only"]).fetchone()
+    return row == (True,)
 
 
 def refuse_unfit(connect: Callable[[], psycopg.Connection], name: str) -> None:

@@ -9,3 +9,7 @@ WHERE current_setting('default_transaction_isolation') <> 'read committed';
 SELECT pg_encoding_to_char(encoding), current_setting('default_transaction_isolation'), pg_backend_pid(), current_user::text, datname
 FROM pg_database
 WHERE datname = current_database();
+
+-- name: is_read_only
+-- On a standby too.
+SELECT current_setting('transaction_read_only')::boolean;

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import psycopg
 import structlog
 
+from sync.database.borrowing import Connect
 from sync.error_text import loggable_reason
 from sync.errors import StripeRejected
-from sync.events.fetches import Connect, EventFetches, Key
+from sync.events.fetches import EventFetches, Key
 from sync.events.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.events.routing import UNREADABLE, Mirrored, Route, api_version, read_delivered, route
 from sync.mirror.store import REFUSALS, MirrorStore, is_lost

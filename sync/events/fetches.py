@@ -2,15 +2,15 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import Literal
 
 import psycopg
 import structlog
 
 from sync.bounds import loggable
+from sync.database.borrowing import Connect, borrowing
 from sync.error_text import loggable_reason
 from sync.errors import StripeError, StripeRejected
 from sync.events.ledger import Ended, Ledger
@@ -20,7 +20,6 @@ from sync.object_types import OBJECT_TYPES
 from sync.stripe.source import Source
 
 Key = tuple[str, str]  # an object's type and id
-Connect = Callable[[], AbstractContextManager[psycopg.Connection]]
 Fetched = tuple[Literal["fetched", "failed"], list[Ended]]
 
 # Of one batch at the same time; the budget holds them back where need be.
@@ -73,8 +72,8 @@ class EventFetches:
 
     def _fetch_share(self, share: list[Key]) -> list[Fetched]:
         assert self._connect is not None
-        with self._connect() as connection:
-            return [self._fetch(connection, key) for key in share]
+        connection = borrowing(self._connect)
+        return [self._fetch(connection, key) for key in share]
 
     def _fetch(self, connection: psycopg.Connection, key: Key) -> Fetched:
         ids, ledger = self._doubtful[key], Ledger(connection, self._team_id)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.rows import class_row
 
+from sync.database.borrowing import same_connection
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("ledger.sql")).bind()
@@ -56,10 +57,13 @@ class Ledger:
 
     def claim(self, limit: int) -> list[LedgerEvent]:
         """Events that are due, oldest first; nobody else gets them for CLAIM_S while this connection is open."""
-        own_pid = self.connection.info.backend_pid
-        params = {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S, "own_pid": own_pid}
-        with self.connection.cursor(row_factory=class_row(LedgerEvent)) as cursor:
-            events = cursor.execute(_QUERIES["claim"], params).fetchall()
+        params = {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S}
+        with (
+            same_connection(self.connection) as connection,
+            connection.cursor(row_factory=class_row(LedgerEvent)) as cursor,
+        ):
+            own_pid = connection.info.backend_pid
+            events = cursor.execute(_QUERIES["claim"], params | {"own_pid": own_pid}).fetchall()
         return sorted(events, key=lambda event: event.created)
 
     def settle(self, ids: Sequence[str], state: EventState, error: str | None = None) -> list[Ended]:

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import errors
 
 from sync.bounds import CLOCK_LEEWAY_S
+from sync.database.borrowing import same_connection
 from sync.database.schema import schema_name
 from sync.json_text import AsJsonb
 from sync.object_types import ObjectType
@@ -27,8 +28,8 @@ _QUERIES = Queries(Path(__file__).with_name("store.sql"))
 
 # What Postgres may refuse of one object: a NUL in a text, a key too long for an index, a number of a thousand digits.
 REFUSALS = (psycopg.DataError, errors.ProgramLimitExceeded)
-# What says nothing of an object: the connection is gone, Postgres is away, or somebody else held a lock.
-_LOSSES = (psycopg.OperationalError, psycopg.InterfaceError)
+# What says nothing of an object: the connection is gone, Postgres is away, full or read-only, or somebody else held a lock.
+LOSSES = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
 
 EventVerdict = Literal["applied", "older", "doubtful"]
 FetchVerdict = Literal["written", "equal", "changed"]
@@ -79,7 +80,6 @@ class MirrorStore:
         self.connection = connection
         self.team_id = team_id
         self.schema = schema_name(team_id)
-        self._round_trips = RoundTrips(connection)
 
     def lock_window(self, object_type: ObjectType, key: WindowKey) -> bool:
         """False: the fence is no longer the window's, or it is done; the page must not be written."""
@@ -90,7 +90,8 @@ class MirrorStore:
         queries = _bound(self.schema, object_type.table)
         statements = [queries.numbered(name) for name in ("page_settings", "lock_window", "mirror_page")]
         values = self._window(object_type, key) | self._page(object_type, page)
-        row = self._round_trips.run(statements, values)
+        with same_connection(self.connection) as connection:
+            row = RoundTrips(connection).run(statements, values)
         return MirroredPage(*row) if row else None
 
     def page_settings(self) -> None:
@@ -277,7 +278,7 @@ def page_of_one(object_id: str, raw: bytes, completed: Mapping[str, bytes]) -> t
 
 def is_lost(exc: Exception) -> bool:
     """Whether Postgres failed, and not what it was given: that comes again, and no object is to blame."""
-    return isinstance(exc, _LOSSES) and not isinstance(exc, REFUSALS)
+    return isinstance(exc, LOSSES) and not isinstance(exc, REFUSALS)
 
 
 def reason_of(exc: psycopg.Error) -> str:

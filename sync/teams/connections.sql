@@ -208,6 +208,7 @@ SELECT
     connections.livemode,
     connections.secret_key IS NOT NULL AS connected,
     connections.key_valid,
+    current_setting('transaction_read_only')::boolean AS is_read_only,
     connections.last_event_at,
     connections.delivered_version,
     connections.delivered_at,

@@ -20,6 +20,7 @@ from api.people import People, Role
 from api.people.passwords import hash_password
 from scripts.api_client import ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
+from scripts.local.servers import EmbeddedPostgres
 from scripts.local.stack import Stack, running_stack
 from scripts.sandbox.running import SandboxProcess
 from sync.database.schema import schema_name
@@ -132,7 +133,11 @@ class Installation:
 
 @contextmanager
 def running_installation(
-    state_dir: Path, *sandbox_arguments: str, settings: dict[str, str] | None = None, gunicorn: str = ""
+    state_dir: Path,
+    *sandbox_arguments: str,
+    settings: dict[str, str] | None = None,
+    gunicorn: str = "",
+    postgres_kind: type[EmbeddedPostgres] = EmbeddedPostgres,
 ) -> Iterator[Installation]:
     """Starts everything."""
     with SandboxProcess(*sandbox_arguments) as sandbox:
@@ -142,7 +147,7 @@ def running_installation(
             "BILLSTACK_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "STRIPE_API_BASE": sandbox.url,
         }
-        with running_stack(state_dir, settings=environment, gunicorn=gunicorn) as stack:
+        with running_stack(state_dir, settings=environment, gunicorn=gunicorn, postgres_kind=postgres_kind) as stack:
             yield Installation(stack, sandbox)
 
 

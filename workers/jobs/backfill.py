@@ -9,17 +9,17 @@ from dataclasses import replace
 import psycopg
 import redis
 import structlog
-from psycopg_pool import ConnectionPool
 from rq import Queue, Worker, get_current_job
 
 from sync.backfill.part import PartRun
 from sync.backfill.records import FINISH, Backfill, BackfillStore
 from sync.backfill.type_run import Tools
-from sync.database.server import set_isolation
+from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason
 from sync.events.routing import Mirrored
+from sync.mirror.store import LOSSES
 from sync.teams.connections import Connection, Connections
-from workers.context import Context, connection_options, open_context
+from workers.context import Context, open_context
 from workers.queues import BACKFILLS, enqueue_due, take_waiting
 from workers.redis.progress import Progress, ShownRetries
 from workers.settings import Settings
@@ -31,10 +31,8 @@ TURN_S = 60.0
 TURN_WHILE_OTHERS_WAIT_S = 5.0
 _LOOK_EVERY_S = 1.0
 _COUNT_EVERY_S = 1.0
-# Of a process' jobs beside its pool: eight at most fetch objects side by side, others write pages and renew leases.
-_MOST_CONNECTIONS = 16
-_IDLE_S = 20.0
-_CONNECT_WAIT_S = 10.0
+# Where Postgres refuses connections: then the job ends, and its part is begun again.
+_CONNECTION_WAIT_S = 15.0
 
 log = structlog.get_logger()
 
@@ -50,16 +48,25 @@ def work_on_part(backfill_id: str, part: str) -> str:
     each is at some worker by then.
     """
     with job_context(backfill=backfill_id, type=part) as context:
-        with context.pool.connection() as connection:
-            backfill = BackfillStore(connection).get(backfill_id)
-            connected = Connections(connection, context.box).get(backfill.team_id) if backfill else None
-            if backfill is None or connected is None or connected.secret_key is None:
-                log.info("part.dropped", reason="the team was disconnected")
-                return "dropped"
-            ended = _work_on_parts(context, connection, backfill, connected, part)
-        if ended != "waits":  # else the scheduler enqueues it again, and not at once
-            enqueue_due(context, backfill_id)
-        return ended
+        connection = borrowing(lambda: connect(context))
+        try:
+            return _take_part(context, connection, backfill_id, part)
+        except LOSSES as exc:
+            context.trouble.note_error(exc)
+            log.warning("part.waits", reason=loggable_reason(exc))
+            return "waits"
+
+
+def _take_part(context: Context, connection: psycopg.Connection, backfill_id: str, part: str) -> str:
+    backfill = BackfillStore(connection).get(backfill_id)
+    connected = Connections(connection, context.box).get(backfill.team_id) if backfill else None
+    if backfill is None or connected is None or connected.secret_key is None:
+        log.info("part.dropped", reason="the team was disconnected")
+        return "dropped"
+    ended = _work_on_parts(context, connection, backfill, connected, part)
+    if ended != "waits":  # else the scheduler enqueues it again, and not at once
+        enqueue_due(context, backfill_id)
+    return ended
 
 
 def _work_on_parts(
@@ -87,46 +94,30 @@ def mirrored(connected: Connection) -> Mirrored:
 
 
 def connect(context: Context) -> AbstractContextManager[psycopg.Connection]:
-    """A connection beside the pool, for threads of a backfill that keep theirs."""
-    if _kept:
-        return _kept[1].connection()
-    url = context.settings.database_direct_url
-    connection = psycopg.connect(url, **connection_options(url, "billstack backfill"))
-    set_isolation(connection)
-    return connection
+    """One of the process' few connections: who waits for Stripe holds none (sync/database/borrowing.py)."""
+    return context.pool.connection()
 
 
-# Of a process that runs one job after the other: what they work with, and their further connections.
-_kept: tuple[Context, ConnectionPool] | None = None
+# Of a process that runs one job after the other: what they work with.
+_kept: Context | None = None
 
 
 def keep_context() -> None:
     """From now on the jobs of this process share one context and its connections."""
     global _kept
-    context = _open()
-    url = context.settings.database_direct_url
-    # Prepared statements are of one team; the next one's would come on top of them for ever.
-    pool = ConnectionPool(
-        url,
-        min_size=0,
-        max_size=_MOST_CONNECTIONS,
-        max_idle=_IDLE_S,
-        timeout=_CONNECT_WAIT_S,
-        kwargs=connection_options(url, "billstack backfill"),
-        configure=set_isolation,
-        check=ConnectionPool.check_connection,
-        reset=_forget_statements,
-        open=True,
-    )
-    _kept = context, pool
-
-
-def _forget_statements(connection: psycopg.Connection) -> None:
-    connection.execute("DEALLOCATE ALL")
+    _kept = _open()
 
 
 def _open() -> Context:
-    return open_context(Settings.from_env(os.environ), count_every_s=_COUNT_EVERY_S, direct=True)
+    settings = Settings.from_env(os.environ)
+    return open_context(
+        settings,
+        pool_size=settings.connections_of_horse,
+        pool_wait_s=_CONNECTION_WAIT_S,
+        count_every_s=_COUNT_EVERY_S,
+        direct=True,
+        application="billstack backfill",
+    )
 
 
 @contextmanager
@@ -135,10 +126,11 @@ def job_context(**facts: str) -> Iterator[Context]:
     job = get_current_job()
     meta = {key: value for key, value in (job.meta if job else {}).items() if value}
     with structlog.contextvars.bound_contextvars(**(meta | facts)):
-        context = _kept[0] if _kept else _open()
+        context = _kept or _open()
         try:
             yield context
         except Exception as exc:
+            context.trouble.note_error(exc)
             # RQ keeps a failed job's traceback in Redis, and shows it to operators.
             raise JobFailed(loggable_reason(exc)).with_traceback(exc.__traceback__) from None
         finally:

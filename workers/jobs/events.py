@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 
+from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason
 from sync.errors import StripeError, StripeRejected
 from sync.events.applying import apply_batch
@@ -22,7 +23,6 @@ from workers.stripe_account import open_source
 # Then other teams' events have their turn; sooner where one waits, or the worker stops.
 TURN_S = 20.0
 # Accounts have budgets of their own, so many wait for Stripe at the same time.
-# As many as the process has connections to Postgres.
 SWEPT_TOGETHER = 4
 
 log = structlog.get_logger()
@@ -57,23 +57,22 @@ def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
     # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
     source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
     refused = _refused(connected)
-    with context.pool.connection() as connection:
-        while outcomes := apply_batch(
-            connection,
-            team_id,
-            source,
-            jobs.mirrored(connected),
-            connect=lambda: jobs.connect(context),
-            report=report,
-            refused=refused,
-        ):
-            settled += sum(outcomes.values())
-            if outcomes.get("failed"):
-                refused = _refused(_connection_of(context, team_id))
-            log.info("events.applied", **outcomes)
-            if turn.is_over():
-                wake_events(context, team_id)
-                break
+    while outcomes := apply_batch(
+        borrowing(context.pool.connection),
+        team_id,
+        source,
+        jobs.mirrored(connected),
+        connect=context.pool.connection,
+        report=report,
+        refused=refused,
+    ):
+        settled += sum(outcomes.values())
+        if outcomes.get("failed"):
+            refused = _refused(_connection_of(context, team_id))
+        log.info("events.applied", **outcomes)
+        if turn.is_over():
+            wake_events(context, team_id)
+            break
     return settled
 
 
@@ -113,17 +112,17 @@ def _sweep(context: Context, team_id: str) -> int:
         return 0
     over_at = time.monotonic() + TURN_S
     source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
-    with context.pool.connection() as connection:
-        ledger, connections = Ledger(connection, team_id), Connections(connection, context.box)
-        try:
-            swept = sweep(ledger, connections, source, is_over=lambda: time.monotonic() > over_at)
-        except StripeError as exc:
-            log.warning("events.not_swept", reason=loggable_reason(exc))
-            return 0
-        if not swept.complete:
-            connections.sweep_again(team_id)
-        if swept.new:
-            connections.webhook_missed(team_id)
+    connection = borrowing(context.pool.connection)
+    ledger, connections = Ledger(connection, team_id), Connections(connection, context.box)
+    try:
+        swept = sweep(ledger, connections, source, is_over=lambda: time.monotonic() > over_at)
+    except StripeError as exc:
+        log.warning("events.not_swept", reason=loggable_reason(exc))
+        return 0
+    if not swept.complete:
+        connections.sweep_again(team_id)
+    if swept.new:
+        connections.webhook_missed(team_id)
     log.info("events.swept", new=swept.new, complete=swept.complete)
     if swept.new:
         wake_events(context, team_id)

@@ -18,6 +18,7 @@ from sync.backfill.records import TypeState
 from sync.stripe.retries import Retry
 from workers.queues import BACKFILLS
 from workers.redis.beats import ask_for_alive
+from workers.redis.trouble import ask_for_trouble, sentences
 
 # Long enough for any backfill's last look, short enough not to pile up.
 _TTL_S = 24 * 3600
@@ -50,12 +51,13 @@ class ShownRetry:
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What Redis knows of a running backfill: by type how far it is, by part what is tried again, and how many workers for
-    backfills are alive, None while Redis is away.
+    backfills are alive, None while Redis is away. `trouble` is told in sentences.
     """
 
     types: dict[str, ShownType] = field(default_factory=dict)
     retries: dict[str, ShownRetry] = field(default_factory=dict)
     workers: int | None = None
+    trouble: list[str] = field(default_factory=list)
 
 
 class Progress:
@@ -132,13 +134,14 @@ def read_live(connection: redis.Redis, backfill_id: str) -> Shown:
         with connection.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(_key(backfill_id))
             ask_for_alive(pipeline, BACKFILLS)
-            fields, alive = pipeline.execute()
+            ask_for_trouble(pipeline)
+            fields, alive, trouble = pipeline.execute()
     except redis.RedisError:
         return Shown()
-    return _decoded({name.decode(): value for name, value in fields.items()}, len(alive))
+    return _decoded({name.decode(): value for name, value in fields.items()}, len(alive), sentences(trouble))
 
 
-def _decoded(fields: dict[str, bytes], workers: int) -> Shown:
+def _decoded(fields: dict[str, bytes], workers: int, trouble: list[str]) -> Shown:
     retries = {name: value for name, value in fields.items() if name.startswith(_RETRY) and value != b"null"}
     return Shown(
         {
@@ -148,6 +151,7 @@ def _decoded(fields: dict[str, bytes], workers: int) -> Shown:
         },
         {name.removeprefix(_RETRY): msgspec.json.decode(value, type=ShownRetry) for name, value in retries.items()},
         workers,
+        trouble,
     )
 
 

@@ -1,5 +1,6 @@
 """One team's slow requests leave connections to the others, and what runs too long is canceled."""
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ def test_a_team_gets_its_seats_and_others_theirs():
     seats = Seats(wait_s=0.05)
     with ThreadPoolExecutor(ALL_SEATS + 2) as several, Sitting(seats, several) as sit:
         assert [sit("a") for _ in range(TEAM_SEATS + 1)] == [True] * TEAM_SEATS + [False]
-        assert [sit("b") for _ in range(TEAM_SEATS)] == [True] * (ALL_SEATS - TEAM_SEATS)
+        assert [sit("b") for _ in range(ALL_SEATS - TEAM_SEATS)] == [True] * (ALL_SEATS - TEAM_SEATS)
         assert not sit("c"), "all seats of teams are taken"
         assert sit(None), "what has no team never waits"
 
@@ -100,7 +101,7 @@ def test_a_wait_for_a_lock_is_canceled_too(database_url):
 
 
 def test_the_pool_watches_only_what_is_of_a_team(database_url):
-    with SharedPool(database_url, min_size=0, max_size=2, kwargs={"autocommit": True}) as pool:
+    with contextlib.closing(SharedPool(database_url, size=4, wait_s=5, options={"autocommit": True})) as pool:
         pool.watchdog = Watchdog(longest_s=0.1)
         TEAM.set(None)
         with pool.connection() as connection:
