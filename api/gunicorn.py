@@ -24,7 +24,7 @@ _settings = read_settings()
 bind = f"0.0.0.0:{_settings.port}"
 # Two, so that one keeps answering while the other starts again.
 workers = WEB_PROCESSES
-worker_class = "api.http.patient.PatientWorker"
+worker_class = "api.http.buffering_worker.BufferingWorker"
 # Connections of a process, most of them kept alive or still sending.
 worker_connections = 2000
 # A live view holds one as long as it is open, so that even with all of them open every request finds a thread. They are

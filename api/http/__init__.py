@@ -1,1 +1,1 @@
-"""What every endpoint shares: access, parsing, errors, headers, limits."""
+"""What every endpoint shares: access checks, parsing, errors, headers and limits."""

@@ -1,4 +1,4 @@
-"""Who may call what: every route declares it (api/http/endpoints.py), and one check before each request enforces it."""
+"""Every route declares who may call it (api/http/endpoints.py). One check before each request enforces that."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Access(Enum):
     READ_TEAM = "the session of a member of the team"
     CHANGE_TEAM = "the session of an owner or admin of the team"
     OWN_TEAM = "the session of an owner of the team"
-    READ_AS_OWNER = "the session of an owner of the team, to read what others may not"
+    READ_AS_OWNER = "the session of an owner of the team, to read what other members may not"
     READ_PROJECT = "the session of a member of the team, or an API key of the project or of the whole team"
     CHANGE_PROJECT = "the session of an owner or admin of the team, or an API key of the project or of the whole team"
     READ_MIRROR = "the session of a member of the team, or an API key of the whole team"
@@ -37,7 +37,7 @@ class Access(Enum):
     NOBODY = "nobody"
 
 
-# What API keys reach, with the scope that the view names; on the rest they do not even count as credentials.
+# API keys reach these, with the scope that the view names. Everywhere else a key does not count as a credential.
 OF_PROJECTS = (Access.READ_PROJECT, Access.CHANGE_PROJECT)
 OF_KEYS = (*OF_PROJECTS, Access.READ_MIRROR)
 _CHANGES = (Access.CHANGE_TEAM, Access.CHANGE_PROJECT)
@@ -45,8 +45,8 @@ _OF_OWNERS = (Access.OWN_TEAM, Access.READ_AS_OWNER)
 
 
 def allow(access: Access, scope: Scope | None = None) -> Callable[[_View], _View]:
-    """Declares who may call a view. A view without it answers nobody."""
-    assert (scope is not None) == (access in OF_KEYS), "a view that keys reach names the scope that they need"
+    """Declares who may call a view. A view without a declaration answers nobody."""
+    assert (scope is not None) == (access in OF_KEYS), "a view that accepts keys names the scope it needs"
 
     def declare(view: _View) -> _View:
         view.access = access  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def allow(access: Access, scope: Scope | None = None) -> Callable[[_View], _View
 
 
 def allow_foreign(app: Flask, endpoints: str, access: Access) -> None:
-    """Declares it for the views whose endpoint begins so and that we did not write."""
+    """Declares access for third-party views, by the prefix of their endpoint names."""
     for endpoint, view in app.view_functions.items():
         if endpoint.startswith(endpoints):
             app.view_functions[endpoint] = allow(access)(partial(view))
@@ -74,38 +74,38 @@ def access_of(app: Flask, endpoint: str) -> Access | None:
 
 
 def scope_of(app: Flask, endpoint: str) -> Scope | None:
-    """What an API key needs for it; None where keys do not reach."""
+    """The scope that an API key needs for this endpoint; None if keys do not reach it."""
     return getattr(app.view_functions[endpoint], "scope", None)
 
 
 def caller() -> Caller:
-    """Whoever passed the check of this request."""
+    """The caller who passed this request's check."""
     return cast(Caller, g.caller)
 
 
 def current_caller() -> Caller | None:
-    """Whose session a request carries that needs none."""
+    """The signed-in caller of an endpoint that needs no session; None without one."""
     with current_context().pool.connection() as connection:
         return resume_session(People(connection), None)
 
 
 def is_confined() -> bool:
-    """Whether this request's credentials are an API key that is bound to one project."""
+    """Whether the request came with an API key that is bound to one project."""
     key: PresentedKey | None = g.get("api_key")
     return key is not None and key.project_id is not None
 
 
 def require_owner() -> None:
-    """For the part of a request that admins may not do."""
+    """Guards the part of a request that admins may not do."""
     if caller().role is not Role.OWNER:
         raise Forbidden("only an owner of the team may do this")
 
 
 def _check() -> None:
-    TEAM.set(None)  # a thread serves one request after the other
+    TEAM.set(None)  # the thread still holds the previous request's team
     if IS_REFUSED.get():
         raise too_many()
-    if request.endpoint is None:  # no such address, or not with this method: answered after this
+    if request.endpoint is None:  # unknown address or wrong method: Flask answers those after this hook
         return
     access = access_of(current_app, request.endpoint)
     if access is None:
@@ -122,11 +122,11 @@ def _check() -> None:
         raise Forbidden("an API key does not reach this endpoint: sign in and use the session")
     TEAM.set(_team_id())
     if any("\0" in str(part) for part in (request.view_args or {}).values()):
-        raise NotFound("there is nothing at this address")  # Postgres would refuse to look for it
+        raise NotFound("there is nothing at this address")  # an impossible id, which Postgres would reject
 
 
 def _presented_key() -> str | None:
-    """A key counts even beside a session; other credentials, of a proxy perhaps, are none of ours."""
+    """A key wins over a session. Other credentials, such as a proxy's, are ignored."""
     given = request.authorization
     if given and given.type == "bearer" and (given.token or "").startswith(PREFIX):
         return given.token
@@ -148,7 +148,7 @@ def _authorize(access: Access, who: Caller) -> None:
     if access is Access.SIGNED_IN:
         return
     if access is Access.NOBODY:
-        raise Forbidden("this is only for looking: nothing can be changed here")
+        raise Forbidden("this page is read-only: nothing can be changed here")
     if access is Access.OPERATE:
         if not who.is_operator:
             raise Forbidden("only an operator of this server may see this: `flask --app api operator` makes one")
@@ -159,7 +159,7 @@ def _authorize(access: Access, who: Caller) -> None:
     if access in OF_PROJECTS:
         _require_project()
     if access in _CHANGES and who.role is Role.VIEWER:
-        raise Forbidden("a viewer may read only: ask an owner or admin of the team")
+        raise Forbidden("viewers may only read: ask an owner or admin of the team")
     if access in _OF_OWNERS:
         require_owner()
 
@@ -198,7 +198,7 @@ def _team_id() -> str | None:
 
 
 def _id_in_path(name: str) -> str | None:
-    """What cannot be an id belongs to nobody, and would be an error in Postgres if it had a NUL."""
+    """Treats an impossible id as unknown. An id with a NUL would be an error in Postgres."""
     found = str((request.view_args or {}).get(name, ""))
     return found if _ID.fullmatch(found) else None
 

@@ -1,7 +1,7 @@
-"""Addresses whose last part is an id that a person chose at Stripe: `/`, `%`, `+`, spaces and dots are part of such ids.
+"""Routes whose last part is a Stripe id that a person chose. Such ids may contain `/`, `%`, `+`, spaces and dots.
 
-A WSGI server decodes the path, so an escaped slash looks like any other. Here `%2F`, `%25` and `%2B` stay escaped until a
-route is found. The converter of that route decodes them.
+A WSGI server decodes the path, so an escaped slash looks like any other. This middleware keeps `%2F`, `%25` and `%2B`
+escaped until Flask has found a route. The route's converter then decodes them.
 """
 
 import re
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _DECODED_HERE = re.compile("%(?!2F|25|2B)[0-9A-F]{2}", re.IGNORECASE)
-# The target of a request may be a whole URL.
+# A request's target may be a whole URL.
 _ORIGIN = re.compile("https?://[^/?]*", re.IGNORECASE)
-# Browsers resolve `.` and `..` in a path, also escaped ones. A tilde hides them; an id that looks hidden gets one more.
+# Browsers resolve `.` and `..` in a path, even escaped. A tilde hides them. An id that looks hidden gets one more
+# tilde.
 _DOTS = re.compile(r"~*\.{1,2}")
 _HIDDEN_DOTS = re.compile(r"~+\.{1,2}")
 
 
 class IdConverter(UnicodeConverter):
-    """`<id:object_id>` in a route of the dashboard."""
+    """`<id:object_id>` in a dashboard route."""
 
     def to_python(self, value: str) -> str:
         found = unquote(value)
@@ -49,19 +50,25 @@ def install(app: Flask) -> None:
 
 
 def possible_ids(part: str) -> list[str]:
-    """What a program may mean by an id in a path: most of Stripe's libraries send a space as `+`, others mean a plus."""
+    """The ids that a `+` in a path may mean.
+
+    Most of Stripe's libraries send a space as `+`; other clients mean a plus.
+    """
     return list(dict.fromkeys((unquote_plus(part), unquote(part))))
 
 
 def address_of(request: Request) -> str:
-    """Path and query of a request, as a link to the same page."""
+    """The request's path and query, as a link to the same page."""
     path = quote(request.path, safe="/%:@!$&'()*+,;=~")
     query = request.query_string.decode("latin-1")
     return f"{path}?{query}" if query else path
 
 
 def _partly_decoded(environ: "WSGIEnvironment") -> str:
-    """A new PATH_INFO. A server that does not pass the path on as it came cannot tell an escaped slash from another."""
+    """The new PATH_INFO.
+
+    If the server does not pass on the raw path, an escaped slash cannot be told from a real one.
+    """
     decoded: str = environ.get("PATH_INFO", "")
     target: str = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
     raw = _ORIGIN.sub("", target, count=1).partition("?")[0]

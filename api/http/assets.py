@@ -1,7 +1,7 @@
-"""Static files under an address that names their content, so that browsers keep them for good; the modules as one script.
+"""Serves static files under addresses that contain a hash, so that browsers may cache them for good.
 
-`url_for('static', filename=…)` gives the address. All files share one hash: a script's relative imports and a style's
-images then need no rewriting.
+`url_for('static', filename=…)` gives the address. All files share one hash, so a script's relative imports and a
+stylesheet's images need no rewriting. The dashboard's modules are served as one script.
 """
 
 import gzip
@@ -31,7 +31,7 @@ class Asset:
 
 
 def install(app: Flask) -> None:
-    """Reads all of them: a deploy starts a new process."""
+    """Reads every file once: a deploy starts a new process."""
     assets = {name: _asset(name, body) for name, body in _bodies().items()}
     version = hashlib.sha256(b"".join(name.encode() + each.body for name, each in sorted(assets.items()))).hexdigest()[
         :16
@@ -62,7 +62,10 @@ def _asset(name: str, body: bytes) -> Asset:
 
 
 def _answer(asset: Asset, *, is_current: bool) -> Response:
-    """A page from before a deploy may ask for a version that is no more: it gets today's, and keeps it not."""
+    """A page loaded before a deploy may ask for an old version.
+
+    It gets today's file, which the browser must not cache.
+    """
     is_zipped = asset.zipped is not None and accepts_gzip(request)
     response = Response(asset.zipped if is_zipped else asset.body, mimetype=asset.mimetype)
     response.headers["Cache-Control"] = f"public, max-age={_YEAR_S}, immutable" if is_current else "no-cache"

@@ -1,4 +1,4 @@
-"""Where views find what the process works with."""
+"""Gives views the objects that the whole process shares."""
 
 from typing import cast
 

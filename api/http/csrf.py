@@ -18,7 +18,7 @@ def install(app: Flask) -> None:
 def _refuse_cross_site() -> None:
     if request.method in _SAFE_METHODS or presented_token() is None or request.endpoint is None:
         return
-    # JSON is safe too: a foreign page may not send it without asking us first, and we never agree.
+    # JSON is safe too: another site's page needs our permission (CORS) to send it, and we never give it.
     if request.mimetype != "application/json" and not _is_same_origin():
         raise Forbidden(
             "send this from BillStack's own pages, or with Content-Type: application/json", code="cross_site"
@@ -26,7 +26,10 @@ def _refuse_cross_site() -> None:
 
 
 def _is_same_origin() -> bool:
-    """Browsers set both headers themselves. Sec-Fetch-Site knows best; older ones and plain http send Origin only."""
+    """Browsers set both headers themselves.
+
+    Sec-Fetch-Site is more precise; old browsers and plain http send only Origin.
+    """
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"

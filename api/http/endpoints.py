@@ -1,4 +1,4 @@
-"""Declares an endpoint in one place: address, who may call it, what comes in, what goes out. OpenAPI is made of it."""
+"""Declares an endpoint in one place: address, access, input and output. OpenAPI is built from these declarations."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from api.http.parsing import Parser
 from api.projects.key_store import Scope
 
 _View = TypeVar("_View", bound=Callable[..., Any])
-# What an answer holds, or for one without a body a few words on it.
+# An answer's schema, or a short description if it has no body.
 Answer = type[marshmallow.Schema] | str
 
 
@@ -29,7 +29,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         query: type[marshmallow.Schema] | None = None,
         answers: Mapping[int, Answer],
     ) -> Callable[[_View], _View]:
-        """The view gets the checked input as `body` and `query`; who calls is checked before what they sent."""
+        """The view gets the checked input as `body` and `query`. The caller is checked before the input."""
 
         def declare(view: _View) -> _View:
             decorated: Any = self.doc(**_access_doc(access, scope))(allow(access, scope)(view))

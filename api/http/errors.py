@@ -1,4 +1,4 @@
-"""The one place where errors become answers (contract section 1)."""
+"""The one place that turns errors into answers (contract section 1)."""
 
 import re
 from http import HTTPStatus
@@ -32,7 +32,7 @@ from sync.errors import (
 )
 from workers.logging import redact
 
-# The most specific class of an error decides. What is not named here is our fault: 500.
+# The most specific class decides. An error that is not listed is our fault: 500.
 STATUS: dict[type[BillStackError], int] = {
     BadRequest: 400,
     Unauthorized: 401,
@@ -47,7 +47,7 @@ STATUS: dict[type[BillStackError], int] = {
     LeaseLost: 409,
     TurnOver: 503,
 }
-# A restart of Postgres or Redis takes about as long.
+# About what a restart of Postgres or Redis takes.
 RETRY_AFTER_S = 5
 _CODES = {413: TooLarge.code}
 _WORDS = {
@@ -80,7 +80,7 @@ def install(app: Flask) -> None:
 def error_answer(
     status: int, code: str, message: str, *, details: dict[str, Any] | None = None, retry_after_s: float | None = None
 ) -> Response:
-    """`{"error", "code", "details"?}`, for the mirror Stripe's shape; Retry-After is rounded up to whole seconds."""
+    """`{"error", "code", "details"?}`, or Stripe's shape for the mirror. Retry-After is rounded up to whole seconds."""
     if is_of_mirror(request.path):
         response = jsonify(stripe_body(status, code, redact(message), details))
         response.headers["Request-Id"] = request_id()
@@ -124,7 +124,7 @@ def _sentence(error: HTTPException) -> str:
 
 
 def _answer_postgres_away(error: psycopg.OperationalError) -> Response:
-    return _away("postgres_unavailable", "Postgres is away: try again in a moment", error)
+    return _away("postgres_unavailable", "Postgres is unavailable: try again in a moment", error)
 
 
 def _answer_read_only(error: psycopg.errors.ReadOnlySqlTransaction) -> Response:
@@ -137,15 +137,15 @@ def _answer_full(error: psycopg.errors.DiskFull) -> Response:
 
 
 def _answer_too_slow(error: psycopg.errors.QueryCanceled) -> Response:
-    return _away("too_slow", "Postgres took too long for this: ask for less, or try again in a moment", error)
+    return _away("too_slow", "Postgres took too long to answer: ask for less, or try again in a moment", error)
 
 
 def _answer_in_the_way(error: psycopg.errors.DeadlockDetected) -> Response:
-    return _away("in_the_way", "another request changed the same at this moment: try again", error)
+    return _away("in_the_way", "another request changed the same data at the same moment: try again", error)
 
 
 def _answer_redis_away(error: Exception) -> Response:
-    return _away("redis_unavailable", "Redis is away: try again in a moment", error)
+    return _away("redis_unavailable", "Redis is unavailable: try again in a moment", error)
 
 
 def _answer_no_schema(error: Exception) -> Response:
@@ -159,14 +159,14 @@ def _away(code: str, message: str, error: Exception) -> Response:
 
 def _answer_broken_body(_error: Exception) -> Response:
     return error_answer(
-        400, BadRequest.code, "the body does not come as its headers say: broken chunks, or an early end"
+        400, BadRequest.code, "the body does not match its headers: a chunk is broken, or it ended early"
     )
 
 
 def _answer_no_job(_error: NoSuchJobError) -> Response:
-    return error_answer(404, NotFound.code, "there is no such job any more")
+    return error_answer(404, NotFound.code, "this job no longer exists")
 
 
 def _answer_unexpected(_error: Exception) -> Response:
     _log.exception("request.crashed")
-    return error_answer(500, BillStackError.code, f"something went wrong here: report request {request_id()}")
+    return error_answer(500, BillStackError.code, f"something went wrong on our side: report request {request_id()}")

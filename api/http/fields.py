@@ -1,4 +1,4 @@
-"""Field types whose complaints read as the rest of a sentence that begins with the field's name."""
+"""Field types. Their error messages complete a sentence that begins with the field's name."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import marshmallow
 from marshmallow import ValidationError, fields, validate
 
-# Whether it exists only a letter to it can tell.
+# Only a letter would show whether the address exists.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _EMAIL_ON_THE_INTERNET = re.compile(r"[^@\s]+@(?:[^@\s.]+\.)+[^@\s.]+")
 _COMMON: dict[str, str | list[Any] | dict[Any, Any]] = {
@@ -18,7 +18,7 @@ _COMMON: dict[str, str | list[Any] | dict[Any, Any]] = {
 
 
 class Body(marshmallow.Schema):
-    """A JSON object, or the query of a URL, whose unknown keys are refused."""
+    """A JSON object, or a URL's query, that refuses unknown keys."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -44,7 +44,7 @@ class Email(Text):
 
 
 class NewEmail(Email):
-    """Of somebody who is to have an account here. Those who have one on `admin@localhost` keep it."""
+    """The e-mail address of a new account. Existing accounts such as `admin@localhost` keep theirs."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -52,7 +52,10 @@ class NewEmail(Email):
 
 
 class StripeKey(Text):
-    """Any key or secret of Stripe's, which alone can tell a good one: printable, as it travels in a header."""
+    """Any Stripe key or secret.
+
+    Only Stripe can say whether it works; here it must be printable, to fit into a header.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(longest=255, **options)
@@ -79,7 +82,7 @@ class Count(fields.Integer):
 
 
 class _Time(fields.Field[datetime]):
-    """An ISO 8601 date or date-time; without an offset it is UTC."""
+    """An ISO 8601 date or date-time. Without an offset it is UTC."""
 
     default_error_messages = _COMMON | {
         "invalid": "must be an ISO 8601 date or date-time, like 2025-01-01 or 2025-01-01T00:00:00Z",
@@ -116,7 +119,7 @@ class FutureTime(_Time):
 
 
 class Metadata(fields.Field[dict[str, str | None]]):
-    """Texts by name, as Stripe keeps them; with `null` for what shall be unset where `may_unset`."""
+    """Stripe metadata: texts by name. If `may_unset`, a value may be `null`, which removes the name."""
 
     _SENTENCE = "must be an object of at most 50 texts of up to 500 characters, with names of 1 to 40"
 
@@ -151,7 +154,7 @@ class Choice(Text):
 
 
 class Choices(fields.Field[list[str]]):
-    """A list of some of the `allowed` names, each at most once and at least one."""
+    """A list of at least one of the `allowed` names, each at most once."""
 
     def __init__(self, allowed: tuple[str, ...], **options: Any) -> None:
         self._allowed = allowed
@@ -185,6 +188,6 @@ def _printable(text: str) -> None:
 
 
 def _storable(text: str) -> None:
-    """Postgres has no NUL in a text, and UTF-8 no lone surrogates; JSON can spell both."""
+    """Postgres text cannot hold NUL and UTF-8 has no lone surrogates, but JSON can spell both."""
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationError("must not have NUL or broken characters in it")
+        raise ValidationError("must not contain NUL or broken characters")

@@ -1,4 +1,4 @@
-"""Security headers: our pages load from us alone and run no inline script; rq-dashboard's run in a sandbox."""
+"""Security headers: our pages load only from this server and run no inline script; rq-dashboard's run in a sandbox."""
 
 from flask import Flask, Response, request
 
@@ -11,7 +11,7 @@ OUR_PAGES = (
 )
 
 
-# A year. Not of subdomains: those may be somebody else's.
+# A year. Subdomains are left out: they may belong to somebody else.
 _HTTPS_ONLY = "max-age=31536000"
 
 
@@ -21,12 +21,12 @@ def install(app: Flask) -> None:
 
 def _add(response: Response) -> Response:
     is_foreign = request.blueprint == "rq_dashboard"
-    # A page of ours that says what was wrong with an address of rq-dashboard's has set its own.
+    # Our error page for an rq-dashboard address has already set its own policy.
     response.headers.setdefault("Content-Security-Policy", operators.policy() if is_foreign else OUR_PAGES)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if is_https():
         response.headers["Strict-Transport-Security"] = _HTTPS_ONLY
-    # Not no-referrer: with it, browsers send `Origin: null` from our own forms.
+    # With no-referrer, browsers would send `Origin: null` from our own forms.
     response.headers["Referrer-Policy"] = "same-origin"
     if request.endpoint not in ("static", "rq_dashboard.static"):
         response.headers["Cache-Control"] = "no-store"

@@ -1,4 +1,4 @@
-"""Reads and checks bodies and queries; whatever is wrong is a BadRequest that names the field and what is allowed."""
+"""Reads and checks bodies and queries. Any fault becomes a BadRequest that names the field and what is allowed."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -10,7 +10,7 @@ from webargs.flaskparser import FlaskParser
 
 from sync.errors import BadRequest, TooLarge
 
-# In an answer about what is wrong. A form that somebody made by hand has fewer fields, with shorter names.
+# Limits an error answer. No form written by hand has more fields, or longer names.
 _MOST_FIELDS = 20
 _LONGEST_FIELD = 100
 
@@ -19,13 +19,13 @@ class Parser(FlaskParser):
     DEFAULT_VALIDATION_STATUS = 400
 
     def load_json(self, req: flask.Request, schema: marshmallow.Schema) -> Any:
-        """No body at all is `{}`. A form is refused: ignoring it would do something other than what was asked."""
+        """No body at all is `{}`. A form is refused: to ignore it would do something else than the caller asked for."""
         if read_body(req) and not req.is_json:
             raise BadRequest("send the body as JSON, with Content-Type: application/json", code="not_json")
         try:
             return super().load_json(req, schema)
-        except (RecursionError, ValueError) as exc:  # nested too deeply, or a number of thousands of digits
-            raise BadRequest("the body is JSON that no honest caller sends", code="not_json") from exc
+        except (RecursionError, ValueError) as exc:  # nested too deeply, or a number with thousands of digits
+            raise BadRequest("the body is nested too deeply or has a number that is too long", code="not_json") from exc
 
     def _handle_invalid_json_error(self, error: Exception, req: flask.Request, *args: Any, **kwargs: Any) -> NoReturn:
         raise BadRequest("the body is not valid JSON in UTF-8", code="not_json") from error
@@ -39,12 +39,15 @@ class Parser(FlaskParser):
         error_status_code: int | None,
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
-        (problems,) = error.messages_dict.values()  # one key: where it was read from
+        (problems,) = error.messages_dict.values()  # its one key says where the input came from
         raise _bad_request(problems) from error
 
 
 def read_body(request: flask.Request) -> bytes:
-    """The whole body. Raises TooLarge, also where its length was not announced: Werkzeug cuts such a body at the limit."""
+    """The whole body.
+
+    Raises TooLarge, also if no length was announced: Werkzeug cuts such a body at the limit without an error.
+    """
     body = request.get_data(cache=True)
     limit = request.max_content_length
     if request.content_length is None and limit is not None and len(body) >= limit:
@@ -53,7 +56,7 @@ def read_body(request: flask.Request) -> bytes:
 
 
 def _bad_request(problems: Mapping[str, list[str]] | list[str]) -> BadRequest:
-    """marshmallow gives a list instead of a mapping when the body is no JSON object."""
+    """marshmallow gives a list instead of a mapping if the body is no JSON object."""
     if not isinstance(problems, Mapping) or "_schema" in problems:
         return BadRequest("the body must be a JSON object", code="not_json")
     shown = {_shortened(field): said for field, said in islice(problems.items(), _MOST_FIELDS)}
@@ -64,6 +67,6 @@ def _bad_request(problems: Mapping[str, list[str]] | list[str]) -> BadRequest:
 
 
 def _shortened(field: Any) -> str:
-    """What the caller calls a field; the answer is not for sending all of it back."""
+    """The caller's name for the field, cut short so that the answer does not repeat the whole request."""
     name = str(field)
     return name if len(name) <= _LONGEST_FIELD else f"{name[:_LONGEST_FIELD]}…"

@@ -1,4 +1,4 @@
-"""Limits how often somebody may do something, counted in Redis; while Redis is away, everybody may."""
+"""Rate limits, counted in Redis. While Redis is unavailable, nothing is limited."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`most` times in a window of `window_s` seconds, which begins with the first."""
+    """`most` times in a window of `window_s` seconds that begins with the first request."""
 
     name: str
     most: int
     window_s: int
 
     def counter(self, who: str) -> str:
-        """The Redis key that counts. Addresses and e-mails do not stand in it."""
+        """The counter's Redis key. It contains no address and no e-mail."""
         return f"billstack:limit:{self.name}:{hashlib.sha256(who.encode(errors='replace')).hexdigest()[:32]}"
 
 
-# As fast on average as Stripe's own limit of 100 requests/s, so that a program that pages through the mirror never
-# meets it; the whole minute's worth may go at once.
+# Stripe's own limit, 100 requests/s on average, so a program that pages through the mirror never meets it. A whole
+# minute's worth may come at once.
 API_KEY_REQUESTS = Limit("api-key", most=6000, window_s=60)
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Where a counter stands; `reset_s` is how long its window still lasts."""
+    """A counter's state. The window ends in `reset_s` seconds."""
 
     limit: Limit
     spent: int
@@ -41,7 +41,7 @@ class Count:
 
 
 def spend(connection: redis.Redis, limit: Limit, who: str) -> Count | None:
-    """Counts one more. None while Redis is away."""
+    """Counts one request. None while Redis is unavailable."""
     key = limit.counter(who)
     try:
         with connection.pipeline() as pipeline:

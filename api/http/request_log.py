@@ -1,4 +1,4 @@
-"""Gives every request an id and one log line; the id is in every line below it and in the answer."""
+"""Gives every request an id and one log line. The answer and every log line of the request carry the id."""
 
 import re
 import time
@@ -8,9 +8,9 @@ import structlog
 from flask import Flask, Response, g, request
 
 HEADER = "X-Request-Id"
-# What proxies send; anything else could forge or break a log line.
+# The ids that proxies send. Anything else could forge or break a log line.
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-# Asked every few seconds by a load balancer.
+# Load balancers ask for these every few seconds.
 _QUIET_PATHS = ("/healthz", "/readyz")
 _STREAM = "text/event-stream"
 
@@ -30,7 +30,7 @@ def _begin() -> None:
     given = request.headers.get(HEADER, "")
     g.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
     g.began = time.perf_counter()
-    # A server thread handles one request after another in the same context.
+    # A server thread handles many requests in the same context.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
@@ -53,7 +53,7 @@ def _end(response: Response) -> Response:
 
 
 def _end_stream(path: str, began: float) -> None:
-    """Another name than a request's: how long a page stayed open says nothing about how quick we answer."""
+    """Not named as a request: how long a page stayed open says nothing about how fast we answer."""
     _log.info("stream.ended", path=path, duration_ms=_ms_since(began))
 
 

@@ -1,7 +1,8 @@
-"""Joins the dashboard's modules into one script, so that a page asks for one file instead of a dozen.
+"""Joins the dashboard's modules into one script, so that a page loads one file instead of a dozen.
 
-Each module becomes a function that returns what it exports; it is written once, before those that import it. Only what our
-modules use is understood: named imports of one line from `./x.js`, and `export` before a function, class or const.
+Each module becomes a function that returns its exports, written once and before the modules that import it. Only the
+syntax that our modules use is supported: one-line named imports from `./x.js`, and `export` before a function, class or
+const.
 """
 
 import re
@@ -13,7 +14,7 @@ _LEFT_OVER = re.compile(r"^\s*(import|export)\b.*$", re.MULTILINE)
 
 
 def bundle(entry: Path) -> str:
-    """Raises ValueError for a module that is written in another way."""
+    """Raises ValueError for a module that uses any other syntax."""
     order: list[Path] = []
     _visit(entry, order, ())
     return "\n".join(_wrapped(module) for module in order)

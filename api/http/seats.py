@@ -1,8 +1,9 @@
-"""Who gets one of the web's Postgres connections: nobody's slow reads take all of them from the others.
+"""Shares the web's Postgres connections among teams, so that one team's slow reads never take them all.
 
-A request that passed the check for a team sits down on that team's seats; what comes without a team (signing in, the check
-itself, deliveries of events, health) needs none, so it never waits behind reads. A team's request that keeps Postgres busy
-for too long is canceled from outside. That needs no setting of the session, which a pooler could lose or give to others.
+A request that passed the access check for a team takes one of that team's seats before it gets a connection. Sign-in,
+the access check itself, event deliveries and health checks belong to no team. They need no seat and never wait behind
+reads. A watchdog thread cancels a team's statement that runs too long. It needs no session setting, which a pooler
+could lose or hand to another client.
 """
 
 import contextlib
@@ -19,28 +20,31 @@ import structlog
 from sync.errors import TooManyRequests
 from workers.pool import Pool
 
-# Of a process' connections; so many stay for what has no team.
+# A process' connections that stay free for requests without a team.
 KEPT_FREE = 2
 TEAM_SEATS = 3
 ALL_SEATS = 5
-# More than these wait in vain: the answers before theirs take that long already.
+# If more are waiting, the last would time out: the ones before it take that long already.
 MOST_WAITING = 16
 WAIT_S = 5.0
-# One statement or one wait for a lock of a team's request. The slowest honest one takes a tenth of it.
+# For one statement, or one wait for a lock, in a team's request. The slowest legitimate one takes a tenth of it.
 LONGEST_S = 15.0
 _LOOK_EVERY_S = 0.5
 _CANCEL_S = 2.0
 _RETRY_AFTER_S = 5
 
 TEAM: contextvars.ContextVar[str | None] = contextvars.ContextVar("team", default=None)
-# Whether the server found no place for this request (api/http/door.py).
+# Whether the server refused this request because its team runs too many (api/http/running_requests.py).
 IS_REFUSED: contextvars.ContextVar[bool] = contextvars.ContextVar("is_refused", default=False)
 
 _log = structlog.get_logger()
 
 
 class Seats:
-    """Thread-safe. A thread that sits already gets a second connection without a seat: it would wait for itself."""
+    """Thread-safe. A thread that holds a seat gets a second connection without another one.
+
+    Otherwise it could wait for itself.
+    """
 
     def __init__(self, *, of_team: int = TEAM_SEATS, of_all: int = ALL_SEATS, wait_s: float = WAIT_S) -> None:
         self._of_team, self._of_all, self._wait_s = of_team, of_all, wait_s
@@ -51,7 +55,7 @@ class Seats:
 
     @contextlib.contextmanager
     def take(self, team_id: str | None) -> Iterator[None]:
-        """Raises TooManyRequests when the team has too much under way."""
+        """Raises TooManyRequests if the team has too many requests in progress."""
         if team_id is None or getattr(self._here, "sits", False):
             yield
             return
@@ -88,12 +92,12 @@ class Seats:
 
 def too_many() -> TooManyRequests:
     return TooManyRequests(
-        "this team has too many requests under way: wait for their answers", retry_after_s=_RETRY_AFTER_S
+        "this team has too many requests in progress: wait for their answers", retry_after_s=_RETRY_AFTER_S
     )
 
 
 class Watchdog:
-    """Cancels what keeps a watched connection for longer than it may. Its thread runs while something is watched."""
+    """Cancels a watched connection's statement after `longest_s`. Its thread runs only while it watches something."""
 
     def __init__(self, longest_s: float = LONGEST_S) -> None:
         self._longest_s = longest_s
@@ -123,7 +127,8 @@ class Watchdog:
                     return
                 now = time.monotonic()
                 late = [connection for connection, ends in self._watched.items() if ends < now]
-                # Canceled under the lock: given back, the connection would be another request's.
+                # Cancel while holding the lock: once returned to the pool, the connection could be serving another
+                # request.
                 for connection in late:
                     self._watched[connection] = now + _CANCEL_S
                     self._cancel(connection)

@@ -10,7 +10,7 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def since_1970(second: float | None) -> datetime | None:
-    """What Postgres puts into JSON as seconds; the nearest of Python's years."""
+    """Seconds from Postgres' JSON as a datetime. Beyond Python's years it is the nearest one."""
     if second is None:
         return None
     try:
@@ -20,5 +20,5 @@ def since_1970(second: float | None) -> datetime | None:
 
 
 def duration_s(started: datetime | None, finished: datetime | None) -> float | None:
-    """To the millisecond: whole seconds would give short runs the same few speeds. None while it is not over."""
+    """Milliseconds: with whole seconds, short runs would show only a few different speeds. None while it runs."""
     return round((finished - started).total_seconds(), 3) if started and finished else None

@@ -1,4 +1,4 @@
-"""People: who they are, how they sign in, which teams they belong to, and what they did."""
+"""People: who they are, how they sign in, which teams they belong to and what they did."""
 
 from api.people.store import Caller, Member, Membership, People, Place, Role, Session, User
 

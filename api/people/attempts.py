@@ -1,7 +1,7 @@
-"""How often somebody tries a secret: counted in Postgres before it is checked. A right password gives its attempt back.
+"""Limits attempts at a secret. Each one counts in Postgres before its check; a right password takes it back.
 
-A device that signed in to the account before has a count of its own. So a stranger who guesses shuts out neither the
-owner, nor with their many failures everybody behind the same proxy.
+A device that has signed in to the account before has its own count. So a stranger who guesses passwords locks out
+neither the owner nor everybody else behind the same proxy.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from sync.errors import TooManyRequests
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("attempts.sql")).bind()
-# What one customer of a provider has of IPv6 addresses, at least.
+# Providers give each customer at least this much of IPv6.
 _IPV6_PREFIX = 64
 
 
@@ -34,27 +34,31 @@ class Limit:
         return hashlib.sha256(f"{self.name} {who}".encode(errors="replace")).digest()
 
 
-# A person mistypes a few times.
+# People mistype a few times.
 FROM_KNOWN_DEVICE = Limit("known-device", most=10)
 OF_ACCOUNT_FROM_ADDRESS = Limit("account-from-address", most=10)
-# An office behind one address has a few such persons.
+# An office behind one address has a few such people.
 FROM_ADDRESS = Limit("address", most=100)
-# A stranger with many addresses; only devices that are new to the account feel it.
+# Stops a stranger with many addresses. Only devices that are new to the account feel it.
 OF_ACCOUNT = Limit("account", most=100)
-# A team's keys of Stripe: each asks Stripe, and holds a thread meanwhile. Whoever pastes the wrong one tries a few times.
+# Attempts to connect a Stripe key. Each one calls Stripe and holds a thread. A person who pastes the wrong key tries a
+# few.
 CONNECTS_OF_TEAM = Limit("connect", most=20)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Who tries: an account in its normal form, from an address, on a device that the account knows or on another."""
+    """One attempt: the account in its normal form, the address, and the device.
+
+    The device counts only if the account knows it.
+    """
 
     account: str
     address: str
     device: str | None
 
     def counters(self) -> Iterator[tuple[Limit, str]]:
-        """In this order, the narrowest first: what it refuses does not use up the wider ones."""
+        """The narrowest first, so that an attempt which it refuses does not use up the wider ones."""
         if self.device is not None:
             yield FROM_KNOWN_DEVICE, f"{self.account} {self.device}"
             return
@@ -65,24 +69,24 @@ class Attempt:
 
 
 class Attempts:
-    """On one connection to Postgres, each statement by itself: a count that was rolled back would count nothing."""
+    """Works on one connection to Postgres, outside a transaction: a count that rolls back would count nothing."""
 
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
 
     def count(self, attempt: Attempt) -> None:
-        """Raises TooManyRequests when a limit is spent."""
+        """Raises TooManyRequests once a limit is reached."""
         for limit, who in attempt.counters():
-            self.spend(limit, who, "too many failed attempts to sign in: wait a little")
+            self.spend(limit, who, "too many failed sign-ins: wait a few minutes")
 
     def spend(self, limit: Limit, who: str, refusal: str) -> None:
-        """Counts one. Raises TooManyRequests with that sentence when the limit is spent."""
+        """Counts one attempt. Raises TooManyRequests with the sentence `refusal` once the limit is reached."""
         spent, reset_s = self._spend(limit, who)
         if spent > limit.most:
             raise TooManyRequests(refusal, retry_after_s=reset_s)
 
     def forgive(self, attempt: Attempt) -> None:
-        """It was the right password: only failures count."""
+        """Takes the attempt back after a right password: only failures count."""
         for limit, who in attempt.counters():
             self._connection.execute(_QUERIES["give_back"], {"who": limit.counter(who)})
 
@@ -94,7 +98,7 @@ class Attempts:
 
 
 def network_of(address: str) -> str:
-    """Who has one IPv6 address has millions of them."""
+    """An IPv6 address as its whole network: a customer who has one address has millions."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Records who changed what: after each change that a person made, one entry in the audit log and one line in the log.
+"""Records who changed what. After each change by a person it writes one audit log entry and one log line.
 
-A route is recorded by itself, under the name of its view unless `ACTIONS` has a better one. What programs do with API
-keys is not: the log has its lines.
+Every route that changes state is recorded, under its view's name unless `ACTIONS` has a better one. Changes that
+programs make with API keys are not recorded here; they have their log lines.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from api.people.audit_store import AuditLog, Entry
 from api.people.store import Caller, User
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# What a person reads; None: not worth an entry.
+# What a person reads in the audit log. None: not worth an entry.
 ACTIONS: dict[str, str | None] = {
     "api_keys.create_key": "key.created",
     "api_keys.revoke_key": "key.revoked",
@@ -49,7 +49,7 @@ ACTIONS: dict[str, str | None] = {
     "stripe_events.set_up": "connection.webhook_set_up",
     "teams.create_team": "team.created",
 }
-# Of an answer, what may stand in the log: nothing secret, nothing large.
+# The parts of an answer that may be recorded: nothing secret, nothing large.
 _TOLD = ("name", "email", "role", "scopes", "projectId", "expiresAt")
 
 log = structlog.get_logger()
@@ -60,12 +60,12 @@ def install(app: Flask) -> None:
 
 
 def acts(user: User | Caller, team_id: str | None = None) -> None:
-    """Whose change this request is, where no session says so, and of which team, where the address does not."""
+    """Names the user and team of this change, for requests whose session or address does not."""
     g.audit_actor, g.audit_team = user, team_id
 
 
 def note(target: str | None = None, **details: Any) -> None:
-    """What the entry of this request shall tell besides."""
+    """Adds to this request's entry."""
     g.audit_target, g.audit_details = target, details
 
 
@@ -97,7 +97,7 @@ def _entry(action: str, actor: User | Caller, response: Response) -> Entry:
 
 
 def _told(response: Response) -> tuple[str | None, dict[str, Any]]:
-    """The id of what was made or changed, and what may be told of it: answers name it `{"key": {"id": …}}`."""
+    """The id of the changed object and its recordable details. Answers have the form `{"key": {"id": …}}`."""
     answer = response.get_json(silent=True) if response.is_json else None
     if not isinstance(answer, dict):
         return None, {}
@@ -107,9 +107,9 @@ def _told(response: Response) -> tuple[str | None, dict[str, Any]]:
 
 
 def _write(entry: Entry) -> None:
-    """What was done stays done where it cannot be recorded; the log's line has it all the same."""
+    """A change stands even if it cannot be recorded. The log line has it anyway."""
     facts = {"action": entry.action, "user": entry.actor_id, "target": entry.target, "address": entry.address}
-    TEAM.set(None)  # without a seat: a team that took all of its own would get a 500 for what was done already
+    TEAM.set(None)  # no seat needed: if the team's seats were all taken, a finished change would be answered with 500
     try:
         with current_context().pool.connection() as connection:
             AuditLog(connection).record(entry)

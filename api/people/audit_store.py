@@ -12,14 +12,14 @@ from psycopg.types.json import Jsonb
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("audit_store.sql")).bind()
-# The largest id there can be: from the newest on.
+# The largest possible id: a list from here starts at the newest entry.
 NEWEST = 2**63 - 1
 COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """To be recorded: who did what. `details` holds nothing secret."""
+    """An entry to record. `details` holds nothing secret."""
 
     action: str
     actor: str = COMMAND_LINE
@@ -56,7 +56,7 @@ class AuditLog:
         return self._list("list_of_team", team_id=team_id, limit=limit, before=before)
 
     def list_all(self, *, limit: int, before: int = NEWEST) -> list[Recorded]:
-        """Of all teams and of the server."""
+        """The entries of all teams and of the server."""
         return self._list("list_all", limit=limit, before=before)
 
     def _list(self, query: str, /, **parameters: Any) -> list[Recorded]:

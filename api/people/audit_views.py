@@ -1,4 +1,4 @@
-"""The audit log over HTTP: a team's for its owners, the whole one for operators."""
+"""The audit log over HTTP: owners read their team's, operators read all of it."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ blueprint = Blueprint(
     "audit_views",
     __name__,
     url_prefix="/api/billstack",
-    description="Who did what to keys, members, connection, access, syncs and operators, within 400 days.",
+    description="Who changed keys, members, the connection, access, syncs and operators in the last 400 days.",
 )
 
 _MOST = 200
@@ -23,7 +23,12 @@ _MOST = 200
 
 class AuditQuery(Body):
     limit = Count(least=1, most=_MOST, load_default=50)
-    before = Count(least=1, most=NEWEST, load_default=NEWEST, metadata={"description": "the id of the oldest seen"})
+    before = Count(
+        least=1,
+        most=NEWEST,
+        load_default=NEWEST,
+        metadata={"description": "the oldest id that you have: the answer continues below it"},
+    )
 
 
 class EntryShown(Body):
@@ -31,7 +36,9 @@ class EntryShown(Body):
     at = fields.DateTime(required=True)
     teamId = fields.String(required=True, allow_none=True)
     actorId = fields.String(required=True, allow_none=True)
-    actor = fields.String(required=True, metadata={"description": "their address then, or `command line`"})
+    actor = fields.String(
+        required=True, metadata={"description": "the person's e-mail address at that time, or `command line`"}
+    )
     action = fields.String(required=True)
     target = fields.String(required=True, allow_none=True)
     details = fields.Dict(required=True)

@@ -1,4 +1,4 @@
-"""Sign in, sign out, who am I."""
+"""Sign-in, sign-out and the current session."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 class SignIn(Body):
     email = Email(required=True)
-    # Long enough for any passphrase, short enough not to keep argon2 busy.
+    # Long enough for any passphrase, and short enough that hashing it does not keep argon2 busy.
     password = Text(longest=1024, required=True)
 
 
@@ -51,15 +51,15 @@ class SessionAnswer(Body):
 def sign_in(body: dict[str, str]) -> Response:
     """Begin a session, in a cookie
 
-    The cookie `billstack_session`, under https `__Host-billstack_session`, lasts 30 days and slides with use, to 90 days
-    at most. After ten failures for an account from one address within five minutes, or a hundred from one address, it is
-    429; a device that signed in to the account before has ten of its own.
+    The cookie `billstack_session` (`__Host-billstack_session` under https) lasts 30 days. Use extends it, to 90 days at
+    most. After ten failures from one address within five minutes, that address gets 429 for the account; after a
+    hundred, for every account. A device that has signed in to the account before has ten attempts of its own.
     """
     with current_context().pool.connection() as connection:
         people = People(connection)
         user = people.find_user(body["email"])
         attempt = attempt_of(people.normal_email(body["email"]), user)
-        Attempts(connection).count(attempt)  # first: many at the same moment must not all find the count low
+        Attempts(connection).count(attempt)  # before the check: attempts at once must not all see a low count
     if not is_right(attempt, body["password"], user) or user is None:
         log.info("sign_in.failed", user=user.id if user else None, address=attempt.address)
         raise Unauthorized("the e-mail address or the password is wrong", code="wrong_credentials")
@@ -75,7 +75,7 @@ def sign_in(body: dict[str, str]) -> Response:
 
 
 def is_right(attempt: Attempt, password: str, user: User | None) -> bool:
-    """Whether it is the user's password. Only a wrong one stays counted, and none that there was no time to look at."""
+    """Whether the password is the user's. A wrong one stays counted; one that was never checked does not."""
     is_wrong = False
     try:
         is_wrong = not is_password(password, user.password_hash if user else None)
@@ -90,7 +90,7 @@ def attempt_of(account: str, user: User | None) -> Attempt:
     return Attempt(account, str(request.remote_addr), known_device(user))
 
 
-@blueprint.endpoint("POST", "/sign-out", Access.ANYONE, answers={204: "Signed out, or was not signed in"})
+@blueprint.endpoint("POST", "/sign-out", Access.ANYONE, answers={204: "Signed out, or there was no session"})
 def sign_out() -> Response:
     """Revoke the session"""
     with current_context().pool.connection() as connection:

@@ -1,4 +1,4 @@
-"""What is done to people on the command line: create-user, operator, set-up-link, reset-link."""
+"""The commands that manage people: create-user, operator, set-up-link, reset-link."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from api.people.passwords import hash_new_password, is_password
 from api.people.set_up import new_set_up_link
 from sync.errors import BadRequest
 
-_SHOWN = "warning: --password shows the password to every user of this machine; leave it out to be asked for it"
+_SHOWN = "warning: every user of this machine can see --password; without it, the command asks for the password"
 
 
 class _Email(Body):
@@ -37,21 +37,21 @@ class _UserAndTeam(_Email):
 @click.option("--email", required=True)
 @click.option(
     "--password",
-    help="At least 8 characters; a known user gets it as the new password. "
-    "Left out, it is asked for, or read from standard input: other users of this machine can see the options.",
+    help="At least 8 characters. A known user gets it as the new password. Without it, the command asks or "
+    "reads standard input: other users of this machine can see options.",
 )
-@click.option("--team", default="Default", show_default=True, help="The team's name; made if there is none of it.")
+@click.option("--team", default="Default", show_default=True, help="The team's name. Created if no team has it.")
 @click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),
-    help="In the team. A new member is an owner if it is left out.",
+    help="The role in the team. Without it, a new member is an owner.",
 )
 @click.option("--operator", "is_operator", is_flag=True, help="Also make them an operator of this server.")
 @with_appcontext
 def create_user(email: str, password: str | None, team: str, role: str | None, is_operator: bool) -> None:
-    """Create a user and their team, or bring both to what is said here, and print {"userId", "teamId"}.
+    """Create or update a user and their team, and print {"userId", "teamId"}.
 
-    With nothing on standard input, a known user keeps their password.
+    A known user keeps their password if standard input is empty.
     """
     is_shown = password is not None
     password = password if is_shown else _ask()
@@ -75,10 +75,10 @@ def create_user(email: str, password: str | None, team: str, role: str | None, i
 
 @click.command("operator")
 @click.option("--email", required=True)
-@click.option("--revoke", is_flag=True, help="They are none any more.")
+@click.option("--revoke", is_flag=True, help="End it: the user is no longer an operator.")
 @with_appcontext
 def operator(email: str, revoke: bool) -> None:
-    """Make a user an operator of this server, or end it, and print {"userId", "isOperator"}.
+    """Make a user an operator of this server, or end that, and print {"userId", "isOperator"}.
 
     Operators see /operators and /rq: the queues, workers and budgets of all teams.
     """
@@ -95,11 +95,13 @@ def operator(email: str, revoke: bool) -> None:
 @click.command("set-up-link")
 @with_appcontext
 def set_up_link() -> None:
-    """Print the address that makes the first user, once, within seven days."""
+    """Print a one-time address that creates the first user. It is valid for seven days."""
     with connect_checked() as connection:
         address = new_set_up_link(connection, current_context().settings.public_url)
     if address is None:
-        raise click.ClickException("BillStack is set up already: `flask --app api create-user` makes further users")
+        raise click.ClickException(
+            "BillStack is set up already: create further users with `flask --app api create-user`"
+        )
     click.echo(address)
 
 
@@ -107,9 +109,9 @@ def set_up_link() -> None:
 @click.option("--email", required=True)
 @with_appcontext
 def reset_link(email: str) -> None:
-    """Print the address where a user sets a new password, once, within a day.
+    """Print a one-time address where a user sets a new password. It is valid for a day.
 
-    Setting it ends all of their sessions.
+    Setting the password ends all of their sessions.
     """
     _check(_Email(), {"email": email})
     with connect_checked() as connection, connection.transaction():
@@ -123,7 +125,7 @@ COMMANDS = (create_user, operator, set_up_link, reset_link)
 
 
 def _ask() -> str | None:
-    """None: standard input holds nothing."""
+    """The password; None if standard input is empty."""
     if sys.stdin.isatty():
         asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return asked
@@ -148,7 +150,7 @@ def _hashed(password: str, email: str) -> str:
 def _known(people: People, email: str) -> User:
     user = people.find_user(email)
     if user is None:
-        raise click.ClickException(f"there is no user {email}: `flask --app api create-user` makes one")
+        raise click.ClickException(f"there is no user {email}: create one with `flask --app api create-user`")
     return user
 
 
@@ -161,5 +163,5 @@ def _ensure_user(people: People, email: str, password: str | None) -> str:
         return people.create_user(email, _hashed(password, email))
     if password is not None and not is_password(password, known.password_hash):
         people.set_password(known.id, _hashed(password, email))
-        people.delete_sessions_of_user(known.id)  # whoever had the old password is out
+        people.delete_sessions_of_user(known.id)  # signs out everybody who knew the old password
     return known.id

@@ -1,6 +1,6 @@
-"""Our cookies. Under https their names begin with `__Host-`: no other host and no plain http can set or replace them.
+"""Our cookies. Under https their names begin with `__Host-`, so that no other host and no plain http can set them.
 
-Both names are read, so that a session from before the public URL became https goes on, under the new name once it slides.
+Both names are read, so a session survives when the public URL becomes https. It gets the new name when it is extended.
 """
 
 from datetime import timedelta
@@ -10,12 +10,12 @@ from flask import Response, request
 from api.http.context import current_context
 
 _HOST = "__Host-"
-# What browsers keep at most.
+# The longest that browsers keep a cookie.
 LONGEST = timedelta(days=400)
 
 
 def read_cookie(name: str) -> str | None:
-    """The one that only we can have set counts first."""
+    """Prefers the `__Host-` cookie, which only this host can have set."""
     return (is_https() and request.cookies.get(_HOST + name)) or request.cookies.get(name)
 
 

@@ -1,4 +1,4 @@
-"""One's own password and sessions: change it, set a new one by a link, see where one is signed in, end it there."""
+"""A person's own password and sessions: change the password, reset it by link, list sessions and end them."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from api.people.passwords import hash_new_password
 from api.people.sessions import begin_session, clear_cookie, list_sessions, set_cookie
 from sync.errors import Forbidden, NotFound
 
-blueprint = Blueprint("credentials", __name__, url_prefix="/api/auth", description="One's own password and sessions.")
+blueprint = Blueprint("credentials", __name__, url_prefix="/api/auth", description="Your own password and sessions.")
 
 
 class ChangedPassword(Body):
@@ -29,7 +29,9 @@ class ChangedPassword(Body):
 
 
 class NewPassword(Body):
-    token = Text(longest=200, required=True, metadata={"description": "of the link that an operator gave"})
+    token = Text(
+        longest=200, required=True, metadata={"description": "the token of the link that an operator gave you"}
+    )
     password = Text(shortest=8, longest=1024, required=True)
 
 
@@ -39,7 +41,7 @@ class SessionShown(Body):
     lastSeenAt = fields.DateTime(required=True)
     expiresAt = fields.DateTime(required=True)
     address = fields.String(required=True, allow_none=True)
-    agent = fields.String(required=True, allow_none=True, metadata={"description": "what the browser says it is"})
+    agent = fields.String(required=True, allow_none=True, metadata={"description": "the browser's user agent"})
     isCurrent = fields.Boolean(required=True)
 
 
@@ -52,12 +54,12 @@ class SessionsAnswer(Body):
     "/password",
     Access.SIGNED_IN,
     body=ChangedPassword,
-    answers={204: "Changed; all other sessions are over", 403: "The current password is another"},
+    answers={204: "Changed; all other sessions have ended", 403: "The current password is wrong"},
 )
 def change_password(body: dict[str, str]) -> Response:
-    """Change one's password
+    """Change your password
 
-    Ends every session, and begins a new one for this browser. Wrong current passwords count like failures to sign in.
+    Ends every session and begins a new one for this browser. A wrong current password counts as a failed sign-in.
     """
     user = _user_with(body["currentPassword"])
     password_hash = hash_new_password(body["newPassword"], email=user.email, field="newPassword")
@@ -77,15 +79,16 @@ def change_password(body: dict[str, str]) -> Response:
     "/new-password",
     Access.ANYONE,
     body=NewPassword,
-    answers={204: "Set; all sessions are over", 404: "The link was used or has expired"},
+    answers={204: "Set; all sessions have ended", 404: "The link was used or has expired"},
 )
 def set_new_password(body: dict[str, str]) -> Response:
-    """Set a new password by a link
+    """Set a new password with a link
 
-    `flask --app api reset-link` prints one on the server. Ends every session; sign in with the new password then.
+    `flask --app api reset-link` prints the link on the server. Every session ends; sign in with the new password
+    afterwards.
     """
     with current_context().pool.connection() as connection:
-        if not Links(connection).is_good(NEW_PASSWORD, body["token"]):  # before the hash, which is made to be slow
+        if not Links(connection).is_good(NEW_PASSWORD, body["token"]):  # check before hashing, which is slow on purpose
             raise gone()
         with connection.transaction():
             links, people = Links(connection), People(connection)
@@ -102,14 +105,14 @@ def set_new_password(body: dict[str, str]) -> Response:
 
 @blueprint.endpoint("GET", "/sessions", Access.SIGNED_IN, answers={200: SessionsAnswer})
 def show_sessions() -> dict[str, Any]:
-    """Where one is signed in, the one used last first"""
+    """List your sessions, the most recently used first"""
     with current_context().pool.connection() as connection:
         return {"sessions": [_shown(each) for each in list_sessions(People(connection), caller().id)]}
 
 
 @blueprint.endpoint("DELETE", "/sessions/<session_id>", Access.SIGNED_IN, answers={204: "It is over"})
 def end_one_session(session_id: str) -> Response:
-    """Sign out on one device"""
+    """Sign out one device"""
     with current_context().pool.connection() as connection:
         if not People(connection).end_session(caller().id, session_id):
             raise NotFound("you have no such session")
@@ -117,23 +120,23 @@ def end_one_session(session_id: str) -> Response:
 
 
 def gone() -> NotFound:
-    return NotFound("this link was used or has expired: ask for another one", code="link_not_found")
+    return NotFound("this link was used or has expired: ask for a new one", code="link_not_found")
 
 
 def _user_with(password: str) -> User:
-    """The caller. Raises Forbidden where it is not their password."""
+    """The caller. Raises Forbidden if the password is not theirs."""
     with current_context().pool.connection() as connection:
         people = People(connection)
         user = people.get_user(caller().id)
         attempt = attempt_of(people.normal_email(user.email), user)
         Attempts(connection).count(attempt)
     if not is_right(attempt, password, user):
-        raise Forbidden("the current password is another one", code="wrong_credentials")
+        raise Forbidden("the current password is wrong", code="wrong_credentials")
     return user
 
 
 def _replace_password(people: People, links: Links, user_id: str, password_hash: str) -> None:
-    """Whoever had the old one is out everywhere, and links to a new one are void."""
+    """Ends all sessions that began with the old password, and voids the user's reset links."""
     people.set_password(user_id, password_hash)
     people.delete_sessions_of_user(user_id)
     links.delete_others(NEW_PASSWORD, user_id)

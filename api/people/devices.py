@@ -1,6 +1,7 @@
-"""Devices that an account knows: a cookie says that somebody with its password signed in there before.
+"""Known devices: a cookie says that somebody who had the account's password signed in there before.
 
-It is no credential. Failed attempts on a known device count apart (api/people/attempts.py). A new password ends them all.
+The cookie is no credential. It only gives failed attempts there a count of their own (api/people/attempts.py). A new
+password makes the account forget all its devices.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ _PURPOSE = b"billstack device"
 
 
 def known_device(user: User | None) -> str | None:
-    """Which device this request comes from, if the account knows it."""
+    """The device that this request comes from, if the account knows it."""
     device, _, seal = (read_cookie(_COOKIE) or "").partition(".")
     if user is None or not device:
         return None

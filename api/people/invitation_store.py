@@ -27,14 +27,17 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class FoundInvitation(Invitation):
-    """As the holder of its link sees it. `is_theirs`: it is for the address that they came with."""
+    """An invitation as its holder sees it.
+
+    `is_theirs` says whether it was sent to the address that they are signed in with.
+    """
 
     team_name: str
     is_theirs: bool | None
 
 
 class Invitations:
-    """On one connection to Postgres; transactions are the caller's."""
+    """Works on one connection to Postgres. The caller begins and ends transactions."""
 
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection

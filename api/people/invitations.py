@@ -1,4 +1,4 @@
-"""Invitations: an owner asks somebody into the team, and only that person, by the link, accepts."""
+"""Invitations: an owner invites a person to the team. Only that person, with the link, can accept."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,17 +20,17 @@ from api.people.passwords import hash_new_password
 from api.people.sessions import begin_session, set_cookie
 from sync.errors import Conflict, Forbidden, NotFound, Unauthorized
 
-blueprint = Blueprint("invitations", __name__, description="Who is asked into a team, and accepts.")
+blueprint = Blueprint("invitations", __name__, description="Invite people to a team, and accept an invitation.")
 
 LIFETIME = timedelta(days=7)
-# More than any team asks at once; a program that went wrong, or an owner who guesses addresses, stops here.
+# More than any team needs at once. It stops a faulty program, and an owner who guesses addresses.
 _MOST_OPEN = 100
 _ROLES = tuple(role.value for role in Role)
 _MEMBERS = "/api/billstack/teams/<team_id>/members"
 
 
 class NewMember(Body):
-    email = NewEmail(required=True, metadata={"description": "of somebody with or without an account here"})
+    email = NewEmail(required=True, metadata={"description": "the person to invite, with or without an account here"})
     role = Choice(_ROLES, required=True)
 
 
@@ -44,12 +44,14 @@ class InvitationShown(Body):
 
 class InvitationAnswer(Body):
     invitation = fields.Nested(InvitationShown, required=True)
-    link = fields.String(required=True, metadata={"description": "shown only here; give it to them"})
+    link = fields.String(required=True, metadata={"description": "shown only here: pass it on to the person"})
 
 
 class Acceptance(Body):
-    token = Text(longest=200, required=True, metadata={"description": "of the invitation's link"})
-    password = Text(shortest=8, longest=1024, metadata={"description": "of the new account, for somebody who has none"})
+    token = Text(longest=200, required=True, metadata={"description": "the token of the invitation's link"})
+    password = Text(
+        shortest=8, longest=1024, metadata={"description": "the new account's password, for a person without one"}
+    )
 
 
 class JoinedTeam(Body):
@@ -66,11 +68,11 @@ class AcceptanceAnswer(Body):
     "POST", _MEMBERS, Access.OWN_TEAM, body=NewMember, answers={201: InvitationAnswer, 409: "A member already"}
 )
 def invite(team_id: str, *, body: dict[str, str]) -> tuple[dict[str, Any], int]:
-    """Ask somebody into the team
+    """Invite a person to the team
 
-    The answer has a link, valid for seven days and once, and is the same whether or not the address has an account
-    here. Whoever is asked belongs to the team only after they have accepted. Asked again, they get a new link and the
-    one before works no more.
+    The answer contains a link that works once, for seven days. It is the same whether or not the address has an account
+    here. The person belongs to the team only after they accept. Inviting them again makes a new link and voids the
+    previous one.
     """
     token = new_token()
     with current_context().pool.connection() as connection, connection.transaction():
@@ -79,7 +81,7 @@ def invite(team_id: str, *, body: dict[str, str]) -> tuple[dict[str, Any], int]:
         if invitations.is_member(team_id, body["email"]):
             raise Conflict("this user is a member already: change their role instead", code="already_member")
         if len(invitations.list_open(team_id)) >= _MOST_OPEN:
-            raise Conflict("too many invitations are open: withdraw some first", code="too_many_invitations")
+            raise Conflict("too many invitations are open: withdraw one first", code="too_many_invitations")
         made = invitations.create(team_id, **body, token=token, lifetime=LIFETIME)
     return {"invitation": shown(made), "link": f"{current_context().settings.public_url}/invitation?token={token}"}, 201
 
@@ -88,7 +90,7 @@ def invite(team_id: str, *, body: dict[str, str]) -> tuple[dict[str, Any], int]:
     "DELETE", f"{_MEMBERS}/invitations/<invitation_id>", Access.OWN_TEAM, answers={204: "Its link works no more"}
 )
 def withdraw(team_id: str, invitation_id: str) -> Response:
-    """Take an invitation back"""
+    """Withdraw an invitation"""
     with current_context().pool.connection() as connection:
         if not Invitations(connection).withdraw(team_id, invitation_id):
             raise NotFound("there is no such invitation")
@@ -102,14 +104,14 @@ def withdraw(team_id: str, invitation_id: str) -> Response:
     body=Acceptance,
     answers={
         200: AcceptanceAnswer,
-        404: "It was used, withdrawn or has expired",
+        404: "It was used or withdrawn, or has expired",
         409: "Sign in first: the account exists",
     },
 )
 def accept(body: dict[str, str]) -> Response:
     """Accept an invitation
 
-    With the session of the address that was invited; or without a session and with a `password`, which makes the
+    Sign in as the invited person first. A person without an account sends a `password` instead; that creates the
     account and begins its session.
     """
     who = current_caller()
@@ -117,12 +119,12 @@ def accept(body: dict[str, str]) -> Response:
     if who is not None:
         return _join(found, body["token"], who)
     if "password" not in body:
-        raise Unauthorized("sign in first, or send the password that your new account shall have")
+        raise Unauthorized("sign in first, or send a password for your new account")
     return _sign_up(found, body["token"], hash_new_password(body["password"], email=found.email))
 
 
 def find_invitation(token: str, who: Caller | None) -> FoundInvitation:
-    """Raises NotFound for one that is no good any more."""
+    """Raises NotFound if the invitation is no longer valid."""
     with current_context().pool.connection() as connection:
         found = Invitations(connection).find(token, as_email=who.email if who else None)
     if found is None:
@@ -142,7 +144,7 @@ def shown(invitation: Invitation) -> dict[str, Any]:
 
 def _join(found: FoundInvitation, token: str, who: Caller) -> Response:
     if not found.is_theirs:
-        raise Forbidden("this invitation is for another address than yours: sign out first", code="other_address")
+        raise Forbidden("this invitation is for another e-mail address: sign out first", code="other_address")
     with current_context().pool.connection() as connection, connection.transaction():
         _take(Invitations(connection), found, token)
         people = People(connection)
@@ -156,7 +158,9 @@ def _sign_up(found: FoundInvitation, token: str, password_hash: str) -> Response
         people = People(connection)
         people.lock_people()
         if people.find_user(found.email) is not None:
-            raise Conflict("this address has an account here: sign in, then open the link again", code="account_exists")
+            raise Conflict(
+                "this address already has an account: sign in, then open the link again", code="account_exists"
+            )
         _take(Invitations(connection), found, token)
         user_id = people.create_user(found.email, password_hash)
         people.add_member(found.team_id, user_id, Role(found.role))
@@ -181,5 +185,5 @@ def _joined(found: FoundInvitation, user: User | Caller) -> Response:
 
 def _gone() -> NotFound:
     return NotFound(
-        "this invitation was used or withdrawn, or it has expired: ask for another one", code="invitation_not_found"
+        "this invitation was used or withdrawn, or it has expired: ask for a new one", code="invitation_not_found"
     )

@@ -1,4 +1,4 @@
-"""Addresses that work once: whoever holds one may do what it is for. Only the SHA-256 of its token is stored."""
+"""Links that work once. Each lets its holder do one thing. Only the SHA-256 of its token is stored."""
 
 import hashlib
 import secrets
@@ -32,13 +32,13 @@ NEW_PASSWORD = Purpose("new_password", "/new-password", timedelta(days=1))
 
 
 class Links:
-    """On one connection to Postgres; transactions are the caller's."""
+    """Works on one connection to Postgres. The caller begins and ends transactions."""
 
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
 
     def create(self, purpose: Purpose, user_id: str | None = None) -> str:
-        """The token of a new link. Those made before it stay good."""
+        """Returns the new link's token. Earlier links stay valid."""
         token = new_token()
         self._connection.execute(
             _QUERIES["create"], _named(purpose, token) | {"user_id": user_id, "lifetime": purpose.lifetime}
@@ -50,11 +50,11 @@ class Links:
             return bool(cursor.execute(_QUERIES["is_good"], _named(purpose, token)).fetchone())
 
     def take(self, purpose: Purpose, token: str) -> tuple[str | None] | None:
-        """Whom the link is for, in a row, and it works no more; None for one that is no good."""
+        """Uses the link up. Returns the id of its user (or None) in a row, or None if the link is not valid."""
         return self._connection.execute(_QUERIES["take"], _named(purpose, token)).fetchone()
 
     def delete_others(self, purpose: Purpose, user_id: str | None = None) -> None:
-        """Once one was used, the others of its kind are void."""
+        """Voids the other links of the same kind after one was used."""
         self._connection.execute(_QUERIES["delete_others"], {"purpose": purpose.name, "user_id": user_id})
 
 
@@ -63,10 +63,10 @@ def _named(purpose: Purpose, token: str) -> dict[str, Any]:
 
 
 def new_token() -> str:
-    """256 random bits, as they stand in a cookie or an address."""
+    """256 random bits, in a form that fits a cookie or an address."""
     return secrets.token_urlsafe(32)
 
 
 def sha256(token: str) -> bytes:
-    # What somebody sends may hold any characters; what is not text of ours matches nothing.
+    # A caller may send any characters. A token that is not one of ours matches nothing.
     return hashlib.sha256(token.encode(errors="replace")).digest()

@@ -1,4 +1,4 @@
-"""Who belongs to a team, and what they may do in it; owners decide."""
+"""A team's members and their roles. Owners manage them."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ blueprint = Blueprint(
     "members",
     __name__,
     url_prefix="/api/billstack/teams/<team_id>/members",
-    description="Who belongs to a team: an owner decides, an admin changes, a viewer reads.",
+    description="A team's members. Owners manage members, admins change settings, viewers read.",
 )
 
 _ROLES = tuple(role.value for role in Role)
@@ -49,7 +49,7 @@ class MembersAnswer(Body):
 
 @blueprint.endpoint("GET", "", Access.READ_TEAM, answers={200: MembersAnswer})
 def list_members(team_id: str) -> dict[str, Any]:
-    """Who belongs to the team, and who is asked to"""
+    """List the team's members and open invitations"""
     with current_context().pool.connection() as connection:
         members = People(connection).list_members(team_id)
         invitations = Invitations(connection).list_open(team_id)
@@ -61,9 +61,9 @@ def list_members(team_id: str) -> dict[str, Any]:
 
 @blueprint.endpoint("PATCH", "/<user_id>", Access.OWN_TEAM, body=ChangedMember, answers={200: MemberAnswer})
 def change_member(team_id: str, user_id: str, *, body: dict[str, str]) -> dict[str, Any]:
-    """Give a member another role
+    """Change a member's role
 
-    The last owner stays one.
+    The last owner stays an owner.
     """
     role = Role(body["role"])
     with current_context().pool.connection() as connection, connection.transaction():
@@ -79,7 +79,7 @@ def change_member(team_id: str, user_id: str, *, body: dict[str, str]) -> dict[s
 
 @blueprint.endpoint("DELETE", "/<user_id>", Access.OWN_TEAM, answers={204: "Removed"})
 def remove_member(team_id: str, user_id: str) -> Response:
-    """Remove a member, or leave the team oneself
+    """Remove a member, or leave the team
 
     The last owner cannot leave.
     """
@@ -102,7 +102,7 @@ def _member(people: People, team_id: str, user_id: str) -> Member:
 
 def _keep_an_owner(people: People, team_id: str, leaving: Member) -> None:
     if leaving.role is Role.OWNER and not people.has_other_owner(team_id, leaving.user_id):
-        raise Conflict("this is the team's last owner: make somebody else one first", code="last_owner")
+        raise Conflict("this is the team's last owner: make another member an owner first", code="last_owner")
 
 
 def _shown(member: Member) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Dashboard sessions: a random cookie whose SHA-256 is in Postgres, so that each one can be revoked there."""
+"""Dashboard sessions. The cookie is random; Postgres stores its SHA-256, so each session can be revoked."""
 
 import contextlib
 from datetime import timedelta
@@ -14,15 +14,15 @@ from sync.database.server import NO_WRITES
 
 COOKIE = "billstack_session"
 LIFETIME = timedelta(days=30)
-# However much it is used: a cookie that somebody copied ends too.
+# The limit however much a session is used, so that a copied cookie ends too.
 LONGEST = timedelta(days=90)
-# Sliding to the minute is enough, and spares a write on every request.
+# Extending by the minute is enough, and saves a write on every request.
 EXTEND_AFTER = timedelta(minutes=1)
 _LONGEST_AGENT = 300
 
 
 def begin_session(people: People, user_id: str) -> str:
-    """A new session's cookie value."""
+    """Begins a session and returns the value of its cookie."""
     token = new_token()
     people.delete_expired_sessions(user_id)
     people.create_session(sha256(token), user_id=user_id, lifetime=LIFETIME, place=_place())
@@ -30,20 +30,20 @@ def begin_session(people: People, user_id: str) -> str:
 
 
 def session_sha256() -> bytes | None:
-    """What the session of this request is known by; none is looked up."""
+    """The hash of this request's session cookie. The session itself is not looked up."""
     token = presented_token()
     return sha256(token) if token else None
 
 
 def end_session(people: People) -> None:
-    """Forgets the session that this request carries, if any."""
+    """Ends the session that this request carries, if any."""
     token = presented_token()
     if token:
         people.delete_session(sha256(token))
 
 
 def resume_session(people: People, team_id: str | None) -> Caller | None:
-    """Who holds the session that this request carries; extends it when that is due (`is_stale`)."""
+    """The holder of this request's session. Extends the session if it is due (`is_stale`)."""
     hashed = presented_session(current_context().settings.secret_keys) or session_sha256()
     if not hashed:
         return None
@@ -73,7 +73,7 @@ def clear_cookie(response: Response) -> None:
 
 
 def slide_cookie(response: Response) -> None:
-    """The browser's copy of the session slides along with ours, unless this answer has set another one or ended it."""
+    """Extends the browser's cookie along with the session, unless this answer already sets or deletes it."""
     token = presented_token()
     if token and not g.get("session_is_answered"):
         set_cookie(response, token)

@@ -1,4 +1,4 @@
-"""The first visit: makes the first user and their team, once, for whoever holds the link that the server printed."""
+"""First-run set-up: the holder of the link that the server printed creates the first user and team, once."""
 
 import threading
 from typing import Any
@@ -23,7 +23,7 @@ from workers.context import Context
 
 blueprint = Blueprint("set_up", __name__, url_prefix="/api/auth", description="The first visit.")
 
-# A web that starts before its database is set up asks again.
+# For a web process that starts before its database is set up.
 _ASKED_AGAIN_S = 5.0
 
 log = structlog.get_logger()
@@ -33,7 +33,9 @@ class FirstUser(Body):
     email = NewEmail(required=True)
     password = Text(shortest=8, longest=1024, required=True)
     team = Text(longest=100, required=True)
-    token = Text(longest=200, load_default="", metadata={"description": "of the set-up link that the server printed"})
+    token = Text(
+        longest=200, load_default="", metadata={"description": "the token of the set-up link that the server printed"}
+    )
 
 
 class SetUpAnswer(Body):
@@ -46,17 +48,17 @@ class SetUpAnswer(Body):
     "/set-up",
     Access.ANYONE,
     body=FirstUser,
-    answers={201: SetUpAnswer, 403: "No set-up link, or one that is no good", 409: "Somebody has a user already"},
+    answers={201: SetUpAnswer, 403: "No valid set-up link", 409: "A user exists already"},
 )
 def set_up(body: dict[str, str]) -> tuple[Response, int]:
-    """Create the first user, an operator who owns the first team, and begin their session
+    """Create the first user, who is an operator and owns the first team, and begin their session
 
-    Only while there is no user at all, and only with the token of a set-up link: the web prints one in its log when it
-    starts, `flask --app api set-up-link` prints another. Of several who try at once, one succeeds.
+    Works only while no user exists, and only with the token of a set-up link. The web prints a link in its log at
+    start; `flask --app api set-up-link` prints another. If several people try at once, one succeeds.
     """
     with current_context().pool.connection() as connection:
         people, links = People(connection), Links(connection)
-        _refuse_second(people)  # before the hash, which is made to be slow
+        _refuse_second(people)  # check before hashing, which is slow on purpose
         if not links.is_good(SET_UP, body["token"]):
             raise _no_link()
         password_hash = hash_new_password(body["password"], email=body["email"])
@@ -78,14 +80,14 @@ def set_up(body: dict[str, str]) -> tuple[Response, int]:
 
 
 def new_set_up_link(connection: psycopg.Connection, public_url: str) -> str | None:
-    """An address that works once; None where somebody has a user already."""
+    """A link that works once; None if a user exists."""
     if People(connection).has_users():
         return None
     return SET_UP.address(public_url, Links(connection).create(SET_UP))
 
 
 def print_link(context: Context, gives_up: threading.Event) -> None:
-    """Puts the link into the log, once the database can tell whether one is needed."""
+    """Logs the link as soon as the database can tell whether one is needed."""
     while not gives_up.is_set():
         try:
             with context.pool.connection() as connection:
@@ -94,8 +96,10 @@ def print_link(context: Context, gives_up: threading.Event) -> None:
             gives_up.wait(_ASKED_AGAIN_S)
             continue
         if address is not None:
-            # A warning, so that every LOG_LEVEL but ERROR shows it.
-            log.warning("set_up.waits", open=address, note="nobody has a user yet: this link makes the first, once")
+            # A warning, so that it shows at every LOG_LEVEL except ERROR.
+            log.warning(
+                "set_up.waits", open=address, note="there is no user yet: this link creates the first one, once"
+            )
         return
 
 
@@ -114,6 +118,6 @@ def _refuse_second(people: People) -> None:
 
 def _no_link() -> Forbidden:
     return Forbidden(
-        "open the set-up link: it stands in the web's log, and `flask --app api set-up-link` prints a new one",
+        "open the set-up link: the web's log has it, and `flask --app api set-up-link` prints a new one",
         code="set_up_link_required",
     )

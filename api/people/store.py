@@ -31,14 +31,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent this request. `role` is theirs in the team of the URL, None outside of one or if they are no member."""
+    """Who sent this request. `role` is their role in the URL's team; None without a team, or if they are no member."""
 
     id: str
     email: str
     created_at: datetime
     is_operator: bool  # of the server
     role: Role | None
-    is_stale: bool  # the session has not been extended for a while
+    is_stale: bool  # the session was not extended recently
 
     def __post_init__(self) -> None:
         if self.role is not None:
@@ -47,7 +47,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a session is used: its last address, and what the browser says it is."""
+    """Where a session is used: its last address and the browser's user agent."""
 
     address: str
     agent: str
@@ -55,7 +55,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """As its owner sees it."""
+    """A session as its owner sees it."""
 
     id: str
     created_at: datetime
@@ -82,7 +82,7 @@ class Member:
     user_id: str
     email: str
     role: Role
-    created_at: datetime  # when they came into the team
+    created_at: datetime  # when they joined the team
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "role", Role(self.role))
@@ -102,7 +102,7 @@ class People:
             return cursor.execute(_QUERIES["find_caller"], parameters).fetchone()
 
     def set_operator(self, user_id: str, *, is_operator: bool) -> bool:
-        """False: they were so already."""
+        """Returns False if nothing changed."""
         return self._scalar("set_operator", user_id=user_id, is_operator=is_operator) is not None
 
     def has_users(self) -> bool:
@@ -119,7 +119,7 @@ class People:
         )
 
     def extend_session(self, token_sha256: bytes, *, lifetime: timedelta, longest: timedelta, place: Place) -> None:
-        """Never beyond `longest` after its beginning."""
+        """Never beyond `longest` after the session began."""
         self._run(
             "extend_session",
             token_sha256=token_sha256,
@@ -155,7 +155,7 @@ class People:
             return cursor.execute(_QUERIES["find_user"], {"email": email}).fetchone()
 
     def get_user(self, user_id: str) -> User:
-        """Of somebody who is there."""
+        """A user who is known to exist."""
         with self._connection.cursor(row_factory=class_row(User)) as cursor:
             user = cursor.execute(_QUERIES["get_user"], {"user_id": user_id}).fetchone()
         assert user is not None, "there is no such user"
@@ -174,7 +174,7 @@ class People:
             return cursor.execute(_QUERIES["list_teams"], {"user_id": user_id}).fetchall()
 
     def list_accounts(self, user_id: str) -> list[tuple[str, bool, str]]:
-        """(account, livemode, team's name) of the teams that the user belongs to."""
+        """(account, livemode, team's name) of each of the user's teams."""
         return self._connection.execute(_QUERIES["list_accounts"], {"user_id": user_id}).fetchall()
 
     def find_team(self, name: str) -> str | None:
@@ -187,11 +187,11 @@ class People:
         return team_id
 
     def count_owned(self, user_id: str) -> int:
-        """How many teams they are an owner of."""
+        """How many teams the user owns."""
         return int(self._scalar("count_owned", user_id=user_id))
 
     def add_member(self, team_id: str, user_id: str, role: Role | None) -> None:
-        """Without a role, a new member is an owner and an old one keeps theirs."""
+        """Without a role, a new member becomes an owner and an existing one keeps theirs."""
         self._run("add_member", team_id=team_id, user_id=user_id, role=role)
 
     def list_members(self, team_id: str) -> list[Member]:

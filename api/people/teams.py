@@ -1,4 +1,4 @@
-"""Further teams: whoever is signed in may make one, and owns it."""
+"""Further teams: any signed-in user may create one, and owns it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from sync.errors import Conflict
 
 blueprint = Blueprint("teams", __name__, url_prefix="/api/billstack", description="Teams: one Stripe account each.")
 
-# Each may mirror an account; more are made on the command line.
+# Each team may mirror an account. The command line can create more.
 MOST_OWNED = 20
 
 
@@ -33,10 +33,14 @@ class NewTeamAnswer(Body):
 
 
 @blueprint.endpoint(
-    "POST", "/teams", Access.SIGNED_IN, body=NewTeam, answers={201: NewTeamAnswer, 409: "They own too many already"}
+    "POST",
+    "/teams",
+    Access.SIGNED_IN,
+    body=NewTeam,
+    answers={201: NewTeamAnswer, 409: "The user owns too many already"},
 )
 def create_team(body: dict[str, str]) -> tuple[dict[str, Any], int]:
-    """Make a team, and own it"""
+    """Create a team that you own"""
     with current_context().pool.connection() as connection, connection.transaction():
         people = People(connection)
         people.lock_people()

@@ -1,4 +1,4 @@
-"""The keys with which a team's own programs call us."""
+"""The keys that a team's own programs call us with."""
 
 from datetime import datetime
 from typing import Any
@@ -49,14 +49,14 @@ class KeysAnswer(Body):
 
 class NewKeyAnswer(Body):
     key = fields.Nested(KeyShown, required=True)
-    rawKey = fields.String(required=True, metadata={"description": "the key itself, shown this once"})
+    rawKey = fields.String(required=True, metadata={"description": "the key itself; no other answer shows it"})
 
 
 @blueprint.endpoint("POST", "", Access.CHANGE_TEAM, body=NewKey, answers={201: NewKeyAnswer})
 def create_key(team_id: str, *, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Create an API key
 
-    The answer is the only place that ever shows it.
+    Only this answer ever shows it.
     """
     expires_at: datetime | None = body["expiresAt"]
     with current_context().pool.connection() as connection:
@@ -82,7 +82,7 @@ def list_keys(team_id: str) -> dict[str, Any]:
 
 @blueprint.endpoint("DELETE", "/<key_id>", Access.CHANGE_TEAM, answers={204: "Revoked"})
 def revoke_key(team_id: str, key_id: str) -> Response:
-    """Revoke an API key, from its next request on"""
+    """Revoke an API key, effective with its next request"""
     with current_context().pool.connection() as connection:
         if not KeyStore(connection).delete_key(team_id, key_id):
             raise NotFound("there is no such API key")

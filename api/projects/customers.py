@@ -34,7 +34,7 @@ class NewCustomer(Body):
     email = Email(required=True)
     name = Text(longest=256)
     metadata = Metadata()
-    stripeCustomerId = Text(longest=255, metadata={"description": "where several Stripe customers have this email"})
+    stripeCustomerId = Text(longest=255, metadata={"description": "needed if several Stripe customers have this email"})
 
 
 class ChangedCustomer(Body):
@@ -73,12 +73,13 @@ class CustomersAnswer(Body):
 
 @blueprint.endpoint("POST", "", _CHANGE, scope=_CHANGE_SCOPE, body=NewCustomer, answers={201: LinkedAnswer})
 def link_customer(team_id: str, project_id: str, *, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Link somebody to the Stripe customer of their e-mail address, or create one
+    """Link a person to the Stripe customer with their e-mail address, or create one
 
-    E-mail addresses compare without case. What Stripe's customer lacks of name and metadata is filled in, nothing is
-    overwritten, and `metadata.project_id` names the project that came first. Repeating a request that failed is safe.
-    `linked` is false where this request, or its earlier try, created the Stripe customer. A customer that only another
-    project of the team has is linked by a member or by an API key of the whole team: a key of this project gets 403.
+    E-mail addresses compare without case. A name or metadata that the Stripe customer lacks is filled in; nothing is
+    overwritten. `metadata.project_id` names the project that linked the customer first. A failed request is safe to
+    repeat. `linked` is false if this request, or an earlier try of it, created the Stripe customer. If only another
+    project of the team has the customer, a member or an API key of the whole team must link them: a key of this project
+    gets 403.
     """
     metadata = body.get("metadata", {})
     if metadata.get(PROJECT_KEY, project_id) != project_id:
@@ -99,7 +100,7 @@ def list_customers(team_id: str, project_id: str, *, query: dict[str, Any]) -> d
 
 @blueprint.endpoint("GET", "/<customer_id>", _READ, scope=_READ_SCOPE, answers={200: CustomerAnswer})
 def show_customer(team_id: str, project_id: str, customer_id: str) -> dict[str, Any]:
-    """One customer, as Stripe knows them now"""
+    """Get one customer, as they are at Stripe now"""
     return {"customer": _shown(_find(team_id, project_id, customer_id))}
 
 
@@ -107,9 +108,9 @@ def show_customer(team_id: str, project_id: str, customer_id: str) -> dict[str, 
     "PATCH", "/<customer_id>", _CHANGE, scope=_CHANGE_SCOPE, body=ChangedCustomer, answers={200: CustomerAnswer}
 )
 def change_customer(team_id: str, project_id: str, customer_id: str, *, body: dict[str, Any]) -> dict[str, Any]:
-    """Change name or metadata, at Stripe too
+    """Change the name or metadata, at Stripe too
 
-    Metadata is merged into what is there; null unsets a name.
+    Metadata is merged into the existing metadata. `null` removes a name.
     """
     metadata = body.get("metadata", {})
     if PROJECT_KEY in metadata:
@@ -126,7 +127,7 @@ def change_customer(team_id: str, project_id: str, customer_id: str, *, body: di
 def unlink_customer(team_id: str, project_id: str, customer_id: str) -> Response:
     """Unlink a customer
 
-    Nothing is deleted at Stripe.
+    Stripe's customer stays.
     """
     with current_context().pool.connection() as connection:
         if not ProjectCustomerStore(connection, team_id).delete(project_id, customer_id):
@@ -156,9 +157,7 @@ def _no_such_customer() -> NotFound:
 
 
 def _reserved() -> BadRequest:
-    return BadRequest(
-        "metadata.project_id names the project that brought the customer: leave it out", code="reserved_key"
-    )
+    return BadRequest("BillStack sets metadata.project_id itself: leave it out", code="reserved_key")
 
 
 def _shown(person: ProjectCustomer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether an API key is good, and not used too fast; what it opens is decided in api/http/access.py."""
+"""Checks that an API key is valid and not used too fast. What it gives access to is decided in api/http/access.py."""
 
 import contextlib
 from math import ceil
@@ -13,13 +13,13 @@ from sync.errors import TooManyRequests, Unauthorized
 
 
 def authenticate_key(raw_key: str) -> PresentedKey:
-    """Raises Unauthorized for a bad key, TooManyRequests for a good one that is used too fast."""
+    """Raises Unauthorized for an invalid key, and TooManyRequests for a valid one that is used too fast."""
     context = current_context()
     with context.pool.connection() as connection:
         store = KeyStore(connection)
         key = store.find(raw_key)
         if key is None:
-            raise Unauthorized("this is no API key, or it was revoked: create a new one", code="invalid_api_key")
+            raise Unauthorized("this API key does not exist or was revoked: create a new one", code="invalid_api_key")
         if key.is_expired:
             raise Unauthorized("this API key has expired: create a new one", code="expired_api_key")
         if key.is_use_due:
@@ -27,12 +27,12 @@ def authenticate_key(raw_key: str) -> PresentedKey:
                 store.note_use(key.id)
     g.key_count = spend(context.redis, API_KEY_REQUESTS, key.id)
     if g.key_count is not None and g.key_count.spent > API_KEY_REQUESTS.most:
-        raise TooManyRequests("this API key is used too fast: slow down", retry_after_s=g.key_count.reset_s)
+        raise TooManyRequests("this API key is making too many requests: slow down", retry_after_s=g.key_count.reset_s)
     return key
 
 
 def show_rate_limit(response: Response) -> Response:
-    """Tells the holder of a key where its limit stands; nothing while Redis is away."""
+    """Puts the state of the key's rate limit into headers. No headers while Redis is unavailable."""
     count: Count | None = g.get("key_count")
     if count is not None:
         response.headers["RateLimit-Limit"] = str(count.limit.most)

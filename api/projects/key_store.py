@@ -1,4 +1,4 @@
-"""API keys in Postgres, by their SHA-256 only; the statements are in key_store.sql."""
+"""API keys in Postgres, only as SHA-256. The statements are in key_store.sql."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ from sync.sql import Queries
 PREFIX = "bs_"
 _RAW_KEY = re.compile(r"bs_[0-9a-f]{48}")
 _SECRET_BYTES = 24
-# bs_ and eight digits: enough to tell one's keys apart, and 160 secret bits are left.
+# bs_ and eight digits: enough to tell keys apart, and 160 secret bits remain.
 _SHOWN = 11
 
 _QUERIES = Queries(Path(__file__).with_name("key_store.sql")).bind()
@@ -35,7 +35,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """As its team sees it. Without a project it is good for all of them."""
+    """A key as its team sees it. Without a project it is valid for all of them."""
 
     id: str
     name: str
@@ -49,7 +49,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:
-    """A key that somebody sent, and what it opens."""
+    """A key that a caller sent, and what it gives access to."""
 
     id: str
     team_id: str
@@ -57,7 +57,7 @@ class PresentedKey:
     key_sha256: bytes
     scopes: list[str]
     is_expired: bool
-    is_use_due: bool  # of last_used_at, to be written
+    is_use_due: bool  # whether last_used_at should be written
 
 
 class KeyStore:
@@ -67,7 +67,10 @@ class KeyStore:
     def create_key(
         self, team_id: str, name: str, *, project_id: str | None, scopes: list[str], expires_at: datetime | None
     ) -> tuple[ApiKey, str]:
-        """The key and its raw text, which cannot be had again. Raises psycopg.errors.ForeignKeyViolation: no such project."""
+        """Returns the key and its raw text, which cannot be read again.
+
+        Raises psycopg.errors.ForeignKeyViolation if there is no such project.
+        """
         raw_key = PREFIX + secrets.token_hex(_SECRET_BYTES)
         with self._connection.cursor(row_factory=class_row(ApiKey)) as cursor:
             parameters = {
@@ -89,7 +92,7 @@ class KeyStore:
             return cursor.execute(_QUERIES["list_keys"], {"team_id": team_id}).fetchall()
 
     def delete_key(self, team_id: str, key_id: str) -> bool:
-        """False when the team has no such key."""
+        """Returns False if the team has no such key."""
         row = self._connection.execute(_QUERIES["delete_key"], {"team_id": team_id, "key_id": key_id}).fetchone()
         return row is not None
 

@@ -45,7 +45,7 @@ class ProjectStore:
         return self._one("rename_project", project_id=project_id, name=name)
 
     def delete_project(self, project_id: str) -> Project | None:
-        """With its keys and the links of its customers; at Stripe nothing changes."""
+        """Also deletes its keys and its customers' links. Nothing changes at Stripe."""
         return self._one("delete_project", project_id=project_id)
 
     def _one(self, query: str, /, **parameters: Any) -> Project | None:

@@ -17,7 +17,7 @@ blueprint = Blueprint(
     "projects",
     __name__,
     url_prefix="/api/billstack/teams/<team_id>/projects",
-    description="A project for each product that a team sells.",
+    description="A team's projects, one for each product that it sells.",
 )
 
 _READ, _CHANGE = Access.READ_TEAM, Access.CHANGE_TEAM
@@ -74,7 +74,7 @@ def rename_project(team_id: str, project_id: str, *, body: dict[str, str]) -> di
 def delete_project(team_id: str, project_id: str) -> Response:
     """Delete a project
 
-    Its API keys are revoked and its customers unlinked; nothing is deleted at Stripe.
+    Its API keys are revoked and its customers unlinked. Nothing is deleted at Stripe.
     """
     with current_context().pool.connection() as connection:
         _shown(ProjectStore(connection, team_id).delete_project(project_id))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from api.app import THREADS
-from api.http.patient import READ_S
+from api.http.buffering_worker import READ_S
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [Path(sys.executable).with_name("gunicorn"), "--config", "api/gunicorn.py", "api:create_app()"]

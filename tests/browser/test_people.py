@@ -40,7 +40,7 @@ def test_somebody_is_invited_joins_and_makes_a_team_of_their_own(owner_page: Pag
     expect(ada.get_by_role("heading", name="Join People")).to_be_visible()
     ada.get_by_label("Password").fill("password")
     ada.get_by_role("button", name="Create the account and join").click()
-    expect(ada.get_by_role("alert")).to_contain_text("first that anybody guesses")
+    expect(ada.get_by_role("alert")).to_contain_text("first passwords that attackers guess")
     ada.get_by_label("Password").fill(PASSWORD)
     ada.get_by_role("button", name="Create the account and join").click()
     ada.wait_for_url("**/teams/**")

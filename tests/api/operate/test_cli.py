@@ -158,7 +158,7 @@ def test_a_password_among_the_options_works_with_a_warning(run):
     result = run("create-user", "--email", EMAIL, "--password", PASSWORD)
 
     assert result.exit_code == 0
-    assert "shows the password to every user of this machine" in result.stderr
+    assert "every user of this machine can see --password" in result.stderr
 
 
 def test_a_new_user_needs_a_password_and_a_known_one_keeps_theirs(app, database, client, sign_in):

@@ -23,7 +23,7 @@ def test_not_ready_names_what_is_away(new_app, settings):
 
     assert answer.status_code == 503
     assert answer.json["code"] == "not_ready"
-    assert answer.json["details"] == {"postgres": "Postgres is away", "redis": "Redis is away"}
+    assert answer.json["details"] == {"postgres": "Postgres is unavailable", "redis": "Redis is unavailable"}
     assert answer.headers["Retry-After"]
     assert NOBODY_LISTENS not in answer.text
 
@@ -32,7 +32,7 @@ def test_not_ready_without_redis_alone(new_app, settings):
     answer = new_app(replace(settings, redis_url=f"redis://{NOBODY_LISTENS}")).test_client().get("/readyz")
 
     assert answer.status_code == 503
-    assert answer.json["details"] == {"postgres": "ok", "redis": "Redis is away"}
+    assert answer.json["details"] == {"postgres": "ok", "redis": "Redis is unavailable"}
 
 
 def test_not_ready_before_init_db(new_app, settings, postgres_server):

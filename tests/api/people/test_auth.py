@@ -247,8 +247,8 @@ def test_a_cookie_that_is_no_session_is_401(client, token):
         ({"email": "a@b", "password": "p" * 1025}, "password must be 1 to 1024 characters long"),
         ({"email": "a b", "password": "p"}, "email must be an e-mail address"),
         ({"email": "a@b\n", "password": "p"}, "email must be an e-mail address"),
-        ({"email": "a\0@b", "password": "p"}, "email must not have NUL or broken characters in it"),
-        ({"email": "a@b", "password": "\ud800"}, "password must not have NUL or broken characters in it"),
+        ({"email": "a\0@b", "password": "p"}, "email must not contain NUL or broken characters"),
+        ({"email": "a@b", "password": "\ud800"}, "password must not contain NUL or broken characters"),
         (
             {"email": "a@b", "password": "p", "remember": True},
             "remember is not a known key: allowed are email, password",

@@ -1,13 +1,14 @@
-"""gunicorn's worker with threads, but a client that is slow to send its request holds no thread.
+"""gunicorn's threaded worker, changed so that a slow client holds no thread.
 
-gunicorn gives a connection a thread with its first byte, and reads on there without a time limit: 1,100 connections of one
-byte each stopped the web. Here the main loop reads a request whole (it is at most MAX_BODY_BYTES) and then hands it to a
-thread. Whoever takes longer than READ_S for it, or is oldest when there are too many, is hung up on.
+gunicorn gives a connection a thread at its first byte and lets that thread read without a time limit. 1,100 connections
+that sent one byte each stopped the web. This worker reads each request whole in the main loop (at most MAX_BODY_BYTES)
+and then hands it to a thread. It hangs up on clients that take longer than READ_S, and on the oldest if there are too
+many.
 
-A request that is whole goes through api/http/door.py, which lets each team have a few threads at a time.
+A complete request passes api/http/running_requests.py, which lets each team use a few threads at a time.
 
-After an answer that ends a connection, gunicorn's main loop waits up to two seconds for that client to hang up: 40 clients
-that did not stopped the web, and five of them a deploy. Here the loop goes on meanwhile.
+After an answer that closes the connection, gunicorn's main loop waits up to two seconds for the client to hang up. 40
+clients that did not hang up stopped the web; five of them stopped a deploy. This worker's loop does not wait.
 """
 
 import re
@@ -20,21 +21,21 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from api.app import MAX_BODY_BYTES
-from api.http.door import Door, Lane, lane_of
+from api.http.running_requests import Lane, RunningRequests, lane_of
 from api.http.seats import IS_REFUSED
 
-# For a whole request. Stripe's deliveries and browsers need milliseconds; a phone on a bad line some seconds.
+# For a whole request. Stripe and browsers need milliseconds; a phone on a bad line needs seconds.
 READ_S = 15.0
-# For a client that takes our answer, and for what a thread still has to read (of bodies that are too large): per piece.
+# For each piece that a client takes of our answer, or that a thread still has to read (of bodies that are too large).
 _PIECE_S = 20
 _STOP_S = 2.0
-# What a client still sends is read for so long after the answer: a reset would take the answer's end away from it.
+# How long we read what a client still sends after the answer. A reset would cost it the end of the answer.
 _LINGER_S = 2.0
-# Heads that gunicorn would refuse anyway (its limits are 4,094 for the line and 8,190 for each of 100 headers).
+# gunicorn refuses larger heads anyway: its limits are 4,094 for the line and 8,190 for each of 100 headers.
 _MOST_HEAD_BYTES = 64 * 1024
-# Of all unfinished requests together.
+# All unfinished requests together.
 _MOST_BUFFERED_BYTES = 64 * 1024 * 1024
-# So many places are kept free for whoever comes next.
+# Places kept free for new connections.
 _SPARE_PLACES = 32
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
@@ -42,15 +43,15 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(;[^\r\n]*)?\r\n")
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
-    """All of it runs in the main thread, but `handle_request`, and `handle`, which is gunicorn's own."""
+class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
+    """Runs in the main thread, except `handle_request` and gunicorn's own `handle`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reading: dict[TConn, _Request] = {}  # the oldest first
-        self._leaving: dict[TConn, float] = {}  # until when; the oldest first
-        self._door: Door[TConn] = Door()
-        self._lanes: dict[TConn, Lane] = {}  # of those that run or wait
+        self._reading: dict[TConn, _Request] = {}  # oldest first
+        self._leaving: dict[TConn, float] = {}  # when to close; oldest first
+        self._running: RunningRequests[TConn] = RunningRequests()
+        self._lanes: dict[TConn, Lane] = {}  # of connections that run or wait
         self._refused: set[TConn] = set()
 
     def accept(self, listener: Any) -> None:
@@ -66,7 +67,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._hang_up_on_the_oldest()
 
     def on_client_socket_readable(self, conn: TConn, client: Any) -> None:
-        """A kept-alive connection's next request."""
+        """Starts the next request of a kept-alive connection."""
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self._read_on(conn)
@@ -76,7 +77,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         super().murder_pending()
         now = time.monotonic()
         for conn, request in list(self._reading.items()):
-            if not self.alive:  # a deploy does not wait for slow clients
+            if not self.alive:  # a deploy must not wait for slow clients
                 request.ends_at = min(request.ends_at, now + _STOP_S)
             if request.ends_at <= now or not (self.alive or request.data):
                 self._hang_up(conn)
@@ -84,14 +85,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._let_go(conn)
 
     def see_off(self, conn: TConn) -> None:
-        """Closes our side, and the rest once the client has hung up."""
+        """Closes our side now, and the connection once the client has hung up."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
             conn.sock.setblocking(False)
         except OSError:
             conn.close()
             return
-        self.nr_conns += 1  # gunicorn has just counted it out
+        self.nr_conns += 1  # gunicorn has just subtracted it
         self._leaving[conn] = time.monotonic() + _LINGER_S
         self.poller.register(conn.sock, 1, partial(self._on_last_words, conn))
 
@@ -137,21 +138,21 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         conn.sock.setblocking(True)
         conn.init()
         conn.parser.unreader.unread(data)
-        self._show_in(conn, lane_of(data))
+        self._admit(conn, lane_of(data))
 
-    def _show_in(self, conn: TConn, lane: Lane | None) -> None:
-        entered = self._door.enter(lane, conn) if lane else "runs"
+    def _admit(self, conn: TConn, lane: Lane | None) -> None:
+        entered = self._running.admit(lane, conn) if lane else "runs"
         if lane and entered != "refused":
             self._lanes[conn] = lane
         if entered == "refused":
-            self._refused.add(conn)  # a thread of its own says so, in the form that its address has
+            self._refused.add(conn)  # a thread answers it, so that the error has the form of its address
         if entered != "waits":
             self.enqueue_req(conn)
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         self._refused.discard(conn)
         lane = self._lanes.pop(conn, None)
-        for following in self._door.leave(lane) if lane else ():
+        for following in self._running.release(lane) if lane else ():
             self.enqueue_req(following)
         super().finish_request(conn, fs)
 
@@ -178,7 +179,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
 
 class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no type hints
-    def __init__(self, worker: PatientWorker, *args: Any) -> None:
+    def __init__(self, worker: BufferingWorker, *args: Any) -> None:
         super().__init__(worker.cfg, *args)
         self._worker = worker
 
@@ -190,14 +191,14 @@ class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no type hints
 
 
 class _Request:
-    """What has come of one request."""
+    """The bytes of one request so far."""
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
         self.data = bytearray()
 
     def is_whole(self) -> bool:
-        """Also of one that gunicorn or the application will refuse without reading more of it."""
+        """True also once gunicorn or the application will refuse the request without reading more."""
         end = self.data.find(_HEAD_END)
         if end < 0:
             return len(self.data) > _MOST_HEAD_BYTES
@@ -207,12 +208,12 @@ class _Request:
         if _CHUNKED.search(head):
             return self._has_all_chunks(end + len(_HEAD_END))
         if b"100-continue" in head.lower():
-            return True  # it waits for gunicorn to say so
+            return True  # the client waits for gunicorn's "100 Continue"
         length = _LENGTH.search(head)
         return length is None or body >= int(length[1]) or int(length[1]) > MAX_BODY_BYTES
 
     def _has_all_chunks(self, at: int) -> bool:
-        """By their sizes; what is no chunk ends it too, for gunicorn refuses it."""
+        """Follows the chunk sizes. Anything that is no chunk counts as the end: gunicorn refuses it."""
         while self.data.find(b"\r\n", at) >= 0:
             size = _CHUNK_SIZE.match(self.data, at)
             if size is None:

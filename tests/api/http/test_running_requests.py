@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.http.door import MOST_ALONE, MOST_BESIDE_OTHERS, MOST_WAITING, Door, Lane, lane_of
+from api.http.running_requests import MOST_ALONE, MOST_BESIDE_OTHERS, MOST_WAITING, RunningRequests, Lane, lane_of
 from api.http.seats import IS_REFUSED
 
 NOISY, QUIET = Lane(b"team_noisy", "session"), Lane(b"team_quiet", "session")
@@ -58,55 +58,55 @@ ALONE, BESIDE = MOST_ALONE["session"], MOST_BESIDE_OTHERS["session"]
 
 
 def test_a_team_that_is_alone_has_many_the_rest_wait_in_their_order():
-    door: Door[int] = Door()
+    requests: RunningRequests[int] = RunningRequests()
 
-    assert [door.enter(NOISY, number) for number in range(ALONE + 2)] == ["runs"] * ALONE + ["waits"] * 2
+    assert [requests.admit(NOISY, number) for number in range(ALONE + 2)] == ["runs"] * ALONE + ["waits"] * 2
 
-    assert [door.leave(NOISY) for _ in range(ALONE + 2)] == [[ALONE], [ALONE + 1]] + [[]] * ALONE
+    assert [requests.release(NOISY) for _ in range(ALONE + 2)] == [[ALONE], [ALONE + 1]] + [[]] * ALONE
 
 
 def test_another_team_runs_at_once_and_none_follows_the_first_ones_until_they_are_few():
-    door: Door[int] = Door()
+    requests: RunningRequests[int] = RunningRequests()
     for number in range(ALONE + 9):
-        door.enter(NOISY, number)
+        requests.admit(NOISY, number)
 
-    assert door.enter(QUIET, 99) == "runs"
+    assert requests.admit(QUIET, 99) == "runs"
 
-    assert [door.leave(NOISY) for _ in range(ALONE - BESIDE)] == [[]] * (ALONE - BESIDE)
-    assert door.leave(NOISY) == [ALONE]
-    assert door.leave(QUIET) == list(range(ALONE + 1, 2 * ALONE - BESIDE + 1))
+    assert [requests.release(NOISY) for _ in range(ALONE - BESIDE)] == [[]] * (ALONE - BESIDE)
+    assert requests.release(NOISY) == [ALONE]
+    assert requests.release(QUIET) == list(range(ALONE + 1, 2 * ALONE - BESIDE + 1))
 
 
-def test_whoever_comes_later_does_not_overtake():
-    door: Door[int] = Door()
-    door.enter(QUIET, 99)
+def test_a_later_request_does_not_overtake():
+    requests: RunningRequests[int] = RunningRequests()
+    requests.admit(QUIET, 99)
     for number in range(BESIDE + 1):
-        door.enter(NOISY, number)
-    door.leave(QUIET)  # lets the one that waits in
+        requests.admit(NOISY, number)
+    requests.release(QUIET)  # lets the one that waits in
 
-    assert door.enter(NOISY, 7) == "runs"
-    assert sum(door._running.values()) == BESIDE + 2
+    assert requests.admit(NOISY, 7) == "runs"
+    assert sum(requests._running.values()) == BESIDE + 2
 
 
 def test_who_finds_too_many_waiting_is_refused():
-    door: Door[int] = Door()
+    requests: RunningRequests[int] = RunningRequests()
     for number in range(ALONE + MOST_WAITING):
-        door.enter(NOISY, number)
+        requests.admit(NOISY, number)
 
-    assert door.enter(NOISY, 0) == "refused"
-    assert door.enter(QUIET, 0) == "runs"
+    assert requests.admit(NOISY, 0) == "refused"
+    assert requests.admit(QUIET, 0) == "runs"
 
 
-def test_a_door_forgets_teams_that_are_gone():
-    door: Door[int] = Door()
+def test_it_forgets_teams_that_are_gone():
+    requests: RunningRequests[int] = RunningRequests()
     for number in range(10):
         lane = Lane(b"team_%d" % number, "webhooks")
-        door.enter(lane, number)
-        door.leave(lane)
+        requests.admit(lane, number)
+        requests.release(lane)
 
-    assert not door._running
-    assert not door._by_team
-    assert not door._waiting
+    assert not requests._running
+    assert not requests._by_team
+    assert not requests._waiting
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""How many requests of one team a web process works on at once: one that sends many waits for itself, and for nobody else.
+"""Limits how many requests of one team a web process runs at once, so that a busy team slows down only itself.
 
-Threads share the interpreter. Where forty of one team's requests run, another team's waits for each of them some ten times:
-whenever it comes back from Postgres. So those that come on top wait at the door, and hold no thread there.
+Threads share the interpreter. If forty requests of one team run, another team's request waits for all of them each time
+it comes back from Postgres, about ten times. So a team's further requests wait in a queue, where they hold no thread.
 """
 
 import re
@@ -12,12 +12,12 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 Kind = Literal["webhooks", "key", "session"]
 T = TypeVar("T")
 
-# Of one team and kind, in one process, while no other team has a request there: as many as make it no faster. Deliveries
-# mostly wait, all of a moment for the same fsync.
+# For each team and kind, in one process, while no other team has a request there. More would not make the team faster.
+# Deliveries mostly wait, and for the same fsync.
 MOST_ALONE: dict[Kind, int] = {"webhooks": 32, "key": 8, "session": 8}
-# Beside other teams' requests. So theirs gets a fair share of the interpreter.
+# The same while other teams have requests, so that they get a fair share of the interpreter.
 MOST_BESIDE_OTHERS: dict[Kind, int] = {"webhooks": 4, "key": 1, "session": 2}
-# Of one team and kind; more are refused with 429. A browser opens six connections, Stripe a few dozen.
+# For each team and kind. More are refused with 429. A browser opens six connections, Stripe a few dozen.
 MOST_WAITING = 200
 
 _LINE = re.compile(rb"[A-Z]+ (?:/api)?/(webhooks/stripe|teams|billstack/teams)/(team_[a-z0-9_]{1,64})[/? ]")
@@ -26,14 +26,20 @@ _AUTHORIZATION = re.compile(rb"\r\nauthorization:", re.IGNORECASE)
 
 
 class Lane(NamedTuple):
-    """What counts together. Dashboard, back ends and Stripe do not wait for each other."""
+    """The requests that count together.
+
+    The dashboard, back ends and Stripe each have a lane, so they do not delay each other.
+    """
 
     team_id: bytes
     kind: Kind
 
 
 def lane_of(request: bytes) -> Lane | None:
-    """Of an HTTP/1 request's bytes. None for what no team is named in, and for live views, which have bounds of their own."""
+    """The lane of an HTTP/1 request, from its bytes.
+
+    None if it names no team, and for live views, which have their own limit.
+    """
     line = _LINE.match(request)
     if line is None or _STREAM.match(request):
         return None
@@ -42,16 +48,16 @@ def lane_of(request: bytes) -> Lane | None:
     return Lane(line[2], "key" if _AUTHORIZATION.search(request.partition(b"\r\n\r\n")[0]) else "session")
 
 
-class Door(Generic[T]):
-    """Not thread-safe: the server's main loop alone asks it."""
+class RunningRequests(Generic[T]):
+    """Counts running requests by lane. Not thread-safe: only the server's main loop calls it."""
 
     def __init__(self) -> None:
         self._running: Counter[Lane] = Counter()
         self._by_team: Counter[bytes] = Counter()
         self._waiting: dict[Lane, deque[T]] = {}
 
-    def enter(self, lane: Lane, who: T) -> Literal["runs", "waits", "refused"]:
-        """`who` that waits is returned by a later `leave`."""
+    def admit(self, lane: Lane, who: T) -> Literal["runs", "waits", "refused"]:
+        """If the answer is "waits", a later `release` returns `who`."""
         waiting = self._waiting.get(lane)
         if not waiting and self._has_room(lane):
             self._count(lane, 1)
@@ -61,16 +67,19 @@ class Door(Generic[T]):
         self._waiting.setdefault(lane, deque()).append(who)
         return "waits"
 
-    def leave(self, lane: Lane) -> list[T]:
-        """One that ran has ended; returns those whose turn it is now, of any team: others may have more room too."""
+    def release(self, lane: Lane) -> list[T]:
+        """Call this when a request has finished.
+
+        Returns the requests to run next, of any team: other lanes may gain room too.
+        """
         self._count(lane, -1)
-        return [who for waiting in list(self._waiting) for who in self._let_in(waiting)]
+        return [who for waiting in list(self._waiting) for who in self._admit_waiting(waiting)]
 
     def _has_room(self, lane: Lane) -> bool:
         has_others = self._by_team.total() > self._by_team[lane.team_id]
         return self._running[lane] < (MOST_BESIDE_OTHERS if has_others else MOST_ALONE)[lane.kind]
 
-    def _let_in(self, lane: Lane) -> Iterator[T]:
+    def _admit_waiting(self, lane: Lane) -> Iterator[T]:
         waiting = self._waiting[lane]
         while waiting and self._has_room(lane):
             self._count(lane, 1)
