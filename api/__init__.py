@@ -1,4 +1,4 @@
-"""HTTP: checks the request, asks a use case, answers."""
+"""HTTP: checks a request, calls a use case and answers."""
 
 from api.app import create_app
 

@@ -26,10 +26,10 @@ from workers.logging import configure_logging
 from workers.redis.address import refuse_open_redis
 from workers.settings import Settings
 
-# A gunicorn worker's threads for requests. Most of them wait: for Stripe, or for an fsync that all deliveries of a moment
-# share. Live views have threads of their own beside them (api/gunicorn.py).
+# A gunicorn worker's threads for requests. Most of them wait for Stripe, or for an fsync that many deliveries share.
+# Live views have further threads (api/gunicorn.py).
 THREADS = 32
-# The largest honest body is a Stripe event; they stay far below this.
+# The largest legitimate body is a Stripe event, which stays far below this.
 MAX_BODY_BYTES = 1024 * 1024
 
 DOCUMENTED = (
@@ -56,21 +56,22 @@ DOCUMENTED = (
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Without `settings` they come from the environment; a bad one ends the process with one line on stderr."""
+    """Without `settings`, reads them from the environment. A bad setting ends the process with one line on stderr."""
     settings = settings or read_settings()
     configure_logging(settings.log_level)
-    app = Flask("api", static_folder=None)  # api/http/assets.py serves them
+    app = Flask("api", static_folder=None)  # api/http/assets.py serves the static files
     if settings.trusted_proxies:
-        # Of X-Forwarded-For only the part that our own proxies wrote; whatever a client puts before it stays unread.
+        # Reads only the part of X-Forwarded-For that our own proxies wrote, never what a client put before it.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
         )
     addresses.install(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
-    # A thread holds a connection for milliseconds, and all live views of a process share one now and then.
+    # A thread holds a connection for milliseconds, and all live views of a process share one.
     app.extensions[EXTENSION] = open_context(settings, pool_size=settings.connections_of_web, pool_class=SharedPool)
-    # In this order for every request: an id for its log lines, then where it comes from, then who sends it.
+    # Every request passes these in order. First it gets an id for its log lines, then its origin and its caller are
+    # checked.
     for part in (compression, request_log, headers, errors, csrf, access, audit):
         part.install(app)
     api = openapi_views.install(app)

@@ -18,39 +18,39 @@ from api.people.set_up import print_link
 from workers.logging import configure_logging
 from workers.settings import WEB_PROCESSES
 
-# Here and not in each worker, which gunicorn would start again and again: a bad setting ends the master in one line.
+# Read here, because gunicorn would restart failing workers for ever. A bad setting ends the master with one line.
 _settings = read_settings()
 
 bind = f"0.0.0.0:{_settings.port}"
-# Two, so that one keeps answering while the other starts again.
+# Two, so that one still answers while the other restarts.
 workers = WEB_PROCESSES
 worker_class = "api.http.buffering_worker.BufferingWorker"
-# Connections of a process, most of them kept alive or still sending.
+# For each process. Most are kept alive or still sending.
 worker_connections = 2000
-# A live view holds one as long as it is open, so that even with all of them open every request finds a thread. They are
-# made when they are needed, and take some 40 kB each.
+# A live view holds a thread while it is open. Even with all of them open, requests find a thread. gunicorn creates
+# threads as needed; each takes some 40 kB.
 threads = THREADS + MOST_VIEWERS
-# A request that waits for Stripe may take this long (connect asks it twice); a thread's time does not count here.
+# A request that waits for Stripe may take this long (connect makes two calls). A thread's time does not count here.
 timeout = 60
-# What a deploy gives to requests under way: whoever stops us kills after ten seconds, and on a busy machine it takes some
-# of them to notice the signal and to end.
+# How long a deploy waits for requests in progress. The process manager kills after ten seconds, and on a busy machine
+# the processes need some of that to notice the signal and to end.
 graceful_timeout = 5
-# Python's last search for garbage takes a third of a second of a core in each process, and seconds on a busy machine.
+# Python's last garbage collection takes a third of a second of CPU in each process, and seconds on a busy machine.
 atexit.register(gc.freeze)
-# Longer than the 60 s for which common proxies keep an idle connection.
+# Longer than the 60 s that common proxies keep an idle connection.
 keepalive = 65
-# It would be a file in the home folder that two servers on one machine fight over.
+# It would be a file in the home folder, which two servers on one machine would both write.
 control_socket_disable = True
 
 
-# Of the processes that gunicorn starts, it numbers this one first: one link is enough.
+# gunicorn gives this number to its first process. Only that one prints the link.
 _FIRST = 1
 
 
 def post_worker_init(worker: Any) -> None:
-    """A process that is to end ends its live views first: a deploy does not wait for them."""
+    """Makes a process that stops end its live views first, so that a deploy does not wait for them."""
     hub: Hub = worker.wsgi.extensions[HUB]
-    # gunicorn tells its hooks nothing of SIGTERM, nor of a master that was killed.
+    # gunicorn's hooks do not hear of SIGTERM, nor of a master that was killed.
     hub.is_abandoned = lambda: bool(worker.ppid != os.getppid())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _end_views_first(hub, number)
@@ -59,7 +59,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _print_set_up_link(worker: Any) -> None:
-    """Beside the requests: Postgres may be unavailable for a while yet."""
+    """Runs in a thread of its own: Postgres may be unavailable for a while."""
     arguments = (worker.wsgi.extensions[EXTENSION], threading.Event())
     threading.Thread(target=print_link, args=arguments, name="set-up link", daemon=True).start()
 
@@ -69,16 +69,16 @@ def _end_views_first(hub: Hub, number: signal.Signals) -> None:
     assert callable(goes_on)
 
     def end(number: int, frame: FrameType | None) -> None:
-        # The main thread, in which this runs, accepts connections and never holds the hub's lock.
+        # This runs in the main thread, which accepts connections and never holds the hub's lock.
         hub.close()
         goes_on(number, frame)
 
     signal.signal(number, end)
-    signal.siginterrupt(number, False)  # as gunicorn has it, for requests under way
+    signal.siginterrupt(number, False)  # as gunicorn sets it, so that requests in progress finish
 
 
 class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
-    """gunicorn's own lines go the way of all others; api/http/request_log.py writes the access lines."""
+    """Sends gunicorn's own lines to our log. api/http/request_log.py writes the access lines."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)

@@ -1,1 +1,1 @@
-"""The Stripe account behind a team: connect, status, backfills, access with SQL."""
+"""The Stripe account behind a team: connect, status, backfills, database access."""

@@ -1,4 +1,4 @@
-"""What the API does with backfills: start, cancel, list. The work itself is queued."""
+"""Starts, cancels and lists backfills for the API. Workers do the work."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StartedBackfill:
-    """`result` has the chosen types with their counts so far."""
+    """`result` holds the chosen types and their counts so far."""
 
     id: str
     already_running: bool
@@ -30,7 +30,7 @@ class StartedBackfill:
 def start_backfill(
     context: Context, team_id: str, objects: list[str] | None, created_after: datetime | None, request_id: str | None
 ) -> StartedBackfill:
-    """Raises Conflict `not_connected`, or `backfill_in_progress` when a different one runs."""
+    """Raises Conflict `not_connected`, or `backfill_in_progress` while a different backfill runs."""
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
         connections.lock(team_id)
@@ -41,7 +41,7 @@ def start_backfill(
     try:
         enqueue_due(context, started.id)
     except redis.RedisError as exc:
-        # The backfill is recorded: the scheduler enqueues its parts as soon as Redis is back.
+        # The backfill is recorded, so the scheduler enqueues its parts as soon as Redis is back.
         log.warning("backfill.not_enqueued", backfill=started.id, reason=str(exc))
     shown = read_live(context.redis, started.id).types if started.already_running else {}
     counts = {state.type: max(state.synced, shown[state.type].synced if state.type in shown else 0) for state in states}
@@ -50,13 +50,13 @@ def start_backfill(
 
 
 def cancel_backfill(context: Context, team_id: str) -> str | None:
-    """The canceled one's id, None when none ran. What is mirrored stays; nothing more of it is written."""
+    """Returns the canceled backfill's id, or None if none ran. Mirrored data stays; nothing more is written."""
     with context.pool.connection() as connection:
         return BackfillStore(connection).cancel(team_id)
 
 
 def backfill_history(context: Context, team_id: str, limit: int) -> list[dict[str, Any]]:
-    """Newest first."""
+    """The newest first."""
     with context.pool.connection() as connection:
         rows = BackfillStore(connection).history(team_id, limit)
     return [_shown(*row) for row in rows]

@@ -25,10 +25,10 @@ _SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
 def connect(
     context: Context, team_id: str, *, secret_key: str, publishable_key: str | None, webhook_secret: str | None
 ) -> Connection:
-    """Checks the key with Stripe, stores it sealed and creates the team's schema.
+    """Checks the key with Stripe, stores it encrypted and creates the team's schema.
 
-    Raises BadRequest `invalid_stripe_key` (bad, or may not read its own account), Conflict `account_mismatch` when the
-    mirror holds another account or mode, StripeUnavailable when Stripe did not answer.
+    Raises BadRequest `invalid_stripe_key` if Stripe refuses the key or it may not read its own account, Conflict
+    `account_mismatch` if the mirror holds another account or mode, and StripeUnavailable if Stripe did not answer.
     """
     match = _SECRET_KEY.fullmatch(secret_key)
     if not match:
@@ -43,7 +43,7 @@ def connect(
         known = connections.get(team_id)
         _refuse_other_account(known, account, livemode)
         if known and known.webhook_secret == webhook_secret:
-            webhook_secret = None  # not rolled: the one before stays the one before
+            webhook_secret = None  # the same secret again is no rotation: the previous secret stays
         connections.put(
             team_id,
             account_id=account.id,
@@ -60,9 +60,9 @@ def connect(
 
 
 def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
-    """Forgets the keys, takes our webhook endpoint down and stops a running backfill.
+    """Forgets the keys, deletes our webhook endpoint and stops a running backfill.
 
-    The mirrored data stays, unless `purge` drops it too, with the role that reads it.
+    The mirrored data stays. With `purge` it is dropped, together with the role that reads it.
     """
     with context.pool.connection() as connection:
         BackfillStore(connection).cancel(team_id)
@@ -76,25 +76,25 @@ def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
         connections.lock(team_id)
         last = connections.get(team_id)
         connections.forget_keys(team_id)
-        BackfillStore(connection).cancel(team_id)  # one that was begun meanwhile
+        BackfillStore(connection).cancel(team_id)  # in case one began meanwhile
         if purge:
             drop_team_schema(connection, team_id)
             connections.delete(team_id)
-    if last and connected and last.endpoint_id != connected.endpoint_id:  # one that was made meanwhile
+    if last and connected and last.endpoint_id != connected.endpoint_id:  # one was created meanwhile
         take_down_webhook(context, last)
 
 
 def _remove_reader(connection: psycopg.Connection, team_id: str) -> None:
-    """First, for the mirror could not be dropped under a reader at work."""
+    """Called first: the mirror cannot be dropped while the reader is using it."""
     try:
         DatabaseAccess(connection, team_id).remove()
     except Conflict as exc:
-        # Made by an administrator, and so not ours to drop. What it may read goes with the mirror.
+        # An administrator created the role, so we may not drop it. Its rights end with the mirror.
         log.warning("database_access.left", team=team_id, reason=exc.message)
 
 
 def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool) -> Account:
-    # Before we know whose key it is, the budget is the team's own: many bad keys of one team delay no other team's.
+    # Until we know the key's account, requests count against the team. Many bad keys of one team delay no other team.
     source = source_of_key(
         context, secret_key, account_id=f"unknown:{team_id}", livemode=livemode, attempts=HASTY_ATTEMPTS
     )
@@ -102,7 +102,7 @@ def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool)
         return source.account()
     except StripeRejected as exc:
         hint = (
-            "Give the restricted key the permission to read its own account."
+            "Give the restricted key permission to read its own account."
             if exc.status == 403
             else "Copy the secret key from Stripe's dashboard again."
         )
@@ -115,7 +115,8 @@ def _refuse_other_account(known: Connection | None, account: Account, livemode: 
     if known and (known.account_id, known.livemode) != (account.id, livemode):
         mode = {True: "live", False: "test"}
         raise Conflict(
-            f"this team mirrors {known.account_id} in {mode[known.livemode]} mode, and the key is of {account.id} in"
-            f" {mode[livemode]} mode: use a key of that account and mode, or disconnect with purge first",
+            f"this team mirrors {known.account_id} in {mode[known.livemode]} mode, but this key belongs to"
+            f" {account.id} in {mode[livemode]} mode: use a key for that account and mode, or disconnect with purge"
+            " first",
             code="account_mismatch",
         )

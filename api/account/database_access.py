@@ -1,4 +1,4 @@
-"""A database role for each team that wants to read its mirror with SQL."""
+"""Creates a database role for a team that wants to read its mirror with SQL."""
 
 import shlex
 from typing import Any
@@ -21,13 +21,13 @@ blueprint = Blueprint(
     "database_access",
     __name__,
     url_prefix="/api/billstack/teams/<team_id>/database-access",
-    description="A Postgres role that reads the six tables of the team's mirror, for psql and reports.",
+    description="A Postgres role that reads the team's mirror, for psql and reports.",
 )
 
 
 class AccessAnswer(Body):
     host = fields.String(
-        required=True, metadata={"description": "as BillStack reaches Postgres; a folder is a socket's"}
+        required=True, metadata={"description": "the host that BillStack connects to; a folder means a Unix socket"}
     )
     port = fields.Integer(required=True)
     database = fields.String(required=True)
@@ -44,11 +44,11 @@ class ExistingAnswer(AccessAnswer):
 
 class OpenedAnswer(AccessAnswer):
     password = fields.String(required=True, metadata={"description": "shown this once"})
-    url = fields.String(required=True, metadata={"description": "with the password in it"})
+    url = fields.String(required=True, metadata={"description": "a connection URL that contains the password"})
     warnings = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "what the role may do beyond reading, and what ends that"},
+        metadata={"description": "what the role may do beyond reading, and how to stop that"},
     )
 
 
@@ -56,8 +56,8 @@ class OpenedAnswer(AccessAnswer):
 def open_access(team_id: str) -> tuple[dict[str, Any], int]:
     """Create the team's database role, or give it a new password
 
-    The answer is the only place that ever shows the password. Who is signed in with an older one is cut off. Where
-    BillStack's own database user may not create roles: 409 `may_not_create_roles`, with the SQL to be run in `details`.
+    Only this answer ever shows the password. Connections that used the previous password are closed. If BillStack's own
+    database user may not create roles, the answer is 409 `may_not_create_roles`, with the SQL to run in `details`.
     """
     with current_context().pool.connection() as connection:
         access = DatabaseAccess(connection, team_id)
@@ -68,7 +68,7 @@ def open_access(team_id: str) -> tuple[dict[str, Any], int]:
 
 @blueprint.endpoint("GET", "", Access.READ_TEAM, answers={200: ExistingAnswer})
 def show_access(team_id: str) -> dict[str, Any]:
-    """Whether the team has a database role, and where it connects to"""
+    """Show whether the team has a database role, and where it connects to"""
     reader, where = find_access(team_id)
     since = {"createdAt": iso(reader.created_at), "passwordSetAt": iso(reader.password_set_at)} if reader else {}
     return {"exists": reader is not None, "createdAt": None, "passwordSetAt": None, **where, **since}
@@ -76,7 +76,7 @@ def show_access(team_id: str) -> dict[str, Any]:
 
 @blueprint.endpoint("DELETE", "", Access.CHANGE_TEAM, answers={204: "Dropped"})
 def remove_access(team_id: str) -> Response:
-    """Drop the team's database role, and cut off who uses it"""
+    """Drop the team's database role and close its connections"""
     with current_context().pool.connection() as connection:
         if not DatabaseAccess(connection, team_id).remove():
             raise NotFound("there is no database role to remove")
@@ -84,14 +84,14 @@ def remove_access(team_id: str) -> Response:
 
 
 def find_access(team_id: str) -> tuple[Reader | None, dict[str, Any]]:
-    """The role, if there is one, and where one connects to."""
+    """The role, if there is one, and the address that it connects to."""
     with current_context().pool.connection() as connection:
         access = DatabaseAccess(connection, team_id)
         return access.find(), whereabouts(connection, access)
 
 
 def whereabouts(connection: psycopg.Connection, access: DatabaseAccess) -> dict[str, Any]:
-    """What BillStack itself is connected to, whatever DATABASE_URL leaves to defaults."""
+    """The server that BillStack itself is connected to, even if DATABASE_URL leaves parts of it to defaults."""
     info = connection.info
     conninfo = make_conninfo(
         host=info.host, port=info.port, dbname=info.dbname, user=access.role, **_encryption(connection)
@@ -119,6 +119,6 @@ def _bracketed(host: str) -> str:
 
 
 def _encryption(connection: psycopg.Connection) -> dict[str, str]:
-    """Whoever reads over the network should not do it with less care than we."""
+    """A reader over the network should encrypt as carefully as BillStack does."""
     mode = connection.info.get_parameters().get("sslmode")
     return {"sslmode": mode} if mode else {}

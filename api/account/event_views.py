@@ -1,4 +1,4 @@
-"""What keeps a mirror right after its backfill: the webhook endpoint at Stripe, and the comparison with Stripe."""
+"""Sets up the webhook endpoint at Stripe, and compares the mirror with Stripe."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ blueprint = Blueprint(
     "stripe_events",
     __name__,
     url_prefix="/api/billstack/teams/<team_id>/stripe",
-    description="What keeps a mirror right after its backfill.",
+    description="Webhook set-up and comparison, which keep a mirror correct after its backfill.",
 )
 
 
 @blueprint.endpoint("POST", "/webhook", Access.CHANGE_TEAM, answers={200: schemas.WebhookAnswer})
 def set_up(team_id: str) -> dict[str, Any]:
-    """Let Stripe deliver this team's events
+    """Set up the webhook at Stripe
 
-    Makes the webhook endpoint at Stripe with exactly the events that are needed, or repairs the one made before. An
-    endpoint that a person made, and its pasted secret, stay as they are.
+    Creates an endpoint at Stripe for exactly the events that the mirror needs, or repairs the one that BillStack
+    created before. An endpoint that a person created, and its stored secret, stay as they are.
     """
     context = current_context()
     done = set_up_webhook(context, team_id)
     return {
         "success": True,
-        "message": {"created": "Webhook created", "repaired": "Webhook repaired", "kept": "Webhook is as it should be"}[
+        "message": {"created": "Webhook created", "repaired": "Webhook repaired", "kept": "Webhook is already set up"}[
             done.action
         ],
         "webhookUrl": webhook_url(context, team_id),
@@ -48,7 +48,7 @@ def set_up(team_id: str) -> dict[str, Any]:
 def reconcile(team_id: str) -> tuple[dict[str, Any], int]:
     """Compare every object of the mirror with Stripe
 
-    What drifted is repaired; what that was stands in the status under `lastReconcile`. 200 when one runs already.
+    Repairs differences and reports them in the status under `lastReconcile`. 200 if a comparison is already running.
     """
     reconcile_id, already_running = start_reconcile(current_context(), team_id, request_id())
     message = "Reconcile already running" if already_running else "Reconcile started"

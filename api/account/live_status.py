@@ -17,14 +17,14 @@ from api.people.sessions import session_sha256
 
 HUB = "billstack_status_hub"
 
-# Not everywhere; without it a viewer who went away is noticed at the second heartbeat.
+# Not on every system. Without it, a viewer who left is noticed at the second heartbeat.
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)
 
 blueprint = Blueprint(
     "live_status",
     __name__,
     url_prefix="/api/billstack/teams/<team_id>/stripe/status",
-    description="The status while it changes.",
+    description="The status as it changes.",
 )
 
 
@@ -38,13 +38,13 @@ def _install(state: BlueprintSetupState) -> None:
     "GET",
     "/stream",
     Access.READ_TEAM,
-    answers={200: "Server-sent events", 503: "Too many streams are open: ask for the status now and then instead"},
+    answers={200: "Server-sent events", 503: "Too many streams are open: poll the status instead"},
 )
 def stream(team_id: str) -> Response:
-    """The status, whenever it has changed
+    """Stream the status
 
-    Each message is what GET …/stripe/status answers. An event `away` says that the status cannot be read at the moment. A
-    stream ends after about two minutes, and is then opened again.
+    Each message has the form of GET …/stripe/status, and comes when the status changes. An event `away` means that the
+    status cannot be read at the moment. A stream ends after about two minutes; the client then opens a new one.
     """
     hub: Hub = current_app.extensions[HUB]
     try:
@@ -52,17 +52,20 @@ def stream(team_id: str) -> Response:
             team_id, session=(session_sha256() or b"").hex(), is_there=_asker(request.environ.get("gunicorn.socket"))
         )
     except HubFull:
-        sentence = "too many live views are open: ask for the status now and then instead"
+        sentence = "too many live views are open: poll GET …/stripe/status instead"
         return error_answer(503, "too_many_streams", sentence, retry_after_s=RETRY_AFTER_S)
     response = Response(hub.pieces(viewer), mimetype="text/event-stream")
-    # Also for a stream whose first piece was never asked for: nothing inside the generator would run.
+    # Needed for a stream that never sent its first piece: nothing inside the generator would run.
     response.call_on_close(lambda: hub.leave(viewer))
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep the pieces together
+    response.headers["X-Accel-Buffering"] = "no"  # otherwise nginx would buffer the pieces
     return response
 
 
 def _asker(connection: socket.socket | None) -> Callable[[], bool]:
-    """Whether the viewer is still there, and takes what it is sent: a full buffer would hold our thread for minutes."""
+    """Tells whether the viewer is still there and reads what it is sent.
+
+    If its buffer were full, a write would block our thread for minutes.
+    """
     if connection is None:
         return lambda: True
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""What GET status says of the mirror itself, apart from any run that fills it."""
+"""The `mirror` part of GET status: the mirror itself, apart from any backfill."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _DRIFT = ("missing", "stale", "notDeleted")
 
 
 def mirror_shown(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By mirrored type, of a row of the statement `status`."""
+    """By mirrored type, from a row of the statement `status`."""
     live, proofs, found = row["live_rows"] or {}, row["proofs"] or {}, row["compared_found"] or {}
     return {
         name: {
@@ -26,16 +26,16 @@ def mirror_shown(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def last_full_sync(mirror: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """When the type that was read whole the longest ago was; None while one never was."""
+    """When the least recently completed type was last read whole. None if one never was."""
     moments = [each["completedAt"] for each in mirror.values()]
     return min(moments) if moments and all(moments) else None
 
 
 def right_as_of(proof: Mapping[str, Any] | None, swept_until: int | None, unread_until: int | None) -> int | None:
-    """The second of Stripe's clock up to which everything is known of a type; None while not all of it was ever read.
+    """The second of Stripe's clock up to which a type is known completely. None if it was never read whole.
 
-    Its last full backfill or comparison proves it up to `knownUntil`. From there on events do: as far as Stripe's list of
-    them is read without a gap, and no further than the oldest that is not applied.
+    The last full backfill or comparison proves everything up to `knownUntil`. From there on events prove it, as far as
+    Stripe's event list has been read without a gap, but only up to the oldest event that is not applied.
     """
     if proof is None:
         return None
@@ -48,5 +48,5 @@ def right_as_of(proof: Mapping[str, Any] | None, swept_until: int | None, unread
 
 
 def drifted(found: Mapping[str, Any]) -> int:
-    """How many objects of a type a comparison had to repair."""
+    """How many objects of the type the comparison had to repair."""
     return sum(found[way]["count"] for way in _DRIFT if way in found)

@@ -1,4 +1,4 @@
-"""Which requests to Stripe are tried again, as GET status tells it."""
+"""The requests to Stripe that are being retried, for GET status."""
 
 import time
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from api.account.work_shown import is_working
 from api.http.times import iso
 from workers.redis.progress import ShownRetry
 
-# Longer than an attempt takes: the next one would have told by now. Left by a process that ended meanwhile.
+# Longer than any attempt takes. An older entry was left by a process that has ended.
 _STALE_S = 90.0
 
 
 def retries_shown(retries: Mapping[str, ShownRetry], work: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By part, of those that somebody works on: the request that failed the most often."""
+    """By part: the request that failed most often. Only parts that a worker holds."""
     now = time.time()
     return {
         part: _shown(each, now)

@@ -1,4 +1,4 @@
-"""What the endpoints of api/account/views.py take and answer."""
+"""The input and output of api/account/views.py."""
 
 from marshmallow import fields, validate
 
@@ -7,17 +7,17 @@ from sync.object_types import OBJECT_TYPES
 
 
 class Connect(Body):
-    secretKey = StripeKey(required=True, metadata={"description": "sk_… or, restricted, rk_…"})
+    secretKey = StripeKey(required=True, metadata={"description": "sk_…, or rk_… for a restricted key"})
     publishableKey = StripeKey(metadata={"description": "pk_…"})
     webhookSecret = StripeKey(metadata={"description": "whsec_…, the endpoint's signing secret"})
 
 
 class Disconnect(Body):
-    purge = Flag(load_default=False, metadata={"description": "also drop the mirrored data, which only an owner may"})
+    purge = Flag(load_default=False, metadata={"description": "also drop the mirrored data; only an owner may"})
 
 
 class StartBackfill(Body):
-    # A null that a caller's mistake left there must not mirror everything.
+    # A null sent by mistake must not mean all types.
     objects = Choices(tuple(OBJECT_TYPES), load_default=None, allow_none=False)
     createdAfter = PastTime(load_default=None, allow_none=False)
 
@@ -75,22 +75,24 @@ class BackfillAnswer(Body):
 class WorkAnswer(Body):
     state = fields.String(required=True, metadata={"description": "working, paused, stopped or waiting"})
     holder = fields.String(
-        required=True, allow_none=True, metadata={"description": "host and process that hold the lease"}
+        required=True, allow_none=True, metadata={"description": "the host and process that hold the lease"}
     )
     renewedAt = fields.DateTime(required=True, metadata={"description": "its last sign of life"})
     silentSeconds = fields.Float(required=True)
     resumesWithinSeconds = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "the latest, where a holder is silent or dead"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "at most, if the holder is silent or dead; otherwise null"},
     )
 
 
 class RetryAnswer(Body):
     path = fields.String(required=True)
-    status = fields.Integer(required=True, allow_none=True, metadata={"description": "null: there was no answer"})
+    status = fields.Integer(required=True, allow_none=True, metadata={"description": "null if there was no answer"})
     message = fields.String(required=True, metadata={"description": "Stripe's own"})
     requestId = fields.String(required=True, allow_none=True)
     attempt = fields.Integer(required=True, metadata={"description": "the one that failed"})
-    attempts = fields.Integer(required=True, metadata={"description": "after so many the type fails"})
+    attempts = fields.Integer(required=True, metadata={"description": "the type fails after this many"})
     nextTryAt = fields.DateTime(required=True)
     nextTryInSeconds = fields.Float(required=True)
 
@@ -101,29 +103,33 @@ class RunningAnswer(BackfillAnswer):
         fields.String(),
         fields.Nested(WorkAnswer),
         required=True,
-        metadata={"description": "who works on each part that is not done; empty unless it runs"},
+        metadata={"description": "who works on each unfinished part; empty if no backfill runs"},
     )
     workers = fields.Integer(
         required=True,
         allow_none=True,
         metadata={
-            "description": "how many workers for backfills are alive; null unless it runs, or Redis is unavailable"
+            "description": "how many backfill workers are alive; null if no backfill runs or Redis is unavailable"
         },
     )
     etaSeconds = fields.Float(required=True, allow_none=True, metadata={"description": "once it is steady"})
     noProgressSeconds = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "since a count last moved, while lists are read"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "seconds since a count last moved, while lists are being read"},
     )
     retries = fields.Dict(
         fields.String(),
         fields.Nested(RetryAnswer),
         required=True,
-        metadata={"description": "by part: the request that failed the most often and is tried again"},
+        metadata={"description": "by part: the request that failed most often and is being retried"},
     )
     notice = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "why nothing seems to move: a worker stopped, Stripe refuses; null if all is well"},
+        metadata={
+            "description": "why nothing seems to move, such as a dead worker or Stripe's refusal; null if all is well"
+        },
     )
 
 
@@ -180,14 +186,18 @@ class WebhookAnswer(Body):
 
 class MirroredAnswer(Body):
     objects = fields.Integer(required=True, metadata={"description": "live rows now"})
-    complete = fields.Boolean(required=True, metadata={"description": "whether a full backfill of it ever finished"})
+    complete = fields.Boolean(
+        required=True, metadata={"description": "whether a full backfill of the type ever finished"}
+    )
     completedAt = fields.DateTime(required=True, allow_none=True, metadata={"description": "when the last one did"})
     rightAsOf = fields.DateTime(
-        required=True, allow_none=True, metadata={"description": "what had happened by then is in the mirror"}
+        required=True, allow_none=True, metadata={"description": "everything that happened up to then is in the mirror"}
     )
-    comparedAt = fields.DateTime(required=True, allow_none=True, metadata={"description": "with Stripe, the last time"})
+    comparedAt = fields.DateTime(
+        required=True, allow_none=True, metadata={"description": "when it was last compared with Stripe"}
+    )
     differed = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "objects that the comparison had to mend"}
+        required=True, allow_none=True, metadata={"description": "objects that the last comparison had to repair"}
     )
 
 
@@ -201,17 +211,19 @@ class WebhookState(Body):
     state = fields.String(required=True, validate=validate.OneOf(["none", "waiting", "active", "refused"]))
     url = fields.String(required=True)
     endpointId = fields.String(
-        required=True, allow_none=True, metadata={"description": "the one that BillStack made at Stripe"}
+        required=True, allow_none=True, metadata={"description": "the endpoint that BillStack created at Stripe"}
     )
     lastDeliveryAt = fields.DateTime(required=True, allow_none=True)
     lagSeconds = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "from the last event to its row in the mirror"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "seconds between the last event and its row in the mirror"},
     )
     refused = fields.Nested(
         RefusedAnswer,
         required=True,
         allow_none=True,
-        metadata={"description": "deliveries whose signature did not fit; anybody can send such"},
+        metadata={"description": "deliveries with a wrong signature; anybody can send those"},
     )
     unreachable = fields.String(
         required=True, allow_none=True, metadata={"description": "why Stripe cannot reach the address"}
@@ -231,7 +243,7 @@ class StatusAnswer(Body):
     lastFullSyncAt = fields.DateTime(
         required=True,
         allow_none=True,
-        metadata={"description": "when the type that was read whole the longest ago was; null while one never was"},
+        metadata={"description": "when the least recently completed type was last read whole; null if one never was"},
     )
     lastEventAt = fields.DateTime(required=True, allow_none=True)
     warnings = fields.List(fields.String(), required=True)
@@ -240,6 +252,9 @@ class StatusAnswer(Body):
     webhook = fields.Nested(WebhookState, required=True, allow_none=True)
     backfill = fields.Nested(RunningAnswer, required=True, allow_none=True)
     lastRun = fields.Nested(
-        RunAnswer, required=True, allow_none=True, metadata={"description": "the last one, also where it was canceled"}
+        RunAnswer,
+        required=True,
+        allow_none=True,
+        metadata={"description": "the last backfill, even if it was canceled"},
     )
     lastReconcile = fields.Nested(ReconcileAnswer, required=True, allow_none=True)

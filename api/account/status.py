@@ -1,4 +1,4 @@
-"""What GET status answers: one read of Postgres, one of Redis, none of Stripe."""
+"""Answers GET status with one read of Postgres, one of Redis and none of Stripe."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from workers.context import Context
 from workers.redis.progress import Shown, ShownType, read_live
 
 _SYNC_STATUS = {"running": "syncing", "ready": "ready", "error": "error", None: "pending"}
-_MOST_COUNTED = 1000  # of failed events, by the statement `status`
+_MOST_COUNTED = 1000  # failed events; the statement `status` stops counting there
 
 
 def read_status(context: Context, team_id: str) -> dict[str, Any]:
-    """Contract-shaped; also for a team that was never connected."""
+    """In the contract's shape, also for a team that was never connected."""
     with context.pool.connection() as connection:
         row = Connections(connection, context.box).status(team_id)
     if row is None:
@@ -70,41 +70,41 @@ def _postgres_warnings(row: dict[str, Any]) -> list[str]:
 
 def _key_warnings(row: dict[str, Any]) -> list[str]:
     if not row["connected"]:
-        return ["The team is disconnected, and the mirror stands still: connect again to go on."]
+        return ["The team is disconnected, so the mirror is not updated: connect it again to continue."]
     if row["key_valid"]:
         return []
     return [
-        "Stripe refuses the stored key, and the mirror stands still: connect again with a valid key of the account."
+        "Stripe refuses the stored key, so the mirror is not updated: connect again with a valid key for the account."
     ]
 
 
 def _event_warnings(row: dict[str, Any]) -> list[str]:
-    """What is wrong with how events come."""
+    """Problems with receiving or applying events."""
     warnings = [row["sweep_error"]] if row["sweep_error"] else []
     if row["events_unread"]:
         warnings.append(
-            "Stripe keeps events for 30 days, and none were read for longer: what changed before may be out of date until"
-            " all is compared with Stripe, which happens by itself within a day; a full backfill does it at once."
+            "Stripe keeps events for 30 days, and BillStack read none for longer than that. Changes from before may be"
+            " missing until the daily comparison with Stripe repairs them. A full backfill does it at once."
         )
     if count := row["failed_events"]:
         told = "1 event" if count == 1 else f"{'at least ' * (count == _MOST_COUNTED)}{count} events"
         warnings.append(
-            f"{told} could not be applied yet, and what they are about may be out of date; they are tried again by"
-            f" themselves. The oldest one: {row['failed_event_error']}"
+            f"{told} could not be applied yet, so their objects may be out of date. BillStack retries them by itself."
+            f" The oldest one: {row['failed_event_error']}"
         )
     if row["delivered_version"] not in (None, API_VERSION):
         warnings.append(
-            f"Stripe delivers events in API version {row['delivered_version']}, and each of them costs a request: pin"
-            f" the webhook endpoint to {API_VERSION}, or let BillStack set it up."
+            f"Stripe delivers events in API version {row['delivered_version']}, so each one costs an extra request: pin"
+            f" the webhook  endpoint to {API_VERSION}, or let BillStack set it up."
         )
     return warnings
 
 
 def _not_stored(row: dict[str, Any]) -> list[str]:
-    """What the last comparison met and could not repair."""
+    """Objects that the last comparison could not repair."""
     return [
         f"{met['count']} {name} object{'s' if met['count'] > 1 else ''} could not be stored when the mirror was last"
-        f" compared with Stripe, {met['ids'][-1]} for one: {met['reason']}"
+        f" compared with Stripe, for example {met['ids'][-1]}: {met['reason']}"
         for name, found in (row["reconcile_found"] or {}).items()
         if (met := found.get("notStored")) and met["count"]
     ]
@@ -126,7 +126,7 @@ def _never_connected() -> dict[str, Any]:
 
 
 def _type_shown(stored: dict[str, Any], shown: ShownType | None) -> dict[str, Any]:
-    """Redis is never ahead of what is durable, and may be a moment ahead of our read of Postgres."""
+    """Redis is never ahead of what is durable, but may be a moment ahead of our read of Postgres."""
     if shown is None or stored["status"] != "syncing":
         return stored
     return {
@@ -137,7 +137,7 @@ def _type_shown(stored: dict[str, Any], shown: ShownType | None) -> dict[str, An
 
 
 def _backfill_shown(row: dict[str, Any], shown: Shown) -> dict[str, Any] | None:
-    """Nothing moves where nobody works, whatever the speed was that a dead worker showed last."""
+    """If nobody works, the speed is zero, whatever a dead worker reported last."""
     if row["id"] is None:
         return None
     work = work_shown(row["parts"])
@@ -163,7 +163,7 @@ def _backfill_shown(row: dict[str, Any], shown: Shown) -> dict[str, Any] | None:
 
 
 def _still_s(row: dict[str, Any]) -> int | None:
-    """For how long nothing has moved; None once all lists are read, for what comes then moves no number."""
+    """Seconds since anything moved. None once all lists are read: the work after that moves no count."""
     moved = [each["stillS"] for each in (row["parts"] or {}).values() if each["stillS"] is not None]
     is_reading = any(_is_open(each) for each in (row["types"] or {}).values())
     return int(max(0.0, min(moved))) if moved and is_reading else None
@@ -174,7 +174,7 @@ def _is_open(of_type: dict[str, Any]) -> bool:
 
 
 def _last_run_shown(run: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The last backfill as the history shows it, also where it was canceled."""
+    """The last backfill as the history shows it, even if it was canceled."""
     if run is None:
         return None
     times = {key: since_1970(run[key]) for key in ("createdAfter", "startedAt", "finishedAt")}
@@ -201,7 +201,7 @@ def _reconcile_shown(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _eta_s(types: dict[str, Any], shown: Shown, work: dict[str, dict[str, Any]]) -> int | None:
-    """Until the slowest type has read its lists: types run side by side. None while that of one is not known."""
+    """Until the slowest type has read its lists; types run side by side. None if one type's time is unknown."""
     open_types = [name for name, each in types.items() if _is_open(each)]
     etas = [
         shown.types[name].eta_s if name in shown.types and is_working(work.get(name)) else None for name in open_types

@@ -1,7 +1,7 @@
-"""Looks at the status of the teams that somebody watches, once for all who watch: what changed goes to each as the same bytes.
+"""Reads each watched team's status once for all its viewers, and sends changes to each of them as the same bytes.
 
-One hub a web process. It reads a team's status about once a second while something runs, and every few seconds
-otherwise; a team that nobody watches costs nothing.
+Each web process has one hub. It reads a team's status about once a second while something runs, and every few seconds
+otherwise. A team that nobody watches costs nothing.
 """
 
 import random
@@ -18,22 +18,22 @@ import structlog
 
 BUSY_S = 1.0
 IDLE_S = 5.0
-# Proxies close a connection on which nothing comes for a minute.
+# Proxies close a connection that is silent for a minute.
 HEARTBEAT_S = 15.0
-# How soon the place of a viewer is free who went away without a word.
+# How soon the place of a viewer who left without notice is free again.
 LOOK_UP_S = 7.5
-# Each holds a thread of the server (api/gunicorn.py), and a browser beyond them asks for the status instead.
+# Each viewer holds a server thread (api/gunicorn.py). A browser that finds no place polls the status instead.
 MOST_VIEWERS = 256
-# Of one team, and of one session (a browser with that many tabs): the rest stay for the others.
+# Per team, and per session (a browser with that many tabs). The rest stays free for others.
 MOST_OF_TEAM = 200
 MOST_OF_SESSION = 24
-# Access is checked when a stream is opened. So this is for how long at most one who signed out, whose session was revoked,
-# or who was removed from the team is told more. Not the same for all: those who came together do not come back together.
+# Access is checked only when a stream opens. A person who signed out or lost access sees at most this much more. The
+# life is random, so that viewers who came together do not all reconnect together.
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 105.0, 120.0
 
-HELLO = b"retry: 1000\n\n"  # milliseconds until the browser opens an ended stream again
+HELLO = b"retry: 1000\n\n"  # milliseconds until the browser reopens an ended stream
 HEARTBEAT = b": still here\n\n"
-AWAY = b"event: away\ndata: {}\n\n"  # the status could not be read; when it can be again, it is sent
+AWAY = b"event: away\ndata: {}\n\n"  # the status cannot be read; the next status ends this state
 
 Status = dict[str, Any]
 
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 class HubFull(Exception):
-    """There are as many viewers as may be, of all, of the team or of the session, or the process is about to end."""
+    """No more viewers are allowed (in all, for the team or for the session), or the process is stopping."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,17 +55,17 @@ class Viewer:
     is_there: Callable[[], bool]
     session: str = ""
     sent: bytes | None = None
-    # A queue of each viewer's own: 200 threads that wake for one lock would mostly wait for each other.
+    # One queue per viewer: 200 threads that wake on one lock would mostly wait for each other.
     news: SimpleQueue[bytes] = field(default_factory=SimpleQueue)
 
 
 @dataclass(slots=True)
 class _Watched:
-    """A team; all of it is guarded by the hub's lock."""
+    """A watched team. The hub's lock guards all of it."""
 
     viewers: set[Viewer] = field(default_factory=set)
     message: bytes = b""
-    read_at: float = float("-inf")  # when the reading of `message` began
+    read_at: float = float("-inf")  # when the read of `message` began
     due_at: float = float("-inf")
 
 
@@ -74,7 +74,7 @@ def in_background(work: Callable[[], None]) -> None:
 
 
 class Hub:
-    """Thread-safe. `read` gives a team's status and may raise psycopg.Error."""
+    """Thread-safe. `read` returns a team's status and may raise psycopg.Error."""
 
     def __init__(
         self,
@@ -84,12 +84,12 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
         run: Callable[[Callable[[], None]], None] = in_background,
     ) -> None:
-        self.is_abandoned: Callable[[], bool] = lambda: False  # asked at each look; if so, all streams end
+        self.is_abandoned: Callable[[], bool] = lambda: False  # checked at each look; if true, all streams end
         self._read = read
         self._most = most
         self._clock = clock
         self._run = run
-        self._lock = threading.RLock()  # reentrant: a second signal may come while `close` answers the first
+        self._lock = threading.RLock()  # reentrant: a second signal may come while `close` handles the first
         self._sooner = threading.Event()
         self._watched: dict[str, _Watched] = {}
         self._open = 0
@@ -99,7 +99,7 @@ class Hub:
     # For viewers ------------------------------------------------------------------------------------------------------
 
     def watch(self, team_id: str, *, session: str = "", is_there: Callable[[], bool] = lambda: True) -> Viewer:
-        """To be given back with `leave`. Raises HubFull."""
+        """Give the viewer back with `leave`. Raises HubFull."""
         now = self._clock()
         life_s = random.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)
         viewer = Viewer(team_id, now, now + life_s, spoke_at=now, is_there=is_there, session=session)
@@ -123,7 +123,7 @@ class Hub:
         return bool(viewer.session) and sum(o.session == viewer.session for o in watching) >= MOST_OF_SESSION
 
     def pieces(self, viewer: Viewer) -> Iterator[bytes]:
-        """The body of the stream; waits between the pieces, and ends by itself."""
+        """The body of the stream. Waits between the pieces and ends by itself."""
         yield HELLO
         while not self.is_over(viewer):
             piece = self.next_piece(viewer, LOOK_UP_S)
@@ -134,7 +134,7 @@ class Hub:
         return self._is_closed or self._clock() >= viewer.ends_at or not viewer.is_there()
 
     def next_piece(self, viewer: Viewer, wait_s: float) -> bytes | None:
-        """What this viewer is to be sent; None when there is nothing for so long."""
+        """The next piece for this viewer, or None after `wait_s` without news."""
         piece: bytes | None
         try:
             piece = viewer.news.get(timeout=wait_s)
@@ -145,7 +145,7 @@ class Hub:
         return piece
 
     def leave(self, viewer: Viewer) -> None:
-        """May be called again."""
+        """May be called more than once."""
         with self._lock:
             watched = self._watched.get(viewer.team_id)
             if watched is None or viewer not in watched.viewers:
@@ -156,17 +156,17 @@ class Hub:
                 del self._watched[viewer.team_id]
 
     def close(self) -> None:
-        """Ends all streams at once, and opens no more."""
+        """Ends all streams at once and opens no more."""
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
             for watched in self._watched.values():
                 for viewer in watched.viewers:
-                    viewer.news.put(b"")  # wakes it
+                    viewer.news.put(b"")  # wakes the viewer
         self._sooner.set()
 
-    # For the thread that looks ----------------------------------------------------------------------------------------
+    # The reading thread ------------------------------------------------------------------------------------------
 
     def _keep_looking(self) -> None:
         while (wait_s := self.look()) is not None:
@@ -174,7 +174,10 @@ class Hub:
             self._sooner.clear()
 
     def look(self) -> float | None:
-        """Reads what is due; returns for how many seconds nothing is. None: nobody watches, and the thread may end."""
+        """Reads the statuses that are due.
+
+        Returns the seconds until the next one is due. None if nobody watches: then the thread may end.
+        """
         if self.is_abandoned():
             self.close()
         for team_id in self._due():
@@ -201,9 +204,9 @@ class Hub:
             if message != watched.message:
                 watched.message = message
             watched.read_at = began
-            # Nothing that was read before a viewer came is for it: the status may have changed by what the viewer did.
+            # A status that was read before a viewer came is not for them: their own action may have changed it.
             may_see = [viewer for viewer in watched.viewers if viewer.opened_at <= began]
-            # Where an event came, the next one is likely.
+            # After an event, another is likely soon.
             is_soon = is_busy or has_changed or len(may_see) < len(watched.viewers)
             watched.due_at = self._clock() + (BUSY_S if is_soon else IDLE_S)
             for viewer in may_see:
@@ -212,13 +215,13 @@ class Hub:
                     viewer.news.put(watched.message)
 
     def _message(self, team_id: str) -> tuple[bytes, bool]:
-        """As it goes over the wire, and whether it will soon be another."""
+        """The status as bytes for the wire, and whether it will change soon."""
         try:
             status = self._read(team_id)
         except psycopg.Error as exc:
             log.warning("status.not_read", team=team_id, reason=str(exc))
             return AWAY, True
-        except Exception:  # ends nothing: whoever watches the other teams relies on this thread
+        except Exception:  # must not end the thread: viewers of other teams depend on it
             log.exception("status.crashed", team=team_id)
             return AWAY, False
         reconcile = status["lastReconcile"] or {}

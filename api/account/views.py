@@ -30,12 +30,13 @@ _READ, _CHANGE = Access.READ_TEAM, Access.CHANGE_TEAM
 def connect_stripe(team_id: str, *, body: dict[str, str]) -> dict[str, Any]:
     """Connect the team to its Stripe account
 
-    The key is checked with Stripe and stored encrypted. Connecting again replaces the keys; an account other than the
-    mirrored one, or its other mode, is refused. A team may try 20 times in five minutes; then it is 429.
+    Stripe checks the key, and BillStack stores it encrypted. Connecting again replaces the keys. A key for another
+    account, or for the account's other mode, is refused. A team has 20 attempts in five minutes; after that the answer
+    is 429.
     """
     context = current_context()
-    with context.pool.connection() as connection:  # first: many at the same moment must not all find the count low
-        Attempts(connection).spend(CONNECTS_OF_TEAM, team_id, "this team has tried many keys: wait a little")
+    with context.pool.connection() as connection:  # before the check: attempts at once must not all see a low count
+        Attempts(connection).spend(CONNECTS_OF_TEAM, team_id, "this team has tried too many keys: wait a few minutes")
     connect(
         context,
         team_id,
@@ -49,9 +50,9 @@ def connect_stripe(team_id: str, *, body: dict[str, str]) -> dict[str, Any]:
 
 @blueprint.endpoint("DELETE", "/connect", _CHANGE, query=schemas.Disconnect, answers={204: "Disconnected"})
 def disconnect_stripe(team_id: str, *, query: dict[str, bool]) -> Response:
-    """Forget the keys
+    """Disconnect the team from Stripe
 
-    A running backfill stops; the mirrored data stays unless it is purged.
+    Forgets the keys and stops a running backfill. The mirrored data stays unless it is purged.
     """
     if query["purge"]:
         require_owner()
@@ -61,13 +62,13 @@ def disconnect_stripe(team_id: str, *, query: dict[str, bool]) -> Response:
 
 @blueprint.endpoint("GET", "/status", _READ, answers={200: schemas.StatusAnswer})
 def show_status(team_id: str) -> dict[str, Any]:
-    """What is mirrored, and how far a running backfill is"""
+    """Show what is mirrored and how far a running backfill is"""
     return read_status(current_context(), team_id)
 
 
 @blueprint.endpoint("GET", "/webhook-url", _READ, answers={200: schemas.WebhookUrlAnswer})
 def show_webhook_url(team_id: str) -> dict[str, str]:
-    """Where Stripe shall send this team's events"""
+    """Show where Stripe should send this team's events"""
     events = ", ".join(f"{name}.*" for name in OBJECT_TYPES)
     return {
         "webhookUrl": _webhook_url(team_id),
@@ -86,10 +87,10 @@ def show_webhook_url(team_id: str) -> dict[str, str]:
     answers={202: schemas.StartedAnswer, 200: schemas.StartedAnswer},
 )
 def start(team_id: str, *, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Mirror what the account holds
+    """Start a backfill
 
-    Without `objects` all six types, without `createdAfter` from the account's beginning. 200 when the same backfill
-    runs already.
+    Without `objects` it covers all six types; without `createdAfter` it begins at the account's first object. 200 if
+    the same backfill is already running.
     """
     started = start_backfill(current_context(), team_id, body["objects"], body["createdAfter"], request_id())
     answer = {
@@ -106,7 +107,7 @@ def start(team_id: str, *, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
 def cancel(team_id: str) -> tuple[dict[str, Any], int]:
     """Stop the running backfill for good
 
-    What is mirrored stays.
+    Mirrored data stays.
     """
     backfill_id = cancel_backfill(current_context(), team_id)
     message = "Backfill canceled" if backfill_id else "No backfill was running"

@@ -1,9 +1,9 @@
-"""Who works on the parts of a running backfill, and when somebody does again, as GET status tells it.
+"""The workers on the parts of a running backfill, and when a stalled part resumes, for GET status.
 
-working   its holder has renewed its lease just now
-paused    its holder is silent, but its connection is open: a stopped process, a slow Postgres; or a host that has just died
-stopped   its holder is dead
-waiting   nobody holds it: a job waits for a free worker
+working   the holder renewed its lease just now
+paused    the holder is silent but connected: a stopped process, a slow Postgres, or a host that has just died
+stopped   the holder is dead
+waiting   nobody holds it: its job waits for a free worker
 """
 
 import math
@@ -14,12 +14,12 @@ from api.http.times import iso
 from sync.backfill.records import FINISH, LEASE_S, POOLED_LEASE_S
 from sync.database.session import SILENT_S
 
-# From the death of a holder until another one has its part: SILENT_S, the scheduler's next look, a free worker.
+# The longest time from a holder's death to its replacement: SILENT_S, the scheduler's next look, a free worker.
 TAKEN_OVER_S = 10
 
 
 def work_shown(parts: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]]:
-    """By part that is not done: an object type, or `finish` once that is all that is left."""
+    """By unfinished part: an object type, or `finish` once only that is left."""
     found = {part: lease for part, lease in (parts or {}).items() if not lease["done"]}
     return {part: _shown(lease) for part, lease in found.items() if part != FINISH or len(found) == 1}
 

@@ -1,9 +1,9 @@
-"""The dashboard: pages for those who would rather look than curl. What they change goes through the JSON API."""
+"""The dashboard: pages for people who prefer looking to curl. Its forms call the JSON API."""
 
 from flask import Blueprint, Flask
 
 from api.dashboard import (
-    doors,
+    entry_pages,
     explore,
     formats,
     operations,
@@ -15,7 +15,7 @@ from api.dashboard import (
 )
 
 PAGES = (
-    doors.blueprint,
+    entry_pages.blueprint,
     stripe_page.blueprint,
     explore.blueprint,
     psql_page.blueprint,

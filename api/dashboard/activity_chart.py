@@ -1,4 +1,4 @@
-"""The chart of what came in: bars of the last 24 hours or 30 days, ready to be drawn as SVG."""
+"""The activity chart: bars of the last 24 hours or 30 days, as values for an SVG."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from api.http.context import current_context
 from sync.teams.activity import Activity, Span, activity_since
 
-# In the SVG's own units; it is stretched to the width that there is.
+# In SVG units. The browser stretches the chart to the available width.
 SLOT, GAP, HEIGHT = 10.0, 2.0, 100.0
-# A bar that stands for something is seen.
+# Keeps the smallest bar visible.
 LOWEST = 2.0
 _SPANS: dict[Span, tuple[int, timedelta]] = {"hour": (24, timedelta(hours=1)), "day": (30, timedelta(days=1))}
 
@@ -55,7 +55,7 @@ def read_chart(team_id: str, wanted: str | None) -> Chart:
 
 
 def _starts(span: Span, now: datetime) -> list[datetime]:
-    """The current hour or day is the last one."""
+    """The start of each hour or day. The current one is last."""
     number, length = _SPANS[span]
     last = now.replace(hour=now.hour if span == "hour" else 0, minute=0, second=0, microsecond=0)
     return [last - length * back for back in reversed(range(number))]

@@ -1,4 +1,4 @@
-"""Explore the mirror: a table a type with filters, and a page an object, with what belongs to it."""
+"""The explore pages: a filterable table for each type, and a page for each object with its related objects."""
 
 import re
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ def _table(kind: str) -> Table:
 
 
 def _filters(table: Table, given: Mapping[str, str]) -> tuple[list[str], dict[str, Any]]:
-    """The blocks of mirror_rows.sql and their parameters. What a type has no filter for is ignored."""
+    """The blocks of mirror_rows.sql and their parameters. Ignores filters that the type does not have."""
     found: dict[str, Any] = {}
     if given.get("status") in table.statuses:
         found["where_status"] = given["status"]
@@ -88,15 +88,15 @@ def _filters(table: Table, given: Mapping[str, str]) -> tuple[list[str], dict[st
 
 
 def _add_find(table: Table, text: str, conditions: list[str], params: dict[str, Any]) -> None:
-    """An id may begin or end with a space; who types one beside it means none."""
+    """Ids may begin or end with a space. A person who types one next to an id does not mean it."""
     if "\0" in text:
-        raise NotFound("there is no such text in Postgres")
+        raise NotFound("no text in Postgres can contain this")
     conditions += ["find", *(f"or_{place}" for place in table.finds), "end_find"]
     params |= {"texts": [text, text.strip()], "find": text.strip()}
 
 
 def _cursor(row: Row) -> str:
-    """Where the next page goes on; a row without a time of creation has only its id."""
+    """Where the next page begins. A row without a creation time has only its id."""
     created = row["created"]
     return f"{int(created.timestamp()) if created else ''}.{row['id']}"
 
@@ -104,7 +104,7 @@ def _cursor(row: Row) -> str:
 def _add_cursor(cursor: str, conditions: list[str], params: dict[str, Any]) -> None:
     created, dot, last_id = cursor.partition(".")
     if not dot or "\0" in last_id or not re.fullmatch(r"(-?[0-9]{1,12})?", created, re.ASCII):
-        raise NotFound("there is no such page: begin with the newest")
+        raise NotFound("there is no such page: start from the newest")
     conditions.append("before" if created else "before_undated")
     params |= {"before_id": last_id} | ({"before_created": min(int(created), 253402300799)} if created else {})
 
@@ -119,7 +119,7 @@ def _related(mirror: MirrorRows, kind: str, object_id: str) -> list[tuple[Table,
 
 
 def _stripe_url(table: Table, object_id: str, status: Mapping[str, Any]) -> str | None:
-    """None where a browser would go elsewhere."""
+    """None if a browser would resolve the address to something else."""
     if object_id in (".", ".."):
         return None
     mode = "" if status["livemode"] else "test/"

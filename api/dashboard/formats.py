@@ -1,4 +1,4 @@
-"""How numbers, times and money read on a page."""
+"""Formats numbers, times and money for pages."""
 
 import re
 from datetime import UTC, datetime
@@ -39,11 +39,11 @@ def install(app: Flask) -> None:
 
 
 def money(amount: int | Decimal | None, currency: str | None) -> str:
-    """`amount` in the currency's smallest unit: (123450, "eur") -> "1,234.50 EUR". Nothing is 0.00; a dash is unknown."""
+    """`amount` in the currency's smallest unit: (123450, "eur") -> "1,234.50 EUR". Zero is 0.00; unknown is a dash."""
     if amount is None:
         return "—"
     digits = decimals(currency)
-    value = Decimal(amount).scaleb(-digits) + 0  # of minus nothing, nothing
+    value = Decimal(amount).scaleb(-digits) + 0  # turns -0 into 0
     places = max(digits, -int(value.normalize().as_tuple().exponent))  # a price may be a fraction of a cent
     return f"{value:,.{places}f} {(currency or '').upper()}".replace("-", _MINUS).strip()
 
@@ -60,12 +60,12 @@ def number(value: float | None) -> str:
 
 
 def rate(value: float) -> str:
-    """Per second: one decimal where it says something."""
+    """Per second. One decimal for small values."""
     return f"{value:,.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
 def moment(value: Moment | None) -> str:
-    """Always UTC: the same for everybody who looks at the same page."""
+    """Always in UTC, so that everybody sees the same."""
     return f"{_aware(value):%-d %b %Y, %H:%M} UTC" if value else "—"
 
 
@@ -79,7 +79,7 @@ def machine(value: Moment) -> str:
 
 
 def ago(value: Moment | None) -> str:
-    """The page's script keeps it up to date (times.js)."""
+    """times.js keeps it up to date."""
     return f"{_roughly((datetime.now(UTC) - _aware(value)).total_seconds())} ago" if value else "never"
 
 
@@ -95,9 +95,12 @@ def duration(seconds: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """Errors are written to follow a colon; on a page they stand alone."""
+    """Error sentences are written to follow a colon.
+
+    On a page they stand alone, so they get a capital and a full stop.
+    """
     text = text.strip()
-    is_name = re.match(r"[a-z]+([A-Z]|[._]\w)", text)  # of the API, like secretKey: it stays as it is
+    is_name = re.match(r"[a-z]+([A-Z]|[._]\w)", text)  # an API name such as secretKey keeps its case
     return (text if is_name else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
 
 

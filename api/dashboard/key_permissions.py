@@ -1,7 +1,7 @@
-"""What a restricted key must be allowed to do, and Stripe's page that makes such a key.
+"""The permissions that a restricted key needs, and a link to Stripe's page that creates such a key.
 
-Stripe documents neither the address nor all of the names. Both are as many integrations use them; the names are those of
-Stripe's own 403 answers. Stripe ignores a name that it does not know, so the page lists the permissions too.
+Stripe does not document the address, nor all of the names. Many integrations use this address, and the names come from
+Stripe's own 403 answers. Stripe ignores names that it does not know, so the page also lists the permissions.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _CREATE = "https://dashboard.stripe.com/apikeys/create"
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """`name` is Stripe's own, `row` how its dashboard lists it."""
+    """`name` is Stripe's own; `row` is its name in Stripe's dashboard."""
 
     name: str
     row: str
@@ -27,16 +27,16 @@ def needed() -> list[Permission]:
         Permission(each.permission, each.table.capitalize(), "Read", "the mirror") for each in OBJECT_TYPES.values()
     ]
     return [
-        Permission("rak_accounts_kyc_basic_read", "Account", "Read", "to know whose key it is"),
+        Permission("rak_accounts_kyc_basic_read", "Account", "Read", "to identify the account"),
         *types,
-        Permission("rak_event_read", "Events", "Read", "what changes while and after it is copied"),
-        Permission("rak_webhook_read", "Webhook endpoints", "Read", "to look whether the webhook is right"),
+        Permission("rak_event_read", "Events", "Read", "to keep up with changes"),
+        Permission("rak_webhook_read", "Webhook endpoints", "Read", "to check the webhook"),
         Permission("rak_webhook_write", "Webhook endpoints", "Write", "to set up the webhook"),
     ]
 
 
 def optional() -> list[Permission]:
-    return [Permission("rak_customer_write", "Customers", "Write", "only where your projects add customers")]
+    return [Permission("rak_customer_write", "Customers", "Write", "only if your projects add customers")]
 
 
 def link() -> str:

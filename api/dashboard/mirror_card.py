@@ -1,4 +1,4 @@
-"""What the page says of the mirror: what it holds now, and how far that can be relied on, apart from any run."""
+"""The mirror card: what the mirror holds now and how far it can be trusted, apart from any backfill."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Status = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class MirrorCard:
-    """`word` and `kind` are the badge's, `sentence` says what they mean. `right_as_of`: of all types the oldest."""
+    """`word` and `kind` make the badge; `sentence` explains it. `right_as_of` is the oldest of all types."""
 
     total: int
     right_as_of: str | None
@@ -33,7 +33,7 @@ def mirror_card(status: Status) -> MirrorCard:
 
 
 def type_state(of_type: Mapping[str, Any], *, is_active: bool) -> TypeState:
-    """Green is what is complete and kept so."""
+    """Green means complete and kept up to date."""
     if of_type["complete"]:
         return TypeState("Complete", "good" if is_active else "")
     return TypeState("Incomplete", "warn") if of_type["objects"] else TypeState("Empty", "")
@@ -43,23 +43,23 @@ def _state(status: Status) -> tuple[str, str, str]:
     """The badge's word and kind, and the sentence."""
     mirror, run = status["mirror"].values(), status["lastRun"] or {}
     if not status["connected"]:
-        return "Disconnected", "warn", "Nothing is read from Stripe any more. The mirror stays as it was."
+        return "Disconnected", "warn", "BillStack no longer reads from Stripe. The mirror stays as it is."
     if not status["keyValid"]:
         return (
             "Standing still",
             "bad",
-            "Stripe refuses the stored key. The mirror stays as it was until you replace it.",
+            "Stripe refuses the stored key. The mirror is not updated until you replace it.",
         )
     if all(each["complete"] for each in mirror):
         return "Complete", "good", "Every object that Stripe had by then is here."
     if run.get("status") == "syncing":
-        return "Filling", "busy", "The first sync is under way. Until it ends, more may be missing."
+        return "Filling", "busy", "The first sync is running. Until it ends, objects may be missing."
     if not any(each["objects"] for each in mirror):
         return "Empty", "", "Nothing is mirrored yet."
     return "Incomplete", "warn", _why_incomplete(run)
 
 
 def _why_incomplete(run: Mapping[str, Any]) -> str:
-    """What was read is there; what was not read is not known to be missing either."""
+    """What was read is in the mirror. Whether anything else is missing is unknown."""
     how = {"canceled": "was canceled", "error": "failed in part"}.get(run.get("status", ""), "left some types out")
-    return f"The last sync {how}, and no sync has read everything yet. More may be missing, and what is here may be out of date."
+    return f"The last sync {how}, and no sync has read everything yet. Objects may be missing or out of date."

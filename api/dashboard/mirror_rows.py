@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 class MirrorRows:
-    """One team's, on one connection."""
+    """One team's mirror, on one connection."""
 
     def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
         self._connection = connection
@@ -27,7 +27,7 @@ class MirrorRows:
         return bool(row and row[0])
 
     def list_rows(self, table: str, conditions: list[str], *, limit: int, **params: Any) -> list[Row]:
-        """Newest first. `conditions` are names of blocks, `params` what those need."""
+        """The newest first. `conditions` are block names; `params` are their parameters."""
         queries = _bound(self._schema, table)
         statement = "\n".join(queries[block] for block in (table, *conditions, "page"))
         with self._connection.cursor(row_factory=dict_row) as cursor:

@@ -1,5 +1,5 @@
--- What the explore pages read of one team's mirror. {team} is the team's schema. A list is a select, the conditions that
--- are wanted, and its end; `object` is the row's own table in all of them.
+-- Reads one team's mirror for the explore pages. {team} is the team's schema. A list consists of a select, the wanted
+-- conditions and an end. In all of them, `object` is the row's table.
 
 -- name: has_mirror
 SELECT to_regnamespace(%(schema)s) IS NOT NULL
@@ -63,8 +63,8 @@ WHERE true
     AND object.active = %(active)s
 
 -- name: find
--- No id has a shape: what was typed is looked for wherever it may stand. As an array, it is found before the list is read, by
--- indexes, whatever Postgres thinks of how many there are.
+-- Ids have no fixed shape, so the text is searched in all of them. The ids found form an array: Postgres then uses
+-- indexes to find the rows, however many it expects.
     AND object.id = ANY (ARRAY(
         SELECT known.id FROM {team}.{table} AS known WHERE known.id = ANY (%(texts)s)
 
@@ -88,7 +88,7 @@ WHERE true
     AND (object.created, object.id) < (to_timestamp(%(before_created)s), %(before_id)s)
 
 -- name: before_undated
--- What has no time of creation comes first.
+-- Rows without a creation time come first.
     AND (object.created IS NOT NULL OR object.id < %(before_id)s)
 
 -- name: page

@@ -1,6 +1,6 @@
-"""The tables of the explore pages: which columns each type has, how they read, and what one may look for.
+"""The tables of the explore pages: each type's columns, how they are shown, and how to search them.
 
-A type is a row here too, as it is in sync/object_types.py.
+A type is a row here, as in sync/object_types.py.
 """
 
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`kind` names the way templates/dashboard/explore_parts.html shows it; `to` is the table that an id leads to.
+    """`kind` selects how templates/dashboard/explore_parts.html shows the value. `to` is the table that an id links to.
 
-    `needs` is how much room a table must have to show it: any, "medium" or "wide" (dashboard.css).
+    `needs` is the width at which the column appears: any, "medium" or "wide" (dashboard.css).
     """
 
     title: str
     key: str
     kind: str = "text"
     to: str = ""
-    words: str = ""  # the key of what is shown instead of an id
+    words: str = ""  # the key of a text to show instead of the id
     needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`finds`: where a text is looked for beside the id, as blocks of mirror_rows.sql without their `or_`."""
+    """`finds`: where to search for a text, besides the id; names of mirror_rows.sql blocks without their `or_`."""
 
     name: str
     one: str
@@ -148,5 +148,5 @@ _TABLES = (
 )
 
 TABLES: dict[str, Table] = {table.name: table for table in _TABLES}
-# What a customer's page shows below the customer.
+# Shown on a customer's page, below the customer.
 OF_A_CUSTOMER = tuple(table for table in _TABLES if table.finds == _OF_CUSTOMER)

@@ -1,4 +1,4 @@
-"""For operators: what waits, who works, how much of each Stripe budget is in use."""
+"""The operators' page: waiting work, workers, and the use of each Stripe budget."""
 
 from flask import Blueprint
 
@@ -37,7 +37,7 @@ def show() -> str:
 
 
 def _names(accounts: list[tuple[str, bool, str]]) -> dict[tuple[str, bool], str]:
-    """The teams behind an account, of those that the caller belongs to: other teams' names are not theirs to see."""
+    """The teams behind an account, but only those that the caller belongs to. Other teams' names are private."""
     found: dict[tuple[str, bool], list[str]] = {}
     for account_id, livemode, name in accounts:
         found.setdefault((account_id, livemode), []).append(name)

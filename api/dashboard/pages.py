@@ -1,4 +1,4 @@
-"""What all pages of a signed-in person share: who they are, their teams, what they may do in this one."""
+"""What all pages of a signed-in person share: the person, their teams, and their rights in this team."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from api.people.cookies import read_cookie, set_cookie
 
 _LAST_TEAM = "billstack_team"
 _FIRST_PAGE = "dashboard.stripe_page.show"
-# Objects are of one team; their lists are in every team.
+# An object belongs to one team, but every team has these lists.
 _LISTS = {
     "dashboard.projects.show_one": "dashboard.projects.show_all",
     "dashboard.explore.show_object": "dashboard.explore.show_table",
@@ -19,7 +19,7 @@ _LISTS = {
 
 
 def show_page(template: str, team_id: str | None = None, **values: Any) -> str:
-    """Without a `team_id` the page belongs to no team, and the navigation offers that of the last one looked at."""
+    """Without a `team_id` the page belongs to no team. The navigation then offers the team viewed last."""
     teams = list_teams()
     team = next((each for each in teams if each.id == team_id), None) or last_team(teams)
     if team is not None and team.id == team_id:
@@ -38,7 +38,7 @@ def show_page(template: str, team_id: str | None = None, **values: Any) -> str:
 
 
 def _same_page(team_id: str) -> str:
-    """Where another team is looked at: the same kind of page, or the list that an object's page belongs to."""
+    """The same kind of page in another team. For an object's page, it is the list of that kind."""
     given = request.view_args or {}
     endpoint = _LISTS.get(str(request.endpoint), str(request.endpoint))
     if "team_id" not in given:
@@ -48,7 +48,7 @@ def _same_page(team_id: str) -> str:
 
 
 def _remember(team_id: str) -> None:
-    """Which team this browser looked at last: pages of the server show its navigation, and a person starts there."""
+    """Remembers the team that this browser viewed last, for pages without a team and for the next sign-in."""
     if read_cookie(_LAST_TEAM) == team_id:
         return
 
@@ -59,7 +59,7 @@ def _remember(team_id: str) -> None:
 
 
 def last_team(teams: list[Membership]) -> Membership | None:
-    """The one that this browser looked at last, or the first that the person joined."""
+    """The team that this browser viewed last, or the first that the person joined."""
     wanted = read_cookie(_LAST_TEAM)
     return next((each for each in teams if each.id == wanted), teams[0] if teams else None)
 

@@ -1,4 +1,4 @@
-"""Pages about people: members, an invitation, one's own account, and what was done by whom."""
+"""Pages about people: members, an invitation, a person's own account, and the audit log."""
 
 from flask import Blueprint, render_template, request, url_for
 
@@ -66,7 +66,7 @@ def new_password() -> str:
 @account.get("/invitation")
 @allow(Access.ANYONE)
 def show_invitation() -> str:
-    """The same to everybody who has the link and no session, so that it tells nobody whether the address is known."""
+    """The same for everybody with the link and no session, so that it does not reveal whether the address is known."""
     token = request.args.get("token", "")
     who = current_caller()
     return render_template(
@@ -74,7 +74,7 @@ def show_invitation() -> str:
         invitation=find_invitation(token, who),
         token=token,
         user=who,
-        sign_in=url_for("dashboard.doors.sign_in", next=f"{request.path}?token={token}"),
+        sign_in=url_for("dashboard.entry_pages.sign_in", next=f"{request.path}?token={token}"),
     )
 
 
@@ -95,7 +95,7 @@ def show_server() -> str:
 
 
 def _before() -> int:
-    """Which entry the page goes on after; anything but a number of one begins with the newest."""
+    """The entry after which the page continues. Anything that is no such number means the newest."""
     text = request.args.get("before", "")
     return min(int(text), NEWEST) if text.isascii() and text.isdigit() and len(text) < 20 else NEWEST
 

@@ -1,4 +1,4 @@
-"""Shows errors as pages to whoever looks with a browser; programs get them as JSON (api/http/errors.py)."""
+"""Shows errors as pages to people with a browser. Programs get JSON (api/http/errors.py)."""
 
 from http import HTTPStatus
 
@@ -24,7 +24,7 @@ def _show_as_page(response: Response) -> Response:
     if response.status_code < HTTPStatus.BAD_REQUEST or not response.is_json or not _is_navigation():
         return response
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        return _as_response(redirect(url_for("dashboard.doors.sign_in", next=address_of(request))))
+        return _as_response(redirect(url_for("dashboard.entry_pages.sign_in", next=address_of(request))))
     sentence: str = flask.json.loads(response.get_data())["error"]
     title = _TITLES.get(HTTPStatus(response.status_code), "Something went wrong")
     page = make_response(render_template("dashboard/problem.html", title=title, sentence=sentence))
@@ -36,9 +36,9 @@ def _show_as_page(response: Response) -> Response:
 
 
 def _is_navigation() -> bool:
-    """Programs and our own scripts ask for JSON or for anything; only a browser that opens a page names HTML.
+    """Only a browser that opens a page asks for HTML by name. Programs and our scripts ask for JSON or for anything.
 
-    A form without its script is sent by POST.
+    A form sent before its script has loaded is a POST.
     """
     return not request.path.startswith("/api/") and _names_html()
 

@@ -1,4 +1,4 @@
-"""How to read the mirror with SQL: the team's database role, its one-time password, and where it connects to."""
+"""How to read the mirror with SQL: the team's database role, its one-time password and its address."""
 
 from flask import Blueprint
 

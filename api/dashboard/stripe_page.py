@@ -1,4 +1,4 @@
-"""Team settings, Stripe connection: connect, sync data, watch it, and what keeps the mirror right afterwards."""
+"""The Stripe connection page of a team: connect, sync, watch, and keep the mirror correct afterwards."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -52,7 +52,7 @@ def show(team_id: str) -> str:
 
 
 def _is_finishing(status: dict[str, Any]) -> bool:
-    """All lists are read, and what changed meanwhile is looked at (live.js has the same rule)."""
+    """All lists are read, and the finish checks what changed meanwhile (live.js has the same rule)."""
     types = status["result"].values()
     return status["syncStatus"] == "syncing" and all(
         each["status"] == "error" or each["progress"] >= 1 for each in types
@@ -60,7 +60,7 @@ def _is_finishing(status: dict[str, Any]) -> bool:
 
 
 def _phase(status: dict[str, Any]) -> str:
-    """Changes when something begins or ends: then live.js, which has the same rule, reads the page again."""
+    """Changes when something begins or ends. live.js, which has the same rule, then loads the page again."""
     run, reconcile = status["lastRun"] or {}, status["lastReconcile"] or {}
     ended = (run.get("id", ""), run.get("status", ""), reconcile.get("id", ""), reconcile.get("status", ""))
     complete = sum(each["complete"] for each in status["mirror"].values())
@@ -77,7 +77,7 @@ def _summed(backfill: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reconcile_shown(reconcile: dict[str, Any] | None) -> dict[str, Any] | None:
-    """With what was compared and what differed, added up over the types."""
+    """The comparison with totals over all types: compared and differing objects."""
     if reconcile is None:
         return None
     found = reconcile["result"].values()

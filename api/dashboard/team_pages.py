@@ -1,4 +1,4 @@
-"""A team's projects with their customers, and its API keys."""
+"""A team's projects and their customers, and its API keys."""
 
 from flask import Blueprint, request
 
@@ -59,7 +59,7 @@ def show_keys(team_id: str) -> str:
 
 
 def _people(store: ProjectCustomerStore, project_id: str, email: str, page: int) -> list[ProjectCustomer]:
-    """One more than a page shows, to know whether there is another."""
+    """One more than a page shows, to tell whether another page follows."""
     if not store.has_mirror():
         return []
     return store.list_people(project_id, email=email, limit=_PAGE + 1, offset=(page - 1) * _PAGE)

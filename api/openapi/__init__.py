@@ -1,1 +1,1 @@
-"""The API's own documentation, made from its declarations."""
+"""The API's documentation, generated from its declarations."""

@@ -1,4 +1,4 @@
-"""Makes examples of an OpenAPI document's schemas: the JSON of a body or an answer, and a command for an operation."""
+"""Generates examples for an OpenAPI document: the JSON of a body or answer, and a curl command for an operation."""
 
 import json
 import re
@@ -6,10 +6,10 @@ import shlex
 from typing import Any
 
 _SCHEMA_PREFIX = "#/components/schemas/"
-# How deep a schema that holds itself is followed.
+# How deep the example of a recursive schema goes.
 _DEEPEST = 6
 _ORIGIN = "https://billstack.example.com"
-# By the name of a field; the rest follows from its type.
+# By field name. Other fields get an example from their type.
 _SAMPLES: dict[str, Any] = {
     "accountId": "acct_1Nv0FGQ9RKHgCVdK",
     "accountName": "My SaaS Inc.",
@@ -38,14 +38,14 @@ _BY_FORMAT = {"date-time": "2026-03-30T12:00:00Z", "date": "2026-03-30", "email"
 
 
 def resolve(spec: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follows a reference, also one that OpenAPI 3.0 wraps in `allOf` to make it nullable."""
+    """Follows a reference, including one that OpenAPI 3.0 wraps in `allOf` to make it nullable."""
     while "$ref" in schema or "allOf" in schema:
         schema = schema["allOf"][0] if "allOf" in schema else spec["components"]["schemas"][_name(schema["$ref"])]
     return schema
 
 
 def example_of(spec: dict[str, Any], holder: dict[str, Any]) -> str:
-    """The JSON of a request's body or of an answer; empty where it has none."""
+    """The JSON of a request's body or of an answer. Empty if there is none."""
     schema = schema_of(holder)
     return json.dumps(_value(spec, schema, "", 0), indent=2, ensure_ascii=False) if schema else ""
 
@@ -56,7 +56,7 @@ def schema_of(holder: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def command_for(spec: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
-    """With curl, in the session of `-b jar` or with a key."""
+    """A curl command, with the session of `-b jar` or with a key."""
     address = _ORIGIN + re.sub(r"{(\w+)}", lambda match: str(_in_path(match[1])), path)
     words = ["curl", *(["-X", method.upper()] if method != "get" else []), shlex.quote(address)]
     schemes = [name for each in operation.get("security", []) for name in each]

@@ -1,4 +1,4 @@
-"""Turns an OpenAPI document into what templates/docs.html shows."""
+"""Turns an OpenAPI document into the values that templates/docs.html shows."""
 
 import copy
 import re
@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from api.openapi.examples import command_for, example_of, resolve, schema_of
 
-# What a blueprint's part of the API is called, in the order of the page.
+# The heading of each blueprint, in the page's order.
 TITLES = {
     "auth": "Signing in",
     "stripe": "Stripe connection and backfill",
@@ -19,7 +19,7 @@ TITLES = {
     "projects": "Projects",
     "api_keys": "API keys",
     "customers": "A project's customers",
-    "mirror_projects": "What a project reads of the mirror",
+    "mirror_projects": "A project's part of the mirror",
     "mirror": "Stripe's API, answered from the mirror",
     "database_access": "Reading with SQL",
     "members": "Members",
@@ -36,7 +36,7 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One key of a body, parameter of an address, or key of an answer; `name` is `user.email` for a nested one."""
+    """A key of a body or answer, or a parameter. The name of a nested key is `user.email`."""
 
     name: str
     type: str
@@ -66,8 +66,8 @@ class Operation:
 
 
 def titled(spec: dict[str, Any]) -> dict[str, Any]:
-    """With tags that a person reads instead of the names of our blueprints; in the order of TITLES."""
-    spec, order = copy.deepcopy(spec), list(TITLES)  # what is given is kept and shared
+    """The document with readable tags in place of blueprint names, in the order of TITLES."""
+    spec, order = copy.deepcopy(spec), list(TITLES)  # keep the caller's document unchanged: it is shared
     tags = sorted(
         spec.get("tags", []), key=lambda tag: order.index(tag["name"]) if tag["name"] in order else len(order)
     )
@@ -79,7 +79,7 @@ def titled(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def prose(text: str) -> Markup:
-    """What stands between backticks is code; a blank line begins a paragraph."""
+    """Text between backticks becomes code; a blank line begins a paragraph."""
     paragraphs = [re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(each))) for each in text.split("\n\n")]
     return Markup("</p><p>").join(Markup(each) for each in paragraphs)  # escaped above
 
@@ -90,7 +90,7 @@ def _title(name: str) -> str:
 
 
 def operations(spec: dict[str, Any]) -> list[Operation]:
-    """All operations in the order of their addresses."""
+    """All operations, ordered by address."""
     return [
         _operation(spec, path, method, item.get("parameters", []), operation)
         for path, item in sorted(spec["paths"].items())
@@ -115,7 +115,7 @@ def _operation(
         answers=[
             Answer(status, answer.get("description", ""), _content(spec, answer), example_of(spec, answer))
             for status, answer in operation["responses"].items()
-            if "$ref" not in answer  # the error that all of them share
+            if "$ref" not in answer  # a reference is the error that all operations share
         ],
     )
 

@@ -1,6 +1,6 @@
-"""The OpenAPI document at /api/openapi.json, and a page to read it at /api/docs.
+"""The OpenAPI document at /api/openapi.json, and a page that shows it at /api/docs.
 
-The page is plain HTML of our own: the usual viewers load megabytes of scripts from somebody else's host.
+The page is our own plain HTML: common viewers load megabytes of scripts from another host.
 """
 
 from typing import Any
@@ -25,11 +25,11 @@ class _Api(Api):  # type: ignore[misc]  # flask-smorest has no type hints
     ERROR_SCHEMA = ErrorAnswer
 
     def _register_error_handlers(self) -> None:
-        """api/http/errors.py has them."""
+        """api/http/errors.py registers them."""
 
 
 def install(app: flask.Flask) -> Any:
-    """The flask-smorest Api, where documented blueprints are registered."""
+    """The flask-smorest Api that registers documented blueprints."""
     app.config.update(API_TITLE="BillStack", API_VERSION="1", OPENAPI_VERSION="3.0.3")
     api = _Api(app)
     api.spec.components.security_scheme("session", {"type": "apiKey", "in": "cookie", "name": COOKIE})

@@ -1,1 +1,1 @@
-"""For the people who run the server: health, metrics, rq-dashboard, commands."""
+"""For the operators of the server: health, metrics, rq-dashboard, commands."""

@@ -1,4 +1,4 @@
-"""What the commands of `flask --app api` share: a connection of their own, and errors in one line."""
+"""What the `flask --app api` commands share: a database connection, and errors in one line."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from workers.context import connection_options
 
 
 def connect() -> psycopg.Connection[Any]:
-    """Not from the pool, which would wait for a Postgres that is away instead of saying so."""
+    """A connection outside the pool: the pool would wait for an unavailable Postgres instead of failing."""
     settings = current_context().settings
     url = settings.database_direct_url
     try:
@@ -26,7 +26,7 @@ def connect() -> psycopg.Connection[Any]:
 
 
 def connect_checked() -> psycopg.Connection[Any]:
-    """To a database of this program's version."""
+    """A connection to a database that has this program's schema version."""
     connection = connect()
     try:
         check_version(connection)

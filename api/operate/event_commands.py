@@ -1,4 +1,4 @@
-"""The commands of `flask --app api` for a mirror that may have missed something: replay-events, reconcile."""
+"""The `flask --app api` commands for a mirror that may have missed changes: replay-events, reconcile."""
 
 import json
 import time
@@ -23,7 +23,7 @@ _LOOK_S = 0.5
 
 
 class _Moment(click.ParamType[datetime]):
-    """An ISO 8601 date or date-time; without an offset it is UTC."""
+    """An ISO 8601 date or date-time. Without an offset it is UTC."""
 
     name = "time"
 
@@ -32,7 +32,7 @@ class _Moment(click.ParamType[datetime]):
             moment = datetime.fromisoformat(value)
         except ValueError:
             self.fail(
-                f"{value!r} is no ISO 8601 date or date-time, like 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx
+                f"{value!r} is not an ISO 8601 date or date-time, like 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx
             )
         return moment.replace(tzinfo=moment.tzinfo or UTC)
 
@@ -41,13 +41,13 @@ class _Moment(click.ParamType[datetime]):
 @click.option("--team", required=True, help="The team's id, or its name.")
 @click.option("--type", "event_type", help="Only events of this type, like invoice.paid.")
 @click.option("--id", "event_id", help="Only this event.")
-@click.option("--since", type=_Moment(), help="Only what happened since then.")
-@click.option("--failed", is_flag=True, help="Only what could not be applied.")
+@click.option("--since", type=_Moment(), help="Only events since then.")
+@click.option("--failed", is_flag=True, help="Only events that could not be applied.")
 @with_appcontext
 def replay_events(
     team: str, event_type: str | None, event_id: str | None, since: datetime | None, failed: bool
 ) -> None:
-    """Apply recorded events once more, and print {"replayed"}. What is older than its row stays without effect."""
+    """Apply recorded events again, and print {"replayed"}. An event older than its row has no effect."""
     context = current_context()
     created = int(since.timestamp()) if since else None
     try:
@@ -58,7 +58,7 @@ def replay_events(
     except psycopg.OperationalError as exc:
         raise click.ClickException(f"Postgres cannot be reached through DATABASE_URL: {exc}") from exc
     except redis.RedisError as exc:
-        click.echo(f"Redis is away ({exc}): the scheduler sees to them when it is back.", err=True)
+        click.echo(f"Redis is unavailable ({exc}): the scheduler applies them once it is back.", err=True)
     click.echo(json.dumps({"replayed": replayed}))
 
 
@@ -66,7 +66,7 @@ def replay_events(
 @click.option("--team", required=True, help="The team's id, or its name.")
 @with_appcontext
 def reconcile(team: str) -> None:
-    """Compare every object of a mirror with Stripe, repair what drifted, and print what that was."""
+    """Compare every object of a mirror with Stripe, repair what differs, and print what it was."""
     context = current_context()
     try:
         with context.pool.connection() as connection:
@@ -83,20 +83,20 @@ def reconcile(team: str) -> None:
 
 
 def _wait_for(context: Context, reconcile_id: str) -> tuple[str, str | None, dict[str, Any]]:
-    """Works on it here where no worker does."""
+    """Runs the comparison here if no worker does."""
     while True:
         take_turn(context, reconcile_id, lambda: False)
         with context.pool.connection() as connection:
             found = ReconcileStore(connection).get(reconcile_id)
         if found is None:
-            raise click.ClickException("the team was removed meanwhile")
+            raise click.ClickException("the team was removed while this ran")
         if found[0] != "running":
             return found
         time.sleep(_LOOK_S)
 
 
 def find_team(connection: psycopg.Connection, team: str) -> str:
-    """A team's id by its id or name."""
+    """The team's id, found by its id or its name."""
     known = connection.execute("SELECT id FROM billstack.teams WHERE id = %s", (team,)).fetchone()
     team_id = known[0] if known else People(connection).find_team(team)
     if team_id is None:

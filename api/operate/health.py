@@ -1,4 +1,4 @@
-"""Whether this process is alive, and whether what it needs answers."""
+"""Whether this process is alive, and whether the servers that it needs answer."""
 
 import contextlib
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from sync.database.server import is_read_only
 from sync.errors import SchemaError
 from workers.context import Context
 
-# A load balancer gives up soon; it should hear what is wrong before it does.
+# Load balancers give up soon. This tells them the problem before they do.
 _POSTGRES_WAIT_S = 2.0
 
 blueprint = Blueprint("health", __name__, description="For load balancers and operators.")
@@ -25,13 +25,15 @@ blueprint = Blueprint("health", __name__, description="For load balancers and op
 
 @blueprint.endpoint("GET", "/healthz", Access.ANYONE, answers={200: "Alive"})
 def healthz() -> dict[str, bool]:
-    """The process is alive"""
+    """Check that the process is alive"""
     return {"alive": True}
 
 
-@blueprint.endpoint("GET", "/readyz", Access.ANYONE, answers={200: "Ready", 503: "Something is away, or needs init-db"})
+@blueprint.endpoint(
+    "GET", "/readyz", Access.ANYONE, answers={200: "Ready", 503: "A server is unavailable, or init-db is needed"}
+)
 def readyz() -> Response:
-    """Postgres and Redis answer, Postgres takes changes, and the schema is this program's"""
+    """Check that Postgres and Redis answer, Postgres takes changes, and the schema has this program's version"""
     context = current_context()
     problems = {"postgres": _problem(_ask_postgres, context), "redis": _problem(_ask_redis, context)}
     if any(problems.values()):
@@ -56,7 +58,7 @@ def _ask_redis(context: Context) -> None:
 
 
 def _problem(ask: Callable[[Context], None], context: Context) -> str | None:
-    """Addresses and driver messages stay inside: anyone may call this."""
+    """Leaves out addresses and driver messages: anybody may call this."""
     try:
         ask(context)
     except SchemaError as exc:
@@ -66,7 +68,7 @@ def _problem(ask: Callable[[Context], None], context: Context) -> str | None:
     except errors.DiskFull:
         return "Postgres' disk is full"
     except psycopg.Error:
-        return "Postgres is away"
+        return "Postgres is unavailable"
     except redis.exceptions.RedisError:
-        return "Redis is away"
+        return "Redis is unavailable"
     return None

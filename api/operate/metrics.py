@@ -16,9 +16,10 @@ blueprint = Blueprint("metrics", __name__, description="For operators.")
 
 @blueprint.endpoint("GET", "/metrics", Access.ANYONE, answers={200: "Prometheus' text format"})
 def show_metrics() -> Response:
-    """Events, requests to Stripe, waits
+    """Show metrics: events, requests to Stripe, waits
 
-    Of all teams together; nothing here names one. With BILLSTACK_METRICS_TOKEN set, only whoever sends it as bearer.
+    All teams are counted together, and nothing names a team. If BILLSTACK_METRICS_TOKEN is set, send it as a bearer
+    token.
     """
     token = current_context().settings.metrics_token
     if token and not hmac.compare_digest(f"Bearer {token}".encode(), request.headers.get("Authorization", "").encode()):

@@ -1,8 +1,9 @@
-"""rq-dashboard at /rq, for operators: to look at only, and in a sandbox that can do nothing with their session.
+"""Serves rq-dashboard at /rq to operators: read-only, and in a sandbox that cannot use their session.
 
-Its pages are not ours and print what jobs say. So each page's scripts need a nonce, everything that they print is escaped
-(api/operate/rq_templates.py), and the page itself runs in an origin of its own: a script in it has no cookie, reads nothing of
-ours, and connects to nothing but the data of /rq, with a ticket that reads these alone (api/operate/rq_view.py).
+Its pages are not ours and print what jobs contain. So the scripts of a page need a nonce, and everything they print is
+escaped (api/operate/rq_templates.py). The page runs in an origin of its own: its scripts have no cookie, cannot read
+our pages, and can fetch nothing but the data of /rq, with a ticket that is valid only for that
+(api/operate/rq_view.py).
 """
 
 import re
@@ -29,10 +30,10 @@ from api.people.sessions import session_sha256
 from sync.errors import BillStackError, NotFound
 
 _NAME = "rq_dashboard"
-# What changes something. The rest of rq-dashboard reads.
+# The views that change something. All others only read.
 _CHANGES = ("delete_job_view", "requeue_job_view", "requeue_all", "empty_queue", "compact_queue")
 _REGISTRIES = "queued|scheduled|deferred|started|finished|failed|canceled"
-# What may stand in an address, before it reaches rq-dashboard's templates and Redis.
+# What an address may contain. Checked before rq-dashboard's templates and Redis see it.
 _VALID = {
     "instance_number": re.compile("0"),
     "queue_name": re.compile(r"[A-Za-z0-9_.:-]{1,100}"),
@@ -42,7 +43,7 @@ _VALID = {
     "page": re.compile("[1-9][0-9]{0,5}"),
     "job_id": re.compile("[A-Za-z0-9_-]{1,200}"),
 }
-# What says of itself what it is. Everything else comes of data that rq-dashboard cannot show.
+# Errors with a message of their own. Any other error comes from data that rq-dashboard cannot show.
 _KNOWN = (BillStackError, HTTPException, NoSuchJobError, RedisConnectionError, RedisTimeoutError)
 
 _log = structlog.get_logger()
@@ -50,14 +51,16 @@ _log = structlog.get_logger()
 
 def install(app: Flask) -> None:
     _tame(rq_dashboard.blueprint)
-    app.config["RQ_DASHBOARD_REDIS_URL"] = ("BillStack",)  # what its menu of servers shows; ours has a password
+    app.config["RQ_DASHBOARD_REDIS_URL"] = (
+        "BillStack",
+    )  # its menu of servers shows this; the real address has a password
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     app.redis_conn = app.extensions[EXTENSION].redis  # type: ignore[attr-defined]  # where rq-dashboard looks for it
     app.register_blueprint(rq_dashboard.blueprint, url_prefix="/rq")
     allow_foreign(app, f"{_NAME}.", Access.OPERATE)
     for name in _CHANGES:
         allow_foreign(app, f"{_NAME}.{name}", Access.NOBODY)
-    allow_foreign(app, f"{_NAME}.static", Access.ANYONE)  # of the package: a sandboxed page sends no cookie for them
+    allow_foreign(app, f"{_NAME}.static", Access.ANYONE)  # its static files: a sandboxed page sends no cookie for them
     for endpoint, view in app.view_functions.items():
         if endpoint.startswith(f"{_NAME}.") and not endpoint.endswith(".static"):
             app.view_functions[endpoint] = _careful(view)
@@ -67,16 +70,16 @@ def install(app: Flask) -> None:
 
 
 def _tame(blueprint: Any) -> None:
-    """Once a process: the blueprint is rq-dashboard's own, and all applications share it."""
+    """Once per process: rq-dashboard's blueprint is a global that all applications share."""
     rq_dashboard.web.config.serializer = JSONSerializer
-    # It opens another connection to Redis at every request, and gives it to all threads.
+    # It opens another Redis connection for every request and shares it with all threads.
     blueprint.before_request_funcs.clear()
     if not isinstance(blueprint.jinja_loader, SafeTemplates):
         blueprint.jinja_loader = SafeTemplates(blueprint.jinja_loader)
 
 
 def policy() -> str:
-    """The Content-Security-Policy of an answer of /rq."""
+    """The Content-Security-Policy for answers of /rq."""
     return (
         "sandbox allow-scripts; default-src 'none'; "
         # underscore compiles its templates with Function()
@@ -103,21 +106,21 @@ def _careful(view: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except Exception as exc:
             _log.warning("rq_dashboard.failed", error=type(exc).__name__)
-            raise NotFound("rq-dashboard cannot show this: it is not what RQ writes") from exc
+            raise NotFound("rq-dashboard cannot show this: RQ did not write it") from exc
 
     shown = partial(show)
-    shown.__dict__ |= view.__dict__  # what it declares about access
+    shown.__dict__ |= view.__dict__  # its access declaration
     return shown
 
 
 def _headers() -> dict[str, str]:
-    """What a page's scripts send with each request for data."""
+    """The headers that a page's scripts send with each request for data."""
     sha256 = session_sha256()
     return {HEADER: make_ticket(sha256, current_context().settings.secret_keys)} if sha256 else {}
 
 
 def _open_to_the_sandbox(response: Response) -> Response:
-    """A sandboxed page is another origin, `null`. Without a ticket nobody there gets anything, for it has no cookie."""
+    """A sandboxed page has the origin `null` and no cookie. Without a ticket it can read nothing here."""
     if is_data() and request.headers.get("Origin") == "null":
         response.headers["Access-Control-Allow-Origin"] = "null"
         response.headers["Access-Control-Allow-Headers"] = f"{HEADER}, X-Requested-With"

@@ -1,7 +1,7 @@
-"""rq-dashboard's templates, read so that nothing they show can become markup or script.
+"""Rewrites rq-dashboard's templates while they load, so that nothing they show can become markup or script.
 
-Its templates print job descriptions, exceptions and queue names unescaped, and its scripts stand in the page. Here each
-of these places is rewritten while the template is read; a version of rq-dashboard that lacks one does not start.
+The originals print job descriptions, exceptions and queue names unescaped, and have their scripts inline. If a version
+of rq-dashboard lacks one of the places that we rewrite, the web does not start.
 """
 
 import re
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from flask import g
 from jinja2 import BaseLoader, Environment
 
-# In underscore's templates `<%=` prints as it is and `<%-` escapes. `.text(…).html()` has escaped already.
+# In underscore's templates `<%=` prints raw and `<%-` escapes. `.text(…).html()` has already escaped.
 _PRINTS_RAW = re.compile(r"<%=(?! \$\('<div/>'\)\.text\()")
-# Nothing here changes anything (api/operate/operators.py), so its buttons would only disappoint.
+# These buttons would fail: /rq changes nothing (api/operate/operators.py).
 _HIDDEN = (
     "<style>#requeue-job-btn, #requeue-all-btn, #compact-btn, [data-role=requeue-job-btn]"
     " { display: none !important }</style></head>"
@@ -20,21 +20,21 @@ _HIDDEN = (
 _REWRITTEN = {
     "rq_dashboard/base.html": (
         ("</head>", _HIDDEN),
-        # It would be ours, and nothing of ours loads in the sandbox.
+        # The icon would come from our server, and the sandbox loads nothing from there.
         ("""<link rel="shortcut icon" href="{{ url_for('static', filename='favicon.ico') }}">""", ""),
     ),
     "rq_dashboard/scripts/jobs.js": (("'{{ queue.name }}'", "{{ queue.name|tojson }}"),),
-    # A sandboxed page has no cookies and may not even ask for them; what it sends instead is rq_view's ticket.
+    # A sandboxed page has no cookies and may not even ask for them. It sends rq_view's ticket instead.
     "rq_dashboard/scripts/dashboard.js": (
         ("document.cookie", '""'),
-        ("api.getRqInstances(function", "(function"),  # an address that it forgot; the answer would be a page
+        ("api.getRqInstances(function", "(function"),  # its address is not under /rq; the answer would be a page
         ('var CSRF = getCookie("_csrf_token");', "$.ajaxSetup({headers: {{ rq_headers()|tojson }}});\nvar CSRF = '';"),
     ),
 }
 
 
 class SafeTemplates(BaseLoader):
-    """Reads what another loader reads, and rewrites it."""
+    """Loads templates with another loader and rewrites them."""
 
     def __init__(self, loader: BaseLoader) -> None:
         self._loader = loader
@@ -52,6 +52,6 @@ class SafeTemplates(BaseLoader):
 
 
 def nonce() -> str:
-    """Of this request: the page's own scripts carry it, and no other script runs."""
+    """This request's nonce. Only the page's own scripts carry it, so no other script runs."""
     found: str = g.rq_nonce
     return found

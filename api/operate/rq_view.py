@@ -1,7 +1,7 @@
-"""The ticket with which a page of /rq reads its data: the page is sandboxed, so it has no cookie.
+"""Tickets that let a page of /rq read its data. The page is sandboxed, so it has no cookie.
 
-A ticket names the session that the page was made for, is good for the data of /rq alone, and ends after an hour. The
-session is looked up at each use, so signing out or losing the operator's role ends it at once.
+A ticket names the session that opened the page. It is valid only for the data of /rq, and ends after an hour. Each use
+looks the session up, so signing out or losing the operator role ends the ticket at once.
 """
 
 import base64
@@ -15,21 +15,21 @@ from flask import request
 
 HEADER = "X-Rq-View"
 LIFETIME_S = 3600
-# The only views that a ticket opens.
+# The only views that accept a ticket.
 _VIEWS = {f"rq_dashboard.{name}" for name in ("list_queues", "list_jobs", "job_info", "list_workers")}
 _HASH_BYTES = 32
 _TIME_BYTES = 8
 
 
 def make_ticket(session_sha256: bytes, secret_keys: Iterable[bytes], now: float | None = None) -> str:
-    """For the session with this hash; the first key signs."""
+    """A ticket for the session with this hash, signed with the first key."""
     ends = int((time.time() if now is None else now) + LIFETIME_S).to_bytes(_TIME_BYTES, "big")
     body = session_sha256 + ends
     return base64.urlsafe_b64encode(body + _sign(body, next(iter(secret_keys)))).decode()
 
 
 def read_ticket(ticket: str, secret_keys: Iterable[bytes], now: float | None = None) -> bytes | None:
-    """The hash of the session that it was made for; None if it is not ours or is over."""
+    """The hash of the ticket's session. None if the ticket is not ours or has expired."""
     try:
         raw = base64.urlsafe_b64decode(ticket.encode())
     except (binascii.Error, ValueError):
@@ -42,17 +42,17 @@ def read_ticket(ticket: str, secret_keys: Iterable[bytes], now: float | None = N
 
 
 def is_data() -> bool:
-    """Whether a ticket counts for this request."""
+    """Whether this request may use a ticket."""
     return request.endpoint in _VIEWS
 
 
 def is_preflight() -> bool:
-    """A browser asks whether the sandbox may send the ticket; the answer says nothing of ours."""
+    """A browser's question whether the sandbox may send the ticket. The answer tells nothing about our data."""
     return request.method == "OPTIONS" and is_data()
 
 
 def presented_session(secret_keys: Iterable[bytes]) -> bytes | None:
-    """The session that this request's ticket was made for."""
+    """The session of this request's ticket."""
     return read_ticket(request.headers.get(HEADER, ""), secret_keys) if is_data() else None
 
 

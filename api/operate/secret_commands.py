@@ -1,4 +1,4 @@
-"""The command of `flask --app api` that completes a rotation of BILLSTACK_SECRET_KEY: reseal-secrets."""
+"""The command `flask --app api reseal-secrets`, which completes a rotation of BILLSTACK_SECRET_KEY."""
 
 import json
 
@@ -12,17 +12,17 @@ from sync.errors import ConfigError
 from sync.teams.connections import Connections
 
 _DONE = (
-    "Every secret is sealed with the first key of BILLSTACK_SECRET_KEY. If all processes run with that key in front "
-    "already, the others may go; else restart them, run this again, then take the others out."
+    "Every secret is encrypted with the first key of BILLSTACK_SECRET_KEY. If all processes already run with that key "
+    "first, remove the others. If not, restart them, run this command again, then remove the others."
 )
 
 
 @click.command("reseal-secrets")
 @with_appcontext
 def reseal_secrets() -> None:
-    """Seal every stored secret with the first key, and print {"teams", "resealed", "unopened"}.
+    """Encrypt every stored secret with the first key, and print {"teams", "resealed", "unopened"}.
 
-    Safe beside a product at work, and to repeat. Exits with 1 while a team's secrets open with no key at all.
+    Safe while BillStack runs, and safe to repeat. Exits with 1 while a team's secrets open with none of the keys.
     """
     resealed, unopened = 0, []
     with connect_checked() as connection:
@@ -39,7 +39,7 @@ def reseal_secrets() -> None:
         AuditLog(connection).record(Entry(action="secrets.resealed", details=told))
     click.echo(json.dumps(told))
     if unopened:
-        raise click.ClickException("add the keys that the rest was sealed with, or connect those teams again")
+        raise click.ClickException("add the keys that encrypted the rest, or connect those teams again")
     click.echo(_DONE, err=True)
 
 

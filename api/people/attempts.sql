@@ -1,7 +1,7 @@
 -- The statements of api/people/attempts.py.
 
 -- name: spend
--- Counts and tells in one statement, so that of many at the same moment each sees another number.
+-- Counts and returns the count in one statement, so that concurrent attempts each see a different number.
 INSERT INTO billstack.attempts AS attempt (who, spent, ends_at)
 VALUES (%(who)s, 1, now() + %(window)s)
 ON CONFLICT (who) DO UPDATE

@@ -1,7 +1,7 @@
--- The statements of api/people/invitation_store.py. Addresses compare as everywhere: by Postgres' lower().
+-- The statements of api/people/invitation_store.py. Addresses are compared by Postgres' lower(), as everywhere.
 
 -- name: create
--- Who is invited again gets a new link, and the one before works no more.
+-- A person who is invited again gets a new link, and the previous one stops working.
 INSERT INTO billstack.invitations AS invitation (id, team_id, email, role, token_sha256, expires_at)
 VALUES (%(id)s, %(team_id)s, %(email)s, %(role)s, %(token_sha256)s, now() + %(lifetime)s)
 ON CONFLICT (team_id, lower(email)) DO UPDATE
@@ -22,7 +22,7 @@ JOIN billstack.teams ON teams.id = team_id
 WHERE token_sha256 = %(token_sha256)s AND expires_at > now()
 
 -- name: take
--- Of several who accept at the same moment, one finds it.
+-- If several requests accept at once, one of them finds the invitation.
 DELETE FROM billstack.invitations
 WHERE id = %(id)s AND token_sha256 = %(token_sha256)s
 RETURNING id

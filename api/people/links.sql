@@ -1,4 +1,4 @@
--- The statements of api/people/links.py: addresses that work once.
+-- The statements of api/people/links.py: links that work once.
 
 -- name: create
 INSERT INTO billstack.one_time_links (token_sha256, purpose, user_id, expires_at)
@@ -12,12 +12,12 @@ SELECT EXISTS (
 )
 
 -- name: take
--- Of several who open it at the same moment, one finds it.
+-- If several requests use the link at once, one of them finds it.
 DELETE FROM billstack.one_time_links
 WHERE token_sha256 = %(token_sha256)s AND purpose = %(purpose)s AND expires_at > now()
 RETURNING user_id
 
 -- name: delete_others
--- NULL stands for nobody: the links of the first set-up.
+-- NULL stands for no user: the links of the first-run set-up.
 DELETE FROM billstack.one_time_links
 WHERE purpose = %(purpose)s AND user_id IS NOT DISTINCT FROM %(user_id)s

@@ -1,7 +1,7 @@
 -- The statements of api/people/store.py: users, their sessions, teams and memberships.
 
 -- name: find_caller
--- One indexed read for each request: who holds this session, and what they may do in that team (NULL: no such team).
+-- One indexed read per request: the session's user and their role in the team (NULL: no such team).
 SELECT users.id, users.email, users.created_at, users.is_operator, members.role,
     sessions.last_seen_at < now() - %(extend_after)s AS is_stale
 FROM billstack.sessions
@@ -35,7 +35,7 @@ DELETE FROM billstack.sessions
 WHERE token_sha256 = %(token_sha256)s
 
 -- name: list_sessions
--- The id says nothing about the cookie: that is two digests away.
+-- The id reveals nothing about the cookie, which is two digests away.
 SELECT left(encode(sha256(token_sha256), 'hex'), 24) AS id, created_at, last_seen_at, expires_at, address, agent,
     token_sha256 = %(token_sha256)s AS is_current
 FROM billstack.sessions
@@ -56,7 +56,8 @@ DELETE FROM billstack.sessions
 WHERE user_id = %(user_id)s AND expires_at <= now()
 
 -- name: normal_email
--- The one normal form of an address. Python's lower() is another for some letters, and so counted them apart.
+-- The one normal form of an address. Python's lower() differs for some letters, which were then counted as two
+-- addresses.
 SELECT lower(%(email)s)
 
 -- name: find_user
@@ -79,7 +80,7 @@ SET password_hash = %(password_hash)s
 WHERE id = %(user_id)s
 
 -- name: list_teams
--- The first one is where a person starts: the team that they joined first, however old another one is.
+-- The first team is the person's starting page: the one that they joined first, even if another team is older.
 SELECT teams.id, teams.name, members.role
 FROM billstack.members
 JOIN billstack.teams ON teams.id = members.team_id
@@ -95,7 +96,7 @@ WHERE members.user_id = %(user_id)s
 ORDER BY teams.name, teams.id
 
 -- name: find_team
--- Names are not unique; the oldest of that name is meant.
+-- Names are not unique. The oldest team of the name is meant.
 SELECT id
 FROM billstack.teams
 WHERE name = %(name)s
@@ -142,14 +143,14 @@ SELECT EXISTS (
 )
 
 -- name: lock_members
--- One change of a team's members at a time: two owners who leave together would each see the other one stay.
+-- Serializes changes of a team's members. Otherwise two owners who leave at once would each see the other one stay.
 SELECT id
 FROM billstack.teams
 WHERE id = %(team_id)s
 FOR NO KEY UPDATE
 
 -- name: lock_people
--- Held to the end of the transaction: two commands at a time would both find nobody and create the same team twice.
+-- Held to the end of the transaction. Otherwise two commands at once would both create the same team.
 SELECT name
 FROM billstack.locks
 WHERE name = 'people'

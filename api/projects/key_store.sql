@@ -17,7 +17,7 @@ WHERE team_id = %(team_id)s AND id = %(key_id)s
 RETURNING 1
 
 -- name: keys_of_prefix
--- Hardly ever more than one. Which of them it is, if any, is decided in constant time by the program.
+-- Hardly ever more than one row. The program compares them in constant time.
 SELECT id, team_id, project_id, key_sha256, scopes,
     coalesce(expires_at <= now(), false) AS is_expired,
     coalesce(last_used_at < now() - interval '1 minute', true) AS is_use_due
@@ -25,7 +25,7 @@ FROM billstack.api_keys
 WHERE prefix = %(prefix)s
 
 -- name: note_use
--- At most once a minute, also where several requests found it due.
+-- At most once a minute, even if several requests found it due.
 UPDATE billstack.api_keys
 SET last_used_at = now()
 WHERE id = %(key_id)s AND coalesce(last_used_at < now() - interval '1 minute', true)

@@ -1,1 +1,1 @@
-"""Where Stripe delivers a team's events, and how that is set up and shown."""
+"""Receives a team's events from Stripe, sets up their webhook and reports on it."""

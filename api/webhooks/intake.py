@@ -1,7 +1,7 @@
-"""Takes in deliveries of events: checks them, makes them durable together, and sees to it that somebody applies them.
+"""Takes in event deliveries: verifies them, records them in batches and gets them applied.
 
-One thread writes what all the others bring, so that an fsync serves all that came while the one before it ran: an answer
-waits for two of them at most, however many come. Another thread tells Redis afterwards; no answer waits for that.
+One thread writes the events of all requests. So one fsync covers every event that came while the previous fsync ran,
+and an answer waits for at most two. Another thread then tells Redis; no answer waits for that.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ from workers.context import Context
 from workers.queues import wake_events
 
 _TEAM_ID = re.compile(r"team_[a-z0-9_]{1,64}")
-# For so long a secret may still be taken that was replaced or forgotten.
+# How long a secret may still be accepted after it was replaced or forgotten.
 _SECRETS_LAST_S = 1.0
-# In one statement.
+# Events in one statement.
 _MOST_TOGETHER = 200
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Waiting:
-    """An event whose bringer waits until `done`: it is durable then, or there is an `error`."""
+    """An event whose request waits until `done` is set. Then it is durable, or `error` says why not."""
 
     event: Delivered
     request_id: str | None
@@ -45,7 +45,7 @@ class _Waiting:
 
 
 class Intake:
-    """One per process that Stripe delivers to. Thread-safe."""
+    """One per process that receives deliveries. Thread-safe."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -57,10 +57,10 @@ class Intake:
         self._writer: threading.Thread | None = None
 
     def take(self, team_id: str, body: bytes, signature: str | None, *, now: float, request_id: str | None) -> bool:
-        """False when the event was known already. `now` is in epoch seconds, `body` exactly as it came.
+        """Returns False if the event was known already. `now` is in epoch seconds; `body` is the request's, unchanged.
 
-        When this returns, the event outlives a crash of everything. Raises NotFound for an unknown team, BadRequest for
-        what Stripe did not sign or what is no event, psycopg.Error when it could not be recorded.
+        Once this returns, the event survives any crash. Raises NotFound for an unknown team, BadRequest for a body that
+        Stripe did not sign or that is no event, and psycopg.Error if the event could not be recorded.
         """
         try:
             self._verify(team_id, body, signature, now)
@@ -80,14 +80,14 @@ class Intake:
         return waiting.is_new
 
     def _note_refused(self, team_id: str, body: bytes, signature: str | None) -> None:
-        """Only what looks like a delivery of Stripe's is worth a person's attention."""
+        """Counts only requests that look like a delivery from Stripe. Others are not worth a person's attention."""
         if is_well_formed(signature):
             with contextlib.suppress(*UNREADABLE):
                 read_delivered(team_id, body)
                 self._refusals.add(team_id)
 
     def _verify(self, team_id: str, body: bytes, signature: str | None, now: float) -> None:
-        """Deliveries come in bursts: secrets are read once a second, and at once when they do not fit."""
+        """Deliveries come in bursts, so secrets are read once a second, and again if none matches."""
         read_at, secrets = self._secrets.get(team_id, (0.0, []))
         if time.monotonic() - read_at < _SECRETS_LAST_S:
             try:
@@ -108,13 +108,13 @@ class Intake:
 
     def _hand_over(self, waiting: _Waiting) -> None:
         with self._changed:
-            if self._writer is None:  # not before, for servers fork
+            if self._writer is None:  # not earlier: servers fork
                 self._writer = threading.Thread(target=self._write_all, name="intake", daemon=True)
                 self._writer.start()
             self._waiting.append(waiting)
             self._changed.notify()
 
-    # The writer's thread -------------------------------------------------------------------------------------------
+    # The writer thread --------------------------------------------------------------------------------------------
 
     def _write_all(self) -> None:
         while True:
@@ -132,18 +132,18 @@ class Intake:
         try:
             with self._context.pool.connection() as connection:
                 new = record_delivered(connection, [waiting.event for waiting in together])
-        except Exception as exc:  # whatever it is: who brought these waits for a word
+        except Exception as exc:  # any error: the waiting requests need an answer
             self._refuse(together, exc)
             return
         for waiting in together:
             key = (waiting.event.team_id, waiting.event.id)
             waiting.is_new = key in new
-            new.discard(key)  # its twin of the same moment is not new
+            new.discard(key)  # a duplicate in the same batch is not new
 
     def _refuse(self, together: Sequence[_Waiting], error: Exception) -> None:
-        """One event that Postgres refuses, or a team that is being removed, is no reason to refuse the others.
+        """One bad event, or a team that is being removed, must not fail the other events of the batch.
 
-        By halves: one of two hundred is found with sixteen statements.
+        Tries halves of the batch: one bad event in two hundred is found with sixteen statements.
         """
         if len(together) > 1 and not is_lost(error):
             half = len(together) // 2
@@ -155,10 +155,10 @@ class Intake:
 
 
 class _Waker:
-    """Wakes teams' apply jobs from a thread of its own, once for all events that come meanwhile.
+    """Wakes the teams' apply jobs from its own thread, once for all events that came meanwhile.
 
-    So a Redis that is slow or hangs holds up no answer to Stripe; and what this process did not get to tell it, the
-    scheduler finds in the ledger.
+    So a slow or hanging Redis delays no answer to Stripe. If the process ends first, the scheduler finds the events in
+    the ledger.
     """
 
     def __init__(self, context: Context) -> None:
@@ -188,4 +188,4 @@ class _Waker:
 
 
 def _no_event() -> BadRequest:
-    return BadRequest("the body is no event of Stripe's", code="malformed_event")
+    return BadRequest("the body is not a Stripe event", code="malformed_event")

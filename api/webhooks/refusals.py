@@ -1,7 +1,7 @@
-"""Keeps a trace of deliveries whose signature did not fit, for the status: how many, since when, and whether any fitted since.
+"""Counts deliveries with a wrong signature, for the status: how many, since when, and whether a valid one came since.
 
-Anybody may send such deliveries. So a request only adds to a number in memory, and one thread writes all numbers together
-every few seconds: what comes in writes no load.
+Anybody can send such deliveries. So a request only adds to a number in memory, and one thread writes all numbers
+together every few seconds. The number of writes does not depend on the number of deliveries.
 """
 
 import threading
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class Refusals:
-    """One per process that Stripe delivers to. Thread-safe."""
+    """One per process that receives deliveries. Thread-safe."""
 
     def __init__(self, context: Context, *, flush_every_s: float = FLUSH_EVERY_S) -> None:
         self._context = context
@@ -33,7 +33,7 @@ class Refusals:
 
     def add(self, team_id: str) -> None:
         with self._changed:
-            if self._thread is None:  # not before, for servers fork
+            if self._thread is None:  # not earlier: servers fork
                 self._thread = threading.Thread(target=self._run, name="refusals", daemon=True)
                 self._thread.start()
             self._counts[team_id] += 1

@@ -1,4 +1,4 @@
-"""Sets a team's webhook up at Stripe with one call, and takes it down when the team disconnects."""
+"""Sets up a team's webhook at Stripe with one call, and deletes it when the team disconnects."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
     if done.secret:
         with context.pool.connection() as connection, connection.transaction():
             connections = Connections(connection, context.box)
-            connections.lock(team_id)  # a disconnect sees it, or has happened
+            connections.lock(team_id)  # a disconnect waits for this, or has already happened
             is_kept = connections.set_endpoint(connected, done.endpoint_id, done.secret)
         if not is_kept:
             take_down_webhook(context, replace(connected, endpoint_id=done.endpoint_id))
@@ -47,7 +47,7 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
 
 
 def take_down_webhook(context: Context, connected: Connection) -> None:
-    """Only an endpoint that we made. Stripe that refuses is no reason to keep the keys."""
+    """Deletes only an endpoint that we created. If Stripe refuses, the keys are forgotten all the same."""
     if connected.endpoint_id is None or connected.secret_key is None:
         return
     try:

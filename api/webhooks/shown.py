@@ -1,4 +1,4 @@
-"""What the status says of a team's webhook: whether events come by it, and what is known where they do not."""
+"""The webhook part of the status: whether events arrive, and if not, what is known about why."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from api.http.times import iso
 
-# An endpoint that is sent to with two secrets is accepted and refused in the same moment.
+# Stripe may sign one event with two secrets, one of them ours: then we accept and refuse it within a moment.
 _SAME_MOMENT = timedelta(seconds=10)
-_REMEMBERED = timedelta(days=3)  # as long as Stripe repeats a delivery
-# Names that no public DNS answers (RFC 2606, RFC 6762, RFC 8375).
+_REMEMBERED = timedelta(days=3)  # as long as Stripe retries a delivery
+# Names that public DNS never resolves (RFC 2606, RFC 6762, RFC 8375).
 _PRIVATE_NAMES = ("localhost", "local", "internal", "test", "example", "invalid", "home.arpa", "lan")
 
 
@@ -33,30 +33,30 @@ def webhook_shown(row: dict[str, Any], url: str) -> dict[str, Any]:
 
 
 def webhook_warnings(row: dict[str, Any]) -> list[str]:
-    """What is known, and no more: anybody can send what we refuse."""
+    """Says only what is certain: anybody can send deliveries that we refuse."""
     refused = _refused(row)
     if refused is None or not row["connected"]:
         return []
     count = refused["count"]
-    told = f"{count} {'delivery' if count == 1 else 'deliveries'} with a signature that does not fit came since"
+    told = f"{count} {'delivery' if count == 1 else 'deliveries'} with a wrong signature arrived since"
     if _is_refused(row):
         return [
-            f"{told} {refused['since']}, the last one at {refused['lastAt']}, and none that fits. If the signing secret was"
-            " changed at Stripe, set up the webhook again or give the new secret; until then changes arrive a few minutes"
-            " late."
+            f"{told} {refused['since']} (last at {refused['lastAt']}), and none with a valid one. If you changed the"
+            " signing secret at Stripe, set up the webhook again or enter the new secret. Until then, changes"
+            " arrive a few minutes late."
         ]
     return [
-        f"{told} {refused['since']}, while others are accepted: either another endpoint at Stripe sends here with a secret"
-        " that BillStack does not have, or it is not Stripe that sends them. None of them was recorded."
+        f"{told} {refused['since']}, while others were valid. Either another endpoint at Stripe sends here with"
+        " a secret that BillStack does not have, or somebody else sends them. BillStack recorded none of them."
     ]
 
 
 def unreachable_because(url: str, *, livemode: bool) -> str | None:
-    """Why Stripe cannot deliver to this address, as far as the address says so."""
+    """Why Stripe cannot deliver to this address, as far as the address itself shows it."""
     address = urlsplit(url)
     host = (address.hostname or "").lower().rstrip(".")
     if _is_private(host):
-        return f"Stripe cannot reach {host}: set BILLSTACK_PUBLIC_URL to an address that the internet knows."
+        return f"Stripe cannot reach {host}: set BILLSTACK_PUBLIC_URL to an address that the internet can reach."
     if livemode and address.scheme != "https":
         return "Stripe delivers live events to https addresses only: set BILLSTACK_PUBLIC_URL to one."
     return None
@@ -80,7 +80,7 @@ def _refused(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_refused(row: dict[str, Any]) -> bool:
-    """The last that came was refused, and no other fitted at about that time."""
+    """Whether the last delivery was refused and none was valid at about that time."""
     return row["delivered_at"] is None or row["refused_at"] - row["delivered_at"] > _SAME_MOMENT
 
 

@@ -1,4 +1,4 @@
-"""Where Stripe delivers a team's events."""
+"""The address where Stripe delivers a team's events."""
 
 import time
 
@@ -36,12 +36,13 @@ class ReceivedAnswer(Body):
     "POST",
     "/stripe/<team_id>",
     Access.ANYONE,
-    answers={200: ReceivedAnswer, 400: "Not signed by Stripe, or no event", 503: "Not recorded: deliver it again"},
+    answers={200: ReceivedAnswer, 400: "Not signed by Stripe, or not an event", 503: "Not recorded: send it again"},
 )
 def receive(team_id: str) -> Response:
     """Deliver an event
 
-    Answered as soon as the event is durably recorded; it is applied right after. A repetition does nothing again.
+    Answered as soon as the event is durably recorded. It is applied right afterwards. A repeated delivery changes
+    nothing.
     """
     intake: Intake = current_app.extensions[_INTAKE]
     signature = request.headers.get("Stripe-Signature")
@@ -49,6 +50,6 @@ def receive(team_id: str) -> Response:
         intake.take(team_id, request.get_data(), signature, now=time.time(), request_id=request_id())
     except psycopg.Error as exc:
         _log.warning("event.not_recorded", team=team_id, reason=loggable_reason(exc))
-        sentence = "the event could not be recorded: deliver it again"
+        sentence = "the event could not be recorded: send it again"
         return error_answer(503, "not_recorded", sentence, retry_after_s=RETRY_AFTER_S)
     return jsonify({"received": True})

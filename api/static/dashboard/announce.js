@@ -1,4 +1,4 @@
-// Says something to screen readers, politely.
+// Announces a text to screen readers, politely.
 export function announce(sentence) {
   const place = document.getElementById("announcements");
   if (place && place.textContent !== sentence) {

@@ -1,4 +1,4 @@
-// What every page needs: forms that call the API, menus, copying, times that stay true, and the live status.
+// What every page needs: forms that call the API, menus, copy buttons, times that stay current, and the live status.
 import { startForms } from "./forms.js";
 import { startLiveStatus } from "./live.js";
 import { startMenus } from "./menus.js";

@@ -1,4 +1,4 @@
-// Calls the JSON API. Everything that goes wrong becomes a Problem with a sentence for a person.
+// Calls the JSON API. Any failure becomes a Problem with a sentence for a person.
 
 export class Problem extends Error {
   constructor(sentence, { status = 0, details = {} } = {}) {
@@ -10,13 +10,13 @@ export class Problem extends Error {
 
 export async function call(method, path, body) {
   const hasBody = body !== undefined;
-  // Content-Type also without a body: by it the API knows that no other site sent this.
+  // Content-Type even without a body: it proves to the API that no other site sent the request.
   const headers = { Accept: "application/json", "Content-Type": "application/json" };
   let response;
   try {
     response = await fetch(path, { method, headers, body: hasBody ? JSON.stringify(body) : undefined });
   } catch {
-    throw new Problem("BillStack cannot be reached. Check the connection and try again.");
+    throw new Problem("BillStack cannot be reached. Check your connection and try again.");
   }
   const text = await response.text();
   const answer = parse(text);
@@ -46,7 +46,7 @@ function problemOf(status, answer, retryAfter) {
   return new Problem(sentence, { status, details });
 }
 
-// A name of the API at its beginning, like secretKey or metadata.project_id, stays as it is.
+// An API name at the beginning, such as secretKey or metadata.project_id, keeps its case.
 export function asSentence(text) {
   const trimmed = text.trim();
   const isName = /^[a-z]+([A-Z]|[._]\w)/.test(trimmed);

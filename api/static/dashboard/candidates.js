@@ -1,7 +1,7 @@
-// Several Stripe customers have one e-mail address: offers them to pick from, in the form that asked.
+// If several Stripe customers share an e-mail address, offers them in the form that asked.
 const days = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 
-// Returns whether there was something to choose.
+// Returns whether there was anything to choose.
 export function offerCandidates(form, details) {
   const place = form.querySelector("[data-candidates]");
   if (!place || !details.candidates) {

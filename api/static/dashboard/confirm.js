@@ -1,4 +1,4 @@
-// Asks before something that cannot be taken back, in a dialog of the page's own look.
+// Asks for confirmation, in a dialog that looks like the page, before an action that cannot be undone.
 export function confirmed(question, action) {
   const dialog = document.createElement("dialog");
   const text = document.createElement("p");

@@ -1,4 +1,4 @@
-// Dialogs open as the page made them: nothing is left of the time before, no choice, no complaint, no secret.
+// Resets a dialog before it opens: no earlier choice, error or secret remains.
 import { forgetProblem } from "./forms.js";
 
 export function openDialog(dialog) {

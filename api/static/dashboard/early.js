@@ -1,4 +1,4 @@
-// Loaded before the page is shown: a form that is sent before the page's modules are there waits for them.
+// Loads before the page is shown. A form sent before the page's modules have loaded waits for them.
 addEventListener("submit", (event) => {
   if (event.target.dataset.call && document.documentElement.dataset.ready === undefined) {
     event.preventDefault();

@@ -1,4 +1,4 @@
-// Forms that say which call they make: <form data-call="POST /api/…" data-then="reload | go:/… | reveal:name">.
+// Forms that name their API call: <form data-call="POST /api/…" data-then="reload | go:/… | reveal:name">.
 import { Problem, asSentence, call } from "./call.js";
 import { announce } from "./announce.js";
 import { offerCandidates, withdrawCandidates } from "./candidates.js";
@@ -44,7 +44,7 @@ async function submit(form, button) {
   }
 }
 
-// After an ended session, once more where the person signed in again.
+// If the session has ended and the person signs in again, sends the call once more.
 async function callSignedIn(method, path, body) {
   try {
     return await call(method, path, body);
@@ -56,7 +56,7 @@ async function callSignedIn(method, path, body) {
   }
 }
 
-// A fieldset with data-need says what one of its boxes is needed for.
+// A fieldset with data-need requires one of its boxes; data-need is the message.
 function lacksChoice(form) {
   const lacking = form.querySelector("fieldset[data-need]:not(:has(:checked))");
   if (lacking) {
@@ -66,7 +66,7 @@ function lacksChoice(form) {
   return lacking !== null;
 }
 
-// Fields left empty are left out; boxes of one name with data-list become a list.
+// Leaves empty fields out. Boxes of one name with data-list become a list.
 export function valuesOf(form) {
   const values = {};
   for (const field of form.elements) {
@@ -110,7 +110,7 @@ async function proceed(form, answer) {
   }
 }
 
-// `/teams/{team.id}/stripe`: parts of the answer, as they stand in an address.
+// `/teams/{team.id}/stripe`: inserts values from the answer, escaped for an address.
 function filled(address, answer) {
   return address.replace(/\{([\w.]+)\}/g, (_, path) =>
     encodeURIComponent(path.split(".").reduce((value, key) => value[key], answer)));
@@ -121,7 +121,7 @@ function split(text) {
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-// A value that is shown once takes the form's place.
+// Replaces the form with a value that is shown once.
 function reveal(form, name, answer) {
   const shown = document.getElementById(form.dataset.revealIn);
   const field = shown.querySelector("input");
@@ -131,7 +131,7 @@ function reveal(form, name, answer) {
   }
   form.hidden = true;
   shown.hidden = false;
-  // However the dialog is closed: the page shows what was made, and what is shown once is gone.
+  // Runs however the dialog closes: the page shows the new object, and the value that was shown once is gone.
   const dialog = form.closest("dialog");
   if (!dialog.open) {
     dialog.showModal(); // it was left before the answer came
@@ -141,7 +141,7 @@ function reveal(form, name, answer) {
   field.select();
 }
 
-// What has nothing to show stays hidden; of a list each item is a line.
+// Hides fields without a value. Each item of a list becomes a line.
 function fill(place, value) {
   const text = [value ?? []].flat().join("\n");
   if (place instanceof HTMLInputElement) {
@@ -198,7 +198,7 @@ function fillDetails(form, details) {
   }
 }
 
-// What a person calls a field: the legend of boxes, the label's own words of others.
+// A field's name for a person: the legend for boxes, the label's own words for others.
 function labelOf(field) {
   const title = field.closest("fieldset")?.querySelector("legend") ?? field.labels?.[0];
   const texts = [...(title?.childNodes ?? [])].filter((node) => node.nodeType === Node.TEXT_NODE);

@@ -1,4 +1,4 @@
-// The live status on the page: bars, counts and words follow it, and where something begins or ends the page is read again.
+// Updates bars, counts and words from the live status, and loads the page again when something begins or ends.
 import { Problem, asSentence } from "./call.js";
 import { announce } from "./announce.js";
 import { setText } from "./place.js";
@@ -32,7 +32,7 @@ export function startLiveStatus() {
   follow();
 }
 
-// Says whether more is to be expected soon.
+// Returns whether to expect a change soon.
 async function take(status) {
   const phase = phaseOf(status);
   if (phase !== view.dataset.phase) {
@@ -65,7 +65,7 @@ function isBusy(phase) {
   return phase.startsWith("syncing") || phase.includes(" running ");
 }
 
-// Something began or ended: the server's own page takes the place of what it changes.
+// Something began or ended: replaces the changed parts with the server's own page.
 async function refresh(phase) {
   const page = await readPage();
   const focused = document.activeElement;
@@ -90,7 +90,7 @@ async function readPage() {
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
-// What a person has opened stays open.
+// Keeps open what the person has opened.
 function replacePart(part, page) {
   const next = document.adoptNode(page.getElementById(part.id));
   const details = next.querySelectorAll("details");
@@ -146,7 +146,7 @@ function showNotice(notice) {
   }
 }
 
-// Events and syncs move the charts. They are drawn by the server, so not for every change.
+// Events and syncs change the charts. The server draws them, so they are not reloaded at every change.
 function followActivity(status) {
   const came = `${status.lastEventAt} ${status.backfill?.written}`;
   const isFirst = activity === undefined;

@@ -1,4 +1,4 @@
-// What the mirror holds now: its rows, up to when everything is known, and the last event.
+// The mirror's current state: its rows, the moment up to which everything is known, and the last event.
 import { setText } from "./place.js";
 import { setMoment } from "./times.js";
 

@@ -1,4 +1,4 @@
-// Menus that close by themselves, the phone's navigation, dialogs, copy buttons.
+// Menus that close by themselves, the phone's navigation, dialogs and copy buttons.
 import { announce } from "./announce.js";
 import { openDialog } from "./dialogs.js";
 

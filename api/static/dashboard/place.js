@@ -1,4 +1,4 @@
-// The places of a page that have names, and what stands in them. What is right already is left alone: screen readers hear less.
+// Finds a page's named places and sets their text. Writes only changes, so that screen readers announce less.
 export function setText(within, field, text) {
   const place = within.querySelector(`[data-field="${field}"]`);
   if (place && place.textContent !== text) {

@@ -1,9 +1,9 @@
-// When the session has ended, asks for the password over the page, so that what was typed stays.
+// When the session has ended, asks for the password in a dialog, so that nothing typed on the page is lost.
 import { Problem, call } from "./call.js";
 
 let asking = null;
 
-// Whether the person signed in again; several calls that fail together share one question.
+// Resolves to whether the person signed in again. Several failed calls share one question.
 export function signedInAgain() {
   asking ??= ask().finally(() => {
     asking = null;
@@ -47,7 +47,7 @@ function build(email) {
   const dialog = element("dialog", { className: "confirm" });
   const heading = element("h2", { id: "sign-in-again", textContent: "Your session has ended" });
   dialog.setAttribute("aria-labelledby", heading.id);
-  const said = element("p", { textContent: `Sign in again as ${email}. What you typed stays.` });
+  const said = element("p", { textContent: `Sign in again as ${email}. What you typed is kept.` });
   const form = element("form", { className: "stack" });
   const user = element("input", { type: "email", autocomplete: "username", value: email, hidden: true });
   const label = element("label", { textContent: "Password " });

@@ -1,13 +1,14 @@
-// Where the live status comes from: server-sent events, and while those fail, the plain status asked again and again.
+// The source of the live status: server-sent events or, while those fail, polling.
 import { Problem, call } from "./call.js";
 
 const BUSY_MS = 1500;
 const IDLE_MS = 15_000;
 const LONGEST_BACKOFF_MS = 30_000;
-// Streams end by themselves every two minutes, and the browser opens the next one. Ends with no word in between are failures.
+// Streams end by themselves every two minutes, and the browser opens the next. A stream that ends without a message
+// failed.
 const PATIENCE = 2;
 const STREAM_AGAIN_MS = 30_000;
-// A stream on which nothing was heard for so long is dead, also where the network does not say so.
+// A stream that is silent for this long is dead, even if the network does not say so.
 const LONGEST_SILENCE_MS = 150_000;
 
 export class StatusSource {
@@ -23,7 +24,7 @@ export class StatusSource {
   #silentEnds = 0;
   #streamAgainAt = 0;
 
-  // `take(status)` may be asynchronous and throw a Problem; it says whether more is to be expected soon.
+  // `take(status)` may be asynchronous and throw a Problem. It returns whether to expect a change soon.
   constructor(url, { take, complain }) {
     this.#url = url;
     this.#take = take;
@@ -39,7 +40,7 @@ export class StatusSource {
     }
   }
 
-  // A page that nobody sees holds no stream: browsers open only six connections to one host, for all their tabs.
+  // A hidden page holds no stream: a browser opens only six connections to a host, for all its tabs.
   stop() {
     this.#run += 1;
     clearTimeout(this.#timer);
@@ -74,7 +75,7 @@ export class StatusSource {
     this.#timer = setTimeout(() => this.start(), LONGEST_SILENCE_MS);
   }
 
-  // One after the other, and of those that come meanwhile only the latest.
+  // Handles one status at a time. Of those that arrive meanwhile, only the latest.
   async #hear(status) {
     this.#latest = status;
     if (this.#isTaking) {

@@ -1,4 +1,4 @@
-// Keeps "3 hours ago" true while a page stays open. The words are those of api/dashboard/formats.py.
+// Keeps texts like "3 hours ago" current while a page stays open. api/dashboard/formats.py has the same words.
 const UNITS = [
   [86400, "day"],
   [3600, "hour"],
@@ -11,7 +11,7 @@ export function startTimes() {
   setInterval(() => document.querySelectorAll("time[data-ago]").forEach(show), 30_000);
 }
 
-// Another moment in the place of that name, if there is one.
+// Puts another moment into the element of that name, if there is one.
 export function setMoment(within, field, moment) {
   const time = within.querySelector(`time[data-field="${field}"]`);
   if (time && moment && Date.parse(time.dateTime) !== Date.parse(moment)) {

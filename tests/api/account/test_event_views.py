@@ -157,7 +157,7 @@ def test_a_second_call_changes_nothing(connected, account):
 
     second = set_up(connected).json
 
-    assert second == first | {"message": "Webhook is as it should be"}
+    assert second == first | {"message": "Webhook is already set up"}
     assert len(endpoints(account)) == 1
 
 

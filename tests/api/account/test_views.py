@@ -631,4 +631,4 @@ def test_a_disconnected_mirror_keeps_its_numbers_and_says_that_it_stands_still(c
     status = status_of(connected)
     assert status["mirror"] == before
     assert status["isActive"] is False
-    assert any("stands still" in warning for warning in status["warnings"])
+    assert any("the mirror is not updated" in warning for warning in status["warnings"])

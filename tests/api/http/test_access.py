@@ -28,8 +28,8 @@ def test_only_these_are_open_to_anyone(app):
         "auth.sign_in",
         "auth.sign_out",
         "set_up.set_up",  # while there is no user
-        "dashboard.doors.sign_in",
-        "dashboard.doors.set_up",
+        "dashboard.entry_pages.sign_in",
+        "dashboard.entry_pages.set_up",
         "invitations.accept",  # with the token of a link
         "dashboard.account.show_invitation",
         "credentials.set_new_password",  # with the token of a link

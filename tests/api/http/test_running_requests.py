@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.http.running_requests import MOST_ALONE, MOST_BESIDE_OTHERS, MOST_WAITING, RunningRequests, Lane, lane_of
+from api.http.running_requests import MOST_ALONE, MOST_BESIDE_OTHERS, MOST_WAITING, Lane, RunningRequests, lane_of
 from api.http.seats import IS_REFUSED
 
 NOISY, QUIET = Lane(b"team_noisy", "session"), Lane(b"team_quiet", "session")

@@ -50,7 +50,7 @@ def test_after_it_the_new_key_alone_opens_everything(connected, database, reseal
 
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == {"teams": 1, "resealed": 4, "unopened": []}
-    assert "the others may go" in result.stderr
+    assert "remove the others" in result.stderr
     assert secrets_of(database, connected, NEW) == ("sk_test_1", SECRETS)
 
 
