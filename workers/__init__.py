@@ -1,1 +1,1 @@
-"""Redis and RQ: queues, jobs, progress, request budget, scheduler, worker entry."""
+"""Redis and RQ: queues, jobs, progress, request budgets, the scheduler and the workers."""

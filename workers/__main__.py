@@ -1,4 +1,4 @@
-"""`python -m workers backfills|events|scheduler`: the processes of the Procfile besides the web."""
+"""`python -m workers backfills|events|scheduler`: the Procfile's processes except the web."""
 
 import os
 import sys

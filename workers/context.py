@@ -1,4 +1,7 @@
-"""What a process works with, built once from its settings: the Postgres pool, Redis, and the box that opens secrets."""
+"""The objects that a whole process shares, built once from its settings.
+
+They are the Postgres pool, Redis, and the box that encrypts and decrypts secrets.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +20,12 @@ from workers.redis.meter import Meter
 from workers.redis.trouble import REFUSED, Trouble
 from workers.settings import Settings
 
-# Waiting longer would pile up requests behind a Postgres that is away; the caller answers 503 and is asked again.
+# A longer wait would pile up requests behind an unavailable Postgres. The caller answers 503, and its client tries
+# again.
 _POOL_WAIT_S = 5.0
 _REDIS_TIMEOUT_S = 5.0
-# For connections whose URL does not say otherwise. A Postgres that vanished without a word must not hold a thread for hours.
+# Defaults for connections whose URL says nothing else. A Postgres that vanished silently must not hold a thread for
+# hours.
 _POSTGRES = {"connect_timeout": 5, "tcp_user_timeout": 30_000}
 # What redis-py tells the server about itself. Without it, each new connection reads the package's metadata from disk.
 _REDIS_DRIVER = DriverInfo()
@@ -28,7 +33,7 @@ _REDIS_DRIVER = DriverInfo()
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One per process. `redis` does not decode: RQ stores bytes."""
+    """One per process. `redis` does not decode answers: RQ stores bytes."""
 
     settings: Settings
     pool: Pool
@@ -53,9 +58,9 @@ def open_context(
     direct: bool = False,
     application: str = "billstack",
 ) -> Context:
-    """Opens nothing yet: Postgres and Redis may be away when a process starts, and come back.
+    """Connects to nothing yet: Postgres and Redis may be unavailable when a process starts, and come back later.
 
-    `direct`: to Postgres itself, past a pooler, as whoever writes much does.
+    `direct` connects past a pooler to Postgres itself, for processes that write a lot.
     """
     url = settings.database_direct_url if direct else settings.database_url
     connection = connect_redis(settings)
@@ -72,10 +77,10 @@ def open_context(
 
 
 def connection_options(database_url: str, application_name: str) -> dict[str, Any]:
-    """psycopg's options for all connections of BillStack. JSON goes to Postgres as the bytes that came: UTF-8.
+    """psycopg's options for all of BillStack's connections. JSON goes to Postgres as its original UTF-8 bytes.
 
-    Psycopg numbers what it prepares by itself, and behind a pooler two processes then mean two statements by one name.
-    What is worth preparing has a name made of its text (sync/round_trip.py).
+    psycopg would number the statements that it prepares. Behind a pooler, two processes would then use one name for
+    different statements. Statements worth preparing get a name made from their text (sync/round_trip.py).
     """
     given = conninfo_to_dict(database_url)
     ours = _POSTGRES | {"application_name": application_name}
@@ -84,17 +89,20 @@ def connection_options(database_url: str, application_name: str) -> dict[str, An
 
 
 def refuse_unfit_postgres(url: str, name: str) -> None:
-    """Raises ConfigError for an address, that of the setting `name`, at which the mirror would come out wrong."""
+    """Raises ConfigError if the mirror would come out wrong on this server.
+
+    `name` is the setting that has its address.
+    """
     refuse_unfit(lambda: psycopg.connect(url, **connection_options(url, "billstack")), name)
 
 
 def connect_redis(settings: Settings) -> redis.Redis:
-    """RQ's workers lengthen the timeout for the commands that wait for a job."""
+    """RQ's workers extend the timeout for commands that wait for a job."""
     return redis.Redis.from_url(
         settings.redis_url,
         socket_connect_timeout=_REDIS_TIMEOUT_S,
         socket_timeout=_REDIS_TIMEOUT_S,
         health_check_interval=30,
         driver_info=_REDIS_DRIVER,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),  # redis-py's own ten take 4 s to say no
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),  # redis-py's default, ten, takes 4 s
     )

@@ -1,8 +1,8 @@
-"""A process that runs one job after the other for its worker, and outlives none of its worker's doubts.
+"""A child process that runs a worker's jobs one after the other.
 
-RQ forks a process for each job: it ends what hangs, and a job that dies takes nothing with it. Forking, and connecting anew to
-Postgres, Redis and Stripe, costs a small team's job more than its work. So the process is kept until it dies, grows or has
-run many jobs; the worker watches, times out and kills it as before.
+RQ forks a process for each job, so that the worker can kill a hanging job and survives one that dies. For a small
+team's job, the fork and the new connections to Postgres, Redis and Stripe cost more than the work. So this process is
+kept until it dies, has grown, or has run many jobs. The worker still watches it, times it out and kills it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-# Then a new one takes its place: what a library leaks is bounded, and so is what one large job left in memory.
+# After this many a new process replaces it, which bounds what libraries leak and what one large job left in memory.
 MOST_JOBS = 1000
 MOST_GROWTH_MB = 150
 _LONGEST_CALL = 4096
@@ -34,7 +34,7 @@ class Call:
 
 
 class Horse:
-    """The worker's end. `serve` runs in the child for each call."""
+    """The worker's end of the pipe. In the child, `serve` runs each call."""
 
     def __init__(self, serve: Callable[[Call], None], prepare: Callable[[], None]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -46,12 +46,12 @@ class Horse:
         self._pipe = ours
 
     def run(self, call: Call) -> bool:
-        """False: it has died or left, and runs nothing."""
+        """Returns False if the process has died or left, and runs nothing."""
         try:
             if self._pipe.recv(1, socket.MSG_DONTWAIT) in (b"", _LEAVING):
                 return False
         except BlockingIOError:
-            pass  # it has just been started, and waits
+            pass  # it was just started and is waiting
         except OSError:
             return False
         try:
@@ -61,14 +61,17 @@ class Horse:
         return True
 
     def wait(self) -> bool:
-        """Until the job is over; False: the horse has died instead. May be interrupted by an exception, and begun again."""
+        """Waits until the job is done. Returns False if the process died instead.
+
+        An exception may interrupt it; it can then be called again.
+        """
         try:
             return self._pipe.recv(1, socket.MSG_PEEK) in (_DONE, _LEAVING)
         except ConnectionResetError:
-            return False  # it died before it had read the call
+            return False  # it died before it read the call
 
     def dismiss(self) -> None:
-        """It ends by itself once nobody is there to call it; one that does not is killed."""
+        """Closes the pipe, which ends the process. Kills it if it does not end."""
         self._pipe.close()
         with contextlib.suppress(ChildProcessError):
             if not _ended_within(self.pid, _LEAVES_WITHIN_S):
@@ -86,7 +89,7 @@ def _ended_within(pid: int, seconds: float) -> bool:
 
 
 def _work(pipe: socket.socket, serve: Callable[[Call], None], prepare: Callable[[], None]) -> NoReturn:
-    """The child's life: it ends with its worker, and never runs the worker's own code."""
+    """The child's life. It ends with its worker and never runs the worker's own code."""
     code = 1
     try:
         os.setpgrp()
@@ -109,5 +112,8 @@ def _work(pipe: socket.socket, serve: Callable[[Call], None], prepare: Callable[
 
 
 def _memory_mb() -> float:
-    """At its peak: what malloc gave back may be needed again. A forked process begins with what its worker holds."""
+    """The peak: memory that malloc returned may be needed again.
+
+    A forked process starts with what its worker holds.
+    """
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

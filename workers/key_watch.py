@@ -1,4 +1,4 @@
-"""Keeps the connection's `key_valid` at what Stripe says of the key, as its answers come by; costs nothing while all is well."""
+"""Updates the connection's `key_valid` from Stripe's answers. It costs nothing while the key works."""
 
 import psycopg
 import structlog
@@ -15,13 +15,13 @@ log = structlog.get_logger()
 
 
 class KeyWatch:
-    """Hears of every answer to one key. Thread-safe."""
+    """Sees the status of every answer to one key. Thread-safe."""
 
     def __init__(self, context: Context, connection: Connection) -> None:
         self._context = context
         self._connection = connection
-        # Only a key that was refused before our first request may be found valid: an answer that was under way when
-        # Stripe refused another request says nothing.
+        # Only a key that was refused before our first request may become valid again. A success that was in progress
+        # when Stripe refused another request proves nothing.
         self._was_refused = not connection.key_valid
 
     def answered(self, status: int | None) -> None:
@@ -38,9 +38,9 @@ class KeyWatch:
         try:
             with self._context.pool.connection() as connection:
                 Connections(connection, self._context.box).set_key_valid(team_id, sealed, valid=valid)
-                if valid:  # what failed for the key's sake waits for up to an hour
+                if valid:  # events that failed because of the key would wait for up to an hour
                     Ledger(connection, team_id).try_again(LAST_SECOND, limit=_TRIED_AGAIN)
         except psycopg.Error as exc:
-            log.warning("key.not_judged", reason=str(exc))  # whoever asks Stripe next will
+            log.warning("key.not_judged", reason=str(exc))  # the next request to Stripe will tell
             return
         log.info("key.valid" if valid else "key.refused", team=team_id)

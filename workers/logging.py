@@ -1,7 +1,7 @@
-"""Log lines: JSON in production, readable in a terminal, and never with a key in them.
+"""Log lines: JSON in production, readable in a terminal, and without keys.
 
-The web and the workers bind `request_id`, `team`, `backfill` and `type` once at their edge with
-`structlog.contextvars.bind_contextvars`; every line below carries them.
+The web and the workers bind `request_id`, `team`, `backfill` and `type` once, at their edge, with
+`structlog.contextvars.bind_contextvars`. Every later line of the request or job carries them.
 """
 
 import logging
@@ -16,14 +16,14 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from sync.error_text import loggable_reason
 
-# Stripe's secret and restricted keys, its signing secrets, our own API keys. The prefix stays, to say what was there.
+# Stripe's secret and restricted keys, its signing secrets, and our own API keys. The prefix stays, to show what it was.
 _SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-9+/=_-]+")
-# These write a line per HTTP request, with addresses and bodies.
+# These log a line for every HTTP request, with addresses and bodies.
 _CHATTY = ("stripe", "urllib3", "werkzeug")
 
 
 def configure_logging(level: str) -> None:
-    """Sends all lines, also those of libraries that use the standard logging, to stderr."""
+    """Sends all log lines to stderr, including those of libraries that use the standard logging module."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -45,13 +45,13 @@ def configure_logging(level: str) -> None:
 
 
 def redact(text: str) -> str:
-    """`text` with every key in it cut to its prefix."""
+    """`text` with every key cut to its prefix."""
     return _SECRET.sub(r"\1…", text)
 
 
 def _renderers() -> list[Processor]:
     if sys.stderr.isatty():
-        # The rich formatter would print local variables, keys among them.
+        # The rich formatter would print local variables, and keys with them.
         return [structlog.dev.ConsoleRenderer(exception_formatter=_write_traceback)]
     return [
         structlog.processors.ExceptionRenderer(lambda info: traceback_of(info[1])),
@@ -60,7 +60,7 @@ def _renderers() -> list[Processor]:
 
 
 def traceback_of(exc: BaseException) -> str:
-    """Where it was raised, and in what turn what caused it: places, and of each its loggable reason."""
+    """Where the exception was raised, and its causes in turn: the places, each with its loggable reason."""
     return "\n".join(
         reversed([part for each in _chain(exc) for part in (loggable_reason(each), _places(each)) if part])
     )
@@ -81,7 +81,7 @@ def _write_traceback(target: TextIO, info: ExcInfo) -> None:
 
 
 def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
-    """The last processor, so that no field, message or traceback gets around it."""
+    """The last processor, so that no field, message or traceback escapes it."""
     return redact(str(line))
 
 

@@ -1,4 +1,4 @@
-"""The queues' names, and how work gets onto them. Jobs carry ids only, for Redis keeps their arguments."""
+"""The queues and how work gets into them. Jobs carry only ids, because Redis keeps their arguments."""
 
 import contextlib
 import secrets
@@ -22,33 +22,33 @@ from workers.rq_internals import MirrorJob, open_queue, remove, take_first, wait
 
 BACKFILLS = "backfills"
 EVENTS = "events"
-# What nobody waits for. Their workers take from these only while the queue above is empty.
+# Work that nobody waits for. Workers take it only while their first queue is empty.
 COMPARISONS = "comparisons"
 SWEEPS = "sweeps"
-# By the name of a worker's role, in the order in which it takes from them.
+# By a worker's role: its queues, in the order in which it takes from them.
 QUEUES = {BACKFILLS: (BACKFILLS, COMPARISONS), EVENTS: (EVENTS, SWEEPS)}
 ALL_QUEUES = tuple(name for names in QUEUES.values() for name in names)
 
 # A turn ends after a minute, and the retries of its last page within about three more.
 _TYPE_TIMEOUT_S = 15 * 60
-# The finish asks for each suspect one by one; of a hundred thousand deletions that takes hours.
+# The finish fetches each suspect by itself. A hundred thousand deletions take hours.
 _FINISH_TIMEOUT_S = 24 * 3600
 _RESULT_TTL_S = 3600
 _FAILURE_TTL_S = 24 * 3600
-# Whoever enqueues a job once takes milliseconds for it; after this, dead or frozen, it stands in nobody's way.
+# Enqueuing a job takes milliseconds. A process that dies or hangs meanwhile blocks the others no longer than this.
 _LOOK_S = 5.0
-# What is due for longer lies there; a job at work takes the rest.
+# Events that have been due for longer are lying there. A running job takes the rest.
 _LYING_S = 2.0
-# Should the process die between taking the mark and enqueuing, the scheduler's sweep finds the events after this.
+# If a process dies between setting the mark and enqueuing, the scheduler finds the events after this time.
 _WAKE_MARK_S = 10
-# How the ids of jobs begin that apply events; `-` and the team follow.
+# Ids of jobs that apply events begin with this; `-` and the team follow.
 _EVENTS_JOB = "events_"
 
 log = structlog.get_logger()
 
 
 def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
-    """Enqueues every part, of one backfill or of all, that nobody works on and that is not waiting already."""
+    """Enqueues every part (of one backfill or of all) that no worker holds and that is not queued already."""
     with context.pool.connection() as connection:
         parts = BackfillStore(connection).due_parts(backfill_id)
     return _enqueue_parts(context, parts)
@@ -60,10 +60,10 @@ def _enqueue_parts(context: Context, parts: Sequence[Part]) -> int:
 
 
 def take_waiting(context: Context, backfill_id: str, connection: psycopg.Connection) -> str | None:
-    """A part of the backfill that nobody has begun, out of the queue if it waits there; None: there is none.
+    """Takes an unstarted part of the backfill, out of the queue if it waits there. None if there is none.
 
-    Further ones are enqueued for others if they do not wait yet. Its lease decides, as ever: should a worker have fetched
-    its job this moment, one of the two gets none.
+    Enqueues the remaining ones for other workers if they are not queued yet. The lease decides as always: if a worker
+    has just fetched the part's job, one of the two gets no lease.
     """
     parts = BackfillStore(connection).due_parts(backfill_id)
     if not parts:
@@ -74,7 +74,7 @@ def take_waiting(context: Context, backfill_id: str, connection: psycopg.Connect
 
 
 def _job_id(part: Part) -> str:
-    """It names the fence, so that each holder's successor is one job however many ask for it."""
+    """Contains the fence, so that a part gets one next job however many processes enqueue it."""
     return f"{part.backfill_id}-{part.part}-{part.fence}"
 
 
@@ -98,7 +98,7 @@ def _enqueue_part(context: Context, part: Part) -> bool:
 def _enqueue_once(
     connection: redis.Redis, queue_name: str, job_id: str, name: str, arguments: tuple[str, ...], **options: Any
 ) -> bool:
-    """False: it waits already, or somebody else looks at it this moment and enqueues it."""
+    """Returns False if the job is already queued, or if another process is enqueuing it right now."""
     looking = connection.lock(f"billstack:enqueuing:{job_id}", timeout=_LOOK_S)
     if not looking.acquire(blocking=False):
         return False
@@ -115,7 +115,7 @@ def _enqueue_once(
             **options,
         )
     except DuplicateJobError:
-        return False  # somebody else was quicker, for this one took longer than the lock holds
+        return False  # this process was slower than the lock's lifetime, and another one enqueued it
     finally:
         with contextlib.suppress(LockNotOwnedError):
             looking.release()
@@ -123,10 +123,10 @@ def _enqueue_once(
 
 
 def _is_waiting(connection: redis.Redis, queue_name: str, job_id: str) -> bool:
-    """Whether the job waits in its queue; what is left of a dead or finished one is removed.
+    """Whether the job is in its queue. Removes the remains of a dead or finished one.
 
-    A job that has started holds its part's lease a moment later. One that is still without it when the scheduler looks
-    either runs this very moment, and then its twin gets no lease, or has died.
+    A job that starts takes its part's lease a moment later. If it still has none when the scheduler looks, it has died,
+    or it is starting right now and its twin will get no lease.
     """
     try:
         job = MirrorJob.fetch(job_id, connection=connection)
@@ -134,18 +134,18 @@ def _is_waiting(connection: redis.Redis, queue_name: str, job_id: str) -> bool:
             return True
         remove(job)
     except (NoSuchJobError, InvalidJobOperation):
-        pass  # it is not there, or somebody else who looks at this moment has just removed it
+        pass  # not there, or another process has just removed it
     return False
 
 
 def wake_events(context: Context, team_id: str, *, request_id: str | None = None) -> None:
-    """One job drains a team's ledger; while one waits in the queue, no second is put there."""
+    """Enqueues one job that drains the team's ledger, unless one is already queued."""
     if context.redis.set(wake_mark(team_id), "1", nx=True, ex=_WAKE_MARK_S):
         _enqueue_event_job(context, "apply_events", team_id, request_id)
 
 
 def wake_waiting(context: Context) -> int:
-    """Wakes the teams whose events lie there: Redis was away, a worker died, or they failed and are due again."""
+    """Wakes teams with events left in the ledger: Redis was unavailable, a worker died, or a retry is due."""
     with context.pool.connection() as connection:
         take_from_dead(connection)
         team_ids = teams_waiting(connection, due_for_s=_LYING_S)
@@ -155,7 +155,10 @@ def wake_waiting(context: Context) -> int:
 
 
 def enqueue_sweeps(context: Context) -> int:
-    """One job for all teams whose events were not read from Stripe lately, unless there is one; returns 1 for a new one."""
+    """Enqueues one job for all teams whose events were not read from Stripe recently.
+
+    Returns 1 if the job is new.
+    """
     with context.pool.connection() as connection:
         if not Connections(connection, context.box).sweeps_due():
             return 0
@@ -169,9 +172,10 @@ def enqueue_sweeps(context: Context) -> int:
 
 
 def take_waiting_events(context: Context) -> dict[str, str] | None:
-    """The facts of the job that waits longest for a team's events, `team` and perhaps `request_id`: now it is the caller's.
+    """Takes the longest-waiting job for a team's events out of the queue. Returns its `team` and `request_id`.
 
-    None: there is none, or it is another kind of job. Should the caller die now, the scheduler finds the events.
+    None if the queue is empty or begins with another kind of job. If the caller dies now, the scheduler finds the
+    events.
     """
     taken = take_first(EVENTS, context.redis, _EVENTS_JOB)
     if taken is None:
@@ -183,7 +187,7 @@ def take_waiting_events(context: Context) -> dict[str, str] | None:
 
 
 def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: str | None) -> None:
-    """The job's id names the team, so that whoever takes it out of the queue need not read it."""
+    """Puts the team into the job's id, so that a process can take it from the queue without reading the job."""
     open_queue(EVENTS, context.redis).enqueue(
         f"workers.jobs.events.{name}",
         team_id,
@@ -196,7 +200,7 @@ def _enqueue_event_job(context: Context, name: str, team_id: str, request_id: st
 
 
 def enqueue_reconciles(context: Context) -> int:
-    """A turn for each comparison that nobody works on, by the workers for backfills: it may take long."""
+    """Enqueues a turn for each comparison that no worker holds. Backfill workers run it, because it may take long."""
     with context.pool.connection() as connection:
         idle = {f"{each.id}-{each.fence}": each for each in ReconcileStore(connection).idle()}
     waiting = waiting_among(COMPARISONS, context.redis, list(idle))
@@ -204,7 +208,7 @@ def enqueue_reconciles(context: Context) -> int:
 
 
 def _enqueue_reconcile(context: Context, job_id: str, idle: Idle) -> bool:
-    """The job's id names the fence, as a part's does."""
+    """The job's id contains the fence, like a part's."""
     return _enqueue_once(
         context.redis,
         COMPARISONS,
@@ -218,5 +222,5 @@ def _enqueue_reconcile(context: Context, job_id: str, idle: Idle) -> bool:
 
 
 def wake_mark(team_id: str) -> str:
-    """Stands while an apply job of the team waits; the job takes it away before it looks into the ledger."""
+    """The mark that an apply job of the team is queued. The job removes it before it reads the ledger."""
     return f"billstack:events:{team_id}:woken"

@@ -1,4 +1,4 @@
-"""RQ's records of workers and started jobs: read so that a dead worker is called dead, and rid of what dead ones left."""
+"""Reads RQ's records of workers and started jobs, recognizes dead workers, and cleans up after them."""
 
 import time
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from workers.queues import ALL_QUEUES, BACKFILLS, EVENTS
 from workers.redis.beats import ask_for_alive
 from workers.rq_internals import clean_queue, forget_worker
 
-# Operators see a dead worker for a while, to know that it died.
+# Keeps a dead worker visible for a while, so that operators see that it died.
 _SHOWN_DEAD_S = 120.0
 _CLEAN_EVERY_S = 10.0
 
@@ -23,7 +23,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class KnownWorker:
-    """`state` is RQ's word (busy, idle…), or "dead" when it has given no sign of life; `job` is what it works on."""
+    """A worker as RQ and its heartbeats describe it. `job` is the job that it runs.
+
+    `state` is RQ's word (busy, idle…), or "dead" if its heartbeats have stopped.
+    """
 
     name: str
     queues: str
@@ -55,14 +58,14 @@ def _alive(connection: redis.Redis) -> set[str]:
 
 
 class Cleaner:
-    """Cleans every ten seconds what RQ cleans every ten minutes; one a process."""
+    """Cleans every ten seconds what RQ cleans every ten minutes. One per process."""
 
     def __init__(self) -> None:
         self._cleaned_at = float("-inf")
         self._dead_since: dict[str, float] = {}
 
     def clean(self, context: Context) -> int:
-        """How many workers were forgotten. Raises redis.RedisError."""
+        """Returns how many workers it forgot. Raises redis.RedisError."""
         now = time.monotonic()
         if now - self._cleaned_at < _CLEAN_EVERY_S:
             return 0

@@ -1,9 +1,9 @@
-"""Everything that leans on how RQ stores jobs and workers in Redis. RQ is pinned for its sake (pyproject.toml).
+"""Everything that depends on how RQ stores jobs and workers in Redis. pyproject.toml pins RQ because of this module.
 
-**No pickle, and no names from Redis that choose what a worker runs.** Whoever can write to Redis writes jobs. RQ would
-unpickle them, import the function that they name, run the callbacks that they name, and call the URLs that they name. Here
-a job is JSON, and it runs only if it names one of our own job functions. Importing this module takes pickle out of the
-whole process, so a call to RQ that forgets its serializer reads JSON too.
+**No pickle, and no name in Redis chooses what a worker runs.** Anybody who can write to Redis can write jobs. RQ would
+unpickle them, import the function that they name, run their callbacks, and call their URLs. Here a job is JSON, and it
+runs only if it names one of our own job functions. Importing this module removes pickle from the whole process, so an
+RQ call without a serializer reads JSON too.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,16 +30,16 @@ JOB_FUNCTIONS = frozenset(
     }
 )
 
-# What RQ falls back to wherever no serializer is named: in the web, rq-dashboard and the workers' own look-ups.
+# RQ's default serializer, which the web, rq-dashboard and the workers' own look-ups use.
 rq.serializers.PickleSerializer = JSONSerializer  # type: ignore[assignment]
 
 
 class ForeignJob(Exception):
-    """A job names a function that is none of ours, or brings an object to call it on."""
+    """A job names a function that is not ours, or an object to call it on."""
 
 
 class MirrorJob(Job):
-    """A job that runs one of JOB_FUNCTIONS, and nothing else that Redis says."""
+    """A job that runs one of JOB_FUNCTIONS and ignores everything else that Redis says."""
 
     @property
     def func(self) -> Callable[..., Any]:
@@ -50,18 +50,18 @@ class MirrorJob(Job):
 
     @property
     def success_callback(self) -> None:
-        """We have none, so whoever named one was not us."""
+        """Ignored: we set none, so somebody else wrote it."""
 
     @property
     def failure_callback(self) -> None:
-        """As above."""
+        """Ignored, like success_callback."""
 
     @property
     def stopped_callback(self) -> None:
-        """As above."""
+        """Ignored, like success_callback."""
 
     def send_webhooks(self, *_: Any, **__: Any) -> None:
-        """As above: a URL in Redis would make a worker call it from inside our network."""
+        """Ignored: a URL in Redis would make a worker call it from inside our network."""
 
 
 # Queues ---------------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class MirrorJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many jobs of a queue wait, run and have failed."""
+    """A queue's waiting, running and failed jobs."""
 
     name: str
     waiting: int
@@ -88,7 +88,7 @@ def queue_depth(name: str, connection: redis.Redis) -> QueueDepth:
 
 
 def waiting_among(name: str, connection: redis.Redis, job_ids: Sequence[str]) -> set[str]:
-    """Those of the jobs that wait in the queue, in one round trip."""
+    """The given jobs that wait in the queue, in one round trip."""
     if not job_ids:
         return set()
     key = open_queue(name, connection).key
@@ -100,7 +100,7 @@ def waiting_among(name: str, connection: redis.Redis, job_ids: Sequence[str]) ->
 
 
 def withdraw(name: str, connection: redis.Redis, job_id: str) -> None:
-    """Takes a job that waits out of its queue, and forgets it."""
+    """Removes a waiting job from its queue and deletes it."""
     with connection.pipeline() as pipeline:
         pipeline.lrem(open_queue(name, connection).key, 1, job_id)
         pipeline.delete(MirrorJob.key_for(job_id))
@@ -108,7 +108,10 @@ def withdraw(name: str, connection: redis.Redis, job_id: str) -> None:
 
 
 def take_first(name: str, connection: redis.Redis, prefix: str) -> tuple[str, dict[str, Any]] | None:
-    """The job that waits longest, taken out and forgotten, if its id begins like that: the id and the job's `meta`."""
+    """Takes out and deletes the job that waits longest, if its id begins with `prefix`.
+
+    Returns the id and the job's `meta`.
+    """
     key = open_queue(name, connection).key
     popped = connection.lpop(key)
     if not isinstance(popped, bytes):
@@ -125,7 +128,7 @@ def take_first(name: str, connection: redis.Redis, prefix: str) -> tuple[str, di
 
 
 def remove(job: Job) -> None:
-    """RQ's own `delete` fails if a listed execution is gone: it ended this moment, or expired after its worker died."""
+    """RQ's `delete` fails if a listed execution is gone, because it just ended or expired after its worker died."""
     executions = job.execution_registry
     if ids := executions.get_execution_ids():
         job.connection.zrem(job.started_job_registry.key, *(f"{job.id}:{each}" for each in ids))
@@ -134,7 +137,7 @@ def remove(job: Job) -> None:
 
 
 def clean_queue(name: str, connection: redis.Redis) -> None:
-    """Moves the jobs of dead workers out of the registry of started ones."""
+    """Moves dead workers' jobs out of the registry of started jobs."""
     clean_registries(open_queue(name, connection))
 
 
@@ -148,5 +151,5 @@ def forget_worker(worker: BaseWorker) -> None:
 
 
 def register_again(worker: BaseWorker, pipeline: Any) -> None:
-    """A worker that was silent for long has been forgotten."""
+    """Restores the record of a worker that was silent for so long that it was forgotten."""
     worker_registration.register(worker, pipeline)

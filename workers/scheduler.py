@@ -1,11 +1,11 @@
-"""Looks every second for work that nobody does, and for what is due: several may run, and find each other's work done.
+"""Every few seconds, enqueues work that no worker holds or that has come due. Several schedulers may run.
 
-parts    of backfills, whose holder died or whose job Redis lost
-events   left lying in the ledger, and those that Stripe did not deliver
-mirrors  to be compared with Stripe once a day
-ledger   what is too old to come again is deleted, and what no chart shows any more
-counts   of the mirrors' rows: what changed is added to them
-workers  that died are forgotten by RQ
+parts    of backfills whose holder died or whose job Redis lost
+events   left in the ledger, and those that Stripe did not deliver
+mirrors  due for their daily comparison with Stripe
+ledger   deletes events too old to come again, and activity that no chart shows any more
+counts   adds recent changes to the mirrors' row counts
+workers  removes dead workers from RQ's records
 """
 
 import itertools
@@ -29,13 +29,13 @@ from workers.jobs.reconcile import start_due_reconciles
 from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
 from workers.registry import Cleaner
 
-# Part of the ten seconds within which a dead worker's part is taken over.
+# A dead worker's part must be taken over within ten seconds. This wait is part of them.
 EVERY_S = 1.0
-# What may wait a little is looked at with every third look.
+# Less urgent work is looked for at every third look.
 _ALL_WITH_EVERY = 3
-# A time, so that no statement takes long; a busy ledger shrinks by more than a thousand a second.
+# At a time, so that no statement takes long. A busy ledger can shrink by more than a thousand events a second.
 _PRUNED_AT_A_TIME = 5000
-# Of the chart's 30 days, the first one whole.
+# The chart shows 30 days; the first one must be whole.
 _ACTIVITY_KEPT = timedelta(days=32)
 
 _Step = Callable[[Context], int]
@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 
 def run(context: Context) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Runs until SIGTERM or SIGINT."""
     stopped = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())
@@ -55,7 +55,7 @@ def run(context: Context) -> None:
 
 
 def run_once(context: Context, steps: Mapping[str, _Step] | None = None) -> dict[str, int]:
-    """How much each step found to do. One that cannot be taken now does not keep the others from being taken."""
+    """Returns how much each step found to do. A step that fails does not stop the others."""
     return {name: _take(name, step, context) for name, step in (steps or _STEPS).items()}
 
 

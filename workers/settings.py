@@ -1,4 +1,4 @@
-"""The environment, read once at the edge, checked together, and frozen (contract section 5)."""
+"""The environment variables, read once at the edge, checked together and frozen (contract section 5)."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sync.errors import ConfigError
 
 _SECRET_KEY_BYTES = 32
-# Stripe allows 25 requests a second of one endpoint; the rest is the merchant's.
+# Stripe allows 25 requests a second per endpoint. The rest is for the merchant.
 _ENDPOINT_RPS = 20.0
 _MOST_PROXIES = 10
 _SHORTEST_TOKEN = 16
@@ -26,23 +26,23 @@ _MOST_CONNECTIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a process needs to know. Rates are requests a second; `None` means the default for the account's mode."""
+    """A process' settings. Rates are requests a second; None means the default for the account's mode."""
 
     database_url: str
     database_direct_url: str  # past a pooler
     redis_url: str
-    secret_keys: tuple[bytes, ...]  # the first one writes, all of them read
+    secret_keys: tuple[bytes, ...]  # the first one encrypts, all of them decrypt
     public_url: str
     stripe_api_base: str
     stripe_account_rps: float | None
     stripe_endpoint_rps: float
     log_level: str
     port: int
-    trusted_proxies: int  # how many of ours a request passes before the web
-    metrics_token: str | None  # whoever asks for /metrics sends it as bearer; None: anybody may
-    allow_open_redis: bool  # at a public address, without a password
-    web_connections: int  # to Postgres at most, of a host's web processes together
-    worker_connections: int  # of a host's workers, events workers and scheduler together
+    trusted_proxies: int  # how many of our own proxies a request passes before the web
+    metrics_token: str | None  # the bearer token for /metrics; None: no token needed
+    allow_open_redis: bool  # at a public address without a password
+    web_connections: int  # the most Postgres connections of a host's web processes together
+    worker_connections: int  # the most of a host's workers, events workers and scheduler together
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -85,7 +85,7 @@ class Settings:
 
 
 class _Reader:
-    """Reads variables one by one and gathers what is wrong, so that one start shows all of it."""
+    """Reads the variables one by one and collects all problems, so that one start shows all of them."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
@@ -163,7 +163,7 @@ class _Reader:
         return value or None
 
     def flag(self, name: str) -> bool:
-        """False is the default."""
+        """The default is False."""
         text = (self._env.get(name) or "false").lower()
         if text not in ("true", "false"):
             self._complain(name, "true or false")

@@ -1,4 +1,4 @@
-"""Opens the Stripe account behind a team for a job or a request."""
+"""Opens the Stripe account behind a team, for a job or a request."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ def open_caller(
     attempts: int = PATIENT_ATTEMPTS,
     retries: RetryWatch | None = None,
 ) -> Caller:
-    """What `open_source` reads with; for what is written at Stripe."""
+    """The caller that `open_source` reads with. Use it to write to Stripe."""
     if connection.secret_key is None:
         raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
     return _caller_of_key(
@@ -86,7 +86,7 @@ def make_limiter(context: Context) -> caller.Limiter:
 
 
 def shared_limiter(context: Context) -> Limiter:
-    """The one in Redis alone, to be looked at."""
+    """The limiter in Redis without its fallback, for reading its state."""
     return Limiter(context.redis, _rates(context))
 
 

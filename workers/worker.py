@@ -1,4 +1,4 @@
-"""RQ workers as we run them: several processes side by side, and a dead one's work goes on at once."""
+"""RQ workers as we run them: several processes side by side. A dead worker's work continues at once."""
 
 import contextlib
 import ctypes
@@ -25,11 +25,12 @@ from workers.redis.beats import BEAT_EVERY_S, beat, stop_beating
 from workers.rq_internals import MirrorJob, register_again
 from workers.settings import HORSES, Settings
 
-# The six object types of one backfill run side by side; two teams' events do, so that one with many holds up nobody.
+# The six object types of a backfill run side by side. Events of two teams do, so that a busy team does not block
+# others.
 PROCESSES = {BACKFILLS: 6, EVENTS: 2}
 assert sum(PROCESSES.values()) == HORSES
 
-# Where web and workers share a machine that is busy, a person's request goes first: the web gets three times a worker's share.
+# On a machine shared with workers, requests go first: the web gets three times a worker's share of the CPU.
 _NICER = 5
 
 # malloc.h
@@ -42,7 +43,7 @@ log = structlog.get_logger()
 
 
 def run_workers(settings: Settings, queue_name: str) -> None:
-    """Until SIGTERM or SIGINT; a worker that dies is started again within a second."""
+    """Runs until SIGTERM or SIGINT. A worker that dies is restarted within a second."""
     os.nice(_NICER)
     _warm_up(settings)
     _keep_memory_together()
@@ -58,19 +59,19 @@ def run_workers(settings: Settings, queue_name: str) -> None:
 
 
 def _warm_up(settings: Settings) -> None:
-    """Does once what each work-horse, a fork of this process, would otherwise do again before it begins its work."""
+    """Does work once that each work-horse, a fork of this process, would otherwise repeat."""
     preload()
     open_context(settings, direct=True).close()
-    time.strptime("2026", "%Y")  # loads the module that RQ reads a job's times with
+    time.strptime("2026", "%Y")  # loads the module with which RQ reads a job's times
 
 
 def _keep_memory_together() -> None:
-    """Lets glibc's malloc use two arenas and not eight a core, and never keep blocks of more than this.
+    """Limits glibc's malloc to two arenas (the default is eight per core) and to small cached blocks.
 
-    Each of a job's threads would keep memory of its own; and with the first large block that is freed, malloc would begin
-    to keep ever larger ones.
+    Otherwise each of a job's threads would keep memory of its own, and after the first large block malloc would cache
+    ever larger ones.
     """
-    with contextlib.suppress(OSError, AttributeError):  # not every C library has it
+    with contextlib.suppress(OSError, AttributeError):  # other C libraries lack it
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 2)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
@@ -78,17 +79,20 @@ def _keep_memory_together() -> None:
 
 
 class MirrorWorker(Worker):
-    """RQ's worker forks a process, its work-horse, for each job. This one keeps it, and sees to the work of one that died."""
+    """RQ's worker, which forks a work-horse process for each job.
+
+    This one keeps its work-horse, and enqueues the work of one that died.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # RQ waits for a job for 15 s less than `worker_ttl`, and gives a sign of life whenever it has waited.
+        # RQ waits for a job for 15 s less than `worker_ttl` and sends a heartbeat after each wait.
         options |= {"worker_ttl": BEAT_EVERY_S + 15, "job_monitoring_interval": BEAT_EVERY_S}
         super().__init__(*arguments, **options)
         self._beat_at = float("-inf")
         self._horse: Horse | None = None
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """RQ gives several signs of life around each job; one of ours a second is enough."""
+        """RQ sends several heartbeats around each job. We send at most one a second."""
         super().heartbeat(timeout, pipeline)
         if time.monotonic() - self._beat_at >= _BEAT_AT_MOST_EVERY_S:
             self._beat_at = time.monotonic()
@@ -98,12 +102,13 @@ class MirrorWorker(Worker):
                 ours.execute()
 
     def _start_scheduler(self, *_: Any, **__: Any) -> None:
-        """A pool asks for a process that enqueues RQ's scheduled jobs: there are none."""
+        """RQ's pool asks for a process that enqueues scheduled jobs. We have none."""
 
-    # The horse ---------------------------------------------------------------------------------------------------------
+    # The horse
+    # ---------------------------------------------------------------------------------------------------------
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Hands the job to the horse that is there, or to a new one."""
+        """Hands the job to the existing horse or to a new one."""
         assert self.execution
         call = Call(job.id, queue.name, self.execution.id)
         while self._horse is None or not self._horse.run(call):
@@ -113,7 +118,7 @@ class MirrorWorker(Worker):
         self._horse_pid = self._horse.pid
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
-        """As if it had ended, when it has done its job."""
+        """Reports a finished job as a horse that has ended."""
         if self._horse is None:
             return None, None, None
         if self._horse.wait():
@@ -136,14 +141,15 @@ class MirrorWorker(Worker):
         jobs.keep_context()
 
     def _serve(self, call: Call) -> None:
-        """In the horse: RQ's own way of running a job and of recording how it went."""
+        """Runs in the horse: RQ's own code runs the job and records the result."""
         job = self.job_class.fetch(call.job_id, connection=self.connection, serializer=self.serializer)
         queue = next(queue for queue in self.queues if queue.name == call.queue)
         self.execution = Execution.fetch(call.execution_id, call.job_id, connection=self.connection)
         self.perform_job(job, queue, self.execution)
         self.executions.clear()
 
-    # Its end -----------------------------------------------------------------------------------------------------------
+    # Its end
+    # -----------------------------------------------------------------------------------------------------------
 
     def register_death(self) -> None:
         super().register_death()  # type: ignore[no-untyped-call]
@@ -155,11 +161,11 @@ class MirrorWorker(Worker):
 
 
 def go_on(context: Context, job: Job) -> None:
-    """The killed process held the lease that follows the fence in the job's id: free it, and enqueue its part again."""
+    """The killed process held the lease after the fence in the job's id. Frees it and enqueues the part again."""
     try:
         backfill_id, part, fence = job.id.split("-")
     except ValueError:
-        return  # an events job: what it claimed comes back by itself
+        return  # an events job: its claimed events come due again by themselves
     log.warning("job.killed", backfill=backfill_id, type=part)
     with context.pool.connection() as connection:
         BackfillStore(connection).release_dead(backfill_id, part, int(fence) + 1)

@@ -1,1 +1,1 @@
-"""What RQ runs: ids in, nothing secret."""
+"""The jobs that RQ runs. Their arguments are ids, nothing secret."""

@@ -1,4 +1,4 @@
-"""The jobs that RQ runs: thin, ids in; each opens a context of its own, for it runs in a process of its own."""
+"""The backfill jobs. They are thin: they take ids and open a context."""
 
 import os
 import time
@@ -25,27 +25,27 @@ from workers.redis.progress import Progress, ShownRetries
 from workers.settings import Settings
 from workers.stripe_account import open_source
 
-# A turn on a part: a minute, so that a deploy never waits for hours; less when others wait, so that a small team does
-# not wait for a huge one. Less than a few seconds would be spent on taking turns.
+# The longest turn on a part: a minute, so that a deploy never waits long. It is shorter while others wait, so that a
+# small team does not wait for a huge one. Below a few seconds, changing turns would take most of the time.
 TURN_S = 60.0
 TURN_WHILE_OTHERS_WAIT_S = 5.0
 _LOOK_EVERY_S = 1.0
 _COUNT_EVERY_S = 1.0
-# Where Postgres refuses connections: then the job ends, and its part is begun again.
+# How long to wait while Postgres refuses connections. Then the job ends, and the part starts again.
 _CONNECTION_WAIT_S = 15.0
 
 log = structlog.get_logger()
 
 
 class JobFailed(Exception):
-    """What broke a job, in words that carry nothing of a tenant's."""
+    """A job's failure, in words that contain nothing of a tenant's."""
 
 
 def work_on_part(backfill_id: str, part: str) -> str:
-    """One turn on a part of a backfill, and on parts that still wait for a worker; says how it ended, for rq-dashboard.
+    """Runs a turn on a part of a backfill, then on parts that still wait. Returns how it ended, for rq-dashboard.
 
-    A part of a small team takes less than a job for it, so whoever is done with one goes on with the next. Of a large team
-    each is at some worker by then.
+    A small team's part takes less time than a job does, so a worker continues with the next one. By then, a large
+    team's parts are all held by workers.
     """
     with job_context(backfill=backfill_id, type=part) as context:
         connection = borrowing(lambda: connect(context))
@@ -64,7 +64,7 @@ def _take_part(context: Context, connection: psycopg.Connection, backfill_id: st
         log.info("part.dropped", reason="the team was disconnected")
         return "dropped"
     ended = _work_on_parts(context, connection, backfill, connected, part)
-    if ended != "waits":  # else the scheduler enqueues it again, and not at once
+    if ended != "waits":  # otherwise the scheduler enqueues it again later
         enqueue_due(context, backfill_id)
     return ended
 
@@ -72,7 +72,7 @@ def _take_part(context: Context, connection: psycopg.Connection, backfill_id: st
 def _work_on_parts(
     context: Context, connection: psycopg.Connection, backfill: Backfill, connected: Connection, first: str
 ) -> str:
-    """Until the turn is over or nothing waits; how the first one ended."""
+    """Runs until the turn is over or nothing waits. Returns how the first part ended."""
     ours = turn(context)
     retries = ShownRetries(context.redis, backfill.id, first)
     source = open_source(context, connected, retries=retries)
@@ -82,9 +82,9 @@ def _work_on_parts(
     while latest == "done" and not ours.is_over() and (part := take_waiting(context, backfill.id, connection)):
         retries.follow(part)
         with structlog.contextvars.bound_contextvars(type=part):
-            # A long finish has a job of its own, whose time limit fits it.
+            # A long finish gets a job of its own, with a time limit that fits it.
             further = replace(tools, is_stopping=ours.is_over) if part == FINISH else tools
-            backfill = BackfillStore(connection).get(backfill.id) or backfill  # its upper end is fixed by now
+            backfill = BackfillStore(connection).get(backfill.id) or backfill  # by now its upper end is fixed
             latest = PartRun(backfill, part, mirrored(connected), further, show, connection).run()
     return ended
 
@@ -94,16 +94,16 @@ def mirrored(connected: Connection) -> Mirrored:
 
 
 def connect(context: Context) -> AbstractContextManager[psycopg.Connection]:
-    """One of the process' few connections: who waits for Stripe holds none (sync/database/borrowing.py)."""
+    """One of the process' few connections. Nobody holds one while waiting for Stripe (sync/database/borrowing.py)."""
     return context.pool.connection()
 
 
-# Of a process that runs one job after the other: what they work with.
+# The context of a process that runs many jobs.
 _kept: Context | None = None
 
 
 def keep_context() -> None:
-    """From now on the jobs of this process share one context and its connections."""
+    """Makes the jobs of this process share one context and its connections from now on."""
     global _kept
     _kept = _open()
 
@@ -122,7 +122,7 @@ def _open() -> Context:
 
 @contextmanager
 def job_context(**facts: str) -> Iterator[Context]:
-    """A context, and log lines that say which request, team and part they are of."""
+    """A context, and log lines with the job's request, team and part."""
     job = get_current_job()
     meta = {key: value for key, value in (job.meta if job else {}).items() if value}
     with structlog.contextvars.bound_contextvars(**(meta | facts)):
@@ -131,7 +131,7 @@ def job_context(**facts: str) -> Iterator[Context]:
             yield context
         except Exception as exc:
             context.trouble.note_error(exc)
-            # RQ keeps a failed job's traceback in Redis, and shows it to operators.
+            # RQ keeps a failed job's traceback in Redis and shows it to operators.
             raise JobFailed(loggable_reason(exc)).with_traceback(exc.__traceback__) from None
         finally:
             if _kept:
@@ -147,14 +147,14 @@ def turn(
     longest_s: float = TURN_S,
     while_others_wait_s: float = TURN_WHILE_OTHERS_WAIT_S,
 ) -> "Turn":
-    """The current job's turn, from now on: shorter while others wait in that queue."""
+    """The current job's turn, beginning now. It is shorter while others wait in that queue."""
     job = get_current_job()
     name = job.worker_name if job else None
     return Turn(context.redis, name, waiting_in, longest_s=longest_s, while_others_wait_s=while_others_wait_s)
 
 
 class Turn:
-    """When to let others work, or the worker stop: a deploy waits for the pages in flight, not for the turn's end."""
+    """Tells when to let others work or to stop. So a deploy waits only for the pages in flight, not for the turn."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Turn:
         self._over = self._stopping = False
 
     def is_over(self) -> bool:
-        """Also when others wait, or the worker is to stop."""
+        """Also true if others wait, or if the worker should stop."""
         self._look()
         return self._over
 

@@ -1,4 +1,4 @@
-"""The jobs of the queue `events`: thin, ids in; nothing that takes long, for all teams' events wait behind it."""
+"""The jobs of the queue `events`. They are thin and quick: every team's events wait behind them."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +20,18 @@ from workers.jobs import backfill as jobs
 from workers.queues import EVENTS, take_waiting_events, wake_events, wake_mark
 from workers.stripe_account import open_source
 
-# Then other teams' events have their turn; sooner where one waits, or the worker stops.
+# After this, other teams' events get their turn. It ends earlier if one is waiting or the worker stops.
 TURN_S = 20.0
-# Accounts have budgets of their own, so many wait for Stripe at the same time.
+# Each account has its own budget, so several sweeps wait for Stripe side by side.
 SWEPT_TOGETHER = 4
 
 log = structlog.get_logger()
 
 
 def apply_events(team_id: str) -> int:
-    """Drains one team's ledger, and then those of teams that wait, for a turn; returns how many events it settled.
+    """Drains one team's ledger, then those of waiting teams, for one turn. Returns how many events it settled.
 
-    Two events of a small team take less than a job for them.
+    Two events of a small team take less time than a job does.
     """
     with jobs.job_context(team=team_id) as context:
         context.redis.delete(wake_mark(team_id))
@@ -42,7 +42,7 @@ def apply_events(team_id: str) -> int:
                 try:
                     settled += _apply(context, facts["team"], turn)
                 except Exception as exc:
-                    # In a job of its own it fails under its own name, if it fails again.
+                    # If it fails again, it does so in a job of its own and under its own name.
                     log.warning("events.put_back", reason=loggable_reason(exc))
                     wake_events(context, facts["team"], request_id=facts.get("request_id"))
                     break
@@ -54,7 +54,7 @@ def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
     if connected is None:
         return 0
     settled, report = 0, context.meter.events
-    # Few attempts: an event whose object cannot be fetched comes again later, and the others do not wait for it.
+    # Few attempts: an event whose object cannot be fetched comes due again later, and the others do not wait for it.
     source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
     refused = _refused(connected)
     while outcomes := apply_batch(
@@ -77,7 +77,7 @@ def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
 
 
 def sweep_due() -> int:
-    """Sweeps all teams that are due, some side by side, until an event waits to be applied; returns how many."""
+    """Sweeps all due teams, several side by side, until an event waits to be applied. Returns how many it swept."""
     swept = 0
     with jobs.job_context() as context, ThreadPoolExecutor(SWEPT_TOGETHER) as pool:
         turn = jobs.turn(context, EVENTS, while_others_wait_s=0.0)
@@ -92,7 +92,7 @@ def sweep_due() -> int:
 
 
 def _sweep_safely(context: Context, team_id: str) -> None:
-    """One team's trouble is no other's."""
+    """One team's failure does not stop the others."""
     with structlog.contextvars.bound_contextvars(team=team_id):
         try:
             _sweep(context, team_id)
@@ -101,7 +101,7 @@ def _sweep_safely(context: Context, team_id: str) -> None:
 
 
 def sweep_events(team_id: str) -> int:
-    """Reads from Stripe what it did not deliver; returns how many events were new."""
+    """Reads events from Stripe that were not delivered. Returns how many were new."""
     with jobs.job_context(team=team_id) as context:
         return _sweep(context, team_id)
 
@@ -130,7 +130,7 @@ def _sweep(context: Context, team_id: str) -> int:
 
 
 def _refused(connected: Connection | None) -> StripeRejected | None:
-    """Once Stripe has refused the key, only the sweep asks with it, every few minutes, until it is taken again."""
+    """After Stripe has refused a key, only the sweep uses it, every few minutes, until Stripe accepts it again."""
     if connected is None or connected.key_valid:
         return None
     return StripeRejected("Stripe refuses the stored key.", status=UNAUTHORIZED)

@@ -1,4 +1,7 @@
-"""Comparisons of mirrors with Stripe: started by the API, the command line or the day, worked on in turns."""
+"""Comparisons of mirrors with Stripe.
+
+The API, the command line or the schedule starts them; workers run them in turns.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,16 +24,16 @@ from workers.jobs import backfill as jobs
 from workers.queues import enqueue_reconciles
 from workers.stripe_account import open_source
 
-# For events that another worker has taken just now.
+# Time for another worker to apply events that it has just claimed.
 _CATCH_UP_S = 10.0
 
 log = structlog.get_logger()
 
 
 def start_reconcile(context: Context, team_id: str, request_id: str | None) -> tuple[str, bool]:
-    """The id of a new one, or of the one that runs, and whether it ran already.
+    """Returns the id of a new comparison, or of the running one, and whether it ran already.
 
-    Raises Conflict `not_connected`, or `backfill_in_progress`.
+    Raises Conflict `not_connected` or `backfill_in_progress`.
     """
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
@@ -40,13 +43,13 @@ def start_reconcile(context: Context, team_id: str, request_id: str | None) -> t
     try:
         enqueue_reconciles(context)
     except redis.RedisError as exc:
-        # It is recorded: the scheduler enqueues it as soon as Redis is back.
+        # It is recorded, so the scheduler enqueues it as soon as Redis is back.
         log.warning("reconcile.not_enqueued", reconcile=started[0], reason=str(exc))
     return started
 
 
 def start_due_reconciles(context: Context) -> int:
-    """One for each team whose last one, or last backfill, is a day old."""
+    """Starts one for each team whose last comparison or backfill is a day old."""
     with context.pool.connection() as connection:
         store = ReconcileStore(connection)
         due = store.due_teams()
@@ -59,9 +62,9 @@ def start_due_reconciles(context: Context) -> int:
 
 
 def work_on_reconcile(reconcile_id: str) -> str:
-    """The job: one turn; says how it ended, for rq-dashboard."""
+    """The job: runs one turn and returns how it ended, for rq-dashboard."""
     with jobs.job_context(reconcile=reconcile_id) as context:
-        # People wait for backfills, and nobody for this: it goes on when none waits for a worker.
+        # People wait for backfills, nobody for a comparison: it continues only while no backfill waits for a worker.
         turn = jobs.turn(context, while_others_wait_s=0.0)
         ended = take_turn(context, reconcile_id, turn.is_over)
         enqueue_reconciles(context)
@@ -69,7 +72,7 @@ def work_on_reconcile(reconcile_id: str) -> str:
 
 
 def take_turn(context: Context, reconcile_id: str, should_yield: Callable[[], bool]) -> str:
-    """Works on it until it is over or `should_yield`; "not_ours" when somebody else does."""
+    """Works until the comparison is over or `should_yield`. Returns "not_ours" if another worker holds it."""
     with jobs.connect(context) as connection:
         store = ReconcileStore(connection)
         work = store.acquire(reconcile_id)
@@ -105,7 +108,7 @@ def _work(context: Context, connection: psycopg.Connection, work: Work, should_y
 
 
 class _Events:
-    """The events of the team whose mirror is compared, as far as the key may read them."""
+    """The events of the compared team, if its key may read them."""
 
     def __init__(self, context: Context, connection: psycopg.Connection, connected: Connection, source: Source) -> None:
         self._connection = connection
@@ -118,7 +121,7 @@ class _Events:
         until = self._source.account().now
         self._sweep()
         give_up_at = time.monotonic() + _CATCH_UP_S
-        while self._ledger.pending(until) and time.monotonic() < give_up_at:  # what failed comes again by itself
+        while self._ledger.pending(until) and time.monotonic() < give_up_at:  # failed ones come due by themselves
             if not apply_batch(self._connection, self._connected.team_id, self._source, jobs.mirrored(self._connected)):
                 time.sleep(0.2)
         return until

@@ -1,1 +1,1 @@
-"""What lives in Redis: request budgets, progress, heartbeats, counters."""
+"""What Redis holds: request budgets, progress, heartbeats and counters."""

@@ -1,4 +1,4 @@
-"""Whether Redis stands open: at a public address without a password, where anybody writes jobs and budgets."""
+"""Refuses a Redis that is open to the internet: anybody could write jobs and budgets there."""
 
 import ipaddress
 import socket
@@ -9,13 +9,13 @@ from workers.settings import Settings
 
 
 def refuse_open_redis(settings: Settings) -> None:
-    """Raises ConfigError. A name that does not resolve now is let through: then nothing connects either."""
+    """Raises ConfigError. A host name that does not resolve is accepted: nothing can connect to it anyway."""
     if settings.allow_open_redis or _has_password(settings.redis_url):
         return
     if any(address.is_global for address in _addresses(settings.redis_url)):
         raise ConfigError(
-            "REDIS_URL names a public address and no password: whoever reaches it decides what the workers do. Set a "
-            "password (docs/operations.md), or BILLSTACK_ALLOW_OPEN_REDIS=true if a firewall closes it"
+            "REDIS_URL names a public address and no password: anybody who reaches it can command the workers. Set a "
+            "password (docs/operations.md), or BILLSTACK_ALLOW_OPEN_REDIS=true if a firewall protects it"
         )
 
 
@@ -26,7 +26,7 @@ def _has_password(url: str) -> bool:
 
 def _addresses(url: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     parts = urlsplit(url)
-    if not parts.hostname:  # a socket in the file system
+    if not parts.hostname:  # a Unix socket
         return []
     try:
         found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)

@@ -1,12 +1,12 @@
-"""Which workers are alive: each beats every few seconds, on the clock of Redis, which all hosts share.
+"""Tells which workers are alive. Each sends a heartbeat every few seconds, on Redis' clock, which all hosts share.
 
-RQ's own heartbeats are on each host's clock, and its record of a killed worker says "busy" until it expires.
+RQ's own heartbeats use each host's clock, and its record of a killed worker says "busy" until it expires.
 """
 
 import redis
 
 BEAT_EVERY_S = 5
-# Two beats missed, and some.
+# A little more than two missed heartbeats.
 DEAD_AFTER_S = 12
 _KEPT_S = 3600
 
@@ -23,7 +23,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[1], '+inf')
 
 
 def beat(connection: redis.Redis, role: str, worker_name: str) -> None:
-    """`role` is the queue that the worker is for first of all. In a pipeline too."""
+    """`role` is the first queue of the worker. Also works in a pipeline."""
     connection.eval(_BEAT, 1, _key(role), worker_name, str(_KEPT_S))
 
 
@@ -32,7 +32,7 @@ def stop_beating(connection: redis.Redis, role: str, worker_name: str) -> None:
 
 
 def ask_for_alive(connection: redis.Redis, role: str) -> list[bytes]:
-    """The names of the workers of this role that are alive; in a pipeline they come among its results."""
+    """The names of the living workers of this role. In a pipeline they are among its results."""
     found: list[bytes] = connection.eval(_ALIVE, 1, _key(role), str(DEAD_AFTER_S))
     return found
 

@@ -1,4 +1,4 @@
-"""Which Stripe accounts were asked for something lately, and how their budgets stand: for operators to look at."""
+"""The state of Stripe budgets that were used recently, for operators."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ import redis
 from workers.redis.limiter import KEY_PREFIX, Bucket, Limiter
 
 _KEY = re.compile(re.escape(KEY_PREFIX) + r"\{(?P<account>[^}]+)\}:(?P<mode>live|test)(?::(?P<endpoint>\w+))?")
-# Buckets live for a minute, so they are few. But a Redis may hold much else, and looking at a page must stay cheap: of
-# more than a hundred thousand keys some buckets are not found.
+# Buckets live for a minute, so there are few. But Redis may hold many other keys, and showing a page must stay cheap.
+# Among more than a hundred thousand keys, some buckets are not found.
 _SCANNED_AT_A_TIME = 1000
 _SCANS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Of one account in one mode. `endpoints` are those used in the last minute, the busiest first."""
+    """The budget of one account in one mode. `endpoints` are those used in the last minute, the busiest first."""
 
     account_id: str
     livemode: bool
@@ -41,7 +41,7 @@ def _read(limiter: Limiter, account_id: str, livemode: bool, endpoints: set[str]
 
 
 def _known(client: redis.Redis) -> dict[tuple[str, bool], set[str]]:
-    """The endpoints of each account and mode that there is a bucket of."""
+    """The endpoints that have a bucket, by account and mode."""
     found: dict[tuple[str, bool], set[str]] = {}
     for key in _scan(client):
         if match := _KEY.fullmatch(key):

@@ -1,4 +1,7 @@
-"""What is asked when somebody looks: backfills, proofs, jobs, workers, budgets, connections. No label names a team."""
+"""Metrics that are read only when somebody asks. No label names a team.
+
+They cover backfills, proofs, jobs, workers, budgets and connections.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -20,22 +23,29 @@ def of_postgres(context: Context) -> Iterator[Metric]:
     yield from _of_teams(vitals)
     parts = {"held": vitals.held, "free": vitals.free, "dead": vitals.dead}
     yield GaugeMetricFamily("billstack_backfills_running", "Backfills that run", vitals.backfills)
-    yield _by("billstack_backfill_parts", "Unfinished types of running backfills, by who works on them", "state", parts)
+    yield _by(
+        "billstack_backfill_parts",
+        "Unfinished types of running backfills, by the state of their worker",
+        "state",
+        parts,
+    )
     yield _by("billstack_postgres_connections", "Connections to Postgres, by application", "application", connections)
-    yield GaugeMetricFamily("billstack_postgres_connections_most", "As many as Postgres takes", vitals.most_connections)
+    yield GaugeMetricFamily(
+        "billstack_postgres_connections_most", "The most connections that Postgres accepts", vitals.most_connections
+    )
 
 
 def _of_teams(vitals: Vitals) -> Iterator[Metric]:
     teams = {"connected": vitals.connected, "key_refused": vitals.refused_keys, "never_proven": vitals.unproven}
     yield _by(
         "billstack_teams",
-        "Connected teams; of them, those with a refused key or a mirror not read once",
+        "Connected teams, and those with a refused key or a mirror that was never read whole",
         "state",
         teams,
     )
     yield GaugeMetricFamily(
         "billstack_oldest_proof_seconds",
-        "Age of the last full read or comparison of the team where it is oldest",
+        "Age of the oldest last full read or comparison of any team",
         vitals.oldest_s or 0.0,
     )
 
@@ -48,12 +58,12 @@ def of_redis(context: Context) -> Iterator[Metric]:
     budgets = [budget.account for budget in read_budgets(context.redis, shared_limiter(context))]
     yield GaugeMetricFamily(
         "billstack_budget_used_ratio",
-        "Requests lately, of those allowed, of the account that uses its budget most",
+        "Share of its budget that the busiest account used recently",
         max((budget.lately / budget.configured for budget in budgets), default=0.0),
     )
     yield GaugeMetricFamily(
         "billstack_budgets_cut",
-        "Accounts whose rate is below the configured one, for Stripe answered 429",
+        "Accounts with a rate below the configured one, after Stripe answered 429",
         sum(budget.rate < budget.configured for budget in budgets),
     )
 

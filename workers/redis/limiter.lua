@@ -1,16 +1,16 @@
--- The budget of one Stripe account: takes a token from both of its buckets, or cuts one of them, in one call.
--- limiter.py says what the rules are for; this file says how they are kept.
+-- The budget of one Stripe account. One call takes a token from both of its buckets, or cuts one of them.
+-- limiter.py explains the rules; this file applies them.
 --
 -- KEYS     the account's bucket, the endpoint's bucket
 -- reserve  ARGV: "reserve", now, configured rates of both, seconds of burst, seconds of reach, how many at most
 --          -> granted (how many, or 0), wait in microseconds, rate in thousandths of a request/s, free tokens
 -- cut      ARGV: "cut", now, configured rates of both, which bucket (1 or 2), share to cut
---          -> 1, or 0 when that bucket was cut less than a second ago
--- look     KEYS: the account's bucket, then any number of its endpoints'. ARGV: "look", now, configured rates, seconds of burst
+--          -> 1, or 0 if that bucket was cut less than a second ago
+-- look     KEYS: the account's bucket, then any of its endpoints'. ARGV: "look", now, configured rates, seconds of burst
 --          -> for each: rate, tokens and requests/s lately in thousandths, milliseconds since the last cut (-1: none)
 --             Writes nothing.
--- Rates are requests a second. Times are seconds of Redis' own clock, for hosts need not agree on theirs;
--- `now` is empty outside of tests.
+-- Rates are requests a second. Times are seconds of Redis' clock, because hosts' clocks differ. `now` is empty except in
+-- tests.
 
 local CUT_EVERY_S = 1
 local LOWEST_SHARE = 0.02 -- of the configured rate: what cuts never go below
@@ -31,7 +31,7 @@ local function clock(given)
   return tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
 
--- Steep from `low` to `level`, flat around it, then steeper and steeper; back at the configured rate by 3 * calm_s.
+-- Steep from `low` to `level`, flat around `level`, then ever steeper. Back at the configured rate after 3 * calm_s.
 local function rate_at(bucket, configured, now)
   if not bucket.cut_at or now < bucket.cut_at then
     return configured
@@ -89,8 +89,8 @@ local function take(bucket, count)
   save(bucket)
 end
 
--- The next place of those who were sent away, one after the other at the bucket's rate: they come back in turn, not
--- all at once.
+-- The next place in the line of callers that were sent away. Places follow each other at the bucket's rate, so callers
+-- return in turn and not all at once.
 local function place_in_line(bucket, room_s, now)
   local place = math.max(bucket.line or 0, now + room_s) + 1 / bucket.rate
   bucket.line = math.min(place, now + LONGEST_LINE_S)
@@ -98,7 +98,7 @@ local function place_in_line(bucket, room_s, now)
   return bucket.line - now
 end
 
--- More than one only of what is free this moment, and no more than half of that: others may want some too.
+-- Grants more than one token only of what is free right now, and at most half of it: others may want some too.
 local function reserve(account, endpoint, burst_s, reach_s, most, now)
   refill(account, burst_s, now)
   refill(endpoint, burst_s, now)
@@ -125,7 +125,7 @@ local function cut(bucket, configured, share, now)
   end
   local level, calm_s = bucket.rate * (1 - share / 2), FIRST_CALM_S
   if bucket.cut_at and math.abs(now - bucket.cut_at) < REMEMBER_S then
-    -- Stripe's bucket was empty then and is empty now: what got through in between is what there is to have.
+    -- Stripe's bucket was empty then and is empty now. What got through in between is what Stripe allows us.
     local through = bucket.through / math.abs(now - bucket.cut_at)
     level = math.min(level, math.max(through, bucket.rate * (1 - 2 * share)))
     calm_s = math.min(LONGEST_CALM_S, bucket.calm_s * 2)

@@ -1,10 +1,11 @@
-"""Hands out the request budget of a Stripe account, shared by all workers and hosts: workers/redis/limiter.lua keeps the buckets.
+"""Hands out a Stripe account's request budget to all workers and hosts. workers/redis/limiter.lua keeps the buckets.
 
-A foreign client that takes part of the limit can only be felt by hitting it, and Stripe's own bucket hides for seconds
-that we send too much. Simulated beside a client with half of the limit, "back to full within 5 s of each cut" had 2 to
-3.5% of our requests answered 429. 0.3 to 0.8%, at 96% or more of what was left: fall to what *got through* since the last
-cut, climb flat around that level, more patiently after each cut that soon follows. So a lone 429 is forgotten after 5 s,
-but after a foreign client left full speed takes up to 30 s. (tests/workers/redis/test_limiter_simulation.py)
+Other clients of the account share Stripe's limit, and only a 429 shows how much they use. Stripe's own bucket also
+hides for seconds that we send too much. In a simulation beside a client with half of the limit, "back to full within 5
+s of each cut" got 2 to 3.5% of our requests answered with 429. This rule got 0.3 to 0.8%, while using at least 96% of
+what was left: fall to the rate that *got through* since the last cut, climb slowly around that level, and slower after
+each cut that soon follows. So a lone 429 is forgotten after 5 s. After another client leaves, full speed takes up to 30
+s. (tests/workers/redis/test_limiter_simulation.py)
 """
 
 import threading
@@ -17,23 +18,25 @@ from typing import Any
 import redis
 import structlog
 
-# Stripe allows 100 requests/s live and 25 in a sandbox (https://docs.stripe.com/rate-limits); the rest is the merchant's.
+# Stripe allows 100 requests/s live and 25 in a sandbox (https://docs.stripe.com/rate-limits). The rest is for the
+# merchant.
 LIVE_ACCOUNT_RPS = 80.0
 TEST_ACCOUNT_RPS = 20.0
 
-# Half a second's worth may go at once. Stripe's bucket holds about one: the other half is for requests that the network
-# bunches, and for a Redis that lost everything and starts full.
+# Half a second's worth may go at once. Stripe's bucket holds about a second's. The other half is for requests that the
+# network bunches together, and for a Redis that lost everything and starts full.
 BURST_S = 0.5
-# How far ahead one may reserve. What is reserved cannot be slowed down any more, and a single read queues behind it.
-# Those who come back from waiting in line may reserve farther than newcomers, so that these do not overtake them.
+# How far ahead one may reserve. Reserved requests cannot be slowed down any more, and a single read queues behind them.
+# Callers that return from the waiting line may reserve farther ahead than newcomers, so that these do not overtake
+# them.
 NEWCOMER_REACH_S = 0.1
 RETURNING_REACH_S = 0.2
-# A read that a person or an event waits for never stands in line: it goes right behind what is reserved.
+# A read that a person or an event waits for skips the line: it goes directly behind what is reserved.
 URGENT_REACH_S = 60.0
 
 ACCOUNT, ENDPOINT = 1, 2
-# A 429 without a reason is a lock_timeout, a busy object: speed is not to blame. A little all the same, for a proxy
-# that takes the header away would otherwise leave us as fast as we are for ever. An unknown reason counts as none.
+# A 429 without a reason is a lock_timeout, a busy object, so speed is not to blame. It still cuts a little: if a proxy
+# removed the header, we would otherwise never slow down. An unknown reason counts as none.
 REASONLESS_CUT = (ENDPOINT, 0.05)
 CUTS = {
     "global-rate": (ACCOUNT, 0.2),
@@ -43,9 +46,9 @@ CUTS = {
     "resource-specific": (ENDPOINT, 0.2),
 }
 
-# While Redis is away, each process spends this share of the rates by itself: a few together stay inside the budget.
+# While Redis is unavailable, each process uses this share of the rates: a few together stay within the budget.
 AWAY_SHARE = 0.25
-AWAY_RETRY_S = 5.0  # asking a Redis that is away costs seconds, with the retries of redis-py: one caller, now and then
+AWAY_RETRY_S = 5.0  # with redis-py's retries, a failed call takes seconds: one caller tries this often
 
 KEY_PREFIX = "billstack:budget:"
 
@@ -56,7 +59,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """`count` tokens, to be used after `wait_s`; the rate in force (requests/s, endpoint's or account's); tokens still free."""
+    """Permission to send `count` requests after `wait_s`.
+
+    `rate` is the rate in force (requests/s, the endpoint's or the account's); `free` is how many tokens are left.
+    """
 
     wait_s: float
     rate: float
@@ -66,13 +72,13 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """How one bucket stands; rates are requests/s. Less than no tokens: so much of the future is reserved or cut away."""
+    """The state of one bucket. Rates are requests/s. Negative tokens mean that the future is reserved or cut away."""
 
     configured: float
     rate: float
     tokens: float
-    lately: float  # granted a second, over about the last five
-    cut_s: float | None  # since the last cut
+    lately: float  # granted a second, over about the last five seconds
+    cut_s: float | None  # seconds since the last cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class Rates:
 
 
 class Limiter:
-    """The budget in Redis. Thread-safe; raises redis.RedisError. `now` replaces Redis' clock in tests."""
+    """The budget in Redis. Thread-safe; raises redis.RedisError. In tests, `now` replaces Redis' clock."""
 
     def __init__(
         self,
@@ -107,8 +113,8 @@ class Limiter:
     ) -> Reservation:
         """Takes a token from the account and the endpoint. Wait `wait_s`, at most 0.2 s unless urgent, then send.
 
-        `most` tokens where as many again stay free, to spare round trips.
-        While more is asked for than there is, it stands in line first, and takes nothing until its turn.
+        Takes up to `most` tokens if at least as many stay free, which saves round trips.
+        If demand exceeds the budget, the caller first waits in line and takes nothing until its turn.
         """
         reach_s = URGENT_REACH_S if urgent else NEWCOMER_REACH_S
         while True:
@@ -120,13 +126,13 @@ class Limiter:
             reach_s = max(reach_s, RETURNING_REACH_S)
 
     def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
-        """Stripe answered 429: `reason` is its Stripe-Rate-Limited-Reason. Call it for each of them."""
+        """Call this for each 429 from Stripe. `reason` is its Stripe-Rate-Limited-Reason."""
         cut = CUTS.get(reason or "", REASONLESS_CUT)
         if self._call("cut", account_id, endpoint, livemode, cut):
             log.info("budget.cut", account=account_id, endpoint=endpoint, reason=reason)
 
     def look(self, account_id: str, endpoints: Sequence[str], *, livemode: bool) -> list[Bucket]:
-        """How the account's bucket stands, and those of its endpoints, in that order. Changes nothing."""
+        """The state of the account's bucket, then of its endpoints' in the given order. Changes nothing."""
         account_rps, endpoint_rps = self._configured(livemode)
         account_key = _account_key(account_id, livemode)
         found = self._script(
@@ -151,7 +157,7 @@ class Limiter:
 
 
 def _account_key(account_id: str, livemode: bool) -> str:
-    # Stripe's limits are per account and mode, whoever's key it is. The braces keep an account's keys on one cluster node.
+    # Stripe's limits apply per account and mode, whichever key is used. The braces keep an account on one cluster node.
     return f"{KEY_PREFIX}{{{account_id}}}:{'live' if livemode else 'test'}"
 
 
@@ -161,7 +167,7 @@ def _bucket(configured: float, milli_rate: int, milli_tokens: int, milli_lately:
 
 
 class FallbackLimiter:
-    """A Limiter that goes on without Redis, at a quarter of the rates in each process."""
+    """A Limiter that continues without Redis, at a quarter of the rates in each process."""
 
     def __init__(self, limiter: Limiter, rates: Rates, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limiter = limiter
@@ -184,7 +190,7 @@ class FallbackLimiter:
         return self._reserve_alone(account_id, endpoint, livemode)
 
     def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
-        """Nothing while Redis is away: a quarter is slow enough."""
+        """Does nothing while Redis is unavailable: a quarter of the rate is slow enough."""
         if self._ask_again_at is None:
             try:
                 self._limiter.slow_down(account_id, endpoint, reason, livemode=livemode)
@@ -192,7 +198,7 @@ class FallbackLimiter:
                 self._note_away(exc)
 
     def _may_ask(self) -> bool:
-        """While Redis is away, one caller tries it again; the others go on meanwhile."""
+        """While Redis is unavailable, one caller tries it again and the others continue without it."""
         with self._lock:
             if self._ask_again_at is None:
                 return True
@@ -206,7 +212,7 @@ class FallbackLimiter:
         log.warning("budget.redis_away", reason=str(exc))
 
     def _reserve_alone(self, account_id: str, endpoint: str, livemode: bool) -> Reservation:
-        """Evenly spaced, without bursts: nobody knows what the other processes send."""
+        """Spaces requests evenly, without bursts, because it does not know what the other processes send."""
         account = (account_id, str(livemode))
         rates = {
             account: self._rates.account(livemode) * AWAY_SHARE,

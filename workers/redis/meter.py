@@ -1,4 +1,4 @@
-"""Counts what happens in many short-lived processes: RQ runs each job in one of its own, so the counters live in Redis."""
+"""Counts events and requests of many short-lived processes. The counters live in Redis."""
 
 import threading
 import time
@@ -21,9 +21,9 @@ DELIVERIES = "deliveries"
 REQUESTS = "stripe_requests"
 BUDGET_WAIT = "budget_wait_seconds"
 
-# Seconds from the ledger to the mirror. What is not there after a minute was retried or lay while something was away.
+# Seconds from the ledger to the mirror. A minute or more means that the event was retried, or a server was unavailable.
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
-# While Redis is away: not a timeout for every request to Stripe.
+# While Redis is unavailable, saves a timeout for every request to Stripe.
 _TRY_AGAIN_S = 5.0
 _OTHER_TYPE = "other"
 _LABELS = frozenset((*LISTENED_TYPES, _OTHER_TYPE))
@@ -34,10 +34,10 @@ Increment = tuple[str, tuple[str, ...], float]
 
 
 class Meter:
-    """Adds to the counters in Redis. Thread-safe; a Redis that is away costs counts and nothing else.
+    """Adds to the counters in Redis. Thread-safe. If Redis is unavailable, counts are lost and nothing else.
 
-    What is counted within `flush_every_s` goes there together: a round trip for each request to Stripe would cost as much
-    as sending it. So whoever gave a time has to `flush` at the end, and a process that is killed loses that much.
+    Counts within `flush_every_s` are sent together: a round trip for each request to Stripe would cost as much as the
+    request. So a process with a `flush_every_s` must call `flush` at its end. If it is killed, it loses that much.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Meter:
         self._counts: defaultdict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
 
     def events(self, outcome: Outcome, events: list[Ended]) -> None:
-        """Told by an apply job of what became of events (sync/events/applying.py)."""
+        """Apply jobs report the results of events here (sync/events/applying.py)."""
         increments: list[Increment] = [(EVENTS, (known_type(event.type), outcome), 1) for event in events]
         if outcome != "failed":
             for event in events:
@@ -65,7 +65,7 @@ class Meter:
         self.add([(REQUESTS, (endpoint, str(status or "none")), 1)])
 
     def budget_wait(self, endpoint: str, seconds: float) -> None:
-        """Counted together with the next request, for which it was."""
+        """Sent together with the count of the request that waited."""
         with self._lock:
             self._counts[BUDGET_WAIT, (endpoint,)] += seconds
 
@@ -95,7 +95,7 @@ class Meter:
 
 
 class MeteredLimiter:
-    """A limiter that counts for how long requests wait for it."""
+    """A limiter that counts how long requests wait for it."""
 
     def __init__(self, limiter: caller.Limiter, meter: Meter) -> None:
         self._limiter = limiter
@@ -118,7 +118,7 @@ def label_field(labels: tuple[str, ...]) -> str:
 
 
 def known_type(event_type: str) -> str:
-    """A label lives for ever, and whoever signs events may name their types as they like."""
+    """Unknown types share a label: labels live for ever, and whatever signs an event may name its type freely."""
     return event_type if event_type in _LABELS else _OTHER_TYPE
 
 

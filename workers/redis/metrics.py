@@ -1,7 +1,7 @@
-"""Counts what happens in many short-lived processes, and shows it to Prometheus.
+"""Shows the counters of many short-lived processes to Prometheus.
 
-RQ runs each job in a process of its own, so counters live in Redis; a Redis that lost them looks to Prometheus like a
-restart. What waits is asked of Postgres when it is looked at. No label names a team: anybody may read them.
+The counters live in Redis, because processes are replaced. If Redis loses them, Prometheus sees a restart. Waiting work
+is read from Postgres at each scrape. No label names a team, because the metrics may be public.
 """
 
 import itertools
@@ -46,23 +46,26 @@ class _Collector(Collector):
         yield self._events()
         yield self._counter(
             "billstack_deliveries",
-            "Deliveries whose signature did not fit any secret of the team",
+            "Deliveries with a signature that matches no secret of the team",
             DELIVERIES,
             ("outcome",),
         )
         yield self._latency()
         yield self._counter(
-            "billstack_stripe_requests", "Requests to Stripe; status none: no answer", REQUESTS, ("endpoint", "status")
+            "billstack_stripe_requests",
+            "Requests to Stripe; status none means no answer",
+            REQUESTS,
+            ("endpoint", "status"),
         )
         yield self._counter(
-            "billstack_budget_wait_seconds", "For how long requests waited for the budget", BUDGET_WAIT, ("endpoint",)
+            "billstack_budget_wait_seconds", "How long requests waited for the budget", BUDGET_WAIT, ("endpoint",)
         )
 
     def _waiting(self) -> Iterator[Metric]:
         with self._context.pool.connection() as connection:
             count, age_s = backlog(connection)
         yield GaugeMetricFamily(
-            "billstack_events_oldest_pending_seconds", "For how long the oldest unapplied event has waited", age_s
+            "billstack_events_oldest_pending_seconds", "How long the oldest unapplied event has waited", age_s
         )
         yield GaugeMetricFamily("billstack_events_pending", "Events recorded and not applied yet", count)
 
@@ -73,14 +76,12 @@ class _Collector(Collector):
         return family
 
     def _events(self) -> Metric:
-        """Without the types that an earlier version took as they came; Redis forgets those."""
+        """Leaves out unknown types that an earlier version counted. Redis will drop them."""
         found = self._read(EVENTS)
         strange = [labels for labels in found if known_type(labels[0]) != labels[0]]
         if strange:
             self._context.redis.hdel(KEY + EVENTS, *map(label_field, strange))
-        family = CounterMetricFamily(
-            "billstack_events", "Events by type and what became of them", labels=("type", "outcome")
-        )
+        family = CounterMetricFamily("billstack_events", "Events by type and outcome", labels=("type", "outcome"))
         for labels in sorted(found.keys() - set(strange)):
             family.add_metric(labels, found[labels])
         return family

@@ -1,7 +1,7 @@
-"""The Redis hash of a running backfill: what the status shows between two looks into Postgres.
+"""A running backfill's hash in Redis, which the status shows between reads of Postgres.
 
-Only durable values come here (sync/backfill/lease.py), and Postgres has them too: a Redis that lost the hash costs
-nothing but the speed that is shown.
+It holds only durable values (sync/backfill/lease.py), which Postgres has too. If Redis loses the hash, only the
+displayed speed is lost.
 """
 
 import threading
@@ -20,11 +20,11 @@ from workers.queues import BACKFILLS
 from workers.redis.beats import ask_for_alive
 from workers.redis.trouble import ask_for_trouble, sentences
 
-# Long enough for any backfill's last look, short enough not to pile up.
+# Longer than anybody looks at a finished backfill, and short enough not to pile up.
 _TTL_S = 24 * 3600
 _RATE_SMOOTHING = 0.3
 _SHOW_EVERY_S = 0.5
-# Beside the types' own fields, by part.
+# A part's field, beside the fields of the types.
 _RETRY = "retry:"
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class ShownType:
-    """A type as the status shows it; `rate` in objects a second, `eta_s` until its lists are read, once that is steady."""
+    """A type in the status. `rate` is objects a second; `eta_s` is until its lists are read, once that is steady."""
 
     synced: int
     progress: float
@@ -42,7 +42,7 @@ class ShownType:
 
 @dataclass(frozen=True, slots=True)
 class ShownRetry:
-    """A request of a part that failed and is tried again; `next_at` in seconds since 1970."""
+    """A part's failed request that will be retried. `next_at` is in epoch seconds."""
 
     retry: Retry
     next_at: float
@@ -50,8 +50,9 @@ class ShownRetry:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What Redis knows of a running backfill: by type how far it is, by part what is tried again, and how many workers for
-    backfills are alive, None while Redis is away. `trouble` is told in sentences.
+    """Redis' part of a running backfill's status: progress by type and retries by part.
+
+    Also how many backfill workers are alive, or None while Redis is unavailable. `trouble` is in sentences.
     """
 
     types: dict[str, ShownType] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class Shown:
 
 
 class Progress:
-    """Writes one backfill's hash, a field a type. A Redis that is away is no reason to stop mirroring."""
+    """Writes a backfill's hash, one field per type. An unavailable Redis does not stop the mirroring."""
 
     def __init__(self, connection: redis.Redis, backfill_id: str) -> None:
         self._redis = connection
@@ -93,7 +94,7 @@ class Progress:
 
 
 class ShownRetries:
-    """Of all requests of a part that wait for their next attempt, shows the one that failed the most often. Thread-safe."""
+    """Shows the request of a part that failed most often, among those that wait for their next attempt. Thread-safe."""
 
     def __init__(self, connection: redis.Redis, backfill_id: str, part: str) -> None:
         self._redis = connection
@@ -105,7 +106,7 @@ class ShownRetries:
         self._shown_at = 0.0
 
     def follow(self, part: str) -> None:
-        """From now on the requests are another part's."""
+        """From now on, requests belong to this part."""
         with self._lock:
             self._field = _RETRY + part
             self._waiting.clear()
@@ -114,7 +115,7 @@ class ShownRetries:
         with self._lock:
             self._waiting[request] = ShownRetry(retry, time.time() + retry.wait_s)
             worst = max(self._waiting.values(), key=lambda each: each.retry.attempt)
-            # While Stripe is down, many requests fail a second: each further one says the same.
+            # While Stripe is down, many requests fail each second, and each one says the same.
             if self._shown is None or time.monotonic() - self._shown_at >= _SHOW_EVERY_S:
                 self._show(worst)
 
@@ -129,7 +130,7 @@ class ShownRetries:
 
 
 def read_live(connection: redis.Redis, backfill_id: str) -> Shown:
-    """In one round trip; empty when Redis lost it or is away."""
+    """One round trip. Empty if Redis lost the hash or is unavailable."""
     try:
         with connection.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(_key(backfill_id))
