@@ -1,1 +1,1 @@
-"""Stripe and Postgres: what the mirror is and how it is kept true. Knows no Flask, Redis or RQ."""
+"""Stripe and Postgres: what the mirror is and how it stays correct. Knows no Flask, Redis or RQ."""

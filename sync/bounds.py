@@ -1,15 +1,16 @@
-"""What a number, an id or a text must be like to go from Stripe into our tables, and how it may be told in a log.
+"""Limits for the numbers, ids and texts that go from Stripe into our tables, and the form of ids in logs.
 
-A tenant signs its own events, so each of these is also what a stranger chose. What is stored can always be read: a time that
-Postgres holds and Python does not would make every answer about its team a 500.
+A tenant signs its own events, so a stranger may have chosen any of these values. Whatever we store must be readable: a
+time that Postgres holds and Python does not would turn every answer about its team into a 500.
 """
 
 import hashlib
 import re
 
-# 9999-12-31T23:59:59Z. Python's datetime ends there, Postgres' timestamptz does not.
+# 9999-12-31T23:59:59Z. Python's datetime ends there; Postgres' timestamptz does not.
 LAST_SECOND = 253_402_300_799
-# Stripe's own promise for its ids (https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backward-compatible).
+# Stripe's own promise for its ids
+# (https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backward-compatible).
 MOST_ID_CHARACTERS = 255
 # How far ahead of our clock Stripe's may be. Events of a test clock may carry its time, years from now.
 CLOCK_LEEWAY_S = 86_400
@@ -26,7 +27,7 @@ def is_second(number: int) -> bool:
 
 
 def is_object_id(text: str) -> bool:
-    """People choose ids of products, prices and customers: any text that fits an index and names something in a path."""
+    """People choose ids of products, prices and customers: any text that fits an index and can be part of a path."""
     return 0 < len(text) <= MOST_ID_CHARACTERS and not _CONTROL.search(text)
 
 
@@ -43,7 +44,7 @@ def is_api_version(text: str) -> bool:
 
 
 def loggable(object_id: str) -> str:
-    """The id as it is where it looks like one of Stripe's own, else a digest: whoever chose it does not write our log."""
+    """The id if it looks like one of Stripe's own, otherwise a digest, so that tenants cannot write into our log."""
     if _HARMLESS.fullmatch(object_id):
         return object_id
     return f"sha256:{hashlib.sha256(object_id.encode(errors='surrogatepass')).hexdigest()[:16]}"

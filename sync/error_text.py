@@ -1,6 +1,6 @@
-"""What a log line and a failed job say of an exception: who raised it and why, never a text or an id that a tenant chose.
+"""What log lines and failed jobs say about an exception: its origin and reason, never a text or id that a tenant chose.
 
-Whoever reads those is an operator, and the page that shows failed jobs does not escape them.
+Operators read those, and the page that shows failed jobs does not escape them.
 """
 
 import re
@@ -10,13 +10,13 @@ import psycopg
 
 from sync.errors import BillStackError, StripeError
 
-_BAD_DATA = "22"  # SQLSTATEs whose sentences quote the value
-# A programmer's sentence, and nothing that a page or a terminal would take for more than text.
+_BAD_DATA = "22"  # SQLSTATE class: these sentences quote the value
+# A programmer's sentence, with nothing that a page or a terminal could take for markup or a command.
 _HARMLESS = re.compile(r"[A-Za-z0-9 _.,:;()'…-]{1,200}")
 
 
 def loggable_reason(exc: BaseException) -> str:
-    """One line. Stripe's sentences name objects, and so do Postgres' details and those of Python's own errors."""
+    """One line. Leaves out Stripe's sentences, Postgres' details and texts of Python's errors: they name objects."""
     if isinstance(exc, StripeError):
         return f"Stripe: {', '.join(f'{key} {value}' for key, value in _of_stripe(exc).items()) or exc.code}"
     if isinstance(exc, BillStackError):
@@ -32,7 +32,7 @@ def _of_stripe(exc: StripeError) -> dict[str, str]:
 
 
 def _of_postgres(exc: psycopg.Error) -> str:
-    if exc.sqlstate is None:  # the driver's own words, of a connection
+    if exc.sqlstate is None:  # the driver's own words about a connection
         return str(exc)
     sentence = None if exc.sqlstate.startswith(_BAD_DATA) else exc.diag.message_primary
     return f"{type(exc).__name__} ({exc.sqlstate}){f': {sentence}' if sentence else ''}"

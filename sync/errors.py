@@ -1,4 +1,4 @@
-"""Every error BillStack raises on purpose; `api/http/errors.py` turns them into answers.
+"""Every error that BillStack raises on purpose. `api/http/errors.py` turns them into answers.
 
 BillStackError
 ├── ConfigError            a setting is missing or malformed; the process stops
@@ -10,20 +10,20 @@ BillStackError
 ├── Conflict               409
 ├── TooLarge               413
 ├── TooManyRequests        429, with the seconds to wait
-├── StripeError            Stripe answered no, or did not answer: 502 when a person waits for it
+├── StripeError            Stripe refused or did not answer: 502 if a person waits for it
 │   ├── StripeUnavailable  may pass: network, 5xx, 409, broken JSON under a 200
 │   │   └── StripeRateLimited  429, with the reason Stripe gave
 │   └── StripeRejected     will not pass by itself: 400, 401, 402, 403, 404
-│       └── CursorLost     the object that `starting_after` named is gone
+│       └── CursorLost     the object named by `starting_after` is gone
 ├── LeaseLost              another worker holds the lease, or the backfill was canceled
-└── TurnOver               the worker is to stop; somebody else goes on
+└── TurnOver               the worker must stop; another one continues
 """
 
 from typing import Any
 
 
 class BillStackError(Exception):
-    """`message` is one sentence a person can act on; `code` is snake_case; `details` is public JSON."""
+    """`message` is one sentence that a person can act on; `code` is snake_case; `details` is public JSON."""
 
     code = "internal_error"
 
@@ -35,7 +35,7 @@ class BillStackError(Exception):
 
     @property
     def sentence(self) -> str:
-        """`message` with an end, so that another sentence can follow. Stripe's own have none now and then."""
+        """`message` with a full stop, so that another sentence can follow. Stripe's messages sometimes lack one."""
         text = self.message.strip()
         return text if text.endswith((".", "!", "?")) else f"{text}."
 
@@ -81,7 +81,7 @@ class TooManyRequests(BillStackError):
 
 
 class StripeError(BillStackError):
-    """What Stripe said, in its own words where it used any."""
+    """An error from Stripe, in Stripe's own words if it sent any."""
 
     code = "stripe_error"
 
@@ -108,7 +108,7 @@ class StripeError(BillStackError):
 
 
 class StripeUnavailable(StripeError):
-    """`is_replay`: Stripe keeps this error under the idempotency key and gives it again, for a day."""
+    """`is_replay`: Stripe stores this error under the idempotency key and repeats it for a day."""
 
     code = "stripe_unavailable"
     is_replay = False
@@ -130,14 +130,14 @@ class StripeRejected(StripeError):
 
     @property
     def is_missing(self) -> bool:
-        """Stripe does not have what was asked for. Its answers of before 2018 have no code, and name the `id`."""
+        """Stripe does not have the requested object. Answers from before 2018 have no code and name the `id`."""
         if self.stripe_code is None:
             return self.status == 404 and self.type == "invalid_request_error" and self.param == "id"
         return self.stripe_code == "resource_missing"
 
     @property
     def is_cursor_lost(self) -> bool:
-        """Of a request that sent `starting_after`: what that names, or what it is listed of, is gone (stripe-facts 1.3)."""
+        """For a request with `starting_after`: its object, or the list's parent, is gone (stripe-facts 1.3)."""
         return self.is_missing or (self.status in (400, 404) and self.param == "starting_after")
 
 

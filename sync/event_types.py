@@ -1,8 +1,9 @@
-"""Which events change a mirrored object without being about it: they name it, and it is fetched. A row a type, no branches.
+"""Events that change a mirrored object which they only name. We fetch that object. A type is a row here.
 
-A dispute changes its charge, a credit note its invoice, and Stripe sends no event of the charge or the invoice for it. Not
-here: what only goes along with events of the object itself (checkout sessions, quotes, transfers), what sits in so many
-objects that asking for each would cost more than the daily comparison (coupons, tax rates, a price inside subscriptions).
+A dispute changes its charge and a credit note its invoice, but Stripe sends no event for the charge or the invoice. Two
+kinds are left out. Some only accompany events of the object itself (checkout sessions, quotes, transfers). Others are
+part of so many objects that fetching each would cost more than the daily comparison (coupons, tax rates, a
+subscription's price).
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,10 +20,10 @@ _Fields = dict[str, msgspec.Raw]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`names`: field of the event's object -> type of the object that it names, by id or expanded.
+    """`names`: a field of the event's object -> the type of the object that it names, by id or expanded.
 
-    With events that are `accompanied`, Stripe also sends one of the named object, in the same second or later: a row as of
-    that second is new enough, and is not asked for.
+    With `accompanied` events, Stripe also sends an event for the named object, in the same second or later. A row as of
+    that second is then new enough and is not fetched.
     """
 
     names: Mapping[str, str]
@@ -38,7 +39,7 @@ _SOURCE = Reference(
     {"customer": "customer"}, events=_events("customer.source", "created", "deleted", "expiring", "updated")
 )
 
-# By `object` of what the event carries.
+# By the `object` field of the event's object.
 REFERENCES: dict[str, Reference] = {
     "dispute": Reference(
         {"charge": "charge"},
@@ -68,7 +69,7 @@ REFERENCES: dict[str, Reference] = {
     "source": _SOURCE,
     "card": _SOURCE,
     "bank_account": _SOURCE,
-    # Detached, it names nobody; before, it did.
+    # A detached payment method names no customer; before, it did.
     "payment_method": Reference(
         {"customer": "customer"},
         events=_events("payment_method", "attached", "automatically_updated", "detached", "updated"),
@@ -79,18 +80,18 @@ REFERENCES: dict[str, Reference] = {
             "subscription_schedule", "aborted", "canceled", "completed", "created", "expiring", "released", "updated"
         ),
     ),
-    # The same thing as the price of that id, in its older shape.
+    # A plan is the price of the same id, in its older form.
     "plan": Reference({"id": "price"}, accompanied=_events("plan", "created", "deleted", "updated")),
 }
 
-# What an endpoint at Stripe has to send us, and what we read from /v1/events.
+# The events that an endpoint at Stripe must send us, and that we read from /v1/events.
 LISTENED_TYPES: tuple[str, ...] = tuple(
     dict.fromkeys((*EVENT_TYPES, *(name for each in REFERENCES.values() for name in (*each.events, *each.accompanied))))
 )
 
 
 def named_by(object_name: str, raw: bytes, previous: bytes) -> tuple[_Key, ...]:
-    """Mirrored objects that an event's object names now, or named before the event. Raises msgspec.DecodeError."""
+    """The mirrored objects that an event's object names now or named before. Raises msgspec.DecodeError."""
     reference = REFERENCES.get(object_name)
     if reference is None:
         return ()
@@ -105,7 +106,7 @@ def named_by(object_name: str, raw: bytes, previous: bytes) -> tuple[_Key, ...]:
 
 
 def _ids(value: msgspec.Raw | None) -> Iterator[str]:
-    """An id, or the object itself where it is expanded."""
+    """The id, also of an object that is expanded."""
     decoded = msgspec.json.decode(value) if value else None
     found = decoded.get("id") if isinstance(decoded, dict) else decoded
     if isinstance(found, str) and is_object_id(found):

@@ -1,4 +1,4 @@
-"""Public ids: a prefix that says what it is, and a random part that nobody can guess."""
+"""Public ids: a prefix for the kind of object, and a random part that nobody can guess."""
 
 import secrets
 import string

@@ -1,4 +1,4 @@
-"""Stripe's JSON, which goes to Postgres as the bytes that came."""
+"""Stripe's JSON, which goes to Postgres as its original bytes."""
 
 import re
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg.adapt import Dumper
 
-# Every escape, so that what follows an escaped backslash is no escape; a whole pair is tried before its half.
+# Matches every escape, so that an escaped backslash hides what follows it. Tries a whole pair before its half.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -30,9 +30,9 @@ psycopg.adapters.register_dumper(AsJsonb, _AsJsonbDumper)
 
 
 def mended(body: bytes) -> bytes:
-    r"""With \u0000 in place of each `\ud800` without its other half, so that the one object with it is refused, not its page.
+    r"""Replaces each unpaired surrogate, such as a lone `\ud800`, with \u0000.
 
-    Neither is a text that Postgres stores. But msgspec reads no JSON in which a half stands, and so could not even say which
-    object of a page it is in; a NUL it reads.
+    Postgres stores neither. But msgspec cannot read JSON with an unpaired surrogate at all, so it could not say which
+    object of a page has it. It can read a NUL. So only that object is refused, not its page.
     """
     return _ESCAPE.sub(lambda match: rb"\u0000" if match["half"] else match[0], body)

@@ -1,10 +1,10 @@
 """Runs prepared statements in one transaction with one round trip, through libpq itself.
 
-psycopg's pipeline does the same, but looks at each statement and value anew: that took half a millisecond of processor
-time a page, as much as reading the page.
+psycopg's pipeline does the same, but examines each statement and value anew. That took half a millisecond of CPU per
+page, as much as reading the page.
 
-A statement's name is made of its text, so it means the same to every process that a pooler lends a connection to. Where
-the pooler lends another connection with each transaction, names are of no use, and the statements go without.
+A statement's name is made from its text, so it means the same to every process behind a pooler. If the pooler lends a
+different connection for each transaction, names are useless, and the statements are sent without.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from sync.sql import Numbered
 
 _READABLE = select.POLLIN
 _EITHER = select.POLLIN | select.POLLOUT
-_SYNCS = 2  # after the statements, after the commit
-# Whatever the database's or the role's default is: a page relies on seeing what was committed while it waited for a lock.
+_SYNCS = 2  # one after the statements, one after the commit
+# Independent of the database's or role's default: a page must see what was committed while it waited for a lock.
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 # Each statement is of one team; those of the next teams would come on top of them for ever.
 _MOST_PREPARED = 60
@@ -51,24 +51,24 @@ def forget_statements(connection: psycopg.Connection) -> None:
 
 
 class RoundTrips:
-    """On one connection in autocommit mode, which must have no transaction open."""
+    """Works on one connection in autocommit mode, which must have no open transaction."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self._known = _KNOWN.setdefault(connection, _Known())
 
     def run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        """The first row of the last statement; None: it has none.
+        """Returns the first row of the last statement, or None if it has none.
 
-        Values are texts, numbers, booleans, AsJsonb, or None. Raises psycopg.Error as `execute` does; then none of the
-        statements has had an effect.
+        Values are texts, numbers, booleans, AsJsonb or None. Raises psycopg.Error like `execute`; then no statement has
+        had an effect.
         """
         try:
             return self._run(statements, values)
         except errors.InvalidSqlStatementName:
             self._known.prepared.clear()
         try:
-            return self._run(statements, values)  # somebody deallocated them
+            return self._run(statements, values)  # another client deallocated them
         except errors.InvalidSqlStatementName:
             self._known.is_shared = True
             return self._run(statements, values)
@@ -88,17 +88,17 @@ class RoundTrips:
                 else:
                     pgconn.send_query_prepared(names[number], arguments)
             pgconn.pipeline_sync()
-            pgconn.send_query_params(b"COMMIT", None)  # a rollback, where one of them failed
+            pgconn.send_query_params(b"COMMIT", None)  # rolls back if a statement failed
             pgconn.pipeline_sync()
             results = self._results(socket)
             pgconn.exit_pipeline_mode()
-            if pgconn.transaction_status != TransactionStatus.IDLE:  # the commit itself ran into a timeout
+            if pgconn.transaction_status != TransactionStatus.IDLE:  # the commit itself timed out
                 pgconn.exec_(b"ROLLBACK")
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise errors.error_from_result(result)
         rows = Transformer(self._connection)
-        rows.set_pgresult(results[-2])  # before the commit's
+        rows.set_pgresult(results[-2])  # the result before the commit's
         return rows.load_row(0, tuple) if results[-2].ntuples else None
 
     def _name(self, statement: Numbered) -> bytes:
@@ -112,17 +112,17 @@ class RoundTrips:
         result = self._connection.pgconn.prepare(name, statement.text)
         if result.status != ExecStatus.COMMAND_OK:
             error = errors.error_from_result(result)
-            if not isinstance(error, errors.DuplicatePreparedStatement):  # another client's of a pooler: the same
+            if not isinstance(error, errors.DuplicatePreparedStatement):  # a pooler's other client did
                 raise error
         return name
 
     def _results(self, socket: select.poll) -> list[Any]:
-        """One for each statement up to the first that failed, and the commit's."""
+        """One result for each statement up to the first that failed, and the commit's."""
         pgconn = self._connection.pgconn
         while pgconn.flush():
             socket.modify(self._connection, _EITHER)
             socket.poll()
-            pgconn.consume_input()  # Postgres may wait for us to read before it reads on
+            pgconn.consume_input()  # Postgres may be waiting for us to read
         socket.modify(self._connection, _READABLE)
         results: list[Any] = []
         syncs = 0
@@ -133,7 +133,7 @@ class RoundTrips:
             result = pgconn.get_result()
             if pgconn.status == ConnStatus.BAD:
                 raise psycopg.OperationalError(f"the connection is lost: {pgconn.get_error_message()}")
-            if result is None:  # between two statements
+            if result is None:  # end of one statement's results
                 continue
             if result.status == ExecStatus.PIPELINE_SYNC:
                 syncs += 1
@@ -154,6 +154,6 @@ def _as_sent(value: object) -> bytes | None:
             return b"%d" % value
         case str():
             if "\0" in value:  # libpq would end the text there
-                raise psycopg.DataError("Postgres does not store a NUL in a text")
+                raise psycopg.DataError("Postgres cannot store a NUL in a text")
             return value.encode()
-    raise TypeError(f"{type(value).__name__} is none of the values that are sent")
+    raise TypeError(f"{type(value).__name__} is not a type that can be sent")

@@ -1,4 +1,4 @@
-"""Reads annotated `.sql` files: each `-- name: x` line opens a block that a store runs from a method of the same name."""
+"""Reads annotated `.sql` files. Each `-- name: x` line begins a block, which the store's method `x` runs."""
 
 import re
 from collections.abc import Mapping
@@ -11,27 +11,27 @@ from psycopg import sql
 import sync.stored_values  # noqa: F401  # every store reads with it
 
 _HEADING = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-# A line's comment and indentation. psycopg reads a statement of over 4096 characters anew each time it is run.
+# A line's comment and indentation. psycopg parses a statement of over 4096 characters again at each run.
 _FOR_READERS = re.compile(r"^\s*(?:--.*)?", re.MULTILINE)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class Queries:
-    """The blocks of one file. `{schema}`-like placeholders are bound once, when a store is built."""
+    """One file's blocks. Placeholders like `{schema}` are bound once, when a store is built."""
 
     def __init__(self, path: Path) -> None:
         _, *parts = _HEADING.split(path.read_text())
         self._blocks = {name: _FOR_READERS.sub("", text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
     def bind(self, **parts: str | sql.Composable) -> "BoundQueries":
-        """A text is an identifier."""
+        """A str becomes an identifier."""
         names = {name: sql.Identifier(part) if isinstance(part, str) else part for name, part in parts.items()}
         return BoundQueries(self._blocks, names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Numbered:
-    """A statement as Postgres itself takes it, with $1, $2...; `names` are theirs in that order."""
+    """A statement in Postgres' own form, with $1, $2 and so on. `names` are their names in order."""
 
     text: bytes
     names: tuple[str, ...]
@@ -57,7 +57,7 @@ class BoundQueries:
         return tuple(self._statements)
 
     def numbered(self, name: str) -> Numbered:
-        """Always the same object for a name."""
+        """Returns the same object each time for a name."""
         if name not in self._numbered:
             statement = self[name]
             names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))

@@ -1,6 +1,6 @@
-"""Reads what Postgres holds and Python has no value for, so that no row makes the answers about its team fail.
+"""Reads values that Postgres holds but Python cannot represent, so that no row breaks the answers about its team.
 
-Registered for all connections by importing this module, as sync/sql.py does for every store.
+Importing this module registers it for all connections. sync/sql.py imports it for every store.
 """
 
 import json
@@ -15,12 +15,12 @@ from psycopg.types.json import set_json_loads
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
-# Python refuses to read a number with more digits (sys.set_int_max_str_digits); Postgres' numeric has up to 131,072.
+# Python refuses to read numbers with more digits (sys.set_int_max_str_digits). Postgres' numeric has up to 131,072.
 _MOST_DIGITS = 4300
 
 
 class _AnyTime(Loader):
-    """Times in UTC. What lies outside of Python's years is the nearest moment inside them."""
+    """Times in UTC. A time outside Python's years becomes the nearest one inside them."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
@@ -35,7 +35,7 @@ class _AnyTime(Loader):
 
 
 def read_json(text: str | bytes) -> Any:
-    """A number of more digits than Python reads stays a text, and what is nested too deep for it is left out."""
+    """A number with too many digits for Python stays a text. JSON nested too deeply is left out."""
     try:
         return json.loads(text, parse_int=_whole_number)
     except RecursionError:

@@ -1,7 +1,7 @@
-"""Who at Stripe has an e-mail address: the candidates for a link, and which of them is meant.
+"""Finds the Stripe customers with an e-mail address: the candidates for a link, and which one is meant.
 
-Stripe's lists are immediate and exact, so the email is asked for as typed and in lower case; the search API lags
-(stripe-facts 9). The mirror knows the spellings that nobody typed.
+Stripe's lists are immediate and exact, so they are asked for the address as typed and in lower case. Its search API
+lags (stripe-facts 9). The mirror knows the other spellings.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -22,14 +22,14 @@ from sync.stripe.odd_objects import read_one_by_one
 from sync.stripe.source import Source
 
 CUSTOMER = OBJECT_TYPES["customer"]
-PROJECT_KEY = "project_id"  # of a Stripe customer's metadata: the project that brought it
+PROJECT_KEY = "project_id"  # metadata key: the project that linked the Stripe customer first
 
 Connect = Callable[[], AbstractContextManager[psycopg.Connection]]
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who shall be linked. `stripe_customer_id` chooses among several Stripe customers of that email."""
+    """The person to link. `stripe_customer_id` chooses among several Stripe customers with the address."""
 
     email: str
     name: str | None = None
@@ -39,11 +39,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A live Stripe customer; `answer` is where it was read, None: in the mirror, just now refreshed."""
+    """A live Stripe customer.
+
+    `answer` is Stripe's answer that contained it. None: it was read from the mirror, which was just refreshed.
+    """
 
     customer: dict[str, Any]
     answer: Answer | None
-    version: str | None = None  # of the mirror's row, from before the answer was asked for
+    version: str | None = None  # of the mirror's row, from before the request
 
     @property
     def id(self) -> str:
@@ -59,7 +62,7 @@ class _List(msgspec.Struct):
 
 
 class Candidates:
-    """One team's Stripe customers by email, in any case."""
+    """One team's Stripe customers by e-mail address, in any case."""
 
     def __init__(self, connect: Connect, team_id: str, caller: Caller) -> None:
         self._connect = connect
@@ -68,12 +71,12 @@ class Candidates:
         self._source = Source(caller)
 
     def find(self, email: str) -> dict[str, Found]:
-        """Live ones, by id."""
+        """The live ones, by id."""
         found = self.listed(email)
         with self._connect() as connection:
             store = ProjectCustomerStore(connection, self._team_id)
             unconfirmed = [each for each in store.mirrored_ids(email) if each not in found]
-        for stripe_customer_id in unconfirmed:  # written in a third case, or the mirror is behind
+        for stripe_customer_id in unconfirmed:  # spelled in a third way, or the mirror is behind
             with self._connect() as connection:
                 refresh(MirrorStore(connection, self._team_id), self._source, CUSTOMER, stripe_customer_id)
                 raw = ProjectCustomerStore(connection, self._team_id).mirrored(stripe_customer_id, email)
@@ -82,7 +85,7 @@ class Candidates:
         return found
 
     def listed(self, email: str) -> dict[str, Found]:
-        """As far as Stripe's lists know."""
+        """Only those in Stripe's lists."""
         found = {}
         for spelling in dict.fromkeys((email, email.lower())):
             params = {"email": spelling, "limit": self._source.page_size}
@@ -91,21 +94,21 @@ class Candidates:
         return found
 
     def foreign(self, project_id: str, candidates: Mapping[str, Found]) -> set[str]:
-        """Ids of those that another project of the team has, or brought, and this one does not have."""
+        """Ids of those that another project of the team has or linked first, and that this one does not have."""
         brought_by = {found.id: found.metadata.get(PROJECT_KEY) for found in candidates.values()}
         with self._connect() as connection:
             return ProjectCustomerStore(connection, self._team_id).foreign(project_id, brought_by)
 
 
 def chosen(candidates: Mapping[str, Found], person: Person, foreign: Collection[str]) -> Found | None:
-    """None when nobody has this email yet. Raises where the caller has to choose, or chose somebody else.
+    """None if nobody has this address yet. Raises if the caller must choose, or chose another person's customer.
 
-    Of a `foreign` candidate nothing is told but that it is there.
+    Says nothing about a `foreign` candidate except that it exists.
     """
     if person.stripe_customer_id is not None:
         if person.stripe_customer_id not in candidates:
             raise BadRequest(
-                f"stripeCustomerId {person.stripe_customer_id} is no customer of this e-mail address at Stripe",
+                f"stripeCustomerId {person.stripe_customer_id} is not a Stripe customer with this e-mail address",
                 code="stripe_customer_mismatch",
             )
         return candidates[person.stripe_customer_id]
@@ -125,6 +128,6 @@ def _shown(found: Found, is_foreign: bool) -> dict[str, Any]:
 
 
 def _read_list(answer: Answer) -> list[Found]:
-    """What is no live customer does not keep the others from being found."""
+    """Skips entries that are no live customer, so that they do not hide the others."""
     read = read_one_by_one(CUSTOMER, msgspec.json.decode(answer.body, type=_List).data)
     return [Found(msgspec.json.decode(raw), Answer(bytes(raw), answer.as_of, answer.as_of_until)) for raw in read.raws]

@@ -1,12 +1,13 @@
-"""Links people to Stripe customers: finds the one of their email, or creates it, once, whatever fails on the way.
+"""Links people to Stripe customers: finds the one with their address or creates it, exactly once, whatever fails.
 
-1. Commit an intent, unique for team and lower-cased email, with a lease: one request at a time works on an email.
-2. Ask the mirror and Stripe who has that email (sync/customers/candidates.py).
-3. Nobody has it: commit what Stripe is about to be asked for, with an idempotency key, into the intent; then ask.
+1. Commit an intent with a lease. It is unique for team and lower-cased address: one request at a time works on an
+address.
+2. Ask the mirror and Stripe who has the address (sync/customers/candidates.py).
+3. If nobody has it, commit the request that Stripe will get, with an idempotency key, into the intent. Then send it.
 4. Commit the link, the mirror's row and the end of the intent together.
 
-A request that dies leaves its intent behind; after the lease, the next one begins at 2 and repeats 3 with the same key and
-the same parameters. No transaction is open while Stripe is asked.
+A request that dies leaves its intent behind. After the lease, the next request begins at 2 and repeats 3 with the same
+key and the same parameters. No transaction is open during a request to Stripe.
 """
 
 import time
@@ -29,7 +30,7 @@ from sync.mirror.store import REFUSALS, MirrorStore
 from sync.stripe.caller import Answer, Caller
 from sync.stripe.source import Source
 
-# A request that waits longer than another one's lease takes over what that one left.
+# Longer than a lease, so that a waiting request can take over what another one left.
 _WAIT_S = LEASE.total_seconds() + 5
 _POLL_S = 0.1
 
@@ -38,7 +39,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """`was_there`: a Stripe customer of this email was there already; else this request, or its earlier try, created one."""
+    """`was_there`: Stripe already had a customer with this address.
+
+    Otherwise this request, or an earlier try, created it.
+    """
 
     customer: ProjectCustomer
     was_there: bool
@@ -46,7 +50,7 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """`across_projects`: who asks may see the customers of the team's other projects."""
+    """`across_projects`: the caller may see the customers of the team's other projects."""
 
     project_id: str
     person: Person
@@ -54,7 +58,7 @@ class _Wanted:
 
 
 class CustomerLinks:
-    """One team's. Raises StripeError when Stripe refused or failed: then nothing is linked."""
+    """One team's links. Raises StripeError if Stripe refused or failed; then nothing is linked."""
 
     def __init__(
         self,
@@ -85,11 +89,11 @@ class CustomerLinks:
                 return Linked(self._commit(intent, project_id, person, found), was_there)
         except psycopg.errors.ForeignKeyViolation as exc:
             raise Conflict(
-                "the project, or the team's mirror, was deleted meanwhile", code="deleted_meanwhile"
+                "the project, or the team's mirror, was deleted during this request", code="deleted_meanwhile"
             ) from exc
 
     def change(self, project_id: str, person_id: str, changes: dict[str, Any]) -> ProjectCustomer:
-        """`changes` has `name`, `metadata` or both, as Stripe takes them: metadata merges, an empty text unsets."""
+        """`changes` has `name`, `metadata` or both, in Stripe's form: metadata merges, an empty text unsets."""
         with self._connect() as connection:
             known = _existing(ProjectCustomerStore(connection, self._team_id).find(project_id, person_id))
             version = MirrorStore(connection, self._team_id).version(CUSTOMER, known.stripe_customer_id)
@@ -109,7 +113,11 @@ class CustomerLinks:
 
     @contextmanager
     def _intent(self, email: str) -> Iterator[Intent]:
-        """Ends it, however the block ends; only where Stripe may have created unseen, the next request goes on with it."""
+        """Ends the intent however the block ends.
+
+        It stays only if Stripe may have created a customer without our knowledge. Then the next request continues with
+        it.
+        """
         intent = self._claim(email)
         try:
             yield intent
@@ -144,7 +152,7 @@ class CustomerLinks:
                 raise _exists(known)
 
     def _choose(self, wanted: _Wanted, candidates: dict[str, Found]) -> Found | None:
-        """None when nobody has this email yet."""
+        """None if nobody has this address yet."""
         foreign: set[str] = set()
         if candidates and not wanted.across_projects:
             foreign = self._candidates.foreign(wanted.project_id, candidates)
@@ -156,7 +164,7 @@ class CustomerLinks:
     # What is written at Stripe ----------------------------------------------------------------------------------------
 
     def _create(self, intent: Intent, wanted: _Wanted) -> Found:
-        """Goes on with the creation of a request that died, if there was one."""
+        """Continues the creation of a request that died, if there was one."""
         is_repair = intent.creation is not None
         for is_last in (False, True):
             if intent.creation is None:
@@ -164,18 +172,18 @@ class CustomerLinks:
             try:
                 created = self._post_creation(intent)
             except StripeUnavailable as exc:
-                # An error may come after the work.
+                # Stripe may have created the customer although it answered with an error.
                 found = self._choose(wanted, self._candidates.listed(wanted.person.email))
                 if found is not None:
                     return found
                 if is_last or not exc.is_replay:
                     raise
-                log.info("customer.key_renewed")  # Stripe keeps this error under this key, and made nothing
+                log.info("customer.key_renewed")  # Stripe keeps this error under this key, and created nothing
             else:
-                self._choose(wanted, {created.id: created})  # what an earlier request began may be another project's
+                self._choose(wanted, {created.id: created})  # an earlier request's may be another project's
                 if not is_repair or self._source.fetch(CUSTOMER, created.id).body:
                     return created
-                log.info("customer.deleted_meanwhile")  # a key replays what it made also after that was deleted
+                log.info("customer.deleted_meanwhile")  # a key also replays a customer that was deleted since
             self._decide(intent, None, None)
             is_repair = False
         raise AssertionError("the last round returns or raises")
@@ -190,7 +198,7 @@ class CustomerLinks:
             raise
 
     def _filled(self, found: Found, project_id: str, person: Person) -> Found:
-        """Fills what Stripe's customer lacks and overwrites nothing: it may be another project's too."""
+        """Fills in what Stripe's customer lacks and overwrites nothing, because other projects may use it too."""
         changes: dict[str, Any] = {}
         given = {**person.metadata, PROJECT_KEY: project_id}
         if lacking := {key: value for key, value in given.items() if not found.metadata.get(key)}:
@@ -234,7 +242,7 @@ class CustomerLinks:
         return linked
 
     def _mirror(self, connection: psycopg.Connection, found: Found) -> bool:
-        """What Stripe answered is true now; False: the row changed meanwhile, and may be newer."""
+        """Writes Stripe's answer. Returns False if the row has changed and may be newer."""
         if found.answer is None:
             return True
         try:
@@ -253,21 +261,21 @@ def _creation(wanted: _Wanted) -> dict[str, Any]:
 
 
 def _is_own_creation(intent: Intent, found: Found) -> bool:
-    """Before Stripe was asked for this creation, nobody had the email."""
+    """Before Stripe got this creation, nobody had the address."""
     creation = intent.creation
     return creation is not None and found.metadata.get(PROJECT_KEY) == creation["metadata"][PROJECT_KEY]
 
 
 def _other_project() -> Forbidden:
     return Forbidden(
-        "this e-mail address is a customer of another project: use an API key of the whole team, or the dashboard",
+        "another project has a customer with this e-mail address: use an API key of the whole team, or the dashboard",
         code="other_project",
     )
 
 
 def _exists(known: ProjectCustomer) -> Conflict:
     return Conflict(
-        "this e-mail address is a customer of the project already",
+        "this e-mail address already belongs to a customer of the project",
         code="customer_exists",
         details={"customerId": known.id, "stripeCustomerId": known.stripe_customer_id},
     )
@@ -275,7 +283,7 @@ def _exists(known: ProjectCustomer) -> Conflict:
 
 def _in_progress() -> Conflict:
     return Conflict(
-        "another request is linking this e-mail address: ask again in a moment", code="customer_in_progress"
+        "another request is linking this e-mail address: try again in a moment", code="customer_in_progress"
     )
 
 

@@ -1,4 +1,4 @@
-"""The SQL of a team's project customers and of the intents under which they are linked (store.sql)."""
+"""The SQL of a team's project customers, and of the intents that link them (store.sql)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from sync.ids import new_id
 from sync.sql import BoundQueries, Queries
 
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
-# Longer than a request to Stripe nearly always takes. One that takes longer loses its intent to the next request, which
-# goes on with the same idempotency key: so this bounds how long a dead process is waited for, and no more.
+# Longer than nearly every request to Stripe. A slower request loses its intent to the next one, which uses the same
+# idempotency key. So this only bounds how long others wait for a dead process.
 LEASE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectCustomer:
-    """A person in a project as we show them; `metadata` is the Stripe customer's."""
+    """A person in a project, as the API shows them. `metadata` is the Stripe customer's."""
 
     id: str
     project_id: str
@@ -38,7 +38,10 @@ class ProjectCustomer:
 
 @dataclass(slots=True)
 class Intent:
-    """The right to link this email, held by one request. With a `creation`, Stripe may have made the customer already."""
+    """One request's right to link an e-mail address.
+
+    If there is a `creation`, Stripe may have created the customer already.
+    """
 
     email: str
     holder: str
@@ -47,19 +50,19 @@ class Intent:
 
 
 class ProjectCustomerStore:
-    """One team's, on one connection. Transactions are the caller's."""
+    """One team's, on one connection. The caller begins and ends transactions."""
 
     def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
         self.connection = connection
         self._team_id = team_id
 
     def has_mirror(self) -> bool:
-        """A team without one has no project customers either: they go together."""
+        """Without a mirror a team has no project customers either: they are deleted together."""
         row = self._run("has_mirror", customers=f"{schema_name(self._team_id)}.customers").fetchone()
         return bool(row and row[0])
 
     def list_people(self, project_id: str, *, email: str | None, limit: int, offset: int) -> list[ProjectCustomer]:
-        """Newest first; emails compare without case."""
+        """The newest first. E-mail addresses compare without case."""
         blocks = ("select", "where_email", "page") if email else ("select", "page")
         return self._select(*blocks, project_id=project_id, email=email, limit=limit, offset=offset)
 
@@ -73,7 +76,7 @@ class ProjectCustomerStore:
     def insert(
         self, project_id: str, stripe_customer_id: str, *, email: str, name: str | None, metadata: dict[str, str]
     ) -> str | None:
-        """The new id; None when this Stripe customer is linked in the project already."""
+        """Returns the new id, or None if the project already has this Stripe customer."""
         row = self._run(
             "insert",
             id=new_id("pc"),
@@ -89,21 +92,21 @@ class ProjectCustomerStore:
         self._run("update", project_id=project_id, id=person_id, name=name, metadata=Jsonb(metadata))
 
     def delete(self, project_id: str, person_id: str) -> bool:
-        """False when there is no such person in the project."""
+        """Returns False if the project has no such person."""
         return self._run("delete", project_id=project_id, id=person_id).fetchone() is not None
 
     def foreign(self, project_id: str, brought_by: Mapping[str, str | None]) -> set[str]:
-        """Which of these Stripe customers another project of the team has, or brought, and this one does not have."""
+        """Those that another project of the team has or linked first, and that this project does not have."""
         ids, projects = list(brought_by), list(brought_by.values())
         rows = self._run("foreign", project_id=project_id, ids=ids, brought_by=projects).fetchall()
         return {stripe_customer_id for (stripe_customer_id,) in rows}
 
     def mirrored_ids(self, email: str) -> list[str]:
-        """Live Stripe customers of this email, as far as the mirror knows."""
+        """Live Stripe customers with this address, as far as the mirror knows."""
         return [stripe_customer_id for (stripe_customer_id,) in self._run("mirrored_ids", email=email).fetchall()]
 
     def mirrored(self, stripe_customer_id: str, email: str) -> str | None:
-        """The JSON of one of them, if it still is one."""
+        """The customer's JSON, if it still is live and has the address."""
         row = self._run("mirrored", stripe_customer_id=stripe_customer_id, email=email).fetchone()
         return row[0] if row else None
 
@@ -114,20 +117,20 @@ class ProjectCustomerStore:
         return Intent(*row) if row else None
 
     def decide(self, intent: Intent, idempotency_key: str | None, creation: dict[str, Any] | None) -> None:
-        """Keeps what Stripe is about to be asked to create; None: nothing was created. Raises LeaseLost."""
+        """Records the creation that Stripe will get. None: nothing was created. Raises LeaseLost."""
         kept = Jsonb(creation) if creation is not None else None
         row = self._run_intent("decide", intent, idempotency_key=idempotency_key, creation=kept, lease=LEASE).fetchone()
         if row is None:
-            raise LeaseLost("another request went on with this e-mail address")
+            raise LeaseLost("another request has taken over this e-mail address")
         intent.idempotency_key, intent.creation = idempotency_key, creation
 
     def hold(self, intent: Intent) -> None:
-        """Nobody takes the intent over until the transaction ends. Raises LeaseLost when somebody has."""
+        """Keeps others from taking the intent over until the transaction ends. Raises LeaseLost if one has."""
         if self._run_intent("hold", intent).fetchone() is None:
-            raise LeaseLost("another request went on with this e-mail address")
+            raise LeaseLost("another request has taken over this e-mail address")
 
     def let_go(self, intent: Intent) -> None:
-        """The next request goes on with it; a no-op for one that was lost or forgotten."""
+        """Lets the next request continue with it. Does nothing if the intent was lost or deleted."""
         self._run_intent("let_go", intent)
 
     def forget(self, intent: Intent) -> None:

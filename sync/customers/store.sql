@@ -1,8 +1,8 @@
 -- People in projects, and the intents under which they are linked to Stripe customers. {team} is the team's schema.
 
 -- name: select
--- What Stripe says of a person is read from the mirror, so that every event shows; our own columns stand in while the
--- mirror has no row.
+-- Stripe's facts about a person are read from the mirror, so that every event shows. Our own columns replace them while
+-- the mirror has no row.
 SELECT
     people.id,
     people.project_id,
@@ -24,8 +24,8 @@ WHERE people.team_id = %(team_id)s
     AND people.stripe_customer_id = %(stripe_customer_id)s
 
 -- name: where_email
--- Two halves, so that each finds its index. The array is made once, and its people are looked up by their ids: as an IN,
--- on tables that were never analyzed, both halves ran once for each person.
+-- Two halves, so that each uses its index. The array is built once, and its people are looked up by id. With an IN, on
+-- tables that were never analyzed, both halves ran once for each person.
     AND people.id = ANY (ARRAY(
         SELECT linked.id
         FROM {team}.customers AS customer
@@ -66,7 +66,7 @@ WHERE team_id = %(team_id)s AND project_id = %(project_id)s AND id = %(id)s
 RETURNING id
 
 -- name: foreign
--- Which of these Stripe customers another project of the team has, or brought, and this one does not have.
+-- Those of the Stripe customers that another project of the team has or linked first, and that this one does not have.
 SELECT candidate.id
 FROM unnest(%(ids)s::text[], %(brought_by)s::text[]) AS candidate (id, project_id)
 LEFT JOIN LATERAL (
@@ -85,7 +85,7 @@ WHERE has.here IS NOT TRUE
     )
 
 -- name: mirrored_ids
--- More than a few with one email are ambiguous anyway.
+-- More than a few with one address are ambiguous anyway.
 SELECT id
 FROM {team}.customers
 WHERE lower(email) = lower(%(email)s) AND deleted_at IS NULL
@@ -98,7 +98,8 @@ FROM {team}.customers
 WHERE id = %(stripe_customer_id)s AND lower(email) = lower(%(email)s) AND deleted_at IS NULL
 
 -- name: claim
--- In lower case as Postgres has it, like all comparisons of e-mails. Nothing, while another request holds it. What that one had decided comes back from one that died.
+-- Lower case is Postgres', as in all comparisons of e-mail addresses. Returns nothing while another request holds it.
+-- If a request died, its decision is returned.
 INSERT INTO billstack.customer_intents AS intent (team_id, email, holder, held_until)
 VALUES (%(team_id)s, lower(%(email)s), %(holder)s, clock_timestamp() + %(lease)s)
 ON CONFLICT (team_id, email) DO UPDATE

@@ -1,1 +1,1 @@
-"""The database as a whole: its schema and version, upgrades, counts, and what the server must be able to do."""
+"""The database as a whole: its schema, version and upgrades, its row counts, and what the server must support."""

@@ -1,4 +1,4 @@
-"""Deletes what people leave behind: counts of attempts, sessions, links and invitations that ended, old audit entries."""
+"""Deletes expired data: attempt counts, sessions, links and invitations that ended, and old audit entries."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,12 +8,12 @@ import psycopg
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("leftovers.sql")).bind()
-# Longer than a year, so that what an audit of the last one asks for is there.
+# More than a year, so that an audit of the last year finds everything.
 AUDIT_KEPT = timedelta(days=400)
 _ENDED = ("prune_attempts", "prune_sessions", "prune_links", "prune_invitations")
 
 
 def prune_leftovers(connection: psycopg.Connection) -> int:
-    """How many rows went."""
+    """Returns how many rows were deleted."""
     ended = sum(connection.execute(_QUERIES[each]).rowcount for each in _ENDED)
     return ended + connection.execute(_QUERIES["prune_audit_log"], {"kept": AUDIT_KEPT}).rowcount

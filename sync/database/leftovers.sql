@@ -1,4 +1,4 @@
--- What people leave behind, deleted once it is of no use. Each by an index or on a table that stays small.
+-- Deletes expired data. Each statement uses an index or a table that stays small.
 
 -- name: prune_attempts
 DELETE FROM billstack.attempts

@@ -1,8 +1,8 @@
-"""Brings a team's tables into the shape that schema.sql gives them, while the team is read and written.
+"""Rebuilds a team's tables in the shape that schema.sql defines, while the team's mirror stays in use.
 
-A table whose columns changed is made anew beside the old one and filled. Only then is the old one locked, for an instant:
-what changed meanwhile is copied once more, and the new table takes its place. ALTER TABLE would rewrite it with everybody
-locked out, which takes minutes where there are millions of rows.
+A changed table is created again beside the old one and filled. Only then is the old one locked, for an instant: changes
+made in the meantime are copied, and the new table takes its place. ALTER TABLE would rewrite the table while everybody
+is locked out, which takes minutes for millions of rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ Shape = Mapping[str, TableShape]  # by table
 
 
 def shapes(connection: psycopg.Connection, schemas: list[str]) -> dict[str, dict[str, TableShape]]:
-    """Of these schemas, by name."""
+    """The shapes of these schemas, by name."""
     found: dict[str, dict[str, TableShape]] = {name: {} for name in schemas}
     for schema, table, columns, *names in connection.execute(_PLAIN["shapes"], {"schemas": schemas}):
         found[schema][table] = TableShape(columns, *map(frozenset, names))
@@ -40,7 +40,10 @@ def shapes(connection: psycopg.Connection, schemas: list[str]) -> dict[str, dict
 
 
 def lacks(found: Shape, wanted: Shape) -> bool:
-    """Whether something of `wanted` is missing or otherwise; what there is besides is somebody's own."""
+    """Whether anything in `wanted` is missing or different.
+
+    Additional things belong to somebody else and are ignored.
+    """
     return any(table not in found or _table_lacks(found[table], shape) for table, shape in wanted.items())
 
 
@@ -56,7 +59,10 @@ def changed_tables(found: Shape, wanted: Shape) -> list[str]:
 
 @dataclass(slots=True)
 class Rebuild:
-    """Of some tables of one schema, inside the caller's transaction. `make` creates all tables of a schema of that name."""
+    """Rebuilds some tables of one schema inside the caller's transaction.
+
+    `make` creates all tables of a schema with the given name.
+    """
 
     connection: psycopg.Connection
     schema: str
@@ -71,7 +77,7 @@ class Rebuild:
         return f"{self.schema}_next"
 
     def fill(self) -> None:
-        """Makes the new tables and copies the rows. Nobody waits for it."""
+        """Creates the new tables and copies the rows. Nobody has to wait for it."""
         self._run("drop_next")
         self.make(self._next)
         for table in self.tables:
@@ -82,12 +88,12 @@ class Rebuild:
                 self._run("analyze", table)
 
     def try_lock(self) -> None:
-        """Raises LockNotAvailable while somebody's transaction has one of the tables open."""
+        """Raises LockNotAvailable while another transaction uses one of the tables."""
         names = sql.SQL(", ").join(sql.Identifier(self.schema, table) for table in self.tables)
         self.connection.execute(_QUERIES.bind(tables=names)["try_lock"])
 
     def swap(self) -> None:
-        """The tables must be locked. Raises SchemaError where an administrator's view stands on one of them."""
+        """The tables must be locked. Raises SchemaError if an administrator's view depends on one of them."""
         for table in self.tables:
             self._copy_the_rest(table)
             grants, indexes = self._grants(table), self._other_indexes(table)
@@ -111,12 +117,12 @@ class Rebuild:
             self._run("drop_table", table)
         except errors.DependentObjectsStillExist as exc:
             raise SchemaError(
-                f"{self.schema}.{table} has new columns, and something of your own depends on it"
-                f" ({exc.diag.message_detail}): drop that, run init-db, and make it again"
+                f"{self.schema}.{table} has new columns, and a view or other object of yours depends on it"
+                f" ({exc.diag.message_detail}): drop that, run init-db, and create it again"
             ) from exc
 
     def _move_count(self, table: str) -> None:
-        """The triggers of the new table have counted its rows as they came in."""
+        """The new table's triggers have already counted its rows."""
         for statement in ("forget_count", "forget_count_changes", "move_count", "move_count_changes"):
             self._run(statement, schema=self.schema, next_schema=self._next, table_name=table)
 

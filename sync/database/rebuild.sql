@@ -1,9 +1,9 @@
--- Tables made anew while the old ones are in use. {team} is a team's schema, {next} the one that holds the new tables until
--- they take the old ones' places.
+-- Rebuilds tables while the old ones are in use. {team} is a team's schema; {next} holds the new tables until they
+-- replace the old ones.
 
 -- name: shapes
--- Each table's columns as one hash, in order of name, since a column that was added stands last in its table; and the
--- names of its indexes and triggers.
+-- A hash of each table's columns, ordered by name (an added column is last in its table), and the names of its indexes
+-- and triggers.
 SELECT pg_namespace.nspname,
     pg_class.relname,
     (
@@ -32,7 +32,7 @@ JOIN pg_class ON pg_class.relnamespace = pg_namespace.oid
 WHERE pg_namespace.nspname = ANY (%(schemas)s) AND pg_class.relkind = 'r';
 
 -- name: columns_to_copy
--- Those that both tables keep themselves; the others are generated again, or have their default.
+-- Columns that both tables store. The others are generated again or get their default.
 SELECT old.attname
 FROM pg_attribute AS old
 JOIN pg_attribute AS new ON new.attname = old.attname
@@ -45,11 +45,11 @@ WHERE old.attrelid = %(old)s::regclass
 ORDER BY old.attnum;
 
 -- name: snapshot
--- What is written from now on, or was not committed yet, has at least this transaction id.
+-- Rows written from now on, or not committed yet, have at least this transaction id.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text;
 
 -- name: grants
--- Of others than the owner; NULL is PUBLIC.
+-- Rights of others than the owner. NULL is PUBLIC.
 SELECT pg_roles.rolname, privileges.privilege_type
 FROM pg_class
 CROSS JOIN aclexplode(pg_class.relacl) AS privileges
@@ -71,7 +71,7 @@ FROM {team}.{table};
 LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE;
 
 -- name: forget_changed
--- What changed while the rows were copied is copied once more.
+-- Copies rows that changed during the first copy once more.
 DELETE FROM {next}.{table} AS copied
 USING {team}.{table} AS mirror
 WHERE mirror.id = copied.id AND age(mirror.xmin) <= age(%(since)s::xid);

@@ -1,4 +1,4 @@
-"""Keeps the counts of live rows short to read; triggers on the mirrored tables record each change (schema.sql)."""
+"""Folds recorded changes into the counts of live rows. Triggers on the mirrored tables record them (schema.sql)."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ _QUERIES = Queries(Path(__file__).with_name("row_counts.sql")).bind()
 
 
 def fold(connection: psycopg.Connection) -> int:
-    """Adds what has changed to the counts; returns how many tables had changed."""
+    """Adds the recorded changes to the counts. Returns how many tables had changed."""
     return connection.execute(_QUERIES["fold"]).rowcount
 
 
 def forget(connection: psycopg.Connection, schema: str) -> None:
-    """Of a mirror that was dropped."""
+    """Deletes the counts of a dropped mirror."""
     for statement in ("forget_counts", "forget_changes"):
         connection.execute(_QUERIES[statement], {"schema": schema})

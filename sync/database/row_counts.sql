@@ -1,7 +1,7 @@
 -- How many live rows the mirrored tables have (schema.sql, billstack.row_counts).
 
 -- name: fold
--- Several schedulers may fold: each change is one's alone. In order, so that they do not wait for each other crosswise.
+-- Several schedulers may fold: each change is folded once. The order prevents deadlocks.
 WITH folded AS (
     DELETE FROM billstack.row_count_changes
     RETURNING schema_name, table_name, live

@@ -1,4 +1,4 @@
-"""Creates a team's schema from schema.sql, and says whether the database is of this program's version (see upgrade.py)."""
+"""Creates a team's schema from schema.sql, and checks that the database has this program's version (see upgrade.py)."""
 
 import re
 from functools import cache
@@ -13,12 +13,12 @@ from sync.errors import SchemaError
 from sync.sql import Queries
 
 SCHEMA_VERSION = 3
-# The oldest program that may still work on a database of this version, for the time of a rolling deploy.
+# The oldest program that may still use a database of this version, which matters during a rolling deploy.
 OLDEST_PROGRAM = 2
 _SCHEMA_SQL = Path(__file__).parents[2] / "schema.sql"
-# Any fixed number of our own, for the time before there is a table whose row can be locked.
+# An arbitrary number of our own, for the time before there is a table with a row to lock.
 _UPGRADE_LOCK = 0x62696C6C  # "bill"
-_LONGEST_NAME = 63  # bytes; Postgres cuts the rest without a word
+_LONGEST_NAME = 63  # bytes; Postgres silently cuts longer names
 
 _QUERIES = Queries(Path(__file__).with_name("versions.sql"))
 _PLAIN = _QUERIES.bind()
@@ -41,9 +41,9 @@ def reader_name(team_id: str) -> str:
 
 
 def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
-    """Creates what is missing of one team's schema, inside the caller's transaction.
+    """Creates what one team's schema lacks, inside the caller's transaction.
 
-    A role that the team reads it with may read new tables too.
+    If the team has a reader role, grants it access to new tables too.
     """
     name = schema_name(team_id)
     lock(connection)
@@ -54,19 +54,19 @@ def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
 
 
 def make_tables(connection: psycopg.Connection, name: str) -> None:
-    """All that a schema of that name lacks of a team's tables."""
+    """Creates every team table that the schema lacks."""
     template = _parts()[1]
     connection.execute(sql.SQL(template).format(team=sql.Identifier(name), team_name=sql.Literal(name)))
 
 
 def mark(connection: psycopg.Connection, name: str) -> None:
-    """Keeps in the schema's comment which version its tables are of: it comes and goes with them, also in a backup."""
+    """Records the tables' version in the schema's comment, which moves with the tables, even into a backup."""
     marked = _QUERIES.bind(team=name, comment=sql.Literal(f"billstack {SCHEMA_VERSION}"))
     connection.execute(marked["mark"])
 
 
 def ensure_team_schema(connection: psycopg.Connection, team_id: str) -> None:
-    """Leaves one that is there alone: to go over it again would lock tables that a backfill is writing."""
+    """Does nothing if the schema exists: another pass would lock tables that a backfill is writing."""
     lock(connection)
     if team_version(connection, team_id) is None:
         create_team_schema(connection, team_id)
@@ -77,7 +77,7 @@ def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
 
 
 def reader_grants(team_id: str) -> sql.Composed:
-    """What the team's role may read, as statements."""
+    """The statements that grant the team's role its read access."""
     reader = _parts()[2]
     names = {"team": sql.Identifier(schema_name(team_id)), "reader": sql.Identifier(reader_name(team_id))}
     return sql.SQL(reader).format(**names)
@@ -90,7 +90,7 @@ def drop_team_schema(connection: psycopg.Connection, team_id: str) -> None:
 
 
 def check_version(connection: psycopg.Connection) -> None:
-    """Raises SchemaError, saying what to run, unless this program may work on the database."""
+    """Raises SchemaError, which says what to run, unless this program may use the database."""
     version, oldest_program = control_version(connection)
     if version is None or version < SCHEMA_VERSION:
         raise SchemaError("the database is not set up for this version: run `flask --app api init-db`")
@@ -99,11 +99,11 @@ def check_version(connection: psycopg.Connection) -> None:
 
 
 def check_team(connection: psycopg.Connection, team_id: str) -> None:
-    """Raises SchemaError unless this program may work on the team's tables. One that has none yet is fine."""
+    """Raises SchemaError unless this program may use the team's tables. A team without tables is fine."""
     check_version(connection)
     version = team_version(connection, team_id)
     if version is not None and version < SCHEMA_VERSION:
-        raise SchemaError(f"the tables of {team_id} are of an older version: `flask --app api init-db` upgrades them")
+        raise SchemaError(f"the tables of {team_id} have an older version: upgrade them with `flask --app api init-db`")
 
 
 def refuse_newer(connection: psycopg.Connection) -> None:
@@ -114,12 +114,13 @@ def refuse_newer(connection: psycopg.Connection) -> None:
 
 def _newer(version: int) -> SchemaError:
     return SchemaError(
-        f"the database has schema version {version}, this program knows {SCHEMA_VERSION}: deploy the newer program"
+        f"the database has schema version {version}, but this program knows only {SCHEMA_VERSION}: deploy"
+        " the newer program"
     )
 
 
 def control_version(connection: psycopg.Connection) -> tuple[int | None, int]:
-    """The database's version, and the oldest program that may work on it. Version 2 and before did not say."""
+    """The database's version, and the oldest program that may use it. Versions up to 2 did not record that."""
     if not _is_there(connection):
         return None, 0
     row = connection.execute(_PLAIN["control_version"]).fetchone()
@@ -127,13 +128,13 @@ def control_version(connection: psycopg.Connection) -> tuple[int | None, int]:
 
 
 def team_version(connection: psycopg.Connection, team_id: str) -> int | None:
-    """Of the team's tables: 0 for those of version 2 and before; None while there are none."""
+    """The version of the team's tables. 0 up to version 2; None if there are no tables."""
     row = connection.execute(_PLAIN["team_version"], {"schema": schema_name(team_id)}).fetchone()
     return row[0] if row else None
 
 
 def lock(connection: psycopg.Connection) -> None:
-    """Until the transaction ends, nobody else changes schemas and roles: Postgres fails some of that when done at once."""
+    """Lets nobody else change schemas and roles until the transaction ends. Postgres fails some concurrent changes."""
     if not connection.execute(_PLAIN["has_locks"]).fetchone():
         connection.execute(_PLAIN["lock_first"], {"number": _UPGRADE_LOCK})
     if connection.execute(_PLAIN["has_locks"]).fetchone():

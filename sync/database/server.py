@@ -1,4 +1,4 @@
-"""What BillStack needs of the Postgres that it is given, directly or through a pooler."""
+"""What BillStack requires of Postgres, connected directly or through a pooler."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +16,10 @@ _READ_COMMITTED = "read committed"
 
 
 def set_isolation(connection: psycopg.Connection) -> None:
-    """Our transactions and statements see what others committed meanwhile, whatever the database's default is.
+    """Makes our statements see what others commit in the meantime, whatever the database's default is.
 
-    Windows, leases and rows are compared again after a lock was waited for: under a snapshot that does not move, that
-    fails or loses.
+    Windows, leases and rows are compared again after waiting for a lock. Under an unchanging snapshot that fails, or
+    loses data.
     """
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.execute(_QUERIES["read_committed"])
@@ -32,10 +32,10 @@ def is_read_only(connection: psycopg.Connection) -> bool:
 
 
 def refuse_unfit(connect: Callable[[], psycopg.Connection], name: str) -> None:
-    """Raises ConfigError, in one line, for a database or pooler on which the mirror would come out wrong.
+    """Raises a one-line ConfigError for a database or pooler on which the mirror would come out wrong.
 
-    `connect` gives a connection that nothing was set on, by the address in the setting `name`. Nothing is raised while
-    Postgres is away: a process may start before it.
+    `connect` opens a connection without any settings, to the address in the setting `name`. Raises nothing while
+    Postgres is unavailable: a process may start before it.
     """
     try:
         connection = connect()
@@ -47,19 +47,20 @@ def refuse_unfit(connect: Callable[[], psycopg.Connection], name: str) -> None:
         encoding, isolation, server_pid, user, database = row
         if encoding != "UTF8":
             raise ConfigError(
-                f"{name}: the database {database} has the encoding {encoding}, which cannot hold what Stripe sends: make one "
-                "with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+                f"{name}: the database {database} has the encoding {encoding}, which cannot hold Stripe's texts: create "
+                "one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
             )
-        # A pooler gives each client a number of its own.
+        # A pooler gives each client its own process number.
         is_pooled = connection.info.backend_pid != server_pid
         if is_pooled and isolation != _READ_COMMITTED:
             raise ConfigError(
-                f"{name}: transactions begin as {isolation}, and a pooler keeps us from setting that: run ALTER ROLE {user} IN "
-                f"DATABASE {database} SET default_transaction_isolation = 'read committed'"
+                f"{name}: transactions start as {isolation}, and the pooler does not let BillStack change that: run "
+                f"ALTER ROLE {user} IN DATABASE {database} SET default_transaction_isolation = 'read committed'"
             )
         if is_pooled and not _has_transactions(connection):
             raise ConfigError(
-                f"{name}: the pooler lends a connection for one statement only: set its pool_mode to transaction or session"
+                f"{name}: the pooler lends a connection for only one statement: set its pool_mode to transaction or "
+                "session"
             )
 
 

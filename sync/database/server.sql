@@ -1,7 +1,7 @@
--- What BillStack needs of the Postgres that it is given.
+-- What BillStack requires of Postgres.
 
 -- name: read_committed
--- For this session, where the database or the role begins its transactions otherwise.
+-- For this session, if the database or the role begins transactions with another isolation.
 SELECT set_config('default_transaction_isolation', 'read committed', false)
 WHERE current_setting('default_transaction_isolation') <> 'read committed';
 

@@ -1,4 +1,7 @@
-"""The connection that a lease is renewed on: Postgres closes it when its other end is gone, and so knows who is dead."""
+"""The connection that renews a lease.
+
+Postgres closes it when its client is gone, which shows that the holder is dead.
+"""
 
 from pathlib import Path
 
@@ -8,11 +11,11 @@ from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("session.sql")).bind()
 
-# A holder that renewed nothing for so long is dead if its connection is closed too. Behind a pooler the connection may be
-# closed under a live holder, which has renewed through another one by then.
+# A holder that has not renewed for this long is dead if its connection is closed too. Behind a pooler, a living
+# holder's connection may be closed, but then it has renewed through another one.
 SILENT_S = 2
 
 
 def watch(connection: psycopg.Connection) -> None:
-    """From now on Postgres closes the connection some seconds after its other end is gone, and not after two hours."""
+    """Makes Postgres close the connection a few seconds after its client is gone, instead of after two hours."""
     connection.execute(_QUERIES["watch"])

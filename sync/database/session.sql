@@ -1,5 +1,6 @@
 -- name: watch
--- Lets Postgres notice within about 6 s that the host of this connection is gone. A paused process' host still answers.
+-- Lets Postgres notice within about 6 s that this connection's host is gone. The host of a paused process still
+-- answers.
 SELECT
     set_config('tcp_keepalives_idle', '2', false),
     set_config('tcp_keepalives_interval', '1', false),

@@ -1,7 +1,7 @@
-"""Upgrades a database while other hosts, and programs of the version before, work on it.
+"""Upgrades a database while other hosts, and programs of the previous version, use it.
 
-First the control schema, then each team's schema that lacks something, every one in a transaction of its own. Whoever
-waits for a lock holds up others behind it, so an upgrade waits half a second for one, gives up, and tries again.
+The control schema comes first, then each team's schema that lacks something, each in its own transaction. Anything that
+waits for a lock makes others wait behind it. So an upgrade waits half a second for a lock, gives up, and tries again.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ from sync.errors import SchemaError
 from sync.object_types import OBJECT_TYPES
 from sync.sql import Queries
 
-# Before this version the functions that generated columns call gave other values: tables of objects are made anew.
+# Before this version, the functions behind generated columns gave other values. Older tables of objects are rebuilt.
 _VALUES_SINCE = 3
-# As long as a deploy may wait for a transaction that somebody forgot to end.
+# How long a deploy may wait for a forgotten open transaction.
 PATIENCE_S = 300.0
 _PAUSES_S = (0.1, 0.3, 1.0)  # between attempts
 _LONGEST_PAUSE_S = 3.0
@@ -53,10 +53,10 @@ def upgrade(
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Brings the control schema and every team's schema to this program's version; `tell` hears how it gets on.
+    """Upgrades the control schema and every team's schema to this program's version. `tell` receives progress lines.
 
-    Safe at every deploy and from several hosts at once. Raises SchemaError for a database of a newer version, and for
-    what others' transactions kept locked for all of `patience_s`.
+    Safe at every deploy and from several hosts at once. Raises SchemaError if the database has a newer version, or if
+    other transactions hold locks for all of `patience_s`.
     """
     run = _Upgrade(connection, tell, time.monotonic() + patience_s, sleep)
     run.insist(lambda: _upgrade_control(connection), "the control schema")
@@ -76,9 +76,9 @@ def outdated_teams(connection: psycopg.Connection, wanted: Shape) -> list[str]:
 
 
 def upgrade_late_teams(connection: psycopg.Connection) -> int:
-    """Those that a program of the version before connected after init-db. Returns how many there were.
+    """Upgrades teams that a program of the previous version connected after init-db. Returns how many there were.
 
-    Raises SchemaError when somebody's transaction is in the way.
+    Raises SchemaError if another transaction is in the way.
     """
     if control_version(connection)[0] != SCHEMA_VERSION:
         return 0
@@ -89,7 +89,7 @@ def upgrade_late_teams(connection: psycopg.Connection) -> int:
 
 
 def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) -> None:
-    """In one transaction. Raises LockNotAvailable, or DeadlockDetected, when somebody has the tables in use."""
+    """Upgrades in one transaction. Raises LockNotAvailable or DeadlockDetected if the tables are in use."""
     name = schema_name(team_id)
     with connection.transaction():
         _be_quick(connection)
@@ -97,7 +97,7 @@ def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) ->
         version = team_version(connection, team_id)
         if version is None:
             return
-        mark(connection, name)  # first, for it holds off who would drop the schema meanwhile
+        mark(connection, name)  # first, because this lock keeps others from dropping the schema
         found = shapes(connection, [name])[name]
         changed = changed_tables(found, wanted) if version >= _VALUES_SINCE else _object_tables(found)
         if changed:
@@ -110,7 +110,7 @@ def _object_tables(found: Shape) -> list[str]:
 
 
 def _rebuild(tables: Rebuild) -> None:
-    with tables.connection.transaction():  # in vain, if somebody has had them open for long
+    with tables.connection.transaction():  # fails if somebody has had them open for long
         tables.try_lock()
         raise psycopg.Rollback
     tables.fill()
@@ -139,7 +139,7 @@ def _control_definition(connection: psycopg.Connection) -> str | None:
 
 
 def _wanted_shape(connection: psycopg.Connection) -> Shape:
-    """What schema.sql makes of a team's schema on this very server."""
+    """The shape that schema.sql gives a team's schema on this server."""
     name = f"billstack_wanted_{connection.info.backend_pid}"
     wanted: Shape = {}
     with connection.transaction():
@@ -157,7 +157,7 @@ def _be_quick(connection: psycopg.Connection) -> None:
 
 @dataclass(slots=True)
 class _Upgrade:
-    """Tries again until `give_up_at`, and says what it waits for."""
+    """Retries until `give_up_at`, and says what it waits for."""
 
     connection: psycopg.Connection
     tell: Callable[[str], None]
@@ -170,14 +170,14 @@ class _Upgrade:
             try:
                 return work()
             except _IN_THE_WAY:
-                self._wait(pause_s, f"{on_what} is locked by somebody's transaction")
+                self._wait(pause_s, f"{on_what} is locked by another transaction")
         raise AssertionError("the pauses never end")
 
     def upgrade_teams(self, wanted: Shape) -> None:
         left = outdated_teams(self.connection, wanted)
         total = len(left)
         if left:
-            self.tell(f"{total} teams are to be upgraded")
+            self.tell(f"{total} teams need an upgrade")
         for pause_s in _pauses():
             for team_id in list(left):
                 if self._upgraded(team_id, wanted):
@@ -206,12 +206,12 @@ class _Upgrade:
             self.tell(sentence)
 
     def _who_is_in_the_way(self, team_ids: list[str]) -> str:
-        """Of the first team; the others may wait for somebody else."""
+        """Looks only at the first team. The others may wait for somebody else."""
         with self.connection.transaction():
             rows = self.connection.execute(_QUERIES["holders"], {"schema": schema_name(team_ids[0])}).fetchall()
         others = f" and {len(team_ids) - 1} more teams" if len(team_ids) > 1 else ""
         holders = ", ".join(f"{name} (pid {pid}, since {since:%H:%M:%S})" for name, pid, since in rows)
-        return f"the tables of {team_ids[0]}{others} are locked by a transaction of {holders or 'somebody'}"
+        return f"the tables of {team_ids[0]}{others} are locked by a transaction of {holders or 'another session'}"
 
 
 def _pauses() -> Iterator[float]:

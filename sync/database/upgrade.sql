@@ -1,12 +1,12 @@
 -- Upgrades of a database that is in use.
 
 -- name: be_quick
--- Who waits for a lock holds up all that come after. Under Postgres' deadlock_timeout (a second), so that we are the one
--- who gives up.
+-- A waiting lock request blocks all later ones. The timeout is shorter than Postgres' deadlock_timeout (a second), so
+-- that we are the one that gives up.
 SET LOCAL lock_timeout = '500ms';
 
 -- name: lock_team
--- One upgrades a team at a time. Object types have ordinals from 1 on (lock_type in mirror/store.sql).
+-- Lets only one process at a time upgrade a team. Object types have ordinals from 1 on (lock_type in mirror/store.sql).
 SELECT pg_advisory_xact_lock(hashtext(%(schema)s), 0);
 
 -- name: control_definition
@@ -23,7 +23,7 @@ SET version = excluded.version,
     applied_at = now();
 
 -- name: teams
--- Connected teams with a schema, and the version that its comment tells; version 2 and before had no comment.
+-- Connected teams with a schema, and the version in its comment. Versions up to 2 had no comment.
 SELECT connections.team_id,
     coalesce(substring(obj_description(pg_namespace.oid, 'pg_namespace') FROM '^billstack ([0-9]+)$')::integer, 0)
 FROM billstack.connections
@@ -31,7 +31,7 @@ JOIN pg_namespace ON pg_namespace.nspname = 'stripe_' || connections.team_id
 ORDER BY connections.team_id;
 
 -- name: holders
--- Whose open transactions keep a lock on a team's tables.
+-- The sessions whose open transactions lock a team's tables.
 SELECT DISTINCT
     coalesce(nullif(pg_stat_activity.application_name, ''), pg_stat_activity.usename, 'a client'),
     pg_stat_activity.pid,

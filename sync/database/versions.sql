@@ -1,7 +1,7 @@
--- Of which version the database and each team's tables are (sync/database/schema.py). {team} is a team's schema.
+-- The version of the database and of each team's tables (sync/database/schema.py). {team} is a team's schema.
 
 -- name: control_version
--- Version 2 and before did not say which programs they serve.
+-- Versions up to 2 did not record which programs they serve.
 SELECT version, coalesce((to_jsonb(schema_version) ->> 'oldest_program')::integer, version)
 FROM billstack.schema_version;
 
@@ -21,7 +21,7 @@ WHERE to_regclass('billstack.locks') IS NOT NULL;
 SELECT pg_advisory_xact_lock(%(number)s);
 
 -- name: lock_schemas
--- A row, and no advisory lock: any role of the database could hold that one.
+-- A row and no advisory lock, because any role of the database could hold that one.
 SELECT name
 FROM billstack.locks
 WHERE name = 'schemas'

@@ -1,4 +1,4 @@
-"""How all teams together are, for metrics: one read, whatever the number of teams, and none of their names."""
+"""Metrics about all teams together: one read, however many teams there are, and no team's name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from sync.database.session import SILENT_S
 from sync.sql import Queries
 
-# What our processes call themselves (workers/context.py).
+# The application names of our processes (workers/context.py).
 APPLICATIONS = ("billstack", "billstack backfill")
 
 _QUERIES = Queries(Path(__file__).with_name("vitals.sql")).bind()
@@ -17,9 +17,9 @@ _QUERIES = Queries(Path(__file__).with_name("vitals.sql")).bind()
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """`oldest_s`: seconds since the moment up to which the least known mirror is proven; None: none is.
+    """`oldest_s`: seconds since the moment up to which the least current mirror is proven. None if none is.
 
-    Parts of running backfills are held, free, or still held by a worker that is dead.
+    A part of a running backfill is held, free, or still held by a dead worker.
     """
 
     connected: int
@@ -41,5 +41,5 @@ def read_vitals(connection: psycopg.Connection) -> Vitals:
 
 
 def count_connections(connection: psycopg.Connection) -> dict[str, int]:
-    """To Postgres, by application; those that are not ours together."""
+    """Connections to Postgres by application. All others count as one."""
     return dict(connection.execute(_QUERIES["connections"], {"ours": list(APPLICATIONS)}).fetchall())

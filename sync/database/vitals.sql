@@ -1,5 +1,5 @@
 -- name: vitals
--- How all teams together are: for metrics, which name none of them.
+-- The state of all teams together, for metrics, which name no team.
 SELECT
     (SELECT count(*) FROM billstack.connections WHERE secret_key IS NOT NULL)::integer AS connected,
     (SELECT count(*) FROM billstack.connections WHERE secret_key IS NOT NULL AND NOT key_valid)::integer AS refused_keys,
@@ -11,7 +11,7 @@ SELECT
     parts.dead::integer,
     current_setting('max_connections')::integer AS most_connections
 FROM (
-    -- A team is as current as the type of which least is known; comparisons and backfills prove a type.
+    -- A team is as current as its least current type. Comparisons and backfills prove a type.
     SELECT
         count(*) FILTER (WHERE known_until IS NULL) AS unproven,
         greatest(0, extract(epoch FROM now()) - min(known_until))::float8 AS oldest_s
@@ -46,7 +46,7 @@ CROSS JOIN (
 ) AS parts;
 
 -- name: connections
--- Anybody who may connect gives himself a name: only ours are told.
+-- Anybody who may connect chooses an application name, so only ours are reported.
 SELECT CASE WHEN application_name = ANY (%(ours)s) THEN application_name ELSE 'others' END AS name, count(*)::integer
 FROM pg_stat_activity
 WHERE backend_type = 'client backend'

@@ -1,1 +1,1 @@
-"""Stripe's events: the ledger that keeps them, and their way into the mirror."""
+"""Stripe's events: the ledger that keeps them, and how they reach the mirror."""

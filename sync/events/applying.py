@@ -1,7 +1,8 @@
-"""Applies the events of one team's ledger to its mirror, in batches.
+"""Applies the events in one team's ledger to its mirror, in batches.
 
-What an event says was true at its second. Where that leaves doubt (the row overlaps in time and differs, the event is in
-another API version, a nested list was cut), the object is fetched instead, once for all events of the batch that doubt it.
+An event's object was true at the event's second. Sometimes that leaves doubt: the row overlaps in time and differs, the
+event has another API version, or a nested list was cut. Then the object is fetched, once for all events of the batch
+that need it.
 """
 
 from collections import defaultdict
@@ -23,14 +24,14 @@ from sync.object_types import OBJECT_TYPES
 from sync.stripe.source import Source
 
 BATCH_SIZE = 200
-# Objects that events only name are read in a batch up to so many, and the rest later, so that a flood of disputes or
-# payments neither eats the account's budget nor holds up events about the objects themselves.
+# A batch reads at most this many objects that events only name; the rest wait. So a flood of disputes or payments
+# neither uses up the account's budget nor delays events about the objects themselves.
 NAMED_AT_A_TIME = 40
 NAMED_WAIT_S = 5
 
 log = structlog.get_logger()
 
-# What became of events: applied as they were, older than the row, settled by a fetch, or one of the ledger's states.
+# An event's end: applied unchanged, older than the row, settled by a fetch, or one of the ledger's states.
 Outcome = Literal["applied", "older", "fetched", "skipped", "refused", "failed"]
 Report = Callable[[Outcome, list[Ended]], None]
 
@@ -45,25 +46,24 @@ def apply_batch(
     report: Report = lambda *_: None,
     refused: StripeRejected | None = None,
 ) -> dict[Outcome, int]:
-    """Applies up to BATCH_SIZE due events. Returns how many came to which end; empty when none was due.
+    """Applies up to BATCH_SIZE due events. Returns the number of events by outcome; empty if none was due.
 
-    Raises nothing of Stripe's: events whose object could not be fetched are kept as failed, with the reason. With
-    `connect`, which gives further connections in autocommit mode, objects are fetched side by side. `refused` says that
-    Stripe refuses the key: what would have to be fetched fails with it, unasked.
+    Raises no StripeError: events whose object could not be fetched are stored as failed, with the reason. `connect`
+    opens further connections in autocommit mode; with it, objects are fetched side by side. `refused` says that Stripe
+    refuses the key: then everything that needs a fetch fails without a request.
     """
     return _Batch(connection, team_id, source, mirrored, connect, report, refused).run()
 
 
 def record_event(ledger: Ledger, body: bytes, *, delivered: bool) -> bool:
-    """False when it was known already. Raises one of UNREADABLE for what is no event."""
+    """Returns False if it was known already. Raises one of UNREADABLE if the body is no event."""
     return _record(ledger, read_delivered(ledger.team_id, body), delivered=delivered)
 
 
 def record_events(ledger: Ledger, bodies: Iterable[bytes], *, types: frozenset[str] | None = None) -> int:
-    """Puts events that we read from Stripe into the ledger, in one transaction; returns how many were new.
+    """Records events that we read from Stripe, in one transaction. Returns how many were new.
 
-    With `types`, others are left out.
-    One that is no event, or that Postgres refuses, keeps none of the others out.
+    With `types`, only those are recorded. One unreadable or refused event does not stop the others.
     """
     read = [event for body in bodies if (event := _readable(ledger.team_id, body))]
     events = [event for event in read if types is None or event.type in types]
@@ -131,7 +131,7 @@ class _Batch:
         except Exception as exc:
             if is_lost(exc):
                 raise
-            # One of them is at fault; each on its own then, for a savepoint costs as much as an event.
+            # One event is at fault, so apply each in its own savepoint. A savepoint costs as much as an event.
             doubtful = self._apply_certain(routes, self._connection.transaction)
         fetches = EventFetches(
             self._connection,
@@ -144,14 +144,14 @@ class _Batch:
         )
         for outcome, ended in fetches.run():
             self._count(outcome, ended)
-        # After the fact: a worker that dies in between leaves them out of the chart, and of nothing else.
+        # Counted afterwards: if a worker dies in between, only the chart misses them.
         self._ledger.count_applied(self._counts.get("fetched", 0))
         return dict(self._counts)
 
     def _apply_certain(
         self, routes: list[tuple[LedgerEvent, Route]], guard: Callable[[], AbstractContextManager[Any]]
     ) -> _Doubtful:
-        """Returns the events that a fetch must settle, by the object that must be fetched for them."""
+        """Returns the events that a fetch must settle, by the object to fetch."""
         doubtful: _Doubtful = defaultdict(list)
         with self._connection.transaction():
             checked = self._lock_types(way for _, way in routes)
@@ -176,8 +176,8 @@ class _Batch:
         if way.object_type is None:
             return "refused" if way.action == "refuse" else "skipped"
         key = (way.object_type.name, way.object_id)
-        # What follows an event in doubt is settled by the same fetch; but a deletion is final, and a fetch that finds
-        # nothing where no row is would leave no tombstone against updates that come later still.
+        # The same fetch settles the events that follow a doubtful one. A deletion does not wait: it is final, and a
+        # fetch that finds nothing where there is no row would leave no tombstone to stop later updates.
         waits = key in doubtful and way.action != "delete"
         verdict = "doubtful" if waits else self._apply(event, way, checked[key[0]], guard)
         if verdict == "doubtful":
@@ -186,7 +186,7 @@ class _Batch:
         return verdict
 
     def _ask_for_named(self, routes: list[tuple[LedgerEvent, Route]], doubtful: _Doubtful) -> list[str]:
-        """Adds what events name without being about it; returns those that are put off, for reads are not without end."""
+        """Adds the objects that events only name. Returns the events that are put off, because reads are limited."""
         asked: set[Key] = set()
         known = self._known_since({key for _, way in routes for key in way.named})
         in_doubt = {event_id for ids in doubtful.values() for event_id in ids}
@@ -204,7 +204,7 @@ class _Batch:
         return put_off
 
     def _known_since(self, keys: Iterable[Key]) -> dict[Key, int]:
-        """As of which second each row is true that the mirror has."""
+        """The second as of which each existing row is true."""
         by_type: dict[str, list[str]] = defaultdict(list)
         for name, object_id in keys:
             by_type[name].append(object_id)
@@ -221,7 +221,7 @@ class _Batch:
         ended: dict[tuple[Outcome, str | None], list[str]] = defaultdict(list)
         for event, way, verdict in verdicts:
             if verdict is not None and event.id not in waiting:
-                is_known = verdict == "skipped" and way.named  # all that it names has been read since
+                is_known = verdict == "skipped" and way.named  # everything it names has been read since
                 ended["older" if is_known else verdict, None if is_known else way.reason].append(event.id)
         return [(outcome, self._settle(outcome, ids, reason)) for (outcome, reason), ids in ended.items()]
 
@@ -246,10 +246,10 @@ class _Batch:
         except Exception as exc:
             if guard is nullcontext or is_lost(exc):
                 raise
-            return "doubtful"  # what Postgres refuses of an event, it may take of the object; its error is kept
+            return "doubtful"  # Postgres may accept the fetched object; otherwise its error is stored
 
     def _lock_types(self, routes: Iterable[Route]) -> dict[str, int | None]:
-        """Always in the registry's order, so that two batches cannot wait for each other. Gives each `checked_until`."""
+        """Locks in the registry's order, so that two batches cannot deadlock. Returns each `checked_until`."""
         names = {way.object_type.name for way in routes if way.object_type}
         types = [object_type for name, object_type in OBJECT_TYPES.items() if name in names]
         for object_type in types:

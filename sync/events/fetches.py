@@ -1,4 +1,4 @@
-"""Fetches the objects that a batch of events leaves in doubt or names, side by side, and settles the events by what came."""
+"""Fetches the objects that a batch's events leave in doubt or name, side by side, and settles the events."""
 
 import threading
 from collections import Counter
@@ -22,7 +22,7 @@ from sync.stripe.source import Source
 Key = tuple[str, str]  # an object's type and id
 Fetched = tuple[Literal["fetched", "failed"], list[Ended]]
 
-# Of one batch at the same time; the budget holds them back where need be.
+# Fetches of one batch at the same time. The budget slows them down if necessary.
 FETCHERS = 8
 UNAUTHORIZED = 401
 _FORBIDDEN = 403
@@ -31,10 +31,10 @@ log = structlog.get_logger()
 
 
 class EventFetches:
-    """`doubtful`: ids of the events by the object that they wait for; an event may wait for several.
+    """`doubtful`: event ids by the object that they wait for. An event may wait for several.
 
-    `tried` failed before. `refused` is what Stripe last said of a key that it refuses: then nothing is asked. With `connect`,
-    which gives further connections in autocommit mode, objects are fetched side by side.
+    `tried` events failed before. `refused` is Stripe's last refusal of the key: with it, nothing is fetched. `connect`
+    opens further connections in autocommit mode; with it, objects are fetched side by side.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class EventFetches:
         self._failed: set[str] = set()
 
     def run(self) -> list[Fetched]:
-        """No transaction is open while Stripe is asked. Raises only what says that Postgres is away."""
+        """No transaction is open during a request to Stripe. Raises only if Postgres is unavailable."""
         keys = list(self._doubtful)
         if self._connect is None or len(keys) < 2:
             return [self._fetch(self._connection, key) for key in keys]
@@ -94,12 +94,12 @@ class EventFetches:
             raise self._key_refused
         if type_name in self._refused:
             raise self._refused[type_name]
-        # Who failed before does not hold up the others for long.
+        # An event that failed before must not delay the others for long.
         source = self._hasty if self._tried.issuperset(self._doubtful[key]) else self._source
         refresh(store, source, OBJECT_TYPES[type_name], object_id, advance=True)
 
     def _remember(self, exc: StripeRejected, type_name: str) -> None:
-        """What Stripe would say of each object, or of each one of a type."""
+        """Remembers a refusal that applies to every object, or to every object of one type."""
         if exc.status == UNAUTHORIZED:
             self._key_refused = exc
         elif exc.status == _FORBIDDEN:
@@ -119,7 +119,7 @@ class EventFetches:
 
 
 def _reason(exc: Exception) -> str:
-    """For the team's own eyes: Stripe's sentence, Postgres', or that it is our mistake."""
+    """For the team: Stripe's sentence, Postgres' sentence, or that the fault is ours."""
     if isinstance(exc, StripeError):
         return exc.message
-    return reason_of(exc) if isinstance(exc, REFUSALS) else "BillStack itself failed at this event."
+    return reason_of(exc) if isinstance(exc, REFUSALS) else "BillStack itself failed to apply this event."

@@ -1,4 +1,4 @@
-"""The SQL of the event ledger: what Stripe told us of, and what became of it."""
+"""The SQL of the event ledger: the events that Stripe told us of, and their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("ledger.sql")).bind()
 
-# Longer than the fetches of a batch take. Behind a pooler the events of a worker that died wait as long; otherwise
-# `take_from_dead` sees that its connection is closed.
+# Longer than a batch's fetches take. Behind a pooler, a dead worker's events wait this long. Otherwise `take_from_dead`
+# sees that its connection is closed.
 CLAIM_S = 30
 
 EventState = Literal["applied", "skipped", "refused"]
@@ -22,9 +22,9 @@ EventState = Literal["applied", "skipped", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerEvent:
-    """`created` is in whole seconds of Stripe's clock; `body` is the event's JSON as Stripe sent it.
+    """`created` is in whole seconds of Stripe's clock. `body` is the event's JSON as Stripe sent it.
 
-    `delivered`: by Stripe to our endpoint, and not read by us from /v1/events.
+    `delivered`: Stripe delivered it to our endpoint. Otherwise we read it from /v1/events.
     """
 
     id: str
@@ -37,26 +37,26 @@ class LedgerEvent:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What became of an event, `waited_s` seconds after we had recorded it."""
+    """An event that ended `waited_s` seconds after we recorded it."""
 
     type: str
     waited_s: float
 
 
 class Ledger:
-    """One team's events, on one connection; transactions are the caller's."""
+    """One team's events, on one connection. The caller begins and ends transactions."""
 
     def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
         self.connection = connection
         self.team_id = team_id
 
     def record(self, event_id: str, event_type: str, created: int, body: str, *, delivered: bool) -> bool:
-        """False when the event is known already."""
+        """Returns False if the event was known already."""
         row = self._run("record", id=event_id, type=event_type, created=created, body=body, delivered=delivered)
         return row.fetchone() is not None
 
     def claim(self, limit: int) -> list[LedgerEvent]:
-        """Events that are due, oldest first; nobody else gets them for CLAIM_S while this connection is open."""
+        """Due events, oldest first. Nobody else gets them for CLAIM_S while this connection is open."""
         params = {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S}
         with (
             same_connection(self.connection) as connection,
@@ -71,42 +71,42 @@ class Ledger:
         return [Ended(*row) for row in rows]
 
     def postpone(self, ids: Sequence[str], error: str) -> list[Ended]:
-        """Failed for now: kept with its error and tried again later."""
+        """Marks them as failed for now. They keep the error and are retried later."""
         rows = self._run("postpone", ids=list(ids), error=error).fetchall()
         return [Ended(*row) for row in rows]
 
     def put_back(self, ids: Sequence[str], *, wait_s: int) -> None:
-        """As if they had not been claimed, and not before their time."""
+        """Undoes the claim. They come due again after `wait_s`."""
         if ids:
             self._run("put_back", ids=list(ids), wait_s=wait_s)
 
     def count_applied(self, count: int) -> None:
-        """For the team's activity."""
+        """Counts for the team's activity."""
         if count:
             self._run("count_applied", count=count)
 
     def pending(self, until: int) -> int:
-        """Events up to that second of Stripe's clock that did not have their first attempt, or are having it."""
+        """Events up to that second of Stripe's clock whose first attempt has not ended."""
         row = self._run("pending", until=until).fetchone()
         return row[0] if row else 0
 
     def try_again(self, until: int, *, limit: int) -> int:
-        """Makes the newest failed events up to that second pending; returns how many."""
+        """Makes the newest failed events up to that second pending. Returns how many."""
         return self._run("try_again", until=until, limit=limit).rowcount
 
     def mentioned(self, ids: Sequence[str], *, since: int) -> set[str]:
-        """Which of these objects have events of that second of Stripe's clock or later, recorded lately."""
+        """Those of the objects that have recent events from that second of Stripe's clock or later."""
         rows = self._run("mentioned", ids=list(ids), since=since).fetchall()
         return {object_id for (object_id,) in rows}
 
     def touch_connection(self, created: int, delivered_version: str | None, *, delivered: bool) -> None:
-        """When the last event happened, whether Stripe delivered it just now, and in which API version."""
+        """Stores when the last event happened, whether Stripe delivered it just now, and its API version."""
         self._run("touch_connection", created=created, delivered_version=delivered_version, delivered=delivered)
 
     def replay(
         self, *, type: str | None = None, id: str | None = None, since: int | None = None, failed: bool = False
     ) -> int:
-        """Makes events due again, also those that were applied; returns how many."""
+        """Makes events due again, including applied ones. Returns how many."""
         return self._run("replay", type=type, id=id, since=since, failed=failed).rowcount
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[Any]:
@@ -115,7 +115,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An event as Stripe delivered it to a team's endpoint; `created` in whole seconds."""
+    """An event as Stripe delivered it to a team's endpoint. `created` is in whole seconds."""
 
     team_id: str
     id: str
@@ -125,7 +125,10 @@ class Delivered:
 
 
 def record_delivered(connection: psycopg.Connection, events: Sequence[Delivered]) -> set[tuple[str, str]]:
-    """Durable when it returns: the team and id of those that were new. One bad event refuses all: psycopg.DataError."""
+    """Durable once it returns. Returns the team and id of each event that was new.
+
+    One bad event makes Postgres refuse all of them: psycopg.DataError.
+    """
     columns = {
         "team_ids": [event.team_id for event in events],
         "ids": [event.id for event in events],
@@ -137,22 +140,22 @@ def record_delivered(connection: psycopg.Connection, events: Sequence[Delivered]
 
 
 def teams_waiting(connection: psycopg.Connection, *, due_for_s: float) -> list[str]:
-    """Connected teams with events that were due that long ago and are not applied."""
+    """Connected teams with unapplied events that came due at least that long ago."""
     rows = connection.execute(_QUERIES["teams_waiting"], {"due_for_s": due_for_s}).fetchall()
     return [team_id for (team_id,) in rows]
 
 
 def take_from_dead(connection: psycopg.Connection) -> int:
-    """Makes events due again whose worker died while it applied them; returns how many."""
+    """Makes events due again if their worker died while applying them. Returns how many."""
     return connection.execute(_QUERIES["take_from_dead"]).rowcount
 
 
 def prune(connection: psycopg.Connection, limit: int) -> int:
-    """Deletes up to `limit` of the oldest events that Stripe has forgotten too; returns how many."""
+    """Deletes up to `limit` of the oldest events, which Stripe has forgotten too. Returns how many."""
     return connection.execute(_QUERIES["prune"], {"limit": limit}).rowcount
 
 
 def backlog(connection: psycopg.Connection) -> tuple[int, float]:
-    """How many events of all teams are not applied, and for how many seconds the oldest has waited."""
+    """How many events of all teams are unapplied, and how many seconds the oldest has waited."""
     row = connection.execute(_QUERIES["backlog"]).fetchone()
     return (row[0], row[1] or 0.0) if row else (0, 0.0)

@@ -1,4 +1,4 @@
--- The ledger of events: one row per event, however often it was delivered.
+-- The ledger: one row per event, however often it was delivered.
 
 -- name: record
 INSERT INTO billstack.events (team_id, id, type, created, body, delivered)
@@ -7,7 +7,7 @@ ON CONFLICT (team_id, id) DO NOTHING
 RETURNING id;
 
 -- name: record_delivered
--- Many teams' events in one statement and one commit; says which of them are new.
+-- Records events of many teams in one statement and one commit. Returns those that are new.
 INSERT INTO billstack.events (team_id, id, type, created, body, delivered)
 SELECT DISTINCT ON (team_id, id) team_id, id, type, created, body, true
 FROM unnest(%(team_ids)s::text[], %(ids)s::text[], %(types)s::text[], %(createds)s::bigint[], %(bodies)s::text[])
@@ -17,8 +17,8 @@ ON CONFLICT (team_id, id) DO NOTHING
 RETURNING team_id, id;
 
 -- name: claim
--- Those that wait longest first; nobody else gets them for a while. Should this worker die, take_from_dead gives them back.
--- MATERIALIZED: as a subquery the plan may run it once a row, and then it locks more events than it claims.
+-- The longest-waiting events. Nobody else gets them for a while. If this worker dies, take_from_dead returns them.
+-- MATERIALIZED: a plan may run a plain subquery once per row, and would then lock more events than it claims.
 WITH due AS MATERIALIZED (
     SELECT id
     FROM billstack.events
@@ -38,7 +38,7 @@ WHERE events.team_id = %(team_id)s AND events.id = due.id
 RETURNING events.id, type, created, body, delivered, attempts;
 
 -- name: take_from_dead
--- What was claimed through connections that are closed by now is due again, before all others.
+-- Events that were claimed through connections that are now closed come due again, before all others.
 UPDATE billstack.events
 SET next_attempt_at = received_at, claimed_by = NULL
 WHERE state IN ('pending', 'failed')
@@ -59,7 +59,7 @@ WHERE team_id = %(team_id)s AND id = ANY (%(ids)s)
 RETURNING type, extract(epoch FROM applied_at - received_at)::float8;
 
 -- name: count_applied
--- By the batch: those that fetch side by side would wait for each other at the hour's row, each for the other's fsync.
+-- Once per batch. Side-by-side fetches would wait for each other at the hour's row, each for the other's fsync.
 INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
 VALUES (%(team_id)s, date_trunc('hour', clock_timestamp(), 'UTC'), 'event', %(count)s)
 ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count;
@@ -80,13 +80,13 @@ SET next_attempt_at = clock_timestamp() + %(wait_s)s * interval '1 second', atte
 WHERE team_id = %(team_id)s AND id = ANY (%(ids)s);
 
 -- name: pending
--- Also those that somebody applies right now, but not what failed and waits for its next attempt.
+-- Includes events that somebody is applying right now, but not failed ones that wait for their next attempt.
 SELECT count(*)
 FROM billstack.events
 WHERE team_id = %(team_id)s AND state = 'pending' AND created <= %(until)s;
 
 -- name: try_again
--- What failed is due now, whatever its backoff says; that goes on where it stood if it fails again.
+-- Makes failed events due now, whatever their backoff says. If they fail again, the backoff continues where it was.
 UPDATE billstack.events
 SET state = 'pending', next_attempt_at = clock_timestamp(), claimed_by = NULL
 WHERE team_id = %(team_id)s
@@ -99,7 +99,7 @@ WHERE team_id = %(team_id)s
     );
 
 -- name: mentioned
--- Which of these ids stand in events since then. Few events are so recent, and few ids are ever asked for.
+-- Those of the ids that occur in events since then. Recent events are few, and so are the ids.
 SELECT mentioned.id
 FROM unnest(%(ids)s::text[]) AS mentioned (id)
 WHERE EXISTS (
@@ -124,7 +124,7 @@ SET last_event_at = least(now(), greatest(last_event_at, to_timestamp(least(grea
 WHERE team_id = %(team_id)s;
 
 -- name: replay
--- As if they had just come. What is not given does not choose; of those that are being applied right now, none.
+-- Makes events new again. Parameters that are NULL do not filter. Skips events that are being applied right now.
 UPDATE billstack.events
 SET state = 'pending',
     attempts = 0,
@@ -140,7 +140,8 @@ WHERE team_id = %(team_id)s
 RETURNING id;
 
 -- name: teams_waiting
--- Teams with events that were due a while ago: whoever records one wakes its job at once, and a job at work takes what comes.
+-- Teams with events that came due a while ago. Recording an event wakes its job at once, and a running job takes new
+-- events.
 SELECT connections.team_id
 FROM billstack.connections
 WHERE connections.secret_key IS NOT NULL
@@ -153,7 +154,7 @@ WHERE connections.secret_key IS NOT NULL
     );
 
 -- name: prune
--- Stripe itself keeps events for 30 days, so nothing older comes again.
+-- Stripe keeps events for 30 days, so nothing older can come again.
 DELETE FROM billstack.events
 WHERE ctid IN (
     SELECT ctid

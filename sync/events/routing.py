@@ -1,4 +1,4 @@
-"""Reads an event as far as its way depends on it, and says which way it goes. No reason given here carries its text."""
+"""Reads the parts of an event that decide how it is handled. The reasons given here never quote the event."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from sync.json_text import mended
 from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder, is_cut
 from sync.stripe.sdk import API_VERSION
 
-# What a body that is no event, or none that our tables take, raises here; how deep is too deep depends on who called.
+# Raised for a body that is no event or that our tables refuse. How deep is too deep depends on the caller.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -30,7 +30,7 @@ class _EventData(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    """What of an event decides its way. Thin events (v2.core.event) name an object and carry none."""
+    """The parts of an event that decide its route. Thin events (v2.core.event) name an object but carry none."""
 
     id: str
     livemode: bool = False
@@ -46,7 +46,7 @@ class _ObjectHead(msgspec.Struct):
 
 
 class _LedgerHead(msgspec.Struct):
-    """`created` is in seconds; thin events write it as ISO 8601."""
+    """`created` is in seconds. Thin events write it as ISO 8601."""
 
     id: str
     type: str
@@ -61,7 +61,7 @@ class _LedgerHead(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """The mirrored account: events of another one, or of the other mode, are refused."""
+    """The mirrored account. Events of another account, or of the other mode, are refused."""
 
     account_id: str
     livemode: bool
@@ -69,10 +69,10 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What is to be done with an event: apply its raw, fetch the object, or nothing, for `reason`.
+    """How to handle an event: apply its raw, fetch the object, or do nothing, with the `reason`.
 
-    `named` are objects that it changes without being about them: type and id of each that is to be fetched, unless its row
-    is newer than the event; or as new, with `is_accompanied`.
+    `named` are objects that the event changes without carrying them, by type and id. Each is fetched unless its row is
+    newer than the event. With `is_accompanied`, a row as new as the event is enough.
     """
 
     action: Literal["apply", "delete", "fetch", "skip", "refuse"]
@@ -85,31 +85,31 @@ class Route:
 
 
 def read_delivered(team_id: str, body: bytes) -> Delivered:
-    """Raises one of UNREADABLE for what is no event, and for ids, types and times that no event of Stripe's has."""
+    """Raises one of UNREADABLE if it is no event, or if its id, type or time is impossible for an event of Stripe."""
     try:
         head = msgspec.json.decode(body, type=_LedgerHead)
     except msgspec.DecodeError:
         body = mended(body)
         head = msgspec.json.decode(body, type=_LedgerHead)
     if not (is_event_id(head.id) and is_event_type(head.type) and is_second(head.second)):
-        raise msgspec.ValidationError("its id, type or time is none that an event of Stripe's has")
+        raise msgspec.ValidationError("the id, type or time is impossible for an event of Stripe")
     return Delivered(team_id, head.id, head.type, head.second, body.decode())
 
 
 def route(event: LedgerEvent, mirrored: Mirrored, *, clock: Callable[[], float] = time.time) -> Route:
-    """By `data.object.object`, never by the event's name: customer.source.deleted is about no customer."""
+    """Decides by `data.object.object`, never by the event's name: customer.source.deleted is not about a customer."""
     try:
         way = _route(event, mirrored)
     except UNREADABLE:
         return Route("skip", reason="the event could not be read")
-    if not is_second(event.created):  # of a version that did not look
+    if not is_second(event.created):  # recorded by a version that did not check
         return Route("skip", reason="the event's time lies outside the years 1970 to 9999")
     if way.object_type is None:
         return way
     if not is_object_id(way.object_id):
         return replace(_NO_ID, named=way.named)
     if event.created > clock() + CLOCK_LEEWAY_S:
-        # A row as of that second would be newer than all that comes. Stripe says how the object is now.
+        # A row as of that second would be newer than everything else. A fetch shows the object's present state.
         return Route("fetch", way.object_type, way.object_id, named=way.named)
     return way
 
@@ -120,7 +120,7 @@ _NO_ID = Route("skip", reason="the object's id is empty, too long or has control
 def _route(event: LedgerEvent, mirrored: Mirrored) -> Route:
     head = msgspec.json.decode(event.body, type=_Event)
     if head.livemode != mirrored.livemode or (head.account or mirrored.account_id) != mirrored.account_id:
-        return Route("refuse", reason="the event is of another account or mode than the connection")
+        return Route("refuse", reason="the event belongs to another account or mode than the connection")
     if head.related_object and (object_type := OBJECT_TYPES.get(head.related_object.type.removeprefix("v1."))):
         return Route("fetch", object_type, head.related_object.id)
     if head.data is None:
@@ -138,17 +138,17 @@ def _own_route(event: LedgerEvent, head: _Event, about: _ObjectHead, raw: bytes)
     object_type = OBJECT_TYPES[about.object]
     if about.id is None:
         return Route("skip", reason="the object has no id")  # invoice.upcoming is a preview
-    # A subscription that ends is still there, canceled; the event of the others' end is named after their type.
+    # A subscription that ends still exists, as canceled. For all other types, this event means that the object is gone.
     if event.type == f"{object_type.name}.deleted":
         return Route("delete", object_type, about.id, raw)
-    # Another API version's shape would not be what our pages write.
+    # Another API version has another shape than our pages.
     if head.api_version != API_VERSION or not _is_whole(object_type, raw):
         return Route("fetch", object_type, about.id)
     return Route("apply", object_type, about.id, raw)
 
 
 def api_version(event: LedgerEvent) -> str | None:
-    """None also where it is no version that Stripe could have."""
+    """None also if Stripe could have no such version."""
     try:
         version = msgspec.json.decode(event.body, type=_Event).api_version
     except UNREADABLE:
@@ -157,7 +157,7 @@ def api_version(event: LedgerEvent) -> str | None:
 
 
 def _is_whole(object_type: ObjectType, raw: bytes) -> bool:
-    """False also for a shape in which that cannot be read."""
+    """False also if the shape does not show it."""
     try:
         return not is_cut(object_type, head_decoder(object_type.name).decode(raw))
     except msgspec.DecodeError:

@@ -1,7 +1,7 @@
-"""Reads from /v1/events what Stripe did not deliver, so that an outage of the webhook heals by itself.
+"""Reads undelivered events from /v1/events, so that the mirror recovers from a webhook outage by itself.
 
-Every second of Stripe's clock is read once it is over, whether or not later events were delivered; what is in the ledger
-already costs one look-up. So it also keeps a mirror whose account has no webhook at all, a few minutes behind.
+It reads every second of Stripe's clock once that second is over, whether or not later events were delivered. An event
+that is already in the ledger costs one look-up. So a mirror without any webhook also stays only a few minutes behind.
 """
 
 from collections.abc import Callable
@@ -16,29 +16,29 @@ from sync.teams.connections import Connections
 
 # Stripe lists an event a little after its second.
 OVERLAP_S = 600
-# `now` is rounded down, and what has just happened is welcome too.
+# `now` is rounded down, and events that just happened are welcome too.
 LEAD_S = 10
-# As long as Stripe keeps events, less an hour for those that leave the list while it is read.
+# As long as Stripe keeps events, minus an hour for events that leave the list while it is being read.
 REACH_S = 30 * 86_400 - 3600
-# Read and remembered at a time, so that a sweep after a long outage may stop in between.
+# Read and recorded at a time, so that a sweep after a long outage can stop in between.
 SLICE_S = 6 * 3600
-TYPES_AT_A_TIME = 20  # the most that Stripe takes of `types[]`
+TYPES_AT_A_TIME = 20  # Stripe's limit for `types[]`
 _GROUPS = [LISTENED_TYPES[at : at + TYPES_AT_A_TIME] for at in range(0, len(LISTENED_TYPES), TYPES_AT_A_TIME)]
 _LISTENED = frozenset(LISTENED_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many events were new, and whether all was read."""
+    """How many events were new, and whether everything was read."""
 
     new: int
     complete: bool
 
 
 def sweep(ledger: Ledger, connections: Connections, source: Source, *, is_over: Callable[[], bool]) -> Swept:
-    """Records the events since the last sweep; stops after a slice once `is_over`. Raises StripeError.
+    """Records the events since the last sweep. Stops after a slice once `is_over`. Raises StripeError.
 
-    A key that may not read events is remembered for the status, and so are events that Stripe had forgotten by now.
+    If the key may not read events, or if Stripe has already forgotten some, the status will say so.
     """
     team_id, new = ledger.team_id, 0
     swept_until = connections.swept_until(team_id)
@@ -57,15 +57,15 @@ def sweep(ledger: Ledger, connections: Connections, source: Source, *, is_over: 
             if is_over():
                 break
     except StripeRejected as exc:
-        connections.set_sweep_error(team_id, f"Events that were not delivered stay unknown: {exc.message}")
+        connections.set_sweep_error(team_id, f"BillStack cannot read undelivered events: {exc.message}")
         raise
     return Swept(new, complete=start >= now)
 
 
 def record_between(ledger: Ledger, source: Source, *, gte: int, lte: int) -> int:
-    """All events of our types from and to these seconds; returns how many were new.
+    """Records all events of our types between these seconds, inclusive. Returns how many were new.
 
-    Most accounts have few others, and one list of all events costs less than a list for each twenty types.
+    Most accounts have few other events, so one list of all events costs less than a list for each twenty types.
     """
     new = 0
     for number, page in enumerate(source.events(gte=gte, lte=lte), start=1):

@@ -1,1 +1,1 @@
-"""One team's tables: the SQL that reads and writes them, pages going in, doubt settled."""
+"""One team's tables: the SQL that reads and writes them, the writing of pages, and the settling of doubt."""

@@ -1,4 +1,4 @@
-"""Writes one page of a window in one transaction, and what Postgres refuses of it object by object."""
+"""Writes one page of a window in one transaction. If Postgres refuses it, writes it object by object."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,7 +17,7 @@ from sync.stripe.caller import Answer
 from sync.stripe.odd_objects import OddObject
 from sync.stripe.source import Page
 
-# Two writers of one type may meet the same rows where windows touch; the one that Postgres stops tries again.
+# Two writers of one type may meet the same rows where windows touch. The one that Postgres stops tries again.
 _DEADLOCK_ATTEMPTS = 5
 
 log = structlog.get_logger()
@@ -26,10 +26,10 @@ log = structlog.get_logger()
 def write_page(
     store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: "PageObjects"
 ) -> MirroredPage:
-    """Commits rows, seen, count and checkpoint together. Raises LeaseLost when another worker holds the window now.
+    """Commits rows, seen, count and checkpoint together. Raises LeaseLost if another worker holds the window now.
 
-    One bad object does not stop a type: a page that Postgres refuses (a NUL in a text, one id twice) goes in object by
-    object, and what still fails is kept in the table of rejects.
+    One bad object does not stop a type. If Postgres refuses a page (a NUL in a text, one id twice), each object is
+    written by itself. Objects that still fail go to the table of rejects.
     """
     for _ in range(_DEADLOCK_ATTEMPTS):
         try:
@@ -45,7 +45,10 @@ def write_page(
 def as_mirrored(
     object_type: ObjectType, page: Page, completed: Mapping[str, Answer], *, lt: int, known_prices: AbstractSet[str]
 ) -> MirrorPage:
-    """A page of a window that ends before `lt`, with the answers that complete its cut lists. `known_prices` are told already."""
+    """Prepares a page of a window that ends before `lt`, with the answers that complete its cut lists.
+
+    `known_prices` are recorded already.
+    """
     created = [head.created for head in page.heads if head.created < lt]
     bodies = {object_id: answer.body for object_id, answer in completed.items()}
     return MirrorPage(
@@ -62,14 +65,14 @@ def as_mirrored(
 
 
 def reject_all(store: MirrorStore, object_type: ObjectType, odd: Sequence[OddObject]) -> None:
-    """Keeps what the page left out, and why."""
+    """Records the objects that were left out of the page, and why."""
     for object_id, reason in odd:
         log.warning("object.rejected", type=object_type.name, id=loggable(object_id), reason=reason)
         store.reject(object_type, object_id, reason)
 
 
 class PageObjects:
-    """The objects of a page apart: (id, raw) each, in the page's order. Only made when a page was refused."""
+    """A page's objects one by one, as (id, raw) in the page's order. Only made if the page was refused."""
 
     def __init__(self, heads: list[Any], raws: Any) -> None:
         self._heads = heads
@@ -82,20 +85,20 @@ class PageObjects:
 def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
     mirrored = store.mirror_page_alone(object_type, key, page)
     if mirrored is None:
-        raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+        raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
     return mirrored
 
 
 def _write_one_by_one(
     store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: PageObjects
 ) -> MirroredPage:
-    """Each object as a page of its own that does not end the window; then the page's end, empty."""
+    """Writes each object as a page that does not end the window, then an empty page that does."""
     counted = 0
     overlapping: list[str] = []
     with store.connection.transaction():
         store.page_settings()
         if not store.lock_window(object_type, key):
-            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+            raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
         for object_id, raw in objects.each():
             body, own = page_of_one(object_id, raw, page.completed)
             single = replace(page, body=body, has_more=True, oldest=None, completed=own, named_prices=(), pages=0)

@@ -1,4 +1,4 @@
-"""Settles doubt about one object by asking Stripe for it again, whatever else writes its row meanwhile."""
+"""Settles doubt about one object by fetching it, whatever else writes its row in the meantime."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ from sync.stripe.caller import Answer
 from sync.stripe.source import Source
 
 Outcome = Literal["written", "equal", "deleted", "absent"]
-# Each further round means that somebody else wrote this row during our fetch; nobody does that so often.
+# Each further round means that something else wrote the row during the fetch. That cannot happen this often.
 _ROUNDS = 20
 
 log = structlog.get_logger()
@@ -22,12 +22,12 @@ log = structlog.get_logger()
 def refresh(
     store: MirrorStore, source: Source, object_type: ObjectType, object_id: str, *, advance: bool = False
 ) -> Outcome:
-    """Brings one row to what Stripe says now. No transaction is open while Stripe is asked.
+    """Updates one row to Stripe's present state. No transaction is open during a request to Stripe.
 
-    The answer replaces the row that was there when the fetch began. A row that changed during the fetch may be newer than
-    the answer, so then Stripe is asked again. "absent": Stripe does not have it, and neither does the mirror. `advance`
-    is for events: a row that is equal takes the answer's time, so that an earlier event that comes later is older.
-    Raises StripeUnavailable also for an object that never stands still: it may, later.
+    The answer replaces the row as it was when the fetch began. A row that changed during the fetch may be newer than
+    the answer, so then the object is fetched again. "absent": neither Stripe nor the mirror has it. `advance` is for
+    events: an equal row takes the answer's time, so that an earlier event that arrives later counts as older. Raises
+    StripeUnavailable also if the object changed during every fetch: later it may not.
     """
     for _ in range(_ROUNDS):
         version = store.version(object_type, object_id)
@@ -40,7 +40,10 @@ def refresh(
 
 
 def refresh_or_reject(store: MirrorStore, source: Source, object_type: ObjectType, object_id: str) -> None:
-    """`refresh` for a backfill, which one bad object does not stop: what Postgres refuses is kept in the table of rejects."""
+    """`refresh` for a backfill, which one bad object must not stop.
+
+    An object that Postgres refuses goes to the rejects.
+    """
     try:
         refresh(store, source, object_type, object_id)
     except REFUSALS as exc:

@@ -1,8 +1,8 @@
-"""The SQL of one team's mirror: one method per statement of store.sql, the team's schema bound when the store is built.
+"""The SQL of one team's mirror, one method per statement in store.sql. Each store is bound to a team's schema.
 
-A row keeps between which two moments of Stripe's clock its raw was true (as_of, as_of_until). Whatever comes in is
-written when it is wholly newer, ignored when wholly older, and otherwise doubtful: then Stripe is asked again for that
-one object (sync/mirror/refresh.py).
+A row was true between two moments of Stripe's clock, as_of and as_of_until. News is written if it is wholly newer than
+the row, and ignored if it is wholly older. Otherwise it is doubtful, and the object is fetched
+(sync/mirror/refresh.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,11 @@ from sync.stripe.caller import Answer
 
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
 
-# What Postgres may refuse of one object: a NUL in a text, a key too long for an index, a number of a thousand digits.
+# Reasons why Postgres may refuse an object: a NUL in a text, a key too long for an index, a number of a thousand
+# digits.
 REFUSALS = (psycopg.DataError, errors.ProgramLimitExceeded)
-# What says nothing of an object: the connection is gone, Postgres is away, full or read-only, or somebody else held a lock.
+# Errors that say nothing about an object: a lost connection, a full, read-only or unavailable Postgres, a lock held by
+# somebody else.
 LOSSES = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
 
 EventVerdict = Literal["applied", "older", "doubtful"]
@@ -37,7 +39,7 @@ FetchVerdict = Literal["written", "equal", "changed"]
 
 @dataclass(frozen=True, slots=True)
 class WindowKey:
-    """Which window a page belongs to, and the fence of the lease that its writer holds."""
+    """A page's window, and the fence of its writer's lease."""
 
     backfill_id: str
     type: str
@@ -47,10 +49,11 @@ class WindowKey:
 
 @dataclass(frozen=True, slots=True)
 class MirrorPage:
-    """What of a page goes into its statement: Stripe's JSON as it came, and where it brings its window.
+    """The parts of a page that its statement takes: Stripe's original JSON, and the window's position after it.
 
-    `completed` are the bodies of Source.complete by id: the items of a cut list, or the whole object; an empty one leaves
-    its object out. `newest` and `oldest` are `created` of the first and last object, None on an empty page, as is `cursor`.
+    `completed` are the bodies of Source.complete by id: the items of a cut list, or the whole object; an empty one
+    leaves its object out. `newest` and `oldest` are `created` of the first and last object; with `cursor` they are None
+    if the page is empty.
     """
 
     body: bytes
@@ -67,14 +70,14 @@ class MirrorPage:
 
 @dataclass(frozen=True, slots=True)
 class MirroredPage:
-    """How many objects this backfill had not met before, and which ones must be asked for again."""
+    """How many objects this backfill met for the first time, and which ones must be fetched."""
 
     counted: int
     overlapping: list[str]
 
 
 class MirrorStore:
-    """One team's tables, on one connection. Transactions are the caller's."""
+    """One team's tables, on one connection. The caller begins and ends transactions."""
 
     def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
         self.connection = connection
@@ -82,11 +85,14 @@ class MirrorStore:
         self.schema = schema_name(team_id)
 
     def lock_window(self, object_type: ObjectType, key: WindowKey) -> bool:
-        """False: the fence is no longer the window's, or it is done; the page must not be written."""
+        """Returns False if the window has another fence or is done. Then the page must not be written."""
         return self._run(object_type, "lock_window", **self._window(object_type, key)).fetchone() is not None
 
     def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage | None:
-        """Locks the window, mirrors the page and commits, with one round trip. None: the window is no longer the caller's."""
+        """Locks the window, mirrors the page and commits, in one round trip.
+
+        None: the window no longer belongs to the caller.
+        """
         queries = _bound(self.schema, object_type.table)
         statements = [queries.numbered(name) for name in ("page_settings", "lock_window", "mirror_page")]
         values = self._window(object_type, key) | self._page(object_type, page)
@@ -95,11 +101,11 @@ class MirrorStore:
         return MirroredPage(*row) if row else None
 
     def page_settings(self) -> None:
-        """For the rest of the transaction: how pages are written."""
+        """Settings for writing pages, for the rest of the transaction."""
         self._run(None, "page_settings")
 
     def mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
-        """Rows, seen, count and checkpoint of a page. The window must be locked by this transaction."""
+        """Writes rows, seen, count and checkpoint of a page. This transaction must have locked the window."""
         values = self._window(object_type, key) | self._page(object_type, page)
         row = self._run(object_type, "mirror_page", **values).fetchone()
         assert row is not None
@@ -135,20 +141,20 @@ class MirrorStore:
         self._run(object_type, "reject", type=object_type.name, id=object_id, reason=reason)
 
     def version(self, object_type: ObjectType, object_id: str) -> str | None:
-        """Changes with every write of the row; None while there is none."""
+        """Changes with every write of the row. None while there is no row."""
         row = self._run(object_type, "version", id=object_id).fetchone()
         return row[0] if row else None
 
     def known_as_of(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, int]:
-        """Since which second of Stripe's clock each of these rows is known; absent ones are left out."""
+        """The second of Stripe's clock as of which each row is true. Absent rows are left out."""
         return dict(self._run(object_type, "known_as_of", ids=list(ids)).fetchall())
 
     def put_fetched(
         self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None, advance: bool = False
     ) -> FetchVerdict:
-        """`version` is the row's from before the fetch began; "changed": fetch again.
+        """`version` is the row's from before the fetch. "changed": fetch again.
 
-        With `advance` an equal row takes the fetch's time, as for an event that the fetch settles.
+        With `advance`, an equal row takes the fetch's time. Use it if the fetch settles an event.
         """
         row = self._run(
             object_type,
@@ -165,7 +171,10 @@ class MirrorStore:
         return verdict
 
     def put_deleted(self, object_type: ObjectType, object_id: str, answer: Answer, *, version: str | None) -> bool:
-        """Makes a tombstone of the row that was there when the fetch began. False: it changed meanwhile, or is not there."""
+        """Turns the row that existed when the fetch began into a tombstone.
+
+        Returns False if the row has changed or does not exist.
+        """
         row = self._run(
             object_type,
             "put_deleted",
@@ -177,11 +186,11 @@ class MirrorStore:
         return row.fetchone() is not None
 
     def lock_type(self, object_type: ObjectType) -> None:
-        """Waits for the pages of this type in flight, and holds new ones back until the transaction ends."""
+        """Waits for this type's pages in flight, and holds back new ones until the transaction ends."""
         self._run(object_type, "lock_type", team_id=self.team_id, type=object_type.name)
 
     def checked_until(self, object_type: ObjectType) -> int | None:
-        """Until when, on Stripe's clock, pages have looked at this type."""
+        """The moment on Stripe's clock up to which pages have read this type."""
         row = self._run(object_type, "checked_until", type=object_type.name, team_id=self.team_id).fetchone()
         return row[0] if row else None
 
@@ -203,9 +212,9 @@ class MirrorStore:
         return verdict
 
     def apply_deletion(self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int) -> EventVerdict:
-        """Tombstones are for good: "older" only if the row was read alive after the event.
+        """Tombstones are final. "older" only if the row was read alive after the event.
 
-        "doubtful" where an id may be used again, and the row was alive in that second.
+        "doubtful" if an id may be used again and the row was alive in that second.
         """
         row = self._run(
             object_type,
@@ -221,7 +230,7 @@ class MirrorStore:
         return verdict
 
     def suspects(self, object_type: ObjectType, *, gte: int, lt: int, after: str, limit: int) -> list[str]:
-        """Ids of live rows in that range of `created` that this backfill's lists did not meet, in id order."""
+        """Ids of live rows in that range of `created` that this backfill's lists did not contain, in id order."""
         rows = self._run(
             object_type, "suspects", type=object_type.name, gte=gte, lt=lt, after=after, limit=limit
         ).fetchall()
@@ -231,28 +240,28 @@ class MirrorStore:
         return [price_id for (price_id,) in self._run(None, "missing_prices").fetchall()]
 
     def rejects(self, types: Sequence[str]) -> list[tuple[str, str, str, int]]:
-        """(type, id, reason, number of that type), newest first."""
+        """(type, id, reason, number of that type), the newest first."""
         return self._run(None, "rejects", types=list(types)).fetchall()
 
     def grown(self, object_types: Sequence[ObjectType]) -> list[ObjectType]:
-        """Those whose tables Postgres knows too little of by now: `analyze` them."""
+        """The types whose tables have outgrown Postgres' statistics: `analyze` them."""
         tables = [f"{self.schema}.{object_type.table}" for object_type in object_types]
         names = {name for (name,) in self._run(None, "grown", tables=tables).fetchall()}
         return [object_type for object_type in object_types if object_type.table in names]
 
     def analyze(self, object_type: ObjectType) -> None:
-        """Tells Postgres' planner what the table holds."""
+        """Updates the planner's statistics of the table."""
         self._run(object_type, "analyze")
 
     def forget_seen(self) -> None:
-        """What the running backfill met, before a new one begins."""
+        """Deletes the ids that the last backfill met, before a new one begins."""
         self._run(None, "forget_seen")
 
     def forget_rejects(self, types: Sequence[str]) -> None:
         self._run(None, "forget_rejects", types=list(types))
 
     def keep_checked(self) -> None:
-        """Keeps `checked_until` of windows that are about to go."""
+        """Keeps `checked_until` of windows that are about to be deleted."""
         self._run(None, "keep_checked", team_id=self.team_id)
 
     def _run(self, object_type: ObjectType | None, name: str, **params: Any) -> psycopg.Cursor[Any]:
@@ -266,23 +275,26 @@ def _bound(schema: str, table: str) -> BoundQueries:
 
 
 def by_id(completed: Mapping[str, bytes]) -> bytes:
-    """What mirror_page and differing take for `completed`; null leaves an object out."""
+    """The `completed` parameter of mirror_page and differing. null leaves an object out."""
     return msgspec.json.encode({object_id: msgspec.Raw(part or b"null") for object_id, part in completed.items()})
 
 
 def page_of_one(object_id: str, raw: bytes, completed: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
-    """One object of a page that Postgres refused, as a page of its own: the body, and what is its own of `completed`."""
+    """One object of a refused page, as a page of its own.
+
+    Returns the body and the object's part of `completed`.
+    """
     own = {object_id: completed[object_id]} if object_id in completed else {}
     return b'{"data":[' + raw + b"]}", own
 
 
 def is_lost(exc: Exception) -> bool:
-    """Whether Postgres failed, and not what it was given: that comes again, and no object is to blame."""
+    """Whether Postgres failed, rather than its input. The page will be tried again, and no object is to blame."""
     return isinstance(exc, LOSSES) and not isinstance(exc, REFUSALS)
 
 
 def reason_of(exc: psycopg.Error) -> str:
-    """Postgres' first line and its detail; never its context or the statement, which hold the object."""
+    """Postgres' first line and its detail, but not its context or the statement: those contain the object."""
     if isinstance(exc, errors.UntranslatableCharacter):
-        return "a text in it holds a NUL or half of a Unicode surrogate pair, which Postgres does not store"
+        return "one of its texts has a NUL or half of a Unicode surrogate pair, which Postgres cannot store"
     return " ".join(filter(None, (exc.diag.message_primary or type(exc).__name__, exc.diag.message_detail)))[:500]

@@ -2,11 +2,11 @@
 -- bound when the store is built (sync/mirror/store.py).
 
 -- name: page_settings
--- How pages are written, for the transaction only: a session's settings would stay with a pooler's connection and meet
--- whoever comes next. An fsync can take 40 ms, so a page does not wait for one: rows, seen and checkpoint are lost together
--- or not at all, and the lease's next renewal, which does wait, makes all of them durable. A page's rows are looked up by
--- their ids whatever the planner thinks of a table that was empty when it last looked: a plan with a scan would be kept. And
--- the statement is planned once, not five times before Postgres sees that its plan can be kept.
+-- Settings for writing pages, for the transaction only: a session's settings would stay with a pooler's connection and
+-- affect its next client. A page does not wait for its fsync, which can take 40 ms. Rows, seen and checkpoint are lost
+-- together or not at all, and the lease's next renewal waits for an fsync that makes all of them durable. The rows of a
+-- page are looked up by id, whatever the planner thinks of a table that was empty when it last looked; otherwise it
+-- would keep a plan with a scan. And the statement is planned once, not five times until Postgres keeps its plan.
 SELECT set_config('synchronous_commit', 'off', true),
     set_config('enable_seqscan', 'off', true),
     set_config('enable_hashjoin', 'off', true),
@@ -15,9 +15,9 @@ SELECT set_config('synchronous_commit', 'off', true),
     set_config('plan_cache_mode', 'force_generic_plan', true);
 
 -- name: lock_window
--- First statement of a page's transaction: nothing, unless the caller's fence is still the window's. From here to the
--- commit nobody splits the window, takes it over, or writes an event of this type (lock_type). A job's two connections
--- were made one after the other, so they rarely ask for the same turn.
+-- The first statement of a page's transaction. Returns nothing unless the window still has the caller's fence. Until
+-- the commit, nobody can split the window, take it over, or write an event of this type (lock_type). A job's two
+-- connections were opened one after the other, so they rarely ask for the same turn.
 SELECT 1
 FROM billstack.windows
 JOIN billstack.turns
@@ -32,15 +32,15 @@ WHERE windows.backfill_id = %(backfill_id)s
 FOR UPDATE;
 
 -- name: mirror_page
--- Rows, seen, count and checkpoint of a page in one statement, for each further one costs Python as much as the page.
--- Sent together with lock_window, so it looks for itself whether the window is the caller's: no row comes back if not.
--- `completed` has by id what takes the place of a cut list: an array of all its items; or of its object: the whole one, or
--- null where it was deleted.
+-- Rows, seen, count and checkpoint of a page in one statement: each further one costs Python as much as the page. It is
+-- sent together with lock_window, so it checks by itself whether the window is the caller's. If not, it returns no row.
+-- `completed` has replacements by id: an array of all items for a cut list, or the whole object, or null for an object
+-- that was deleted.
 -- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
--- wins; what overlaps in time and differs is returned, to be settled by a fetch.
--- Only pages that meet in `created` may hold the same object, and so be counted twice: a page that was repeated, a window
--- that was reopened, another variant. But where an id may be used again, later, tails look at all pages: a second for each
--- two million ids.
+-- wins. Objects that overlap in time and differ are returned, and a fetch settles them.
+-- Only pages whose ranges of `created` overlap can contain the same object and count it twice: a repeated page, a
+-- reopened window, another variant. If ids may be used again, later tails compare with all pages, which takes a second
+-- per two million ids.
 WITH held AS MATERIALIZED (
     SELECT windows.floor, windows.lt, %(reuses_ids)s AND windows.gte >= backfills.upper AS looks_at_all
     FROM billstack.windows
@@ -158,7 +158,7 @@ WHERE type = ANY (%(types)s)
 ORDER BY type, rejected_at DESC;
 
 -- name: version
--- Changes with every write of the row; compare-and-swap for put_fetched.
+-- Changes with every write of the row. put_fetched compares it.
 SELECT xmin::text
 FROM {team}.{table}
 WHERE id = %(id)s;
@@ -169,9 +169,9 @@ FROM {team}.{table}
 WHERE id = ANY (%(ids)s);
 
 -- name: put_fetched
--- A fetched object replaces the row that was there when the fetch began, and any row wholly older than the fetch. Says
--- which: written · equal (left alone) · changed (somebody wrote the row meanwhile: fetch again). With `advance`, an equal
--- row takes the fetch's time: an event that the fetch settles will not come again, and one before it may still come.
+-- A fetched object replaces the row that was there when the fetch began, and any row wholly older than the fetch.
+-- Returns written, equal (left alone) or changed (somebody wrote the row meanwhile: fetch again). With `advance`, an
+-- equal row takes the fetch's time: the settled event will not come again, but an earlier one may.
 WITH equal AS MATERIALIZED (
     SELECT id
     FROM {team}.{table}
@@ -200,7 +200,7 @@ SELECT CASE
 END;
 
 -- name: put_deleted
--- The same for an object that Stripe says is gone: its last known state stays, as a tombstone.
+-- The same for an object that Stripe no longer has. Its last known state stays as a tombstone.
 UPDATE {team}.{table}
 SET deleted_at = coalesce(deleted_at, to_timestamp(%(as_of)s)), as_of = %(as_of)s, as_of_until = %(as_of_until)s, synced_at = now()
 WHERE id = %(id)s
@@ -208,9 +208,9 @@ WHERE id = %(id)s
 RETURNING 1;
 
 -- name: lock_type
--- Events of a type wait for its pages in flight: a page that found a row equal leaves it alone, and only this keeps an
--- older event from slipping in between that look and the page's commit. Turns that are not there yet are made here, and the
--- first window of the type waits for them (make_turns in schema.sql).
+-- Makes events of a type wait for its pages in flight. A page leaves equal rows alone, so without this an older event
+-- could slip in between the page's look and its commit. Creates missing turns; the type's first window waits for that
+-- (make_turns in schema.sql).
 WITH made AS (
     INSERT INTO billstack.turns (team_id, type, number)
     SELECT %(team_id)s, %(type)s, number
@@ -235,8 +235,8 @@ SELECT greatest(
 );
 
 -- name: apply_event
--- One event's object, which was true at the second `created`. Says what became of it:
--- applied (the row is this state now) · older (the row is newer) · doubtful (ask Stripe).
+-- An event's object, which was true at the second `created`. Returns applied (the row now has this state), older (the
+-- row is newer) or doubtful (ask Stripe).
 WITH known AS MATERIALIZED (
     SELECT id, raw = %(raw)s AS equal, as_of, as_of_until, deleted_at IS NOT NULL AS dead
     FROM {team}.{table}
@@ -246,10 +246,10 @@ WITH known AS MATERIALIZED (
 verdict AS MATERIALIZED (
     SELECT CASE
         WHEN known.id IS NULL THEN 'insert'
-        -- A row of the future, left by an earlier version, would be newer than all that comes.
+        -- A row from the future, left by an earlier version, would be newer than everything that comes.
         WHEN known.as_of > extract(epoch FROM now()) + %(leeway_s)s THEN 'doubtful'
         WHEN %(created)s < known.as_of THEN 'older'
-        -- Only Stripe can say whether it lives: a product's own id may be used again once it was deleted.
+        -- Only Stripe can say whether it lives: a product's own id may be used again after its deletion.
         WHEN known.dead THEN 'doubtful'
         WHEN known.equal THEN 'advance'
         WHEN known.as_of_until < %(created)s AND %(created)s > coalesce(%(checked_until)s, 0) THEN 'update'
@@ -288,8 +288,9 @@ END
 FROM verdict;
 
 -- name: apply_deletion
--- A tombstone, also where no row was, unless the row was read after the event. Says what became of it, as apply_event does:
--- where an id may be used again, a row that was alive in that very second may be its next life, and only Stripe can say.
+-- Writes a tombstone, even if there was no row, unless the row was read after the event. Returns the same words as
+-- apply_event. If ids may be used again, a row that was alive in that very second may be a new life: only Stripe can
+-- say.
 WITH written AS (
     INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until, deleted_at)
     VALUES (%(id)s, %(raw)s, %(created)s, %(created)s, to_timestamp(%(created)s))
@@ -313,9 +314,9 @@ SELECT CASE
 END;
 
 -- name: suspects
--- Live rows of the covered range that the lists of this backfill did not meet: deleted at Stripe, or left out by its lists.
--- A set difference, which Postgres sorts or hashes. An anti join on tables that were never analyzed, which they are right
--- after a backfill, becomes a nested loop: up to Postgres 15 it read all that was met once for each row.
+-- Live rows of the covered range that this backfill's lists did not contain: deleted at Stripe, or left out of its
+-- lists. This is a set difference, which Postgres sorts or hashes. Right after a backfill the tables are not analyzed,
+-- and an anti join becomes a nested loop: up to Postgres 15 it read everything that was met once for each row.
 SELECT unmet.id
 FROM (
     SELECT mirror.id
@@ -332,7 +333,7 @@ ORDER BY unmet.id
 LIMIT %(limit)s;
 
 -- name: missing_prices
--- Prices that subscription items or invoice lines name and the lists left out (stripe-facts section 2).
+-- Prices that subscription items or invoice lines name and that no list contained (stripe-facts section 2).
 SELECT named_prices.id
 FROM {team}.named_prices
 WHERE NOT EXISTS (SELECT FROM {team}.prices WHERE prices.id = named_prices.id)
@@ -342,7 +343,7 @@ ORDER BY named_prices.id;
 TRUNCATE {team}.seen_pages, {team}.named_prices;
 
 -- name: keep_checked
--- Windows of earlier backfills go when a new one begins; until when they looked stays known.
+-- A new backfill deletes the windows of earlier ones. The moment up to which they looked is kept.
 INSERT INTO {team}.checked AS known (type, until)
 SELECT windows.type, max(windows.checked_until)
 FROM billstack.windows
@@ -353,13 +354,13 @@ ON CONFLICT (type) DO UPDATE
 SET until = greatest(known.until, excluded.until);
 
 -- name: grown
--- Tables that changed so much since they were analyzed, if ever, that autovacuum would do it at its next turn: a minute or
--- more from now, and until then Postgres takes what was just filled for nearly empty.
+-- Tables that have changed so much since their last ANALYZE that autovacuum will analyze them at its next turn. That
+-- takes a minute or more, and until then Postgres takes a freshly filled table for nearly empty.
 SELECT pg_class.relname
 FROM pg_class
 WHERE pg_class.oid = ANY (%(tables)s::regclass[])
     AND pg_stat_get_mod_since_analyze(pg_class.oid) > 50 + 0.1 * greatest(pg_class.reltuples, 0);
 
 -- name: analyze
--- Whoever works on the table right now is not waited for.
+-- Does not wait for whatever else is working on the table.
 ANALYZE (SKIP_LOCKED) {team}.{table};

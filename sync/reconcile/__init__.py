@@ -1,1 +1,1 @@
-"""Compares a whole mirror with Stripe and repairs what drifted."""
+"""Compares a whole mirror with Stripe and repairs what differs."""

@@ -1,10 +1,12 @@
-"""Compares every object of a mirror with Stripe, repairs what drifted, and says what that was.
+"""Compares every object of a mirror with Stripe, repairs what differs, and reports it.
 
-Not a special kind of backfill, although a backfill repairs as much: a page that writes at once cannot say whether a row
-had drifted or its event was only under way, a backfill holds the team's windows, seen ids and status, and it hurries. Here
-one request follows the other, pages only read, and what differs is asked for again once all events up to then are applied.
+A backfill repairs as much, but cannot report it: it writes at once, so it cannot tell a row that had drifted from one
+whose event was still on its way. It also occupies the team's windows, seen ids and status, and it hurries. A comparison
+sends one request after the other, its pages only read, and it fetches a differing object only after all events so far
+are applied.
 
-A type is compared slice by slice of `created`, each so short that its ids fit into memory and into a checkpoint's time.
+A type is compared in slices of `created`. Each is short enough for its ids to fit into memory, and for its time to fit
+between two checkpoints.
 """
 
 import time
@@ -33,10 +35,10 @@ from sync.stripe.source import Page, Source
 _QUERIES = Queries(Path(__file__).with_name("comparison.sql"))
 
 SLICE_ROWS = 2000
-# Then they are looked at again before the type goes on. More than a few mean that something is wrong for good.
+# At this many, they are fetched before the type continues. More than a few mean a lasting fault.
 MOST_SUSPECTS = 1000
 IDS_SHOWN = 20
-# What a crash would leave repaired and untold.
+# A crash loses the report of at most this many repairs.
 _SETTLED_AT_A_TIME = 50
 
 _Drift = tuple[str, str, str | None]  # type, kind, and why it could not be repaired
@@ -47,9 +49,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """`catch_up` applies all events that Stripe has made so far, and says what its clock showed before.
+    """`catch_up` applies all events that Stripe has made so far. Returns what its clock showed before.
 
-    `changed_since` says which of some ids have had events since such a second.
+    `changed_since` returns those of the ids that have had events since a second.
     """
 
     source: Source
@@ -60,7 +62,7 @@ class Tools:
 
 
 class ReconcileRun:
-    """One turn, by the holder of the work's lease."""
+    """One turn, run by the holder of the comparison's lease."""
 
     def __init__(self, connection: psycopg.Connection, work: Work, tools: Tools) -> None:
         self._connection = connection
@@ -69,7 +71,10 @@ class ReconcileRun:
         self._tools = tools
 
     def run(self) -> Ended:
-        """ "canceled": a backfill began, which repairs as much. Raises StripeError, LeaseLost, psycopg.Error."""
+        """Returns "canceled" if a backfill began, which repairs as much.
+
+        Raises StripeError, LeaseLost, psycopg.Error.
+        """
         work = self._work
         if work.upper is None:
             work.upper = self._tools.source.account().now
@@ -102,7 +107,7 @@ class ReconcileRun:
         return None
 
     def _compare_slice(self, compare: "Comparison", object_type: ObjectType, start: int, end: int) -> int:
-        """How many objects Stripe listed."""
+        """Returns how many objects Stripe listed."""
         listed: set[str] = set()
         for page in self._pages(object_type, start, end):
             self._store.renew(self._work)
@@ -132,14 +137,15 @@ class ReconcileRun:
             params: dict[str, str | int] = {**variant, **created_filter(start, end)}
             oldest = end
             while True:
-                # In line, for nobody waits for it.
+                # Waits in line for the budget, because nobody waits for a comparison.
                 self._tools.sleep(self._tools.source.reserve(object_type).wait_s)
                 try:
                     page = self._tools.source.page(object_type, params, reserved=True)
                 except CursorLost:
-                    # Deleted meanwhile. Without a cursor the filter may change; that second is read once more.
+                    # The cursor's object was deleted. Without a cursor the filter may change, so this second is read
+                    # once more.
                     if params.get("created[lt]") == oldest + 1:
-                        raise  # again, and not a step further
+                        raise  # it failed again without any progress
                     del params["starting_after"]
                     params["created[lt]"] = oldest + 1
                     continue
@@ -151,7 +157,10 @@ class ReconcileRun:
                 oldest = page.heads[-1].created if page.heads else oldest
 
     def _settle(self, object_type: ObjectType) -> None:
-        """Asks Stripe for each suspect: what the answer changes had drifted, unless Stripe changed it just now."""
+        """Fetches each suspect.
+
+        If the answer changes the row, the row had drifted, unless Stripe changed it just now.
+        """
         work = self._work
         caught_up = self._tools.catch_up()
         while work.suspects and not self._tools.should_yield():
@@ -165,11 +174,11 @@ class ReconcileRun:
             self._store.save(work)
 
     def _ask(self, object_type: ObjectType, object_id: str, suspicion: Suspicion) -> _Drift | None:
-        """Repairs one object, and says how it had drifted; None: it had not."""
+        """Repairs one object and returns how it had drifted, or None if it had not."""
         about = _PRICE if suspicion == "named" else object_type
         compare = Comparison(self._connection, self._work.team_id, about)
         if suspicion == "unlisted" and not compare.is_live(object_id):
-            return None  # the event of its deletion had been under way
+            return None  # the event of its deletion was on its way
         self._store.renew(self._work)
         mirror = MirrorStore(self._connection, self._work.team_id)
         try:
@@ -178,7 +187,7 @@ class ReconcileRun:
             mirror.reject(about, object_id, reason_of(exc))
             return about.name, "notStored", reason_of(exc)
         if suspicion in ("unlisted", "named") and outcome in ("equal", "written"):
-            self._work.found[about.name]["compared"] += 1  # no list gave it
+            self._work.found[about.name]["compared"] += 1  # no list contained it
         kind = _KIND_OF.get((suspicion, outcome))
         return (about.name, kind, None) if kind else None
 
@@ -193,20 +202,20 @@ class ReconcileRun:
 
 
 _PRICE = OBJECT_TYPES["price"]
-# What could not be stored could not be repaired either.
+# An object that could not be stored could not be repaired either.
 _KINDS = ("missing", "stale", "notDeleted", "notStored")
-# What a suspicion turned out to be. What is not here was right by the time it was asked for.
+# How a suspicion ends as drift. A combination that is not here means that the row was right by then.
 _KIND_OF: dict[tuple[Suspicion, str], str] = {
     ("missing", "written"): "missing",
     ("named", "written"): "missing",
     ("stale", "written"): "stale",
-    ("unlisted", "written"): "stale",  # an inline price, which no list gives
+    ("unlisted", "written"): "stale",  # an inline price, which no list contains
     ("unlisted", "deleted"): "notDeleted",
 }
 
 
 class Comparison:
-    """One type's rows beside what Stripe lists. Reads only."""
+    """One type's rows compared with Stripe's lists. Only reads."""
 
     def __init__(self, connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
         self._connection = connection
@@ -214,16 +223,16 @@ class Comparison:
         self._list = object_type.list_field
 
     def slice_end(self, start: int, *, rows: int) -> int | None:
-        """The second up to which there are so many rows from `start` on; None: there are not so many."""
+        """The second that `rows` rows from `start` on reach. None if there are fewer."""
         row = self._run("slice_end", start=start, rows=rows).fetchone()
         return max(row[0], start + 1) if row else None
 
     def differing(self, page: Page, completed: dict[str, bytes]) -> dict[str, Suspicion]:
-        """Why, by id. `completed` as in MirrorPage."""
+        """The reason by id. `completed` is as in MirrorPage."""
         try:
             return self._differing(page.answer.body, completed)
         except REFUSALS:
-            # One object that Postgres cannot store keeps it from reading the page.
+            # If Postgres cannot store one object, it cannot read the whole page.
             found: dict[str, Suspicion] = {}
             for head, raw in zip(page.heads, page.raw_objects(), strict=True):
                 found |= self._differing_one(head.id, raw, completed)
@@ -233,7 +242,7 @@ class Comparison:
         try:
             return self._differing(*page_of_one(object_id, raw, completed))
         except REFUSALS:
-            return {object_id: "stale"}  # the mirror has it otherwise, or not at all
+            return {object_id: "stale"}  # the mirror has it otherwise or not at all
 
     def _differing(self, page: bytes, completed: dict[str, bytes]) -> dict[str, Suspicion]:
         rows = self._run(
@@ -246,11 +255,11 @@ class Comparison:
         return [object_id for (object_id,) in rows]
 
     def undated(self) -> list[str]:
-        """Live rows whose `created` is none that the column can hold, so that no slice has them."""
+        """Live rows without a `created` that the column can hold. No slice contains them."""
         return [object_id for (object_id,) in self._run("undated").fetchall()]
 
     def unknown_prices(self, ids: Set[str]) -> list[str]:
-        """Of any type's objects."""
+        """Named by objects of any type."""
         rows = self._run("unknown_prices", ids=sorted(ids)).fetchall() if ids else []
         return [price_id for (price_id,) in rows]
 

@@ -1,7 +1,7 @@
--- Compares one type's rows with what Stripe lists; reads only. {team} is the team's schema, {table} the type's table.
+-- Compares one type's rows with Stripe's lists. Only reads. {team} is the team's schema, {table} the type's table.
 
 -- name: slice_end
--- The second of the row that is so many rows after a second.
+-- The second of the row that comes this many rows after a given second.
 SELECT extract(epoch FROM created)::bigint
 FROM {team}.{table}
 WHERE created >= to_timestamp(%(start)s)
@@ -10,7 +10,7 @@ OFFSET %(rows)s
 LIMIT 1;
 
 -- name: differing
--- The objects of a page that the mirror lacks, or has otherwise. `completed` as in mirror_page.
+-- The page's objects that the mirror lacks or has otherwise. `completed` is as in mirror_page.
 WITH listed AS MATERIALIZED (
     SELECT object ->> 'id' AS id,
         CASE jsonb_typeof(part)
@@ -28,8 +28,8 @@ LEFT JOIN {team}.{table} AS known ON known.id = listed.id
 WHERE known.id IS NULL OR known.raw <> listed.raw OR known.deleted_at IS NOT NULL;
 
 -- name: unlisted
--- Live rows of a range that Stripe's lists did not give: deleted there, or left out by its lists. A set difference, as in
--- `suspects`: `<> ALL` compares each row with each id.
+-- Live rows of a range that Stripe's lists did not contain: deleted there, or left out of its lists. A set difference,
+-- as in `suspects`: `<> ALL` would compare each row with each id.
 SELECT id
 FROM {team}.{table}
 WHERE deleted_at IS NULL

@@ -1,4 +1,4 @@
-"""The record of comparisons of a mirror with Stripe, and their SQL: one method per statement of records.sql."""
+"""The records of comparisons, and their SQL: one method per statement of records.sql."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,20 +14,21 @@ from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("records.sql")).bind()
 
-# A holder renews with each page; one that did not for so long is taken for dead, and one whose connection is closed is.
+# A holder renews its lease with each page. After this long without, or when its connection is closed, it counts as
+# dead.
 LEASE_S = 120
 
-# Stripe lists it and the mirror lacks it or has it otherwise; the mirror has it and Stripe does not list it; a listed
-# object names this price, which Stripe need not list and the mirror lacks.
+# Stripe lists it, and the mirror lacks it or has it otherwise. The mirror has it, and Stripe does not list it. Or a
+# listed object names a price that the mirror lacks; Stripe need not list those.
 Suspicion = Literal["missing", "stale", "unlisted", "named"]
 
 
 @dataclass(slots=True)
 class Work:
-    """A comparison and how far it is, by the holder of its lease.
+    """A comparison and its position, for the holder of its lease.
 
-    `type` is the one at work, compared up to the second `compared_until` of `created`; `suspects` of it differed. `found`
-    is what the status shows.
+    `type` is being compared and is done up to the second `compared_until` of `created`; its `suspects` differed. The
+    status shows `found`.
     """
 
     id: str
@@ -49,18 +50,18 @@ class Idle:
 
 
 class ReconcileStore:
-    """On one connection, in autocommit mode."""
+    """Works on one connection in autocommit mode."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
 
     def start(self, team_id: str, *, request_id: str | None) -> tuple[str, bool]:
-        """The id of a new one, or of the one that runs, and whether it ran already.
+        """Returns the id of a new comparison, or of the running one, and whether it ran already.
 
         Raises Conflict `backfill_in_progress`: a backfill finds and repairs as much.
         """
         with self.connection.transaction():
-            # As a backfill's start does: nobody begins one between our look and our insert.
+            # A backfill's start locks this row too, so none can begin between our check and our insert.
             self.connection.execute("SELECT 1 FROM billstack.connections WHERE team_id = %s FOR UPDATE", (team_id,))
             running = self.running_backfill(team_id)
             if running:
@@ -87,7 +88,7 @@ class ReconcileStore:
         return [Idle(*row) for row in self._run("idle", silent_s=SILENT_S).fetchall()]
 
     def acquire(self, reconcile_id: str) -> Work | None:
-        """None: somebody else works on it, or it is over."""
+        """None if another worker holds it, or if it is over."""
         watch(self.connection)
         row = self._run("acquire", id=reconcile_id, lease_s=LEASE_S, silent_s=SILENT_S).fetchone()
         if row is None:
@@ -117,7 +118,7 @@ class ReconcileStore:
             raise _lost(work)
 
     def give_back(self, work: Work) -> None:
-        """The turn is over, the work is not."""
+        """The turn is over, but the comparison is not."""
         self._run("give_back", id=work.id, fence=work.fence)
 
     def end(self, work: Work, state: Literal["done", "error", "canceled"], error: str | None = None) -> None:
@@ -132,4 +133,4 @@ class ReconcileStore:
 
 
 def _lost(work: Work) -> LeaseLost:
-    return LeaseLost(f"comparison {work.id} is another worker's now, or over")
+    return LeaseLost(f"comparison {work.id} now belongs to another worker, or is over")

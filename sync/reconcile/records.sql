@@ -1,4 +1,4 @@
--- The record of comparisons of a mirror with Stripe.
+-- The records of comparisons of a mirror with Stripe.
 
 -- name: running_backfill
 SELECT id
@@ -15,7 +15,7 @@ INSERT INTO billstack.reconciles (id, team_id, request_id)
 VALUES (%(id)s, %(team_id)s, %(request_id)s);
 
 -- name: due_teams
--- Once a day: after the last backfill that ended well or the last comparison, whatever came of it.
+-- Due once a day: after the last successful backfill or the last comparison, however that ended.
 SELECT connections.team_id
 FROM billstack.connections
 WHERE secret_key IS NOT NULL
@@ -34,7 +34,7 @@ WHERE secret_key IS NOT NULL
     );
 
 -- name: idle
--- Running ones that nobody works on: never enqueued, their turn over, their job lost or its worker dead.
+-- Running ones that nobody holds: never enqueued, between turns, or with a lost job or a dead worker.
 SELECT id, team_id, request_id, fence
 FROM billstack.reconciles
 WHERE state = 'running'

@@ -1,1 +1,1 @@
-"""What a team is to the database: its Stripe connection, its secrets, its readers, its activity."""
+"""A team in the database: its Stripe connection, secrets, readers and activity."""

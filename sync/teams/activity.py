@@ -1,4 +1,4 @@
-"""What came into a team's mirror, by the hour or the day. The statements that bring it in count it, too."""
+"""What came into a team's mirror, by hour or day. The statements that write the data also count it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ Span = Literal["hour", "day"]
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Of the span that begins `at`: objects that backfills mirrored, events that were applied."""
+    """The span that begins `at`: objects mirrored by backfills, and applied events."""
 
     at: datetime
     objects: int
@@ -25,7 +25,7 @@ class Activity:
 
 
 def activity_since(connection: psycopg.Connection, team_id: str, span: Span, since: datetime) -> list[Activity]:
-    """Spans in which nothing happened are left out; the oldest comes first."""
+    """The oldest first. Spans in which nothing happened are left out."""
     with connection.cursor(row_factory=class_row(Activity)) as cursor:
         return cursor.execute(_QUERIES["since"], {"team_id": team_id, "span": span, "since": since}).fetchall()
 

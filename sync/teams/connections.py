@@ -1,4 +1,4 @@
-"""The SQL of the Stripe account behind a team; keys are sealed on the way in and opened on the way out."""
+"""The SQL of a team's Stripe connection. Keys are encrypted when written and decrypted when read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from sync.sql import Queries
 from sync.teams.secrets import ENDPOINT_SECRET, SECRET_KEY, WEBHOOK_SECRET, SecretBox, Use
 
 _QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
-# The sealed columns. A pasted secret moves from the second to the third when its successor comes.
+# The encrypted columns. When a new secret is entered, the previous one moves from the second to the third.
 _USES = {
     "secret_key": SECRET_KEY,
     "webhook_secret": WEBHOOK_SECRET,
@@ -25,7 +25,8 @@ _USES = {
     "endpoint_secret": ENDPOINT_SECRET,
 }
 
-# About so often a team's events are read from Stripe; rarely where its webhook delivers, for then a sweep finds nothing.
+# About how often a team's events are read from Stripe. Less often if its webhook delivers, because then there is
+# nothing.
 SWEEP_EVERY_S = 300
 SWEEP_RARELY_S = 1800
 
@@ -34,9 +35,9 @@ _DELETIONS = ("delete_backfills", "delete_reconciles", "delete_events", "delete_
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """`secret_key` is None once disconnected. Keys stay out of the repr, and so out of logs.
+    """`secret_key` is None once disconnected. Keys are not in the repr, so they do not get into logs.
 
-    `sealed_key` is the key as it is stored: another one with each connect, also of the same key.
+    `sealed_key` is the encrypted key. It differs after each connect, even with the same key.
     """
 
     team_id: str
@@ -55,7 +56,7 @@ class Connection:
 
 
 class Connections:
-    """On one connection to Postgres; transactions are the caller's."""
+    """Works on one connection to Postgres. The caller begins and ends transactions."""
 
     def __init__(self, connection: psycopg.Connection, box: SecretBox) -> None:
         self._connection = connection
@@ -71,14 +72,17 @@ class Connections:
         return Connection(**row)
 
     def webhook_secrets(self, team_id: str) -> list[str] | None:
-        """Any of them may have signed an event; None for a team that was never connected."""
+        """Any of them may have signed an event. None for a team that was never connected."""
         row = self._row("webhook_secrets", team_id=team_id)
         if row is None:
             return None
         return [secret for name, sealed in row.items() if (secret := self._open(sealed, team_id, name))]
 
     def set_endpoint(self, connected: Connection, endpoint_id: str, secret: str) -> bool:
-        """The webhook endpoint that we made at Stripe ourselves. False: the team is not `connected` there any more."""
+        """Stores the webhook endpoint that we created.
+
+        Returns False if the team's connection has changed since `connected`.
+        """
         params = {
             "team_id": connected.team_id,
             "account_id": connected.account_id,
@@ -89,30 +93,30 @@ class Connections:
         return self._connection.execute(_QUERIES["set_endpoint"], params).fetchone() is not None
 
     def add_refused(self, counts: Mapping[str, int]) -> None:
-        """By team, deliveries whose signature did not fit."""
+        """Adds deliveries with a wrong signature, by team."""
         self._run("add_refused", team_ids=list(counts), counts=list(counts.values()))
 
     def is_refused(self, team_id: str) -> bool:
-        """Whether the last delivery that came had a signature that does not fit."""
+        """Whether the last delivery had a wrong signature."""
         row = self._connection.execute(_QUERIES["is_refused"], {"team_id": team_id}).fetchone()
         return bool(row and row[0])
 
     def sweeps_due(self) -> bool:
-        """Whether any team's events are to be read from Stripe now."""
+        """Whether any team's events should be read from Stripe now."""
         return self._row("sweeps_due") is not None
 
     def claim_sweeps(self, limit: int) -> list[str]:
-        """Teams whose events are to be read from Stripe now; nobody else gets them for minutes."""
+        """Teams whose events should be read from Stripe now. Nobody else gets them for minutes."""
         params = {"limit": limit, "every_s": SWEEP_EVERY_S, "rarely_s": SWEEP_RARELY_S}
         rows = self._connection.execute(_QUERIES["claim_sweeps"], params).fetchall()
         return [team_id for (team_id,) in rows]
 
     def webhook_missed(self, team_id: str) -> None:
-        """A sweep found events that were not delivered, although some were lately."""
+        """A sweep found undelivered events, although Stripe had delivered some recently."""
         self._run("webhook_missed", team_id=team_id, every_s=SWEEP_EVERY_S)
 
     def swept_until(self, team_id: str) -> int | None:
-        """Up to which second of Stripe's clock all events are in the ledger; None before the first backfill."""
+        """The second of Stripe's clock up to which the ledger has all events. None before the first backfill."""
         row = self._connection.execute(_QUERIES["swept_until"], {"team_id": team_id}).fetchone()
         return row[0] if row else None
 
@@ -120,27 +124,33 @@ class Connections:
         self._run("set_swept", team_id=team_id, until=until)
 
     def sweep_again(self, team_id: str) -> None:
-        """There is more to read than one turn could."""
+        """Makes the team due again: one turn did not read everything."""
         self._run("sweep_again", team_id=team_id)
 
     def set_unread(self, team_id: str, until: int) -> None:
-        """Stripe forgot events before that second unread; the status says so until all was compared or read again."""
+        """Stripe forgot unread events from before that second.
+
+        The status says so until everything was compared or read again.
+        """
         self._run("set_unread", team_id=team_id, until=until)
 
     def set_sweep_error(self, team_id: str, error: str) -> None:
-        """Why events cannot be read; the status shows it until they can."""
+        """Why events cannot be read. The status shows it until they can."""
         self._run("set_sweep_error", team_id=team_id, error=error)
 
     def set_key_valid(self, team_id: str, sealed_key: bytes, *, valid: bool) -> None:
-        """What Stripe thinks of that key; nothing, once another one is stored."""
+        """Stores whether Stripe accepts that key. Does nothing once another key is stored."""
         self._run("set_key_valid", team_id=team_id, sealed_key=sealed_key, valid=valid)
 
     def lock(self, team_id: str) -> None:
-        """Until the transaction ends, nobody connects the team, disconnects it or begins something that needs its key."""
+        """Locks the team's connection until the transaction ends.
+
+        Nobody else can connect or disconnect the team, or begin work that needs its key.
+        """
         self._row("lock", team_id=team_id)
 
     def connected(self, team_id: str) -> Connection:
-        """The team's connection, with its key. Raises Conflict `not_connected`."""
+        """The team's connection with its key. Raises Conflict `not_connected`."""
         found = self.get(team_id)
         if found is None or found.secret_key is None:
             raise Conflict("this team is not connected to Stripe: connect it first", code="not_connected")
@@ -157,7 +167,7 @@ class Connections:
         publishable_key: str | None,
         webhook_secret: str | None,
     ) -> None:
-        """A publishable key or webhook secret that is not given stays as it was."""
+        """Without a new publishable key or webhook secret, the stored one stays."""
         self._run(
             "put",
             team_id=team_id,
@@ -175,12 +185,12 @@ class Connections:
         self._run("forget_keys", team_id=team_id)
 
     def delete(self, team_id: str) -> None:
-        """With the team's backfills and events: nothing of the account is left."""
+        """Also deletes the team's backfills and events. Nothing about the account remains."""
         for statement in _DELETIONS:
             self._run(statement, team_id=team_id)
 
     def status(self, team_id: str) -> dict[str, Any] | None:
-        """The columns of the statement `status` by name; None for a team that was never connected."""
+        """The columns of the statement `status` by name. None for a team that was never connected."""
         return self._row(
             "status", team_id=team_id, schema=schema_name(team_id), all_types=list(OBJECT_TYPES), silent_s=SILENT_S
         )
@@ -189,9 +199,9 @@ class Connections:
         return [team_id for (team_id,) in self._connection.execute(_QUERIES["sealed_teams"]).fetchall()]
 
     def reseal(self, team_id: str) -> int:
-        """Seals the team's secrets with the first key and for their use, and returns how many were not so.
+        """Encrypts the team's secrets with the first key, bound to their use. Returns how many were not.
 
-        In the caller's transaction. Raises ConfigError for one that no key opens.
+        Runs in the caller's transaction. Raises ConfigError if no key decrypts a secret.
         """
         row = self._row("sealed", team_id=team_id) or {}
         stale = {

@@ -7,7 +7,7 @@ FROM billstack.connections
 WHERE team_id = %(team_id)s;
 
 -- name: webhook_secrets
--- While a secret is rolled at Stripe, the one before is valid too: for a day, as long as Stripe lets it live at most.
+-- While a secret is being rolled at Stripe, the previous one stays valid for at most a day.
 SELECT webhook_secret,
     CASE WHEN previous_secret_until > now() THEN previous_webhook_secret END AS previous_webhook_secret,
     endpoint_secret
@@ -15,7 +15,7 @@ FROM billstack.connections
 WHERE team_id = %(team_id)s;
 
 -- name: set_endpoint
--- No row comes back where the team was disconnected while Stripe made it, or is connected to another account now.
+-- Returns no row if the team was disconnected while Stripe created the endpoint, or now has another account.
 UPDATE billstack.connections
 SET endpoint_id = %(endpoint_id)s,
     endpoint_secret = %(endpoint_secret)s,
@@ -30,8 +30,8 @@ WHERE team_id = %(team_id)s
 RETURNING team_id;
 
 -- name: add_refused
--- Of many teams at once. A delivery that was taken since the last refusal begins the count anew. What was refused before the
--- secrets changed, or was under way just then, is no news.
+-- For many teams at once. An accepted delivery since the last refusal restarts the count. Refusals from before the
+-- secrets changed, or around that moment, are no news.
 UPDATE billstack.connections
 SET refused_deliveries = added.count + CASE WHEN refused_at > coalesce(delivered_at, '-infinity') THEN refused_deliveries ELSE 0 END,
     refused_since = CASE WHEN refused_at > coalesce(delivered_at, '-infinity') THEN refused_since ELSE now() END,
@@ -42,13 +42,13 @@ WHERE connections.team_id = added.team_id
     AND coalesce(secrets_changed_at, '-infinity') < now() - interval '10 seconds';
 
 -- name: is_refused
--- Whether the last delivery that came had a signature that does not fit.
+-- Whether the last delivery had a wrong signature.
 SELECT coalesce(refused_at > coalesce(delivered_at, '-infinity'), false)
 FROM billstack.connections
 WHERE team_id = %(team_id)s;
 
 -- name: sweeps_due
--- Whether there is a connected team whose first backfill is done and whose events were not read lately.
+-- Whether a connected team's first backfill is done and its events were not read recently.
 SELECT team_id
 FROM billstack.connections
 WHERE secret_key IS NOT NULL
@@ -57,8 +57,8 @@ WHERE secret_key IS NOT NULL
 LIMIT 1;
 
 -- name: claim_sweeps
--- Such teams, those due longest first; several jobs may ask. Due times are spread, so that they do not come together again.
--- A team that Stripe delivers to is asked about rarely: it is there for what a delivery missed.
+-- Such teams, the longest due first. Several jobs may ask. Due times are spread, so that they do not come due together
+-- again. A team that Stripe delivers to is swept rarely, only for what a delivery missed.
 UPDATE billstack.connections
 SET sweep_due_at = now() + (0.75 + random() / 2) * interval '1 second' * CASE
     WHEN delivered_at > greatest(refused_at, missed_at, now() - %(rarely_s)s * interval '4 seconds') THEN %(rarely_s)s
@@ -79,13 +79,13 @@ WHERE team_id = ANY (
 RETURNING team_id;
 
 -- name: webhook_missed
--- The sweep found what Stripe should have delivered: it is asked often again, until the next delivery.
+-- The sweep found events that Stripe should have delivered. The team is swept often again, until the next delivery.
 UPDATE billstack.connections
 SET missed_at = now(), sweep_due_at = least(sweep_due_at, now() + %(every_s)s * interval '1 second')
 WHERE team_id = %(team_id)s;
 
 -- name: swept_until
--- Before the first sweep: the start of the first backfill, whose end replayed the events since then.
+-- Before the first sweep, this is the start of the first backfill, whose end replayed the events since then.
 SELECT coalesce(
     swept_until,
     (SELECT min(started) FROM billstack.backfills WHERE backfills.team_id = connections.team_id AND state = 'ready')
@@ -114,14 +114,14 @@ SET sweep_error = %(error)s
 WHERE team_id = %(team_id)s;
 
 -- name: set_key_valid
--- Compare and set: a late answer to an old key says nothing of its successor. Nothing is written that is so already.
+-- Compare and set: a late answer to an old key says nothing about its successor. Writes only changes.
 UPDATE billstack.connections
 SET key_valid = %(valid)s
 WHERE team_id = %(team_id)s AND secret_key = %(sealed_key)s AND key_valid <> %(valid)s;
 
 -- name: lock
--- One at a time connects a team, disconnects it or begins something that needs its key. Rows that refer to the team may
--- be written meanwhile: who writes one would wait here with locks of its own.
+-- Only one at a time connects a team, disconnects it, or begins work that needs its key. Rows that refer to the team
+-- may still be written: their writers would wait here while holding other locks.
 SELECT id
 FROM billstack.teams
 WHERE id = %(team_id)s
@@ -199,9 +199,9 @@ DELETE FROM billstack.type_proofs
 WHERE team_id = %(team_id)s;
 
 -- name: status
--- All that GET status needs of Postgres, in one indexed read: the connection; the last backfill that was not canceled with
--- its types, and the last of all; what the mirror holds and is known of it; the last comparison with Stripe, and a thousand
--- events that failed.
+-- Everything that GET status needs from Postgres, in one indexed read: the connection, the last backfill that was not
+-- canceled with its types, the last backfill of all, the mirror's contents and how far they are known, the last
+-- comparison with Stripe, and up to a thousand failed events.
 SELECT
     connections.account_id,
     connections.account_name,
@@ -266,7 +266,7 @@ SELECT
         WHERE backfill_types.backfill_id = shown.id
     ) AS written,
     CASE WHEN shown.state = 'running' THEN (
-        -- When each type last moved, who holds it and renewed its lease when, by the clock of Postgres alone.
+        -- When each type last moved, its holder, and the holder's last renewal, all on Postgres' clock.
         SELECT jsonb_object_agg(leases.part, jsonb_build_object(
             'held', held,
             'done', done,
@@ -396,7 +396,7 @@ WHERE team_id = %(team_id)s
 FOR UPDATE;
 
 -- name: reseal
--- NULL: that one is sealed as it should be, or there is none.
+-- NULL: the secret is encrypted correctly, or there is none.
 UPDATE billstack.connections
 SET secret_key = coalesce(%(secret_key)s, secret_key),
     webhook_secret = coalesce(%(webhook_secret)s, webhook_secret),

@@ -1,7 +1,7 @@
-"""A team's read-only Postgres role: with it, psql and whatever else speaks SQL reads the six tables of its mirror.
+"""A team's read-only Postgres role. psql and any tool that speaks SQL can read the team's mirror with it.
 
-What it may do is decided by what it was granted. Statement timeouts and read-only transactions are defaults that any
-role can change for itself.
+Its grants decide what it may do. Statement timeouts and read-only transactions are only defaults, which a role can
+change for itself.
 """
 
 import secrets
@@ -21,24 +21,24 @@ from sync.errors import Conflict
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("database_access.sql"))
-# Of these settings each role is the master in its own sessions, and Postgres' catalogs are everybody's: no SQL changes that.
+# A role controls these settings in its own sessions, and everybody may read Postgres' catalogs. No SQL can change that.
 WHAT_NO_SQL_ENDS = (
-    "It may raise its own work_mem, set statement_timeout to 0, and see names and sizes of other teams' tables: no SQL can"
-    " forbid that. docs/psql.md says how the server's host bounds it, and has the SQL that ends long statements"
+    "It may raise its own work_mem, set statement_timeout to 0, and see names and sizes of other teams' tables: SQL cannot"
+    " forbid that. docs/psql.md says how the server's host limits it, and has SQL that ends long statements"
 )
-_PASSWORD_BYTES = 24  # 192 bits, and no character that a URL or a shell would need quoted
+_PASSWORD_BYTES = 24  # 192 bits, in characters that need no quoting in a URL or a shell
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Both are None for a role that an administrator made by hand."""
+    """Both are None for a role that an administrator created by hand."""
 
     created_at: datetime | None
     password_set_at: datetime | None
 
 
 class DatabaseAccess:
-    """Of one team, on one connection in autocommit mode; transactions are its own."""
+    """One team's role, on one connection in autocommit mode. It begins and ends its own transactions."""
 
     def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
         self._connection = connection
@@ -52,10 +52,11 @@ class DatabaseAccess:
             return cursor.execute(self._queries["find"], self._params()).fetchone()
 
     def open(self) -> tuple[str, list[str]]:
-        """Makes the role, or gives it a new password and ends the sessions of the old one.
+        """Creates the role, or gives it a new password and ends the sessions that used the previous one.
 
-        Returns the password, which cannot be had again, and sentences on what the role may do beyond reading. Raises
-        Conflict: `not_connected` (no mirror), `may_not_create_roles` with the SQL for an administrator, or `role_exists`.
+        Returns the password, which cannot be read again, and sentences on what the role may do beyond reading. Raises
+        Conflict: `not_connected` (no mirror), `may_not_create_roles` with the SQL for an administrator, or
+        `role_exists`.
         """
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         with self._translated(self._script_to_open), self._connection.transaction():
@@ -71,7 +72,7 @@ class DatabaseAccess:
         return password, warnings
 
     def remove(self) -> bool:
-        """False when there is none. Raises Conflict `may_not_create_roles` with the SQL for an administrator."""
+        """Returns False if there is none. Raises Conflict `may_not_create_roles` with the SQL for an administrator."""
         with self._translated(self._script_to_remove):
             try:
                 self._close()
@@ -103,7 +104,7 @@ class DatabaseAccess:
 
     def _set_password(self, password: str) -> None:
         verifier = self._connection.pgconn.encrypt_password(password.encode(), self.role.encode(), b"scram-sha-256")
-        # ALTER ROLE takes no parameters from the wire: the client fills them in.
+        # ALTER ROLE accepts no parameters over the wire, so the client inserts them.
         with psycopg.ClientCursor(self._connection) as cursor:
             cursor.execute(self._queries["set_password"], {"verifier": verifier.decode()})
 
@@ -114,7 +115,7 @@ class DatabaseAccess:
         return list(_in_words(holes, self._connection.info.dbname))
 
     def _close(self) -> None:
-        """Committed by itself: from then on no new session begins, and the old ones can be ended for good."""
+        """Commits by itself. From then on no new session can begin, and the old ones can be ended for good."""
         with self._connection.transaction():
             lock(self._connection)
             self._run("close_role")
@@ -131,7 +132,8 @@ class DatabaseAccess:
                 with self._connection.transaction():
                     self._run("drop_role")
             except errors.DependentObjectsStillExist:
-                # Roles are the server's: a copy of this database beside it names it too. It stays closed, with no rights here.
+                # Roles belong to the server. If a copy of this database also names the role, it stays, without login or
+                # rights here.
                 pass
 
     def _is_superuser(self) -> bool:
@@ -143,8 +145,8 @@ class DatabaseAccess:
             yield
         except errors.InsufficientPrivilege as exc:
             raise Conflict(
-                "BillStack's own database user may not do this: give it CREATEROLE, or let an administrator run the SQL"
-                " that comes with this answer",
+                "BillStack's own database user may not do this: give it CREATEROLE, or let an administrator run the"
+                " SQL in this answer",
                 code="may_not_create_roles",
                 details={"sql": script()},
             ) from exc
@@ -173,27 +175,27 @@ def _in_words(holes: dict[str, Any], database: str) -> Iterator[str]:
     if holes["temporary_tables"]:
         quoted = sql.Identifier(database).as_string()
         yield (
-            "It may create temporary tables, as everybody in this database. To end that, its owner runs:"
+            "It may create temporary tables, like everybody in this database. To stop that, its owner runs:"
             f" REVOKE TEMPORARY ON DATABASE {quoted} FROM PUBLIC"
         )
     for schema in holes["open_schemas"]:
         yield (
-            f"It may create tables in the schema {schema}, as everybody. To end that, its owner runs:"
+            f"It may create tables in the schema {schema}, like everybody. To stop that, its owner runs:"
             f" REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
         )
     if holes["large_objects"]:
         yield (
-            "It may create large objects, as everybody in this database. To end that, a superuser runs: REVOKE EXECUTE ON"
-            " FUNCTION lo_creat(int), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC"
+            "It may create large objects, like everybody in this database. To stop that, a superuser runs: REVOKE"
+            " EXECUTE ON FUNCTION lo_creat(int), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC"
         )
     if holes["other_databases"]:
         names = ", ".join(holes["other_databases"])
         yield (
-            f"It may sign in to other databases of this server, as everybody. To end that, their owners run: REVOKE CONNECT ON"
-            f" DATABASE {names} FROM PUBLIC; and grant it by name to the roles that work there"
+            f"It may sign in to other databases of this server, like everybody. To stop that, their owners run:"
+            f" REVOKE CONNECT ON DATABASE {names} FROM PUBLIC; and grant it by name to the roles that work there"
         )
     if holes["readable"]:
-        yield f"It may also read what this database lets everybody read: {', '.join(holes['readable'])}"
+        yield f"It may also read what everybody in this database may read: {', '.join(holes['readable'])}"
     yield WHAT_NO_SQL_ENDS
 
 

@@ -1,8 +1,8 @@
--- The role with which a team reads its mirror. {role} is the team's own, {database} the one that we are connected to;
--- both are bound when the store is built (sync/teams/database_access.py). Its rights are part 3 of schema.sql.
+-- The role that a team uses to read its mirror. {role} is the team's own, {database} the one that we are connected to.
+-- Both are bound when the store is built (sync/teams/database_access.py). Part 3 of schema.sql grants its rights.
 
 -- name: find
--- A role that may not look into the schema is one that was left over: it reads nothing.
+-- A role without access to the schema is a leftover and reads nothing.
 SELECT access.created_at, access.password_set_at
 FROM pg_roles
 LEFT JOIN billstack.database_access AS access ON access.team_id = %(team_id)s
@@ -15,7 +15,7 @@ FROM billstack.connections
 WHERE team_id = %(team_id)s;
 
 -- name: is_mighty
--- Of the role of that name, if there is one: somebody may have given it more than it shall have.
+-- The rights of a role of that name, if there is one: somebody may have given it too many.
 SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
     OR EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)
 FROM pg_roles
@@ -25,11 +25,11 @@ WHERE rolname = %(role)s;
 CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 10;
 
 -- name: join_role
--- Without being its member, who is no superuser can neither end its sessions nor take its rights away.
+-- Only a member of the role, or a superuser, can end its sessions and take its rights away.
 GRANT {role} TO CURRENT_USER;
 
 -- name: set_up_role
--- Defaults against mistakes, which the role itself can change. What it cannot change is what it was granted.
+-- Defaults against mistakes. The role can change them for itself, but not its grants.
 GRANT CONNECT ON DATABASE {database} TO {role};
 ALTER ROLE {role} SET search_path = {schema};
 ALTER ROLE {role} SET default_transaction_read_only = on;
@@ -37,11 +37,11 @@ ALTER ROLE {role} SET statement_timeout = '5min';
 ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5min';
 
 -- name: limit_files
--- How much a sort may write to disk; only a superuser may set it, and the role cannot change it.
+-- How much a sort may write to disk. Only a superuser may set it, and the role cannot change it.
 ALTER ROLE {role} SET temp_file_limit = '1GB';
 
 -- name: set_password
--- The verifier, not the password: the statement may come into Postgres' log.
+-- Sends the verifier, not the password, because the statement may appear in Postgres' log.
 ALTER ROLE {role} LOGIN PASSWORD %(verifier)s;
 
 -- name: note
@@ -52,9 +52,10 @@ SET password_set_at = now()
 RETURNING created_at, password_set_at;
 
 -- name: close_to_public
--- A reader has what PUBLIC has. So PUBLIC loses here what one could write with: temporary tables, CREATE in `public` (as
--- before Postgres 15), large objects, records in the WAL; and the way into other databases that are our own user's. Whoever
--- can sign in already keeps it, by name. What is not ours to take away stays, and `holes` finds it.
+-- A reader has all rights of PUBLIC. So this takes from PUBLIC what could be used to write: temporary tables, CREATE in
+-- `public` (as before Postgres 15), large objects and records in the WAL, and the way into other databases of our own
+-- user. Roles that can already sign in keep that, by name. Rights that are not ours to take stay, and `holes` finds
+-- them.
 DO $$
 DECLARE
     others text := (
@@ -86,8 +87,8 @@ BEGIN
             AND granted.grantee = 0
             AND pg_has_role(proowner, 'USAGE')
         UNION ALL
-        -- Only those we own, also as a superuser: another application makes its roles as it likes. Not this one, so that
-        -- roles that come later reach it: readers are let in by name anyway.
+        -- Only databases that we own, even as a superuser: another application makes its roles as it likes. Not this
+        -- database, so that later roles can reach it. Readers are granted access by name anyway.
         SELECT format('CONNECT ON DATABASE %I', datname)
         FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS granted
         WHERE granted.grantee = 0
@@ -101,7 +102,7 @@ BEGIN
                 EXECUTE format('GRANT %s TO %s', privilege, others);
             END IF;
         EXCEPTION
-            -- A database that was dropped meanwhile, or whose rights somebody else changes just now.
+            -- The database was dropped in the meantime, or somebody else is changing its rights.
             WHEN invalid_catalog_name OR internal_error THEN NULL;
         END;
     END LOOP;

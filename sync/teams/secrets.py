@@ -1,6 +1,6 @@
-"""Seals what must not be readable in the database: AES-256-GCM, and what a secret is for is authenticated with it.
+"""Encrypts secrets in the database with AES-256-GCM, which also authenticates their use.
 
-A sealed secret opens only for its team and its use: a row, or a column, that somebody moved does not open.
+An encrypted secret can be decrypted only for its own team and use. A row or column that somebody moved cannot.
 """
 
 import os
@@ -16,7 +16,7 @@ _NONCE_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a sealed secret is for. Both columns of pasted signing secrets are one use: they change places."""
+    """A secret's use. Both columns of entered signing secrets are one use, because secrets move between them."""
 
     name: str
 
@@ -30,7 +30,7 @@ ENDPOINT_SECRET = Use("endpoint_secret")
 
 
 class SecretBox:
-    """Seals with the first key and opens with any of them, so that a key can be rotated by putting a new one in front."""
+    """Encrypts with the first key and decrypts with any, so that putting a new key first rotates the key."""
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._ciphers = [AESGCM(key) for key in keys]
@@ -40,19 +40,19 @@ class SecretBox:
         return nonce + self._ciphers[0].encrypt(nonce, secret.encode(), use.of(team_id))
 
     def open(self, sealed: bytes, *, team_id: str, use: Use) -> str:
-        """Raises ConfigError when no key of BILLSTACK_SECRET_KEY opens it."""
+        """Raises ConfigError if no key of BILLSTACK_SECRET_KEY decrypts it."""
         for cipher in self._ciphers:
-            # Before version 3 of the schema only the team was authenticated.
+            # Before schema version 3, only the team was authenticated.
             for context in (use.of(team_id), team_id.encode()):
                 secret = _opened(cipher, sealed, context)
                 if secret is not None:
                     return secret
         raise ConfigError(
-            f"no key in BILLSTACK_SECRET_KEY opens the stored Stripe key of {team_id}: add the key it was stored with"
+            f"no key in BILLSTACK_SECRET_KEY decrypts the stored secrets of {team_id}: add the key that encrypted them"
         )
 
     def is_current(self, sealed: bytes, *, team_id: str, use: Use) -> bool:
-        """Whether the first key alone opens it, for its use alone."""
+        """Whether the first key alone decrypts it, and only for its use."""
         return _opened(self._ciphers[0], sealed, use.of(team_id)) is not None
 
 

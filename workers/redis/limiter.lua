@@ -6,10 +6,10 @@
 --          -> granted (how many, or 0), wait in microseconds, rate in thousandths of a request/s, free tokens
 -- cut      ARGV: "cut", now, configured rates of both, which bucket (1 or 2), share to cut
 --          -> 1, or 0 if that bucket was cut less than a second ago
--- look     KEYS: the account's bucket, then any of its endpoints'. ARGV: "look", now, configured rates, seconds of burst
+-- look     KEYS: the account's bucket, then endpoints' buckets. ARGV: "look", now, configured rates, seconds of burst
 --          -> for each: rate, tokens and requests/s lately in thousandths, milliseconds since the last cut (-1: none)
 --             Writes nothing.
--- Rates are requests a second. Times are seconds of Redis' clock, because hosts' clocks differ. `now` is empty except in
+-- Rates are requests a second. Times are seconds of Redis' clock, because hosts' clocks differ. `now` is only set in
 -- tests.
 
 local CUT_EVERY_S = 1

@@ -92,7 +92,7 @@ def test_what_a_comparison_could_not_store_is_told(connected, database):
     (warning,) = status_of(connected)["warnings"]
 
     assert "1 customer object could not be stored" in warning
-    assert "cus_bad for one: a NUL" in warning
+    assert "for example cus_bad: a NUL" in warning
 
 
 @pytest.mark.parametrize(

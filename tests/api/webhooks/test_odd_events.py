@@ -299,7 +299,7 @@ def test_a_mistake_of_ours_about_one_event_holds_up_no_other(client, tenant, dat
 
     assert row_of(database, tenant, "cus_good")
     error_kept = database.execute("SELECT error FROM billstack.events WHERE state = 'failed'").fetchone()
-    assert error_kept == ("BillStack itself failed at this event.",)
+    assert error_kept == ("BillStack itself failed to apply this event.",)
     assert HTML not in json.dumps(log_lines())
 
 
