@@ -1,18 +1,18 @@
--- The whole database as one text. Applied by `flask --app api init-db` (sync/database/upgrade.py): each statement may run again on
--- a database that has it already, also while the product works on it.
+-- The whole database as one text. `flask --app api init-db` applies it (sync/database/upgrade.py). Each statement may
+-- run again on a database that has it already, even while BillStack is running.
 --
 --   Part 1  schema billstack       people, connections, backfills, the event ledger: once
---   Part 2  schema {team}          the mirror of one Stripe account: once per team, `{team}` is stripe_ + the team's id
---   Part 3  role {reader}          what a team's database role may read: once per team that asked for one
+--   Part 2  schema {team}          the mirror of one Stripe account: once per team; `{team}` is stripe_ + the team's id
+--   Part 3  role {reader}          the read rights of a team's database role: once per team that asked for one
 --
--- A change raises SCHEMA_VERSION in sync/database/schema.py. A table of part 1 that exists gets a new column by ALTER TABLE ... ADD
--- COLUMN IF NOT EXISTS beside its CREATE. A table of part 2 is changed where it is created, and nowhere else: init-db
--- sees what differs, and makes the table anew while the old one is in use (sync/database/rebuild.py).
+-- A change raises SCHEMA_VERSION in sync/database/schema.py. To add a column to a table of part 1, put ALTER TABLE ...
+-- ADD COLUMN IF NOT EXISTS beside its CREATE. To change a table of part 2, change its CREATE and nothing else: init-db
+-- finds the difference and rebuilds the table while the old one is in use (sync/database/rebuild.py).
 
 -- part: control --------------------------------------------------------------------------------------------------
 
 CREATE SCHEMA IF NOT EXISTS billstack;
--- Every database role has what PUBLIC has, those of the teams too (part 3).
+-- Every database role has the rights of PUBLIC, including the teams' roles (part 3).
 REVOKE ALL ON SCHEMA billstack FROM PUBLIC;
 
 CREATE TABLE IF NOT EXISTS billstack.schema_version (
@@ -34,9 +34,9 @@ CREATE TABLE IF NOT EXISTS billstack.users (
     password_hash text NOT NULL,  -- argon2id, in its own text format
     created_at timestamptz NOT NULL DEFAULT now()
 );
--- The one place that says which addresses are the same: what Python calls lower case differs for some letters.
+-- The one place that decides which addresses are the same. Python's lower case differs for some letters.
 CREATE UNIQUE INDEX IF NOT EXISTS users_email ON billstack.users (lower(email));
--- Of the server, not of a team; given and taken on the command line only.
+-- An operator of the server, not of a team. Only the command line changes it.
 ALTER TABLE billstack.users ADD COLUMN IF NOT EXISTS is_operator boolean NOT NULL DEFAULT false;
 
 CREATE TABLE IF NOT EXISTS billstack.sessions (
@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS billstack.sessions (
     expires_at timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS sessions_user ON billstack.sessions (user_id);
--- Where it was used last, so that its owner knows which of their sessions it is.
+-- Where the session was used last, so that its owner recognizes it.
 ALTER TABLE billstack.sessions ADD COLUMN IF NOT EXISTS address text;
 ALTER TABLE billstack.sessions ADD COLUMN IF NOT EXISTS agent text;
 
@@ -66,15 +66,15 @@ CREATE TABLE IF NOT EXISTS billstack.members (
 );
 CREATE INDEX IF NOT EXISTS members_user ON billstack.members (user_id);
 
--- How often somebody tried to sign in, by account, address and device. Not in Redis: signing in needs Postgres anyway, and
--- the count must hold while Redis is unavailable. Unlogged: a crash of Postgres begins it anew.
+-- Sign-in attempts by account, address and device. Not in Redis: signing in needs Postgres anyway, and the count must
+-- hold while Redis is unavailable. Unlogged: a crash of Postgres resets it.
 CREATE UNLOGGED TABLE IF NOT EXISTS billstack.attempts (
     who bytea PRIMARY KEY,           -- a digest: neither addresses nor e-mails stand here
     spent integer NOT NULL,
     ends_at timestamptz NOT NULL     -- of the window, which begins with the first attempt
 );
 
--- Somebody is asked into a team. They belong to it once they have accepted, by the link that only the inviter was shown.
+-- Invitations to a team. A person belongs to the team after accepting with the link, which only the inviter was shown.
 CREATE TABLE IF NOT EXISTS billstack.invitations (
     id text PRIMARY KEY,
     team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS billstack.invitations (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS invitations_email ON billstack.invitations (team_id, lower(email));
 
--- Addresses that work once: to the first set-up, while there is no user, and to a new password.
+-- Links that work once: for the first-run set-up, while there is no user, and for a new password.
 CREATE TABLE IF NOT EXISTS billstack.one_time_links (
     token_sha256 bytea PRIMARY KEY,  -- the token itself is never stored
     purpose text NOT NULL CHECK (purpose IN ('set_up', 'new_password')),
@@ -95,8 +95,8 @@ CREATE TABLE IF NOT EXISTS billstack.one_time_links (
     expires_at timestamptz NOT NULL
 );
 
--- Who did what to keys, members, connections, access, syncs and operators; kept for 400 days (sync/database/leftovers.py). Nothing
--- refers to a row elsewhere: an entry outlives the team and the person.
+-- Who did what to keys, members, connections, access, syncs and operators. Kept for 400 days
+-- (sync/database/leftovers.py). Nothing refers to other tables: an entry outlives its team and person.
 CREATE TABLE IF NOT EXISTS billstack.audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
@@ -148,7 +148,7 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
     livemode boolean NOT NULL,
     secret_key bytea,                -- encrypted (sync/teams/secrets.py); NULL once disconnected
     publishable_key text,
-    -- Signing secrets, all encrypted; an event is accepted if any of them signed it.
+    -- Signing secrets, all encrypted. An event is accepted if any of them signed it.
     webhook_secret bytea,            -- pasted by a person
     previous_webhook_secret bytea,   -- the one pasted before, valid for a while beside its successor
     previous_secret_until timestamptz,
@@ -167,8 +167,8 @@ CREATE TABLE IF NOT EXISTS billstack.connections (
 );
 ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS missed_at timestamptz;
 ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS unread_until bigint;
--- Deliveries of Stripe's: the last one that we took, how long after its event it was applied; and those whose signature
--- did not fit since the last one that did.
+-- Deliveries from Stripe: the last one that we accepted, and how long after its event it was applied. Also those with a
+-- wrong signature since the last valid one.
 ALTER TABLE billstack.connections
     ADD COLUMN IF NOT EXISTS delivered_at timestamptz,
     ADD COLUMN IF NOT EXISTS delivery_lag_s integer,
@@ -177,16 +177,17 @@ ALTER TABLE billstack.connections
     ADD COLUMN IF NOT EXISTS refused_at timestamptz,
     ADD COLUMN IF NOT EXISTS secrets_changed_at timestamptz;
 
--- Teams that read their mirror by a database role of their own (sync/teams/database_access.py), made on demand. It goes with the
--- mirror, when a team gives that up (purge). The password is Postgres' alone.
+-- Teams that read their mirror with a database role (sync/teams/database_access.py), created on demand. It is deleted
+-- with the mirror (purge). Only Postgres has the password.
 CREATE TABLE IF NOT EXISTS billstack.database_access (
     team_id text PRIMARY KEY REFERENCES billstack.connections ON DELETE CASCADE,
     created_at timestamptz NOT NULL DEFAULT now(),
     password_set_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Project customers: people in a project, each linked to a Stripe customer. They go with the connection, when a team
--- gives its mirror up (purge). What Stripe says of a person is read from the mirror; the rest is for while it has no row.
+-- Project customers: people in a project, each linked to a Stripe customer. They are deleted with the connection when a
+-- team purges its mirror. Stripe's facts about a person are read from the mirror; the other columns serve while it has
+-- no row.
 CREATE TABLE IF NOT EXISTS billstack.project_customers (
     id text PRIMARY KEY,
     team_id text NOT NULL REFERENCES billstack.connections ON DELETE CASCADE,
@@ -203,12 +204,12 @@ CREATE TABLE IF NOT EXISTS billstack.project_customers (
 CREATE INDEX IF NOT EXISTS project_customers_newest ON billstack.project_customers (project_id, created_at, id);
 CREATE INDEX IF NOT EXISTS project_customers_email ON billstack.project_customers (project_id, lower(email));
 CREATE INDEX IF NOT EXISTS project_customers_stripe_customer ON billstack.project_customers (team_id, stripe_customer_id);
--- Of version 2: Postgres took it for as good as the key of one person, and read all of a project's people for each request
--- until the table was analyzed.
+-- An index of version 2. Postgres took it for nearly as good as a person's key, and read all people of a project for
+-- each request until the table was analyzed.
 DROP INDEX IF EXISTS billstack.project_customers_project;
 
--- Somebody is linking or creating the Stripe customer of this email. A row outlives its request only where it is not
--- known whether Stripe made the customer; the next request goes on with the same creation.
+-- A request is linking or creating the Stripe customer with this address. A row outlives its request only if Stripe may
+-- have created the customer without our knowledge. The next request then continues with the same creation.
 CREATE TABLE IF NOT EXISTS billstack.customer_intents (
     team_id text NOT NULL REFERENCES billstack.connections ON DELETE CASCADE,
     email text NOT NULL,             -- in lower case
@@ -230,7 +231,7 @@ CREATE TABLE IF NOT EXISTS billstack.backfills (
     request_id text,                 -- X-Request-Id of the POST, for the log lines of its jobs
     requested_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
-    -- Both on Stripe's clock, whole seconds, set by the first job; an adopting backfill takes over the original's.
+    -- Both on Stripe's clock, in whole seconds, set by the first job. An adopting backfill takes over the original's.
     started bigint,                  -- events since then (less a minute) are replayed at the end
     upper bigint,                    -- windows end before it; what came later is the tail's
     error text,
@@ -254,8 +255,8 @@ CREATE TABLE IF NOT EXISTS billstack.backfill_types (
 ALTER TABLE billstack.backfill_types ADD COLUMN IF NOT EXISTS written bigint NOT NULL DEFAULT 0;
 ALTER TABLE billstack.backfill_types ADD COLUMN IF NOT EXISTS moved_at timestamptz NOT NULL DEFAULT clock_timestamp();
 
--- The right to work on one part of a backfill: an object type, or 'finish'. A part without a live lease that is not
--- done is enqueued (again) by the scheduler.
+-- The right to work on one part of a backfill: an object type, or 'finish'. The scheduler enqueues every unfinished
+-- part that has no live lease.
 CREATE TABLE IF NOT EXISTS billstack.leases (
     backfill_id text NOT NULL REFERENCES billstack.backfills ON DELETE CASCADE,
     part text NOT NULL,
@@ -270,20 +271,21 @@ CREATE TABLE IF NOT EXISTS billstack.leases (
 ALTER TABLE billstack.leases ADD COLUMN IF NOT EXISTS holder text, ADD COLUMN IF NOT EXISTS session text;
 CREATE INDEX IF NOT EXISTS leases_open ON billstack.leases (renewed_at) WHERE NOT done;
 
--- Names the connection that runs this: its server process, and when it began, for numbers of processes come again.
+-- Identifies the current connection: its server process and start time, because process numbers are reused.
 CREATE OR REPLACE FUNCTION billstack.this_session() RETURNS text LANGUAGE sql STABLE
 RETURN (
     SELECT backend.pid || '@' || extract(epoch FROM backend.backend_start)
     FROM pg_stat_get_activity(pg_backend_pid()) AS backend
 );
 
--- The same for a client that knows its server process by that number. NULL behind a pooler, which gives each client a number
--- of its own: the server's connection stays open when the client is gone, and tells nothing of it.
+-- The same for a client that knows its server process by that number. NULL behind a pooler, which gives each client a
+-- number of its own: the server's connection then stays open when the client is gone and proves nothing.
 CREATE OR REPLACE FUNCTION billstack.own_session(own_pid integer) RETURNS text LANGUAGE sql STABLE
 RETURN CASE WHEN pg_backend_pid() = own_pid THEN billstack.this_session() END;
 
 -- Whether that connection is closed. Postgres knows: a killed process' connections close at once, a dead host's within
--- seconds (sync/database/session.py), a paused process' stay open. Nothing is known of another role's, whose start is hidden.
+-- seconds (sync/database/session.py); a paused process' stay open. Other roles' start times are hidden, so nothing is
+-- known.
 CREATE OR REPLACE FUNCTION billstack.session_ended(session text) RETURNS boolean LANGUAGE sql STABLE
 RETURN session IS NOT NULL AND NOT EXISTS (
     SELECT
@@ -292,7 +294,7 @@ RETURN session IS NOT NULL AND NOT EXISTS (
         OR split_part(session, '@', 2) = extract(epoch FROM backend.backend_start)::text
 );
 
--- A half-open range [gte, lt) of `created`, read newest first with a cursor of its own (sync/backfill/windows.py).
+-- A half-open range [gte, lt) of `created`, read newest first with its own cursor (sync/backfill/windows.py).
 CREATE TABLE IF NOT EXISTS billstack.windows (
     backfill_id text NOT NULL REFERENCES billstack.backfills ON DELETE CASCADE,
     type text NOT NULL,
@@ -316,16 +318,17 @@ CREATE TABLE IF NOT EXISTS billstack.windows (
 ALTER TABLE billstack.windows ADD COLUMN IF NOT EXISTS written bigint NOT NULL DEFAULT 0;
 
 -- Locks --------------------------------------------------------------------------------------------------------------
--- Rows that are only ever locked. An advisory lock would do for all of them, but any role may take any of those: a reader
--- of one team could stop another's writers. To lock a row takes a right to its table.
+-- Rows that exist only to be locked. Any role may take any advisory lock, so a reader of one team could stop another's
+-- writers. Locking a row takes a right to its table.
 
 CREATE TABLE IF NOT EXISTS billstack.locks (
     name text PRIMARY KEY
 );
 INSERT INTO billstack.locks (name) VALUES ('people'), ('schemas') ON CONFLICT DO NOTHING;
 
--- A page of a type holds one of the type's four turns, an event all of them. So pages go side by side, as the writers of a
--- job do, and events wait for the pages in flight; a shared lock on one row would let pages overtake an event for ever.
+-- A page of a type holds one of the type's four turns, an event all of them. So pages run side by side, like a job's
+-- writers, and events wait for the pages in flight. With a shared lock on one row, pages could overtake an event for
+-- ever.
 CREATE TABLE IF NOT EXISTS billstack.turns (
     team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
     type text NOT NULL,
@@ -371,7 +374,7 @@ CREATE TABLE IF NOT EXISTS billstack.events (
     applied_at timestamptz,
     PRIMARY KEY (team_id, id)
 );
--- The connection of whoever applies it right now (own_session).
+-- The connection of the worker that is applying it now (own_session).
 ALTER TABLE billstack.events ADD COLUMN IF NOT EXISTS claimed_by text;
 CREATE INDEX IF NOT EXISTS events_claimed ON billstack.events (claimed_by)
 WHERE claimed_by IS NOT NULL AND state IN ('pending', 'failed');
@@ -380,7 +383,7 @@ CREATE INDEX IF NOT EXISTS events_unapplied ON billstack.events (team_id, create
 CREATE INDEX IF NOT EXISTS events_failed ON billstack.events (team_id, created) WHERE state = 'failed';
 CREATE INDEX IF NOT EXISTS events_received ON billstack.events (received_at);
 
--- What came in, by the hour: for the chart of a team's page. Counting the ledger or the mirror for it would read all of it.
+-- What came in, by the hour, for the chart on a team's page. Counting the ledger or the mirror would read all of it.
 CREATE TABLE IF NOT EXISTS billstack.activity (
     team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
     hour timestamptz NOT NULL,            -- its beginning, on our clock
@@ -418,9 +421,9 @@ CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, 
 
 -- What the mirrors hold ----------------------------------------------------------------------------------------------
 
--- The live rows of each mirrored table: a count, and what has changed since it was brought up to date. Counting a table
--- would read all of it. Triggers (keep_count) record the changes in the transaction that makes them, as rows of their own:
--- writers that updated one count would wait for each other. The scheduler folds changes into the counts.
+-- The live rows of each mirrored table: a count, and the changes since it was last updated. Counting a table would read
+-- all of it. Triggers (keep_count) record changes in the same transaction, as rows of their own: writers that updated
+-- one count would wait for each other. The scheduler folds the changes into the counts.
 CREATE TABLE IF NOT EXISTS billstack.row_counts (
     schema_name text NOT NULL,
     table_name text NOT NULL,
@@ -456,7 +459,7 @@ BEGIN
 END
 $$;
 
--- A row became a tombstone, or a tombstone came to life again.
+-- A row became a tombstone, or a tombstone came back to life.
 CREATE OR REPLACE FUNCTION billstack.count_turned() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO billstack.row_count_changes (schema_name, table_name, live)
@@ -465,8 +468,8 @@ BEGIN
 END
 $$;
 
--- From now on the live rows of a mirrored table are counted. Creating a trigger waits for the table's writers and holds new
--- ones back until the transaction ends: nothing slips in between the first count and the first change.
+-- Starts counting a mirrored table's live rows. Creating a trigger waits for the table's writers and holds back new
+-- ones until the transaction ends, so no change falls between the first count and the trigger.
 CREATE OR REPLACE PROCEDURE billstack.keep_count(mirror_schema text, mirror_table text) LANGUAGE plpgsql AS $$
 DECLARE
     live_rows bigint;
@@ -502,7 +505,7 @@ BEGIN
 END
 $$;
 
--- Which types of a mirror a full backfill has read to the end, and what was known then. Written as each one ends.
+-- The types of a mirror that a full backfill has read completely, and what was known then. Written as each type ends.
 CREATE TABLE IF NOT EXISTS billstack.type_proofs (
     team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
     type text NOT NULL,
@@ -510,7 +513,7 @@ CREATE TABLE IF NOT EXISTS billstack.type_proofs (
     known_until bigint NOT NULL,          -- on Stripe's clock: what had happened by then was in the mirror
     PRIMARY KEY (team_id, type)
 );
--- Version 2 had this in its history only.
+-- Version 2 recorded this only in its history.
 INSERT INTO billstack.type_proofs (team_id, type, completed_at, known_until)
 SELECT DISTINCT ON (backfills.team_id, backfill_types.type)
     backfills.team_id, backfill_types.type, backfills.finished_at, backfills.started
@@ -524,13 +527,13 @@ WHERE backfills.state = 'ready'
 ORDER BY backfills.team_id, backfill_types.type, backfills.finished_at DESC
 ON CONFLICT (team_id, type) DO NOTHING;
 
--- Readers of Stripe's JSON for the generated columns. Written so that Postgres inlines them, and so that they never
--- raise: what has another JSON type or does not fit is NULL in the column and still there in raw.
+-- Functions that read Stripe's JSON for the generated columns. Written so that Postgres can inline them, and so that
+-- they never raise: a value of another JSON type, or one that does not fit, is NULL in the column and still in raw.
 
 CREATE OR REPLACE FUNCTION billstack.as_text(v jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN jsonb_typeof(v) = 'string' THEN v #>> ARRAY[]::text[] END;
 
--- A reference is an id, or the object itself where it was expanded.
+-- A reference is an id, or the object itself if it was expanded.
 CREATE OR REPLACE FUNCTION billstack.as_id(v jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE jsonb_typeof(v)
     WHEN 'string' THEN v #>> ARRAY[]::text[]
@@ -540,7 +543,7 @@ END;
 CREATE OR REPLACE FUNCTION billstack.as_boolean(v jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN jsonb_typeof(v) = 'boolean' THEN v::boolean END;
 
--- A fraction is no whole number, and a cast would round it: NULL.
+-- A fraction is no whole number, and a cast would round it, so it becomes NULL.
 CREATE OR REPLACE FUNCTION billstack.as_bigint(v jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN jsonb_typeof(v) = 'number'
@@ -549,7 +552,7 @@ RETURN CASE
     THEN v::bigint
 END;
 
--- Decimals come as strings ("0.0005") from Stripe's API and as numbers from some older events.
+-- Decimals are strings ("0.0005") in Stripe's API and numbers in some older events.
 CREATE OR REPLACE FUNCTION billstack.as_decimal(v jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN jsonb_typeof(v) = 'number' THEN v::numeric
@@ -557,21 +560,21 @@ RETURN CASE
     THEN (v #>> ARRAY[]::text[])::numeric
 END;
 
--- Whole seconds since 1970 up to the year 9999.
+-- Whole seconds since 1970, up to the year 9999.
 CREATE OR REPLACE FUNCTION billstack.as_time(v jsonb) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN jsonb_typeof(v) = 'number' AND v::numeric BETWEEN 0 AND 253402300799 AND v::numeric = trunc(v::numeric)
     THEN to_timestamp(v::double precision)
 END;
 
--- Seconds of `created`, both included, on a number line where each object type (its ordinal in sync/object_types.py) has a
--- stretch of its own: so one GiST index, which takes no text without an extension, finds the pages of one type.
+-- Seconds of `created`, both inclusive, on a number line where each object type (its ordinal in sync/object_types.py)
+-- has its own stretch. So one GiST index, which supports no text without an extension, finds the pages of one type.
 CREATE OR REPLACE FUNCTION billstack.span_of(ordinal integer, oldest bigint, newest bigint) RETURNS int8range
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN int8range((ordinal::bigint << 40) + oldest, (ordinal::bigint << 40) + newest, '[]');
 
--- Of a subscription, the price of its first item. Before 2020-08-27 there was only the plan, whose id is the price's too;
--- before 2016 it stood on the subscription, as it still does where there is a single item.
+-- The price of a subscription's first item. Before 2020-08-27 there was only the plan, which shares the price's id.
+-- Before 2016 it was on the subscription itself, and it still is if there is only one item.
 CREATE OR REPLACE FUNCTION billstack.subscription_price(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(
     nullif(v #> ARRAY['items', 'data', '0', 'price'], 'null'),
@@ -579,8 +582,8 @@ RETURN coalesce(
     nullif(v -> 'plan', 'null')
 );
 
--- Invoices have a status since 2018-11-08. Before, `paid` and `forgiven` said two of the five; `closed` said that Stripe tried
--- no more, which is none of them.
+-- Invoices have a status since 2018-11-08. Earlier ones have `paid` and `forgiven`, which say two of its five values.
+-- Their `closed` meant that Stripe had stopped trying, which is none of the five.
 CREATE OR REPLACE FUNCTION billstack.invoice_status(v jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(
     billstack.as_text(v -> 'status'),
@@ -590,7 +593,7 @@ RETURN coalesce(
     END
 );
 
--- Before it said `disputed`, a charge named its dispute, or null.
+-- Before charges had `disputed`, they named their dispute or null.
 CREATE OR REPLACE FUNCTION billstack.charge_disputed(v jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(
     billstack.as_boolean(v -> 'disputed'),
@@ -609,10 +612,10 @@ CREATE SCHEMA IF NOT EXISTS {team};
 REVOKE ALL ON SCHEMA {team} FROM PUBLIC;
 
 -- raw         the object as Stripe sent it
--- as_of, as_of_until   between these two moments, on Stripe's clock in whole seconds, raw was true (sync/mirror/store.py)
--- deleted_at  Stripe deleted it: the row is a tombstone, raw its last known state
+-- as_of, as_of_until   raw was true between these two moments of Stripe's clock, in seconds (sync/mirror/store.py)
+-- deleted_at  Stripe deleted the object: the row is a tombstone and raw its last known state
 -- synced_at   when this row was last written, on our clock
--- The rest is generated from raw. No foreign keys: Stripe delivers in any order.
+-- All other columns are generated from raw. No foreign keys: Stripe delivers in any order.
 
 CREATE TABLE IF NOT EXISTS {team}.customers (
     id text PRIMARY KEY,
@@ -677,8 +680,8 @@ CREATE TABLE IF NOT EXISTS {team}.prices (
 CREATE INDEX IF NOT EXISTS prices_newest ON {team}.prices (created, id);
 CREATE INDEX IF NOT EXISTS prices_product ON {team}.prices (product);
 
--- Since 2025-03-31.basil the period sits on the items; before, on the subscription. price, product, unit_amount and
--- quantity are the first item's; the others are in raw.
+-- Since 2025-03-31.basil the items have the period; before, the subscription had it. price, product, unit_amount and
+-- quantity are the first item's. The other items are in raw.
 CREATE TABLE IF NOT EXISTS {team}.subscriptions (
     id text PRIMARY KEY,
     raw jsonb NOT NULL,
@@ -722,7 +725,7 @@ CREATE INDEX IF NOT EXISTS subscriptions_collection_method
 CREATE INDEX IF NOT EXISTS subscriptions_prices
     ON {team}.subscriptions USING gin (jsonb_path_query_array(raw, '$.items.data[*].price.id'));
 
--- Since 2025-03-31.basil an invoice's subscription sits under parent; `paid` and `charge` are gone (use status).
+-- Since 2025-03-31.basil an invoice's subscription is under parent; `paid` and `charge` are gone (use status).
 CREATE TABLE IF NOT EXISTS {team}.invoices (
     id text PRIMARY KEY,
     raw jsonb NOT NULL,
@@ -760,7 +763,7 @@ CREATE INDEX IF NOT EXISTS invoices_subscription ON {team}.invoices (subscriptio
 CREATE INDEX IF NOT EXISTS invoices_status ON {team}.invoices (status);
 CREATE INDEX IF NOT EXISTS invoices_collection_method ON {team}.invoices ((raw ->> 'collection_method'), created, id);
 
--- `invoice` is filled by Stripe only before 2025-03-31.basil; later, join by payment_intent.
+-- Stripe fills `invoice` only before 2025-03-31.basil. For later versions, join by payment_intent.
 CREATE TABLE IF NOT EXISTS {team}.charges (
     id text PRIMARY KEY,
     raw jsonb NOT NULL,
@@ -795,8 +798,8 @@ CREATE INDEX IF NOT EXISTS charges_payment_intent ON {team}.charges (payment_int
 CREATE INDEX IF NOT EXISTS charges_transfer_group ON {team}.charges ((raw ->> 'transfer_group'), created, id)
 WHERE raw ->> 'transfer_group' IS NOT NULL;  -- few accounts have any
 
--- Which objects the running backfill has met, a row a page: a row an object would be nine tenths of the WAL of a backfill
--- that finds nothing changed. A new backfill empties it; a resumed or adopting one goes on with it.
+-- The objects that the running backfill has met, one row per page. One row per object would be nine tenths of the WAL
+-- of a backfill that finds nothing changed. A new backfill empties it; a resumed or adopting one continues with it.
 CREATE TABLE IF NOT EXISTS {team}.seen_pages (
     type text NOT NULL,
     span int8range NOT NULL,         -- of `created`, as billstack.span_of gives it: an object met twice lies in two spans that meet
@@ -804,7 +807,7 @@ CREATE TABLE IF NOT EXISTS {team}.seen_pages (
 ) WITH (toast_tuple_target = 8160);  -- a page's ids fit into a row
 CREATE INDEX IF NOT EXISTS seen_pages_span ON {team}.seen_pages USING gist (span);
 
--- Version 1 had a row an object.
+-- Version 1 had one row per object.
 DO $$
 BEGIN
     IF to_regclass({team_name} || '.seen') IS NOT NULL THEN
@@ -817,18 +820,19 @@ BEGIN
 END
 $$;
 
--- Prices that the objects of the running backfill name; the finish fetches those that no list gave.
+-- Prices named by objects of the running backfill. The finish fetches those that no list contained.
 CREATE TABLE IF NOT EXISTS {team}.named_prices (
     id text PRIMARY KEY
 );
 
--- Until when, on Stripe's clock, each type was last read by a page of an earlier backfill (the running one's is in its windows).
+-- The moment on Stripe's clock up to which an earlier backfill's pages read each type (the running one's is in its
+-- windows).
 CREATE TABLE IF NOT EXISTS {team}.checked (
     type text PRIMARY KEY,
     until bigint NOT NULL
 );
 
--- Objects that Postgres refused, with its reason; cleared when the object can be stored.
+-- Objects that Postgres refused, with its reason. Removed once the object can be stored.
 CREATE TABLE IF NOT EXISTS {team}.rejects (
     type text NOT NULL,
     id text NOT NULL,
@@ -837,9 +841,9 @@ CREATE TABLE IF NOT EXISTS {team}.rejects (
     PRIMARY KEY (type, id)
 );
 
--- Every table of objects. Compressing raw with Postgres' own pglz costs more than all else of a page together
--- (scripts/bench, README): lz4 does it for half, and a server built without lz4 stores raw as it is, for twice the disk.
--- Only what is not so yet, for ALTER TABLE locks everybody out.
+-- Settings for every table of objects. Compressing raw with Postgres' own pglz costs more than everything else in a
+-- page's write (docs/performance.md). lz4 takes half of that. A server built without lz4 stores raw uncompressed, on
+-- twice the disk. Changes only tables that lack a setting, because ALTER TABLE locks everybody out.
 DO $$
 DECLARE
     mirror_table text;
@@ -860,7 +864,7 @@ BEGIN
         END;
         CALL billstack.keep_count({team_name}, mirror_table);
     END LOOP;
-    -- Ids that were met are not compressed.
+    -- The ids that were met are not compressed.
     IF EXISTS (
         SELECT
         FROM pg_attribute
@@ -873,7 +877,7 @@ $$;
 
 -- part: reader -----------------------------------------------------------------------------------------------------
 
--- The six tables that a person may want to read. How we fill them (seen, checked, rejects...) is our own affair.
+-- The tables that a person may want to read. Our working tables (seen, checked, rejects...) stay private.
 GRANT USAGE ON SCHEMA {team} TO {reader};
 GRANT SELECT ON {team}.customers, {team}.products, {team}.prices, {team}.subscriptions, {team}.invoices, {team}.charges
 TO {reader};

@@ -1,8 +1,8 @@
-"""A process' connections to Postgres: a stated number at most, lent out one by one.
+"""A process' connections to Postgres: at most a fixed number, lent out one by one.
 
-Whoever finds none free waits in line, and so does whoever Postgres refuses one ("too many clients"), for a stated time.
-psycopg's own pool waits twice as long after each refusal, up to minutes, and lends the longest unused first, so that none
-is ever idle enough to be closed. Both matter on a Postgres that is short of connections.
+A thread that finds none free waits in line, for a limited time. So does one whom Postgres refuses a connection ("too
+many clients"). psycopg's own pool doubles its wait after each refusal, up to minutes. It also lends the connection that
+was idle longest, so none is ever idle long enough to be closed. Both matter when Postgres is short of connections.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from psycopg.pq import TransactionStatus
 from sync.database.server import set_isolation
 from sync.round_trip import forget_statements
 
-# Then an idle one is closed: other hosts may need it more.
+# After this an idle connection is closed: other hosts may need it more.
 IDLE_S = 20.0
-# A host that vanished says nothing: one that was idle for so long is asked before it is lent.
+# A host that vanished says nothing, so a connection that was idle this long is tested before it is lent.
 _ASK_AFTER_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 
@@ -31,11 +31,11 @@ _log = structlog.get_logger()
 
 
 class PoolTimeout(psycopg.OperationalError):
-    """No connection in the time that the caller had: all were lent, or Postgres refused one more."""
+    """No connection in the caller's time: all were lent, or Postgres refused another."""
 
 
 class Pool:
-    """Thread-safe. Opens nothing before it is needed: Postgres may be away when a process starts, and come back."""
+    """Thread-safe. Opens nothing before it is needed: Postgres may be unavailable at start and come back later."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Pool:
         options: Mapping[str, Any],
         refused: Callable[[], object] = lambda: None,
     ) -> None:
-        """`options` are psycopg's; `refused` hears of each connection that Postgres did not give."""
+        """`options` are psycopg's. `refused` is called for each connection that Postgres refuses."""
         self.size = size
         self._url = url
         self._wait_s = wait_s
@@ -54,8 +54,8 @@ class Pool:
         self._refused = refused
         self._changed = threading.Condition()
         self._line: deque[object] = deque()
-        self._lent = 0  # or about to be opened: with the idle ones, never more than `size`
-        self._idle: list[tuple[float, psycopg.Connection]] = []  # the last one given back is lent first
+        self._lent = 0  # including those being opened; with the idle ones, never more than `size`
+        self._idle: list[tuple[float, psycopg.Connection]] = []  # the last one returned is lent first
         self._closer: threading.Thread | None = None
 
     @contextlib.contextmanager
@@ -68,7 +68,7 @@ class Pool:
             self._give_back(connection)
 
     def close(self) -> None:
-        """Closes what is idle; a connection that is lent is closed by whoever gives it back."""
+        """Closes idle connections. A lent one is closed when it is returned."""
         with self._changed:
             self.size = 0
         self.close_idle()
@@ -86,7 +86,10 @@ class Pool:
             raise
 
     def _stand_in_line(self, until: float) -> None:
-        """Until one may be lent to this thread. Without a line, whoever gives back one and wants it again would always win."""
+        """Waits until this thread may take a connection.
+
+        Without a line, a thread that returns one and wants it again would always win.
+        """
         me = object()
         with self._changed:
             self._line.append(me)
@@ -110,7 +113,7 @@ class Pool:
             connection.close()
 
     def _open(self, until: float) -> psycopg.Connection:
-        """A new one; or one that another thread gives back while Postgres refuses us."""
+        """Opens a connection, or takes one that another thread returns while Postgres refuses."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -135,7 +138,7 @@ class Pool:
         return connection
 
     def _give_back(self, connection: psycopg.Connection) -> None:
-        """What is broken, or still in a transaction, is not lent again."""
+        """Does not lend a connection again that is broken or still in a transaction."""
         with contextlib.suppress(psycopg.Error):
             forget_statements(connection)
         if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
@@ -153,7 +156,7 @@ class Pool:
             self._lent -= 1
             self._changed.notify_all()
 
-    # What is idle ---------------------------------------------------------------------------------------------------
+    # Idle connections -------------------------------------------------------------------------------------------------
 
     def _start_closer(self) -> None:
         if self._closer is None:
@@ -161,7 +164,7 @@ class Pool:
             self._closer.start()
 
     def _close_now_and_then(self) -> None:
-        """Its thread runs while something is idle."""
+        """Its thread runs only while a connection is idle."""
         while True:
             time.sleep(IDLE_S / 4)
             with self._changed:
@@ -176,7 +179,7 @@ class Pool:
 
 
 def _is_alive(connection: psycopg.Connection, *, must_answer: bool) -> bool:
-    """A Postgres that ends a connection says so, which makes it readable; nothing else comes unasked."""
+    """If Postgres ends a connection it says so, which makes the socket readable. Nothing else arrives unasked."""
     try:
         socket = select.poll()
         socket.register(connection, select.POLLIN)

@@ -57,10 +57,10 @@ def _about_retries(retries: Mapping[str, Mapping[str, Any]]) -> str | None:
     worst = max(retries.values(), key=lambda each: each["attempt"], default=None)
     if worst is None or (worst["attempt"] < 2 and worst["nextTryInSeconds"] < _WORTH_TELLING_S):
         return None
-    said = f"Stripe answered {worst['status']}" if worst["status"] else "Stripe did not answer"
+    said = f"Stripe answered {worst['status']}" if worst["status"] else "Stripe gave no answer"
     request = f", request {worst['requestId']}" if worst["requestId"] else ""
     soon = f"in {worst['nextTryInSeconds']:.0f} s" if worst["nextTryInSeconds"] >= 1 else "now"
-    tries = f"attempt {worst['attempt']} of {worst['attempts']} failed, the next is {soon}"
+    tries = f"attempt {worst['attempt']} of {worst['attempts']} failed, the next starts {soon}"
     return f"{said} to {worst['path']}{request}: {tries}."
 
 

@@ -1,4 +1,4 @@
-"""A connection for whoever works for long and asks Postgres now and then: it holds a real one only while it does."""
+"""A connection for long work that rarely uses Postgres: it holds a real one only during each use."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,16 +11,17 @@ Connect = Callable[[], AbstractContextManager[psycopg.Connection]]
 
 
 def borrowing(connect: Connect) -> psycopg.Connection:
-    """Looks to a store like a connection in autocommit mode. Each statement, and each transaction, borrows one by `connect`.
+    """Returns an object that a store can use as a connection in autocommit mode.
 
-    So a job whose threads wait for Stripe needs a few connections, however many threads it has.
+    Each statement, and each transaction, borrows a real one from `connect`. So a job whose threads wait for Stripe
+    needs only a few connections, however many threads it has.
     """
-    return cast(psycopg.Connection, _Borrowing(connect))  # as much of one as stores use
+    return cast(psycopg.Connection, _Borrowing(connect))  # it has only the methods that stores use
 
 
 @contextmanager
 def same_connection(connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """The real one, for all that is done with it, where a statement has to know whose it is."""
+    """One real connection for the whole block, for statements that must know their connection."""
     if isinstance(connection, _Borrowing):
         with connection.lent() as real:
             yield real
@@ -29,14 +30,14 @@ def same_connection(connection: psycopg.Connection) -> Iterator[psycopg.Connecti
 
 
 class _Borrowing:
-    """Thread-safe: a transaction is of the thread that opened it."""
+    """Thread-safe: a transaction belongs to the thread that opened it."""
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._here = threading.local()
 
     def execute(self, query: Any, params: Any = None) -> psycopg.Cursor[Any]:
-        """The cursor has its rows already, and outlives the loan."""
+        """The cursor already has its rows, so it outlives the loan."""
         with self.lent() as connection:
             return connection.execute(query, params)
 
@@ -66,7 +67,7 @@ class _Borrowing:
 
 
 class _Cursor:
-    """For `with connection.cursor(row_factory=…) as cursor: cursor.execute(…)`."""
+    """Supports `with connection.cursor(row_factory=…) as cursor: cursor.execute(…)`."""
 
     def __init__(self, connection: _Borrowing, row_factory: Any) -> None:
         self._connection = connection

@@ -206,7 +206,9 @@ def test_retries_are_shown_with_status_attempt_and_request(new_product, visit):
     expect(run_badge(page)).to_have_text("Syncing")
     product.sandbox.call("PUT", "faults", faults=[{"kind": "500", "share": 1.0, "path": "/v1/invoices"}])
 
-    told = re.compile(r"Stripe answered 500 to /v1/invoices\S*, request req_\w+: attempt \d+ of 15 failed, the next is")
+    told = re.compile(
+        r"Stripe answered 500 to /v1/invoices\S*, request req_\w+: attempt \d+ of 15 failed, the next starts"
+    )
     expect(page.locator("[data-field=notice]")).to_have_text(told)
     status = product.client.status(product.team_id)["backfill"]
     assert status["retries"]["invoice"]["status"] == 500

@@ -1,7 +1,7 @@
-"""What of Postgres' trouble a status cannot see for itself: workers note it in Redis, and it is forgotten when it is over.
+"""Problems with Postgres that the status cannot see by itself. Workers note them in Redis, and they expire when over.
 
-refused    Postgres gave a process no further connection: all of its own are taken, or it was just away
-full       Postgres could not write, for its disk is full
+refused    Postgres refused a process another connection: all of its own are taken, or it was just unavailable
+full       Postgres could not write because its disk is full
 """
 
 import contextlib
@@ -13,16 +13,16 @@ from psycopg import errors
 
 REFUSED, FULL = "refused", "full"
 KINDS = (REFUSED, FULL)
-# As long as a part takes that fails, is noticed to be free and begins again: a trouble that lasts is noted all the time.
+# As long as a part takes to fail, be found free, and begin again. A lasting problem is noted all the time.
 _LASTS_S = 30
 _NOTED_AT_MOST_EVERY_S = 1.0
 
 _SENTENCES: Mapping[str, str] = {
     REFUSED: (
-        "Postgres refused connections within the last half minute, and the backfill waits for them: let it take"
-        " more (max_connections), or give BillStack fewer (docs/operations.md, Connections)."
+        "Postgres refused connections within the last half minute, and the backfill is waiting for them: raise its"
+        " max_connections, or give BillStack fewer (docs/operations.md, Connections)."
     ),
-    FULL: "Postgres' disk is full: nothing can be written, and all goes on by itself once there is room.",
+    FULL: "Postgres' disk is full: BillStack cannot write anything. It continues by itself once there is room.",
 }
 
 
@@ -42,7 +42,7 @@ class Trouble:
             self._redis.set(_key(kind), "1", ex=_LASTS_S)
 
     def note_error(self, error: BaseException) -> None:
-        """If Postgres says with it that it is full."""
+        """Notes that Postgres is full, if the error says so."""
         if isinstance(error, errors.DiskFull):
             self.note(FULL)
 
@@ -52,7 +52,7 @@ class Trouble:
 
 
 def ask_for_trouble(connection: redis.Redis) -> list[bytes | None]:
-    """In a pipeline the answer comes among its results, for `sentences`."""
+    """In a pipeline the answer is among its results. Pass it to `sentences`."""
     found: list[bytes | None] = connection.mget([_key(kind) for kind in KINDS])  # type: ignore[assignment]
     return found
 

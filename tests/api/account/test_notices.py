@@ -65,13 +65,13 @@ def test_what_was_foretold_and_did_not_happen_is_not_foretold_again() -> None:
 
 def test_without_any_worker_the_sentence_says_what_to_do() -> None:
     assert said({"invoice": stopped(), "charge": WAITING}, still_s=15, workers=0) == (
-        "No progress for 15 s: no worker runs. Start the worker process: the sync goes on where it stopped."
+        "No progress for 15 s: no worker is running. Start the worker process: the sync continues where it stopped."
     )
 
 
 def test_a_worker_that_only_paused_is_not_called_dead() -> None:
     assert said({"finish": paused()}, still_s=None) == (
-        "Nothing was heard of the work on the last checks for 12 s. It resumes within 26 s."
+        "The worker on the last checks has been silent for 12 s. It resumes within 26 s."
     )
 
 
@@ -81,11 +81,11 @@ def test_parts_that_nobody_has_taken_up_wait_for_a_worker() -> None:
 
 def test_a_retry_is_told_with_status_request_and_next_attempt() -> None:
     assert said({"invoice": WORKING}, {"invoice": failed()}, still_s=31) == (
-        "No progress for 31 s: Stripe answered 500 to /v1/invoices, request req_1: attempt 3 of 15 failed, the next one"
-        " comes in 12 s."
+        "No progress for 31 s: Stripe answered 500 to /v1/invoices, request req_1: attempt 3 of 15 failed, the next"
+        " starts in 12 s."
     )
     assert said({"invoice": WORKING}, {"invoice": failed(status=None, request_id=None, soon=0.2)}) == (
-        "Stripe did not answer to /v1/invoices: attempt 3 of 15 failed, the next one comes now."
+        "Stripe gave no answer to /v1/invoices: attempt 3 of 15 failed, the next starts now."
     )
 
 
