@@ -6,13 +6,13 @@ part of so many objects that fetching each would cost more than the daily compar
 subscription's price).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from sync.bounds import is_object_id
-from sync.object_types import EVENT_TYPES, OBJECT_TYPES
+from sync.object_types import OBJECT_TYPES, in_order
 
 _Key = tuple[str, str]  # an object's type and id
 _Fields = dict[str, msgspec.Raw]
@@ -84,10 +84,17 @@ REFERENCES: dict[str, Reference] = {
     "plan": Reference({"id": "price"}, accompanied=_events("plan", "created", "deleted", "updated")),
 }
 
-# The events that an endpoint at Stripe must send us, and that we read from /v1/events.
-LISTENED_TYPES: tuple[str, ...] = tuple(
-    dict.fromkeys((*EVENT_TYPES, *(name for each in REFERENCES.values() for name in (*each.events, *each.accompanied))))
-)
+_NAMING = tuple(name for each in REFERENCES.values() for name in (*each.events, *each.accompanied))
+
+
+def listened_types(mirrored: Collection[str]) -> tuple[str, ...]:
+    """The events that an endpoint at Stripe must send to a team that mirrors these types, and that we read for it."""
+    own = (name for object_type in in_order(mirrored) for name in object_type.events)
+    return tuple(dict.fromkeys((*own, *_NAMING)))
+
+
+# Of a team that mirrors everything.
+LISTENED_TYPES: tuple[str, ...] = listened_types(OBJECT_TYPES)
 
 
 def named_by(object_name: str, raw: bytes, previous: bytes) -> tuple[_Key, ...]:

@@ -99,6 +99,252 @@ def charge(id: str = "ch_1", **fields: Any) -> Json:
     }
 
 
+def refund(id: str = "re_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "refund",
+        "created": CREATED,
+        "charge": "ch_1",
+        "payment_intent": "pi_1",
+        "amount": 4900,
+        "currency": "usd",
+        "status": "succeeded",
+        "reason": None,
+        "metadata": {},
+        **fields,
+    }
+
+
+def dispute(id: str = "dp_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "dispute",
+        "created": CREATED,
+        "charge": "ch_1",
+        "payment_intent": "pi_1",
+        "amount": 4900,
+        "currency": "usd",
+        "status": "needs_response",
+        "reason": "fraudulent",
+        "evidence_details": {"due_by": CREATED + 14 * DAY},
+        "balance_transactions": [{"id": "txn_1"}],
+        "metadata": {},
+        **fields,
+    }
+
+
+def payment_intent(id: str = "pi_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "payment_intent",
+        "created": CREATED,
+        "customer": "cus_1",
+        "latest_charge": "ch_1",
+        "amount": 4900,
+        "currency": "usd",
+        "amount_received": 4900,
+        "status": "succeeded",
+        "metadata": {},
+        **fields,
+    }
+
+
+def setup_intent(id: str = "seti_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "setup_intent",
+        "created": CREATED,
+        "customer": "cus_1",
+        "payment_method": "pm_1",
+        "status": "succeeded",
+        "usage": "off_session",
+        "metadata": {},
+        **fields,
+    }
+
+
+def payout(id: str = "po_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "payout",
+        "created": CREATED,
+        "amount": 4900,
+        "currency": "usd",
+        "status": "paid",
+        "arrival_date": CREATED + 2 * DAY,
+        "destination": "ba_1",
+        "balance_transaction": "txn_1",
+        "metadata": {},
+        **fields,
+    }
+
+
+def balance_transaction(id: str = "txn_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "balance_transaction",
+        "created": CREATED,
+        "source": "ch_1",
+        "type": "charge",
+        "amount": 4900,
+        "currency": "usd",
+        "fee": 172,
+        "net": 4728,
+        "status": "available",
+        "available_on": CREATED + 2 * DAY,
+        **fields,
+    }
+
+
+def transfer(id: str = "tr_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "transfer",
+        "created": CREATED,
+        "destination": "acct_2",
+        "source_transaction": "ch_1",
+        "amount": 4900,
+        "currency": "usd",
+        "reversals": listed(),
+        "metadata": {},
+        **fields,
+    }
+
+
+def early_fraud_warning(id: str = "issfr_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "radar.early_fraud_warning",
+        "created": CREATED,
+        "charge": "ch_1",
+        "payment_intent": "pi_1",
+        "fraud_type": "misc",
+        "actionable": True,
+        **fields,
+    }
+
+
+def coupon(id: str = "SUMMER_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "coupon",
+        "created": CREATED,
+        "name": "Summer",
+        "percent_off": 12.5,
+        "duration": "once",
+        "valid": True,
+        "metadata": {},
+        **fields,
+    }
+
+
+def promotion_code(id: str = "promo_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "promotion_code",
+        "created": CREATED,
+        "code": "SUN",
+        "promotion": {"type": "coupon", "coupon": "SUMMER_1"},
+        "active": True,
+        "metadata": {},
+        **fields,
+    }
+
+
+def tax_rate(id: str = "txr_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "tax_rate",
+        "created": CREATED,
+        "display_name": "VAT",
+        "percentage": 8.875,
+        "inclusive": False,
+        "active": True,
+        "metadata": {},
+        **fields,
+    }
+
+
+def checkout_session(id: str = "cs_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "checkout.session",
+        "created": CREATED,
+        "customer": "cus_1",
+        "mode": "payment",
+        "status": "complete",
+        "payment_status": "paid",
+        "currency": "usd",
+        "amount_total": 4900,
+        "line_items": listed({"id": "li_1", "object": "item"}),
+        "metadata": {},
+        **fields,
+    }
+
+
+def credit_note(id: str = "cn_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "credit_note",
+        "created": CREATED,
+        "customer": "cus_1",
+        "invoice": "in_1",
+        "number": "CN-1",
+        "status": "issued",
+        "currency": "usd",
+        "total": 900,
+        "refunds": [{"refund": "re_1"}],
+        "lines": listed({"id": "cnli_1", "object": "credit_note_line_item"}),
+        "metadata": {},
+        **fields,
+    }
+
+
+def invoiceitem(id: str = "ii_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "invoiceitem",
+        "date": fields.pop("created", CREATED),
+        "customer": "cus_1",
+        "invoice": "in_1",
+        "amount": 4900,
+        "currency": "usd",
+        "pricing": {"type": "price_details", "price_details": {"price": "price_1", "product": "prod_1"}},
+        "period": {"start": CREATED, "end": CREATED + DAY},
+        "metadata": {},
+        **fields,
+    }
+
+
+def invoice_payment(id: str = "inpay_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "invoice_payment",
+        "created": CREATED,
+        "invoice": "in_1",
+        "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
+        "currency": "usd",
+        "amount_paid": 4900,
+        "status": "paid",
+        "status_transitions": {"paid_at": CREATED + 60},
+        **fields,
+    }
+
+
+def subscription_schedule(id: str = "sub_sched_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "subscription_schedule",
+        "created": CREATED,
+        "customer": "cus_1",
+        "subscription": "sub_1",
+        "status": "active",
+        "current_phase": {"start_date": CREATED, "end_date": CREATED + 30 * DAY},
+        "metadata": {},
+        **fields,
+    }
+
+
 FACTORIES = {
     "customer": customer,
     "product": product,
@@ -106,6 +352,22 @@ FACTORIES = {
     "subscription": subscription,
     "invoice": invoice,
     "charge": charge,
+    "refund": refund,
+    "dispute": dispute,
+    "payment_intent": payment_intent,
+    "setup_intent": setup_intent,
+    "payout": payout,
+    "balance_transaction": balance_transaction,
+    "transfer": transfer,
+    "early_fraud_warning": early_fraud_warning,
+    "coupon": coupon,
+    "promotion_code": promotion_code,
+    "tax_rate": tax_rate,
+    "checkout_session": checkout_session,
+    "credit_note": credit_note,
+    "invoiceitem": invoiceitem,
+    "invoice_payment": invoice_payment,
+    "subscription_schedule": subscription_schedule,
 }
 
 

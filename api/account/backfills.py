@@ -8,6 +8,7 @@ import redis
 import structlog
 
 from api.http.times import duration_s, iso
+from api.webhooks.setup import follow_types
 from sync.backfill.records import BackfillStore
 from sync.object_types import OBJECT_TYPES
 from sync.teams.connections import Connections
@@ -30,19 +31,24 @@ class StartedBackfill:
 def start_backfill(
     context: Context, team_id: str, objects: list[str] | None, created_after: datetime | None, request_id: str | None
 ) -> StartedBackfill:
-    """Raises Conflict `not_connected`, or `backfill_in_progress` while a different backfill runs."""
+    """Without `objects`, the backfill covers all types that the team mirrors.
+
+    Raises Conflict `not_connected`, or `backfill_in_progress` while a different backfill runs.
+    """
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
         connections.lock(team_id)
         connections.connected(team_id)
         store = BackfillStore(connection)
-        started = store.start(team_id, objects or list(OBJECT_TYPES), created_after, request_id=request_id)
+        started = store.start(team_id, objects, created_after, request_id=request_id)
         states = store.types(started.id)
     try:
         enqueue_due(context, started.id)
     except redis.RedisError as exc:
         # The backfill is recorded, so the scheduler enqueues its parts as soon as Redis is back.
         log.warning("backfill.not_enqueued", backfill=started.id, reason=str(exc))
+    if started.adds_types:
+        follow_types(context, team_id)
     shown = read_live(context.redis, started.id).types if started.already_running else {}
     counts = {state.type: max(state.synced, shown[state.type].synced if state.type in shown else 0) for state in states}
     result = {name: {"synced": counts[name]} for name in OBJECT_TYPES if name in counts}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.http.times import iso, since_1970
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 
 _DRIFT = ("missing", "stale", "notDeleted")
 
@@ -13,15 +13,19 @@ def mirror_shown(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """By mirrored type, from a row of the statement `status`."""
     live, proofs, found = row["live_rows"] or {}, row["proofs"] or {}, row["compared_found"] or {}
     return {
-        name: {
+        object_type.name: {
             "objects": live.get(object_type.table, 0),
-            "complete": name in proofs,
-            "completedAt": iso(since_1970(proofs[name]["completedAt"])) if name in proofs else None,
-            "rightAsOf": iso(since_1970(right_as_of(proofs.get(name), row["swept_until"], row["unread_until"]))),
-            "comparedAt": iso(row["compared_at"]) if name in found else None,
-            "differed": drifted(found[name]) if name in found else None,
+            "complete": object_type.name in proofs,
+            "completedAt": iso(since_1970(proofs[object_type.name]["completedAt"]))
+            if object_type.name in proofs
+            else None,
+            "rightAsOf": iso(
+                since_1970(right_as_of(proofs.get(object_type.name), row["swept_until"], row["unread_until"]))
+            ),
+            "comparedAt": iso(row["compared_at"]) if object_type.name in found else None,
+            "differed": drifted(found[object_type.name]) if object_type.name in found else None,
         }
-        for name, object_type in OBJECT_TYPES.items()
+        for object_type in in_order({*DEFAULT_TYPES, *row["added_types"]})
     }
 
 

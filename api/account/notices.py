@@ -69,5 +69,5 @@ def _in_state(work: Work, state: str) -> list[str]:
 
 
 def _named(parts: Sequence[str]) -> str:
-    names = ["the last checks" if part == FINISH else OBJECT_TYPES[part].table.replace("_", " ") for part in parts]
+    names = ["the last checks" if part == FINISH else OBJECT_TYPES[part].title.lower() for part in parts]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -13,7 +13,7 @@ from api.http.context import current_context
 from api.http.endpoints import Blueprint
 from api.http.request_log import request_id
 from api.people.attempts import CONNECTS_OF_TEAM, Attempts
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES
 from sync.stripe.sdk import API_VERSION
 
 blueprint = Blueprint(
@@ -69,7 +69,7 @@ def show_status(team_id: str) -> dict[str, Any]:
 @blueprint.endpoint("GET", "/webhook-url", _READ, answers={200: schemas.WebhookUrlAnswer})
 def show_webhook_url(team_id: str) -> dict[str, str]:
     """Show where Stripe should send this team's events"""
-    events = ", ".join(f"{name}.*" for name in OBJECT_TYPES)
+    events = ", ".join(f"{name}.*" for name in DEFAULT_TYPES)
     return {
         "webhookUrl": _webhook_url(team_id),
         "instructions": (
@@ -89,8 +89,8 @@ def show_webhook_url(team_id: str) -> dict[str, str]:
 def start(team_id: str, *, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Start a backfill
 
-    Without `objects` it covers all six types; without `createdAfter` it begins at the account's first object. 200 if
-    the same backfill is already running.
+    Without `objects` it covers all types that the team mirrors; a type that is named is mirrored from then on. Without
+    `createdAfter` it begins at the account's first object. 200 if the same backfill is already running.
     """
     started = start_backfill(current_context(), team_id, body["objects"], body["createdAfter"], request_id())
     answer = {

@@ -4,10 +4,11 @@ Stripe does not document the address, nor all of the names. Many integrations us
 Stripe's own 403 answers. Stripe ignores names that it does not know, so the page also lists the permissions.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import in_order
 
 _CREATE = "https://dashboard.stripe.com/apikeys/create"
 
@@ -22,10 +23,10 @@ class Permission:
     use: str
 
 
-def needed() -> list[Permission]:
-    types = [
-        Permission(each.permission, each.table.capitalize(), "Read", "the mirror") for each in OBJECT_TYPES.values()
-    ]
+def needed(mirrored: Collection[str]) -> list[Permission]:
+    """For a mirror of these types; several may come with one permission."""
+    names = {each.permission: each.title for each in reversed(in_order(mirrored))}
+    types = [Permission(name, row, "Read", "the mirror") for name, row in reversed(names.items())]
     return [
         Permission("rak_accounts_kyc_basic_read", "Account", "Read", "to identify the account"),
         *types,
@@ -39,6 +40,6 @@ def optional() -> list[Permission]:
     return [Permission("rak_customer_write", "Customers", "Write", "only if your projects add customers")]
 
 
-def link() -> str:
-    permissions = [(f"permissions[{index}]", each.name) for index, each in enumerate(needed())]
+def link(mirrored: Collection[str]) -> str:
+    permissions = [(f"permissions[{index}]", each.name) for index, each in enumerate(needed(mirrored))]
     return f"{_CREATE}?{urlencode([('name', 'BillStack'), *permissions])}"

@@ -5,14 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
+from api.dashboard.mirror_tables import TABLES
 from sync.database.schema import schema_name
+from sync.registry.row import CUSTOMER
 from sync.sql import BoundQueries, Queries
 
 _QUERIES = Queries(Path(__file__).with_name("mirror_rows.sql"))
 
 Row = dict[str, Any]
+
+_OWN_SELECTS = ("customers", "products", "prices", "subscriptions", "invoices", "charges")
+_ALWAYS = ("id", "created", "deleted_at", "synced_at")
+# What a kind of column needs beside its own value.
+_BESIDE = {"money": ("currency",)}
 
 
 class MirrorRows:
@@ -22,14 +30,15 @@ class MirrorRows:
         self._connection = connection
         self._schema = schema_name(team_id)
 
-    def has_mirror(self) -> bool:
-        row = self._connection.execute(_bound(self._schema, "")["has_mirror"], {"schema": self._schema}).fetchone()
-        return bool(row and row[0])
+    def has_table(self, table: str) -> bool:
+        """Whether the team mirrors that type, or did."""
+        params = {"schema": self._schema, "table": table}
+        return self._connection.execute(_bound(self._schema, table)["has_table"], params).fetchone() is not None
 
     def list_rows(self, table: str, conditions: list[str], *, limit: int, **params: Any) -> list[Row]:
         """The newest first. `conditions` are block names; `params` are their parameters."""
         queries = _bound(self._schema, table)
-        statement = "\n".join(queries[block] for block in (table, *conditions, "page"))
+        statement = "\n".join(queries[block] for block in (_select(table), *conditions, "page"))
         with self._connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(statement, params | {"limit": limit}).fetchall()
 
@@ -42,6 +51,15 @@ class MirrorRows:
         return str(row[0]) if row else ""
 
 
+def _select(table: str) -> str:
+    """The block that begins its list: some types' are their own."""
+    if table in _OWN_SELECTS:
+        return table
+    return "of_customers" if CUSTOMER in TABLES[table].columns else "plain"
+
+
 @cache
 def _bound(schema: str, table: str) -> BoundQueries:
-    return _QUERIES.bind(team=schema, table=table)
+    keys = dict.fromkeys(key for column in TABLES[table].columns for key in (column.key, *_BESIDE.get(column.kind, ())))
+    columns = [sql.Identifier("object", key) for key in keys if key not in _ALWAYS]
+    return _QUERIES.bind(team=schema, table=table, columns=sql.SQL(", ").join(columns))

@@ -1,8 +1,22 @@
--- Reads one team's mirror for the explore pages. {team} is the team's schema. A list consists of a select, the wanted
--- conditions and an end. In all of them, `object` is the row's table.
+-- Reads one team's mirror for the explore pages. {team} is the team's schema, {table} a type's table, and {columns} are those
+-- of the type's row in the registry. A list consists of a select, the wanted conditions and an end. In all of them,
+-- `object` is the row's table.
 
--- name: has_mirror
-SELECT to_regnamespace(%(schema)s) IS NOT NULL
+-- name: has_table
+SELECT 1
+FROM pg_class
+WHERE relnamespace = to_regnamespace(%(schema)s) AND relname = %(table)s
+
+-- name: plain
+SELECT object.id, object.created, object.deleted_at, object.synced_at, {columns}
+FROM {team}.{table} AS object
+WHERE true
+
+-- name: of_customers
+SELECT object.id, object.created, object.deleted_at, object.synced_at, customer.email AS customer_email, {columns}
+FROM {team}.{table} AS object
+LEFT JOIN {team}.customers AS customer ON customer.id = object.customer
+WHERE true
 
 -- name: customers
 SELECT object.id, object.created, object.deleted_at, object.synced_at,
@@ -73,6 +87,21 @@ WHERE true
 
 -- name: or_product
         UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.product = ANY (%(texts)s)
+
+-- name: or_charge
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.charge = ANY (%(texts)s)
+
+-- name: or_code
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.code = ANY (%(texts)s)
+
+-- name: or_coupon
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.coupon = ANY (%(texts)s)
+
+-- name: or_invoice
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.invoice = ANY (%(texts)s)
+
+-- name: or_source
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.source = ANY (%(texts)s)
 
 -- name: or_email
         UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE lower(known.email) = lower(%(find)s)

@@ -4,10 +4,12 @@ from typing import Any
 
 from flask import Response, after_this_request, current_app, render_template, request, url_for
 
+from api.dashboard.mirror_tables import in_navigation
 from api.http.access import caller
 from api.http.context import current_context
 from api.people import Membership, People, Role
 from api.people.cookies import read_cookie, set_cookie
+from sync.teams.mirrored_types import MirroredTypes
 
 _LAST_TEAM = "billstack_team"
 _FIRST_PAGE = "dashboard.stripe_page.show"
@@ -30,11 +32,17 @@ def show_page(template: str, team_id: str | None = None, **values: Any) -> str:
         teams=teams,
         same_page=_same_page,
         team=team,
+        tables=in_navigation(_mirrored(team.id)) if team else [],
         may_change=team is not None and team.role != Role.VIEWER,
         is_owner=team is not None and team.role == Role.OWNER,
         is_operator=caller().is_operator,
         **values,
     )
+
+
+def _mirrored(team_id: str) -> list[str]:
+    with current_context().pool.connection() as connection:
+        return MirroredTypes(connection, team_id).names()
 
 
 def _same_page(team_id: str) -> str:

@@ -16,5 +16,5 @@ blueprint = Blueprint("psql_page", __name__)
 def show(team_id: str) -> str:
     reader, where = find_access(team_id)
     with current_context().pool.connection() as connection:
-        has_mirror = MirrorRows(connection, team_id).has_mirror()
+        has_mirror = MirrorRows(connection, team_id).has_table("customers")
     return show_page("psql.html", team_id, reader=reader, where=where, has_mirror=has_mirror)

@@ -15,8 +15,8 @@ from api.dashboard.pages import show_page
 from api.http.access import Access, allow
 from api.http.context import current_context
 from api.webhooks.setup import webhook_url
-from sync.event_types import LISTENED_TYPES
-from sync.object_types import OBJECT_TYPES
+from sync.event_types import listened_types
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from sync.stripe.sdk import API_VERSION
 
 blueprint = Blueprint("stripe_page", __name__)
@@ -29,6 +29,7 @@ _HISTORY = 20
 def show(team_id: str) -> str:
     context = current_context()
     status = read_status(context, team_id)
+    mirrored = status["mirror"] or DEFAULT_TYPES
     return show_page(
         "stripe.html",
         team_id,
@@ -44,10 +45,10 @@ def show(team_id: str) -> str:
         reconcile=_reconcile_shown(status["lastReconcile"]),
         webhook_url=webhook_url(context, team_id),
         api_version=API_VERSION,
-        event_types=LISTENED_TYPES,
-        needed_permissions=key_permissions.needed(),
+        event_types=listened_types(mirrored),
+        needed_permissions=key_permissions.needed(mirrored),
         optional_permissions=key_permissions.optional(),
-        key_link=key_permissions.link(),
+        key_link=key_permissions.link(mirrored),
     )
 
 

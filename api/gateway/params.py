@@ -1,4 +1,4 @@
-"""What Stripe's lists can be narrowed by: a row a type; and how Stripe's bracketed parameters are read and refused."""
+"""What Stripe's lists can be narrowed by, as each type's row says; and how Stripe's bracketed parameters are read and refused."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -7,6 +7,8 @@ from typing import Any
 
 from api.gateway.errors import RefusedParameter
 from api.gateway.store import Paging, Selection
+from sync.object_types import OBJECT_TYPES
+from sync.registry import row as registry
 
 _MAX_LIMIT = 100
 _DEFAULT_LIMIT = 10
@@ -139,74 +141,47 @@ def _statuses(*allowed: str, meanings: Mapping[str, Any] | None = None) -> Filte
     return Filter("where_statuses", "statuses", read)
 
 
-def _named(name: str, read: Callable[[Any, str], Any] = _text) -> Filter:
-    return Filter(f"where_{name}", name, read)
-
-
 _FLAG = _one_of(meanings={"true": True, "false": False})
-_ACTIVE = _named("active", _FLAG)
-_CUSTOMER = _named("customer")
-_COLLECTION_METHOD = _named("collection_method", _one_of("charge_automatically", "send_invoice"))
-_PRICE = _named("price")
+
+
+def _filter(row: registry.Filter) -> Filter:
+    if row.kind == "status":
+        return _statuses(*row.values, meanings=row.meanings)
+    reads = {"text": _one_of(*row.values) if row.values else _text, "texts": _texts, "flag": _FLAG}
+    return Filter(f"where_{row.block}", row.block, reads[row.kind])
+
+
+def _default(row: registry.Filter) -> tuple[Filter, Any]:
+    assert row.default
+    block, value = row.default
+    return Filter(f"where_{block}", block, _text), value
+
 
 FILTERS: dict[str, dict[str, Filter]] = {
-    "customer": {"email": _named("email")},
-    "product": {
-        "active": _ACTIVE,
-        "ids": _named("ids", _texts),
-        "shippable": _named("shippable", _FLAG),
-        "type": _named("type", _one_of("good", "service")),
-        "url": _named("url"),
-    },
-    "price": {
-        "active": _ACTIVE,
-        "currency": _named("currency"),
-        "lookup_keys": _named("lookup_keys", _texts),
-        "product": _named("product"),
-        "type": _named("type", _one_of("one_time", "recurring")),
-    },
-    "subscription": {
-        "collection_method": _COLLECTION_METHOD,
-        "customer": _CUSTOMER,
-        "plan": _PRICE,
-        "price": _PRICE,
-        "status": _statuses(
-            "active",
-            "canceled",
-            "incomplete",
-            "incomplete_expired",
-            "past_due",
-            "paused",
-            "trialing",
-            "unpaid",
-            meanings={"all": None, "ended": ["canceled", "incomplete_expired"]},
-        ),
-    },
-    "invoice": {
-        "collection_method": _COLLECTION_METHOD,
-        "customer": _CUSTOMER,
-        "status": _statuses("draft", "open", "paid", "uncollectible", "void"),
-        "subscription": _named("subscription"),
-    },
-    "charge": {
-        "customer": _CUSTOMER,
-        "payment_intent": _named("payment_intent"),
-        "transfer_group": _named("transfer_group"),
-    },
+    each.name: {row.name: _filter(row) for row in each.filters} for each in OBJECT_TYPES.values()
 }
 # Stripe's lists have these defaults (stripe-facts: what lists leave out).
 _DEFAULTS: dict[str, dict[str, tuple[Filter, Any]]] = {
-    "price": {"active": (_ACTIVE, True)},
-    "subscription": {"status": (Filter("where_not_canceled", "not_canceled", _text), True)},
+    each.name: {row.name: _default(row) for row in each.filters if row.default} for each in OBJECT_TYPES.values()
 }
 # What Stripe has and the mirror does not. Ignoring it would answer another question than the one that was asked.
 _UNSUPPORTED = (
+    "arrival_date",
+    "attach_to_self",
     "automatic_tax",
+    "canceled_at",
+    "completed_at",
     "current_period_end",
     "current_period_start",
     "customer_account",
+    "customer_details",
     "due_date",
     "expand",
+    "payment",
+    "payout",
+    "pending",
     "recurring",
+    "released_at",
+    "scheduled",
     "test_clock",
 )

@@ -8,12 +8,12 @@ from flask import Response
 from marshmallow import fields
 
 from api.gateway.store import LostCursor, MirrorReader, Paging, Selection
-from api.gateway.views import SCOPES
 from api.http.access import Access
 from api.http.context import current_context
 from api.http.endpoints import Blueprint
 from api.http.fields import Body, Choice, Count, Flag, Text
 from api.http.times import iso
+from api.projects.key_store import Scope
 from sync.errors import BadRequest
 from sync.object_types import OBJECT_TYPES, ObjectType
 
@@ -25,6 +25,7 @@ blueprint = Blueprint(
 )
 
 _MAX_ID = 255
+_CATALOGUE = "products:read"  # what belongs to no customer
 
 
 class _Page(Body):
@@ -88,7 +89,7 @@ def _list(object_type: ObjectType, team_id: str, project_id: str, query: dict[st
 
 def _selection(object_type: ObjectType, project_id: str, query: dict[str, Any]) -> Selection:
     params: dict[str, Any] = {"project_id": project_id}
-    blocks = [] if object_type.name in ("product", "price") else ["where_project"]
+    blocks = [] if object_type.scope == _CATALOGUE else ["where_project"]
     for name, value in query.items():
         if name == "status":
             blocks.append("where_statuses")
@@ -142,7 +143,7 @@ for _name, _query in _QUERIES.items():
         "GET",
         f"/{_type.table}",
         Access.READ_PROJECT,
-        scope=SCOPES[_name],
+        scope=Scope(_type.scope),
         query=_query,
         answers={200: _answer_schema(_type)},
     )(_view(_type))

@@ -72,7 +72,12 @@ class MirrorReader:
     def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> FoundPage:
         """Raises LostCursor."""
         selection = self._of_small_project(object_type, selection)
-        params = {**selection.params, "limit": paging.limit + 1, "cursor": paging.cursor}
+        params = {
+            **selection.params,
+            "limit": paging.limit + 1,
+            "cursor": paging.cursor,
+            "hidden": object_type.hidden_fields,
+        }
         if paging.cursor is not None:
             row = self._run(object_type, ("cursor", *selection.blocks), params).fetchone()
             if row is None:
@@ -95,7 +100,8 @@ class MirrorReader:
 
     def object(self, object_type: ObjectType, object_id: str) -> tuple[str, bool] | None:
         """Its JSON, and whether Stripe deleted it since."""
-        return self._run(object_type, ("object",), {"id": object_id}).fetchone()
+        params = {"id": object_id, "hidden": object_type.hidden_fields}
+        return self._run(object_type, ("object",), params).fetchone()
 
     def synced_at(self, object_type: ObjectType) -> datetime | None:
         """Until when the mirror of this type is known to be right; None while it was never read."""
@@ -109,6 +115,11 @@ class MirrorReader:
             # Planned anew each time: which index is best depends on the customer and on the cursor.
             return self._connection.execute(statement, params, prepare=False)
         except psycopg.errors.UndefinedTable as exc:
+            if not object_type.is_default:
+                name = object_type.name
+                raise Conflict(
+                    f"this team does not mirror {name}: name it in a backfill's objects", code="not_mirrored"
+                ) from exc
             raise Conflict("this team has no mirror: connect it to Stripe first", code="not_connected") from exc
 
 

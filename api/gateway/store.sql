@@ -3,8 +3,8 @@
 -- Stripe's order within a second cannot be known from its objects; here it is by id, so that pages never overlap.
 
 -- name: page
--- Text is made of the page's rows only: in one SELECT, a plan that sorts would make it of all that it sorts.
-SELECT page.id, page.raw::text
+-- `hidden` are fields that Stripe shows only where they are expanded. Text is made of the page's rows only: in one SELECT, a plan that sorts would make it of all that it sorts.
+SELECT page.id, (page.raw - %(hidden)s::text[])::text
 FROM (
     SELECT mirror.id, mirror.raw, mirror.created
     FROM {team}.{table} AS mirror
@@ -43,14 +43,26 @@ ORDER BY page.created, page.id
 -- name: where_active
     AND mirror.active = %(active)s
 
+-- name: where_charge
+    AND mirror.charge = %(charge)s
+
+-- name: where_code
+    AND mirror.code = %(code)s
+
 -- name: where_collection_method
     AND mirror.raw ->> 'collection_method' = %(collection_method)s
+
+-- name: where_coupon
+    AND mirror.coupon = %(coupon)s
 
 -- name: where_currency
     AND mirror.currency = %(currency)s
 
 -- name: where_customer
     AND mirror.customer = %(customer)s
+
+-- name: where_destination
+    AND mirror.destination = %(destination)s
 
 -- name: where_email
 -- Exactly, as Stripe does; the second line is for the index.
@@ -60,6 +72,12 @@ ORDER BY page.created, page.id
 -- name: where_ids
     AND mirror.id = ANY (%(ids)s)
 
+-- name: where_inclusive
+    AND mirror.inclusive = %(inclusive)s
+
+-- name: where_invoice
+    AND mirror.invoice = %(invoice)s
+
 -- name: where_lookup_keys
     AND mirror.lookup_key = ANY (%(lookup_keys)s)
 
@@ -68,6 +86,12 @@ ORDER BY page.created, page.id
 
 -- name: where_payment_intent
     AND mirror.payment_intent = %(payment_intent)s
+
+-- name: where_payment_link
+    AND mirror.payment_link = %(payment_link)s
+
+-- name: where_payment_method
+    AND mirror.payment_method = %(payment_method)s
 
 -- name: where_person
 -- A project's customer is named by its own id or by the id of the Stripe customer behind it, which may look like the former.
@@ -113,6 +137,9 @@ FROM (
 -- name: where_shippable
     AND coalesce(billstack.as_boolean(mirror.raw -> 'shippable'), false) = %(shippable)s
 
+-- name: where_source
+    AND mirror.source = %(source)s
+
 -- name: where_statuses
     AND mirror.status = ANY (%(statuses)s)
 
@@ -129,7 +156,7 @@ FROM (
     AND mirror.raw ->> 'url' = %(url)s
 
 -- name: object
-SELECT raw::text, deleted_at IS NOT NULL
+SELECT (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL
 FROM {team}.{table}
 WHERE id = %(id)s
 

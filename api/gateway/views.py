@@ -31,14 +31,6 @@ blueprint = Blueprint(
     " until when the mirror is known to be right.",
 )
 
-SCOPES = {
-    "customer": Scope.READ_CUSTOMERS,
-    "product": Scope.READ_PRODUCTS,
-    "price": Scope.READ_PRODUCTS,
-    "subscription": Scope.READ_SUBSCRIPTIONS,
-    "invoice": Scope.READ_INVOICES,
-    "charge": Scope.READ_INVOICES,
-}
 # Stripe goes on answering for a deleted customer; the others it no longer knows.
 _RETRIEVABLE_WHEN_DELETED = ("customer",)
 
@@ -53,7 +45,7 @@ def _list(object_type: ObjectType, team_id: str) -> Response:
             found = reader.page(object_type, selection, paging)
         except LostCursor:
             param = "starting_after" if paging.after is not None else "ending_before"
-            message = f"No such {object_type.name}: '{paging.cursor}'"
+            message = f"No such {object_type.stripe_object}: '{paging.cursor}'"
             raise RefusedParameter(message, param, code="resource_missing") from None
         synced_at = iso(reader.synced_at(object_type))
     listed = {"object": "list", "data": found.raws(), "has_more": found.has_more, "url": object_type.path}
@@ -71,10 +63,10 @@ def _retrieve(object_type: ObjectType, team_id: str, ids: list[str]) -> Response
         synced_at = iso(reader.synced_at(object_type))
     body, is_deleted = found or ("", True)
     if found is not None and is_deleted and object_type.name in _RETRIEVABLE_WHEN_DELETED:
-        tombstone = {"id": object_id, "object": object_type.name, "deleted": True}
+        tombstone = {"id": object_id, "object": object_type.stripe_object, "deleted": True}
         return _answer(msgspec.json.encode(tombstone), synced_at)
     if is_deleted:
-        raise NoSuchObject(object_type.name, object_id)
+        raise NoSuchObject(object_type.stripe_object, object_id)
     return _answer(body, synced_at)
 
 
@@ -88,7 +80,7 @@ def _answer(body: str | bytes, synced_at: str | None) -> Response:
 
 
 def _add_routes(object_type: ObjectType) -> None:
-    words, names = object_type.name, ", ".join(sorted(mirror_params.FILTERS[object_type.name]))
+    words, names = object_type.words, ", ".join(sorted(mirror_params.FILTERS[object_type.name]))
 
     def list_objects(team_id: str) -> Response:
         return _list(object_type, team_id)
@@ -97,12 +89,12 @@ def _add_routes(object_type: ObjectType) -> None:
         return _retrieve(object_type, team_id, possible_ids(object_id))
 
     list_objects.__name__, retrieve_object.__name__ = object_type.list_endpoint, object_type.retrieve_endpoint
-    list_objects.__doc__ = f"""A page of {object_type.table}, as Stripe lists them
+    list_objects.__doc__ = f"""A page of {object_type.title.lower()}, as Stripe lists them
 
     Takes limit, starting_after, ending_before, created, {names}.
     """
     retrieve_object.__doc__ = f"One {words}, as Stripe shows it"
-    declared: dict[str, Any] = {"access": Access.READ_MIRROR, "scope": SCOPES[object_type.name]}
+    declared: dict[str, Any] = {"access": Access.READ_MIRROR, "scope": Scope(object_type.scope)}
     blueprint.endpoint("GET", object_type.path, answers={200: "Stripe's list"}, **declared)(list_objects)
     address = f"{object_type.path}/<object_id>"
     blueprint.endpoint("GET", address, answers={200: "Stripe's object"}, **declared)(retrieve_object)

@@ -7,10 +7,12 @@ import structlog
 from api.webhooks.shown import webhook_address
 from sync.error_text import loggable_reason
 from sync.errors import Conflict, StripeError
+from sync.event_types import listened_types
 from sync.ids import new_id
 from sync.stripe.caller import HASTY_ATTEMPTS
 from sync.stripe.webhook_endpoint import SetUp, remove, set_up
 from sync.teams.connections import Connection, Connections
+from sync.teams.mirrored_types import MirroredTypes
 from workers.context import Context
 from workers.stripe_account import open_caller
 
@@ -26,10 +28,12 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
     with context.pool.connection() as connection:
         connected = Connections(connection, context.box).connected(team_id)
         is_refused = Connections(connection, context.box).is_refused(team_id)
+        events = listened_types(MirroredTypes(connection, team_id).names())
     done = set_up(
         open_caller(context, connected, attempts=HASTY_ATTEMPTS),
         team_id=team_id,
         url=webhook_url(context, team_id),
+        events=events,
         known_id=connected.endpoint_id,
         attempt=new_id("attempt"),
         is_refused=is_refused,
@@ -44,6 +48,21 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
             raise Conflict("this team was disconnected from Stripe meanwhile", code="not_connected")
     log.info("webhook.set_up", team=team_id, action=done.action, endpoint=done.endpoint_id)
     return done
+
+
+def follow_types(context: Context, team_id: str) -> None:
+    """The team's set of types has changed, and so has what its webhook has to bring, if that is one that we made.
+
+    Where Stripe refuses, the events are read from its list instead, every few minutes.
+    """
+    with context.pool.connection() as connection:
+        connected = Connections(connection, context.box).get(team_id)
+    if connected is None or connected.secret_key is None or connected.endpoint_id is None:
+        return
+    try:
+        set_up_webhook(context, team_id)
+    except (Conflict, StripeError) as exc:
+        log.warning("webhook.not_changed", team=team_id, reason=loggable_reason(exc))
 
 
 def take_down_webhook(context: Context, connected: Connection) -> None:

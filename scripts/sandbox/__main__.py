@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     add("--port", type=port, default=0, help="0 (the default) takes a free one")
     add("--account", action="append", help="a name, repeatable (default: demo); its keys: sk_test_NAME, sk_live_NAME")
     add("--scale", type=between(0, LARGEST_SCALE), default=1.0, help="multiplies the default counts of every type")
+    add("--types", choices=("six", "all"), default="six", help="which object types the accounts have")
     add("--seed", type=int, default=1, help="the same seed makes the same accounts and the same faults")
     add("--profile", choices=sorted(PROFILES), default="default", help="how the objects lie in time")
     add("--until", type=int, help="epoch second at which the made-up history ends (default: now)")
@@ -43,7 +44,7 @@ def _stop_at_end_of_input(stopped: asyncio.Event) -> None:
 
 def build(options: argparse.Namespace) -> Server:
     sandbox = Sandbox(lambda: time.time() + options.clock_offset_s)
-    recipe = Recipe(options.seed, options.scale, options.profile, until=options.until)
+    recipe = Recipe(options.seed, options.scale, options.profile, until=options.until, types=options.types)
     limits = Limits(options.account_rps, options.endpoint_rps, options.concurrency)
     for name in options.account or ["demo"]:
         sandbox.add_account(name, recipe, limits)

@@ -7,6 +7,8 @@ from urllib.parse import quote
 from scripts.sandbox.account import Account
 from scripts.sandbox.answers import Answer
 from scripts.sandbox.dice import Dice
+from scripts.sandbox.more_kinds import MORE_KINDS
+from scripts.sandbox.rows import Kind
 from scripts.sandbox.shapes import Json
 
 # People may choose a customer's id, and choose it again after that customer was deleted.
@@ -43,6 +45,10 @@ class Changer:
             (2, self._dispute_charge),
             (2, self._fail_refund),
         )
+        # Where an account has more than the first six types; only what Stripe tells of.
+        self._more = [type for type in MORE_KINDS if len(account.state.shelves[type].timeline)]
+        if self._more:
+            self._moves += ((20, self._edit_more), (8, self._new_more), (4, self._delete_more))
         self._bag = tuple(move for weight, move in self._moves for _ in range(weight))
 
     def make(self, count: int) -> int:
@@ -182,3 +188,22 @@ class Changer:
         """What changes a charge without an event of the charge."""
         charge = self._any("charge")
         return None if charge is None else self._post(f"/v1/charges/{charge}/{what}")
+
+    def _some_more(self, event: str) -> Kind | None:
+        """One of the further types of which Stripe tells so."""
+        kinds = [MORE_KINDS[type] for type in self._more if event in MORE_KINDS[type].events]
+        return self._dice.pick(kinds) if kinds else None
+
+    def _edit_more(self) -> Answer | None:
+        kind = self._some_more("updated")
+        params = {**self._mark(), "description": f"Étude {self._dice.token(4)}"}
+        return self._edit(kind.name, kind.plural, params) if kind else None
+
+    def _new_more(self) -> Answer | None:
+        kind = self._some_more("created")
+        return self._post(kind.path) if kind else None
+
+    def _delete_more(self) -> Answer | None:
+        kind = self._some_more("deleted")
+        id = self._any(kind.name) if kind else None
+        return self._account.handle("DELETE", f"{kind.path}/{quote(id, safe='')}", {}) if kind and id else None

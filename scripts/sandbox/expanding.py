@@ -4,7 +4,10 @@ from typing import Any
 
 from scripts.sandbox.answers import Answer, Refused, decode, encode
 from scripts.sandbox.forms import plain_text
+from scripts.sandbox.kinds import KINDS
+from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
+from scripts.sandbox.subscription_shapes import embedded_list
 
 _TYPE_OF_PREFIX = {
     "cus": "customer",
@@ -30,12 +33,22 @@ def _expand(state: State, value: Any, names: list[str], path: str) -> None:
             _expand(state, each, names, path)
         return
     name = names[0]
+    if isinstance(value, dict) and name not in value:
+        _show_children(state, value, name)
     if not isinstance(value, dict) or name not in value:
         raise Refused(f"This property cannot be expanded ({path}).", param="expand[0]")
     if isinstance(value[name], str):
         value[name] = _object(state, value[name], path)
     if len(names) > 1 and value[name] is not None:
         _expand(state, value[name], names[1:], path)
+
+
+def _show_children(state: State, value: Json, name: str) -> None:
+    """A list that an object only has where it is expanded, cut like any other."""
+    for kind in KINDS.values():
+        if kind.hides_children and (kind.object_name, kind.children) == (value.get("object"), name):
+            children = state.children(kind.name, value["id"])
+            value[name] = embedded_list(children, f"{kind.path}/{value['id']}/{name}")
 
 
 def _object(state: State, id: str, path: str) -> Any:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from urllib.parse import unquote_plus
 
-from scripts.sandbox import billing_writes, shapes, writes
+from scripts.sandbox import billing_writes, more_writes, shapes, writes
 from scripts.sandbox.answers import Answer, Refused, no_such, ok, unrecognized
 from scripts.sandbox.expanding import expanded
 from scripts.sandbox.forms import Params
-from scripts.sandbox.kinds import CUSTOMER, INVOICE, KINDS, SUBSCRIPTION, Kind
+from scripts.sandbox.kinds import CUSTOMER, INVOICE, KINDS, MORE_KINDS, SUBSCRIPTION, Kind
 from scripts.sandbox.listing import list_children, list_objects, refuse_unknown
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import EVENT_RETENTION_S, State
@@ -43,11 +44,12 @@ def find(method: str, path: str) -> tuple[Operation, str]:
     if operation is not None:
         return operation, ""
     parts = path.split("/")
-    if len(parts) in (4, 5) and parts[3]:
-        pattern = "/".join([*parts[:3], ":id", *parts[4:]])
-        operation = _OPERATIONS.get((method, pattern))
-        if operation is not None:
-            return operation, unquote_plus(parts[3])  # as Stripe's own libraries escape an id
+    for at in (3, 4):  # /v1/refunds/:id, /v1/checkout/sessions/:id
+        if len(parts) in (at + 1, at + 2) and parts[at]:
+            pattern = "/".join([*parts[:at], ":id", *parts[at + 1 :]])
+            operation = _OPERATIONS.get((method, pattern))
+            if operation is not None:
+                return operation, unquote_plus(parts[at])  # as Stripe's own libraries escape an id
     raise unrecognized(method, path)
 
 
@@ -102,6 +104,14 @@ def _account(state: State, _: str, params: Params) -> Answer:
 def _list_lines(state: State, id: str, params: Params) -> Answer:
     children = state.children("invoice", id)
     return list_children(children, params, "line item", f"/v1/invoices/{id}/lines")
+
+
+def _child_lister(kind: Kind) -> Handler:
+    def list_them(state: State, id: str, params: Params) -> Answer:
+        children = state.children(kind.name, id)
+        return list_children(children, params, "line item", f"{kind.path}/{id}/{kind.children}")
+
+    return list_them
 
 
 def _list_items(state: State, _: str, params: Params) -> Answer:
@@ -197,6 +207,15 @@ _add(
     "rak_invoice_write",
     _settle("uncollectible", "marked_uncollectible"),
 )
+for _kind in MORE_KINDS.values():
+    _add_writes(
+        _kind,
+        partial(more_writes.create, type=_kind.name),
+        partial(more_writes.update, type=_kind.name),
+        partial(more_writes.delete, type=_kind.name) if _kind.deletable else None,
+    )
+    if _kind.children:
+        _add("GET", f"{_kind.path}/:id/{_kind.children}", f"rak_{_kind.permission}_read", _child_lister(_kind))
 _add("POST", "/v1/refunds", "rak_charge_write", _creator(writes.create_refund))
 # Not Stripe's own addresses: there, a card that disputes and a bank that refuses do this.
 _add("POST", f"{KINDS['charge'].path}/:id/dispute", "rak_charge_write", _doer(writes.dispute_charge))

@@ -7,7 +7,19 @@ from typing import Any
 
 from scripts.sandbox import charge_shapes, invoice_shapes, pools, shapes, subscription_shapes
 from scripts.sandbox.dice import Dice
-from scripts.sandbox.kinds import CHARGE, CUSTOMER, DEFAULT_COUNTS, INVOICE, KINDS, PRICE, PRODUCT, SUBSCRIPTION
+from scripts.sandbox.kinds import (
+    CHARGE,
+    CUSTOMER,
+    DEFAULT_COUNTS,
+    INVOICE,
+    KINDS,
+    MORE_COUNTS,
+    MORE_KINDS,
+    PRICE,
+    PRODUCT,
+    SUBSCRIPTION,
+)
+from scripts.sandbox.more_seeding import MoreSeeder
 from scripts.sandbox.pairing import followers
 from scripts.sandbox.profiles import PROFILES, Profile
 from scripts.sandbox.shapes import Json
@@ -28,12 +40,23 @@ class Recipe:
     profile: str = "default"
     counts: Mapping[str, int] = field(default_factory=dict)
     until: int | None = None  # the second at which the made-up history ends; None: when the account is made
+    types: str = "six"  # or "all"
 
     def count(self, type: str) -> int:
         """How many of a type: as told, or the default times the scale, within what the profile allows."""
         if type in self.counts:
             return self.counts[type]
-        count = round(DEFAULT_COUNTS[type] * self.scale)
+        return self._scaled(DEFAULT_COUNTS[type])
+
+    def more_counts(self) -> dict[str, int | None]:
+        """Of the types beyond the first six; None: as many as follow from those."""
+        if self.types == "six":
+            return {type: self.counts.get(type, 0) for type in MORE_KINDS}
+        every = {type: self._scaled(MORE_COUNTS[type]) if type in MORE_COUNTS else None for type in MORE_KINDS}
+        return every | {type: count for type, count in self.counts.items() if type in MORE_KINDS}
+
+    def _scaled(self, count: int) -> int:
+        count = round(count * self.scale)
         most = PROFILES[self.profile].most
         return count if most is None else min(count, most)
 
@@ -44,6 +67,7 @@ class Seeder:
     def __init__(self, shelves: Mapping[str, Shelf], recipe: Recipe, name: str, *, livemode: bool, now: int) -> None:
         self._shelves = shelves
         self._recipe = recipe
+        self._name = name
         self._livemode = livemode
         self._now = now
         self._profile: Profile = PROFILES[recipe.profile]
@@ -57,6 +81,7 @@ class Seeder:
         self._subscriptions: list[tuple[Json, list[Json]]] = []  # those that may be billed
         self._first_of: dict[int, int] = {}  # by an invoice's place, the subscription's whose first one it is
         self._billed: dict[int, Json] = {}  # by a charge's place, the invoice that it is for
+        self._invoice_of: dict[str, Json] = {}  # by a charge's id
 
     def fill(self) -> None:
         self._invoice_times, self._charge_times = self._times("invoice"), self._times("charge")
@@ -67,6 +92,17 @@ class Seeder:
         self._make_subscriptions()
         self._make_invoices()
         self._make_charges()
+        self._make_more()
+
+    def _make_more(self) -> None:
+        """With dice of their own: the first six are the same with and without the others."""
+        counts = self._recipe.more_counts()
+        if any(count != 0 for count in counts.values()):
+            dice = Dice(f"{self._recipe.seed}:{self._name}:{self._livemode}:more")
+            more = MoreSeeder(
+                self._shelves, counts, dice, self._profile, self._invoice_of, livemode=self._livemode, now=self._now
+            )
+            more.fill()
 
     def _times(self, type: str) -> list[int]:
         return self._profile.times(self._dice, self._recipe.count(type), self._now)
@@ -307,6 +343,8 @@ class Seeder:
                 charge_shapes.decline(charge)
             elif at % 30 == 7:
                 charge.update(refunded=True, amount_refunded=charge["amount"])
+            if invoice is not None:
+                self._invoice_of[charge["id"]] = invoice
             self._shelves[CHARGE.name].put(charge)
 
     def _charge(self, created: int, customer: Json, invoice: Json | None) -> Json:

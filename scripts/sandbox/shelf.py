@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from scripts.sandbox.answers import encode
-from scripts.sandbox.kinds import Kind
+from scripts.sandbox.rows import Kind
 from scripts.sandbox.shapes import Json
+from scripts.sandbox.subscription_shapes import EMBEDDED_CHILDREN
 from scripts.sandbox.timeline import Record, Timeline, key_of
 
 _EMPTY = Timeline()
@@ -35,12 +36,13 @@ class Shelf:
         """Adds a new object, or replaces the one of that id where it stands; `created` never changes."""
         body = encode(obj)
         facets = self.kind.facets_of(obj)
-        cut = tuple(encode(child) for child in children) if children and len(children) > 10 else ()
+        is_cut = children is not None and (self.kind.hides_children or len(children) > EMBEDDED_CHILDREN)
+        cut = tuple(encode(child) for child in children or ()) if is_cut else ()
         self.deleted.pop(obj["id"], None)
         known = self.by_id.get(obj["id"])
         if known is None:
             self._serial += 1
-            record = Record(obj["id"], key_of(obj["created"], self._serial), body, facets, cut)
+            record = Record(obj["id"], key_of(obj[self.kind.created], self._serial), body, facets, cut)
             self.by_id[record.id] = record
             if listed:
                 self.timeline.add(record)

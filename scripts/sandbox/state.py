@@ -16,6 +16,7 @@ from scripts.sandbox.kinds import EVENT, KINDS, WEBHOOK_ENDPOINT, Kind
 from scripts.sandbox.seeding import Recipe, Seeder
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
+from scripts.sandbox.subscription_shapes import embedded_list
 from scripts.sandbox.timeline import Record
 
 Clock = Callable[[], float]
@@ -90,15 +91,16 @@ class State:
     def children(self, type: str, id: str) -> list[Json]:
         """The whole nested list of an object: lines of an invoice, items of a subscription."""
         record = self.record(type, id)
-        if record.children:
+        kind = self.shelves[type].kind
+        if record.children or kind.hides_children:
             return [decode(body) for body in record.children]
-        field = self.shelves[type].kind.children
+        field = kind.children
         found: list[Json] = decode(record.body)[field]["data"] if field else []
         return found
 
     def create(self, type: str, obj: Json, children: list[Json] | None = None, *, listed: bool = True) -> Json:
         record = self.shelves[type].put(obj, children, listed=listed)
-        self.emit(f"{KINDS[type].event_prefix}.created", record.body)
+        self._emit_own(type, "created", record.body)
         return obj
 
     def change(self, type: str, obj: Json, children: list[Json] | None = None, *, also: tuple[str, ...] = ()) -> Json:
@@ -112,15 +114,20 @@ class State:
         prefix = shelf.kind.event_prefix
         for suffix in also:
             self.emit(f"{prefix}.{suffix}", record.body)
-        self.emit(f"{prefix}.updated", record.body, previous)
+        self._emit_own(type, "updated", record.body, previous)
         return obj
+
+    def _emit_own(self, type: str, what: str, body: bytes, previous: Json | None = None) -> None:
+        """Of some types Stripe tells nobody that one was made or changed."""
+        if what in KINDS[type].events:
+            self.emit(f"{KINDS[type].event_prefix}.{what}", body, previous)
 
     def remove(self, type: str, id: str) -> Json:
         """Deletes for good; the event carries the object as it last was."""
         self.record(type, id)
         record = self.shelves[type].delete(id, self.now())
-        self.emit(f"{KINDS[type].event_prefix}.deleted", record.body)
-        return {"id": id, "object": type, "deleted": True}
+        self._emit_own(type, "deleted", record.body)
+        return {"id": id, "object": KINDS[type].object_name, "deleted": True}
 
     def end_subscription(self, subscription: Json, reason: str) -> Json:
         """Cancels at once. Stripe's event says deleted, the object says canceled and stays."""
@@ -179,11 +186,16 @@ class State:
         records = list(shelf.by_id.values())
         if not full or shelf.kind.children is None:
             return [record.body for record in records]
-        return [self._completed(shelf.kind.children, record) if record.children else record.body for record in records]
+        return [
+            self._completed(shelf.kind, record) if record.children or shelf.kind.hides_children else record.body
+            for record in records
+        ]
 
     @staticmethod
-    def _completed(field: str, record: Record) -> bytes:
-        obj = decode(record.body)
+    def _completed(kind: Kind, record: Record) -> bytes:
+        obj, field = decode(record.body), str(kind.children)
+        if kind.hides_children:
+            obj[field] = embedded_list([], f"{kind.path}/{record.id}/{field}")
         obj[field]["data"] = [msgspec.Raw(child) for child in record.children]
         obj[field]["has_more"] = False
         return encode(obj)

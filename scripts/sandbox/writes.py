@@ -64,7 +64,7 @@ _ENDPOINT_UPDATE: dict[str, Field] = {
 
 def create_customer(state: State, params: Params) -> Json:
     given = read(params, {**_CUSTOMER, "id": text})
-    id = _chosen_id(state, CUSTOMER, given)
+    id = chosen_id(state, CUSTOMER, given)
     prefix = state.dice.token(8).upper()
     customer = shapes.customer(id, state.now(), state.livemode, prefix)
     customer.update(given)
@@ -72,7 +72,7 @@ def create_customer(state: State, params: Params) -> Json:
     return state.create("customer", customer)
 
 
-def _chosen_id(state: State, kind: Kind, given: Json) -> str:
+def chosen_id(state: State, kind: Kind, given: Json) -> str:
     """What the caller chose, also a deleted one's, or a new one."""
     id = str(given.pop("id", None) or state.new_id(kind))
     if state.shelves[kind.name].get(id) is not None:
@@ -99,7 +99,7 @@ def delete_customer(state: State, id: str) -> Json:
 
 def create_product(state: State, params: Params) -> Json:
     given = read(params, {**_PRODUCT, "id": text, "type": one_of("good", "service")}, required=("name",))
-    id = _chosen_id(state, PRODUCT, given)
+    id = chosen_id(state, PRODUCT, given)
     product = shapes.product(id, state.now(), state.livemode, given["name"])
     product.update(given)
     merge_metadata(product, params)
@@ -208,7 +208,7 @@ def create_refund(state: State, params: Params) -> Json:
         raise Refused(f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount")
     refund = charge_shapes.refund("re_3" + state.dice.token(22), state.now(), charge, amount)
     merge_metadata(refund, params)
-    state.emit("refund.created", encode(refund))
+    state.create("refund", refund)
     old = charge["amount_refunded"]
     charge.update(amount_refunded=old + amount, refunded=amount == left)
     record = state.shelves["charge"].put(charge)
@@ -221,13 +221,24 @@ def fail_refund(state: State, id: str) -> Json:
     charge = state.get("charge", id)
     if not charge["amount_refunded"]:
         raise Refused(f"Charge {id} has no refund that could fail.")
-    refund = charge_shapes.refund("re_3" + state.dice.token(22), state.now(), charge, charge["amount_refunded"])
+    refund = _refund_of(state, charge)
     refund.update(status="failed", failure_reason="expired_or_canceled_card")
+    state.shelves["refund"].put(refund)
     charge.update(amount_refunded=0, refunded=False)
     state.shelves["charge"].put(charge)
     for type in ("refund.failed", "charge.refund.updated"):
         state.emit(type, encode(refund), {"status": "succeeded"})
     return refund
+
+
+def _refund_of(state: State, charge: Json) -> Json:
+    """Its newest one; a new one where an account has charges that were refunded and no refunds."""
+    shelf = state.shelves["refund"]
+    at = shelf.facet_at("charge")
+    for record in reversed(list(shelf.timeline)):
+        if record.facets[at] == charge["id"]:
+            return state.get("refund", record.id)
+    return charge_shapes.refund("re_3" + state.dice.token(22), state.now(), charge, charge["amount_refunded"])
 
 
 def dispute_charge(state: State, id: str) -> Json:
@@ -238,8 +249,7 @@ def dispute_charge(state: State, id: str) -> Json:
     dispute = charge_shapes.dispute("dp_1" + state.dice.token(22), state.now(), state.livemode, charge)
     charge["disputed"] = True
     state.shelves["charge"].put(charge)
-    state.emit("charge.dispute.created", encode(dispute))
-    return dispute
+    return state.create("dispute", dispute)
 
 
 def create_endpoint(state: State, params: Params) -> Json:

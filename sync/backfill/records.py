@@ -17,8 +17,9 @@ from sync.database.session import SILENT_S
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
 from sync.mirror.store import MirrorStore, WindowKey
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import in_order
 from sync.sql import Queries
+from sync.teams.mirrored_types import MirroredTypes
 
 _QUERIES = Queries(Path(__file__).with_name("records.sql")).bind()
 
@@ -80,8 +81,11 @@ class TypeState:
 
 @dataclass(frozen=True, slots=True)
 class Started:
+    """`adds_types`: the team mirrors some from now on, and its webhook is to bring their events too."""
+
     id: str
     already_running: bool
+    adds_types: bool = False
 
 
 class BackfillStore:
@@ -91,20 +95,23 @@ class BackfillStore:
         self.connection = connection
 
     def start(
-        self, team_id: str, objects: Sequence[str], created_after: datetime | None, *, request_id: str | None
+        self, team_id: str, objects: Sequence[str] | None, created_after: datetime | None, *, request_id: str | None
     ) -> Started:
         """Records a backfill with its parts, in one transaction, or finds that the same one runs already.
 
-        An errored one of the same request within a day is taken over with its windows, seen and counts.
+        Without `objects`, of all types that the team mirrors; one that is named is mirrored from then on. An errored
+        backfill of the same request within a day is taken over with its windows, seen and counts.
         Raises Conflict `backfill_in_progress` when a different one runs.
         """
-        wanted = [name for name in OBJECT_TYPES if name in objects]
         with self.connection.transaction():
             # Two requests at the same moment: the second waits here and then finds the first one's backfill.
             self.connection.execute("SELECT 1 FROM billstack.connections WHERE team_id = %s FOR UPDATE", (team_id,))
+            mirrored = MirroredTypes(self.connection, team_id)
+            wanted = [each.name for each in in_order(objects or mirrored.names())]
             running = self._one("running", team_id=team_id)
             if running:
                 return _same_or_conflict(running, wanted, created_after)
+            adds_types = mirrored.add(wanted)
             backfill_id = new_id("bf")
             request = {"team_id": team_id, "objects": wanted, "created_after": created_after}
             errored = self._one("adoptable", **request)
@@ -119,7 +126,7 @@ class BackfillStore:
                 self._run("forget_windows", team_id=team_id)
                 mirror.forget_seen()
             mirror.forget_rejects(wanted)
-        return Started(backfill_id, already_running=False)
+        return Started(backfill_id, already_running=False, adds_types=adds_types)
 
     def _adopt(self, backfill_id: str, errored_id: str) -> None:
         for statement in ("adopt_start", "adopt_types", "adopt_leases", "adopt_windows"):

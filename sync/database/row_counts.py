@@ -18,3 +18,9 @@ def forget(connection: psycopg.Connection, schema: str) -> None:
     """Deletes the counts of a dropped mirror."""
     for statement in ("forget_counts", "forget_changes"):
         connection.execute(_QUERIES[statement], {"schema": schema})
+
+
+def forget_table(connection: psycopg.Connection, schema: str, table: str) -> None:
+    """Of a table that was dropped."""
+    for statement in ("forget_table_count", "forget_table_changes"):
+        connection.execute(_QUERIES[statement], {"schema": schema, "table_name": table})

@@ -21,3 +21,11 @@ WHERE schema_name = %(schema)s;
 -- name: forget_changes
 DELETE FROM billstack.row_count_changes
 WHERE schema_name = %(schema)s;
+
+-- name: forget_table_count
+DELETE FROM billstack.row_counts
+WHERE schema_name = %(schema)s AND table_name = %(table_name)s;
+
+-- name: forget_table_changes
+DELETE FROM billstack.row_count_changes
+WHERE schema_name = %(schema)s AND table_name = %(table_name)s;

@@ -1,6 +1,7 @@
 """Creates a team's schema from schema.sql, and checks that the database has this program's version (see upgrade.py)."""
 
 import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import LiteralString, cast
@@ -10,6 +11,7 @@ from psycopg import sql
 
 from sync.database import row_counts
 from sync.errors import SchemaError
+from sync.object_types import DEFAULT_TYPES, ObjectType, in_order
 from sync.sql import Queries
 
 SCHEMA_VERSION = 3
@@ -47,16 +49,23 @@ def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     """
     name = schema_name(team_id)
     lock(connection)
-    make_tables(connection, name)
+    make_tables(connection, name, types_with_tables(connection, team_id))
     mark(connection, name)
     if _has_reader(connection, team_id):
         grant_reader(connection, team_id)
 
 
-def make_tables(connection: psycopg.Connection, name: str) -> None:
-    """Creates every team table that the schema lacks."""
-    template = _parts()[1]
-    connection.execute(sql.SQL(template).format(team=sql.Identifier(name), team_name=sql.Literal(name)))
+def types_with_tables(connection: psycopg.Connection, team_id: str) -> list[ObjectType]:
+    """Those that every team mirrors, and those that this one mirrors or did."""
+    added = connection.execute(_PLAIN["added_types"], {"team_id": team_id}).fetchall()
+    return in_order({*DEFAULT_TYPES, *(name for (name,) in added)})
+
+
+def make_tables(connection: psycopg.Connection, name: str, types: Iterable[ObjectType]) -> None:
+    """All that a schema of that name lacks of a team's tables, with those of these types."""
+    names = {"team": sql.Identifier(name), "team_name": sql.Literal(name)}
+    for part in ("team", *(f"type {each.name}" for each in types), "settled"):
+        connection.execute(sql.SQL(parts()[part]).format(**names))
 
 
 def mark(connection: psycopg.Connection, name: str) -> None:
@@ -72,15 +81,32 @@ def ensure_team_schema(connection: psycopg.Connection, team_id: str) -> None:
         create_team_schema(connection, team_id)
 
 
+def ensure_tables(connection: psycopg.Connection, team_id: str, types: Iterable[ObjectType]) -> None:
+    """Creates the tables of types that the team mirrors from now on, inside the caller's transaction."""
+    lock(connection)
+    make_tables(connection, schema_name(team_id), types)
+    if _has_reader(connection, team_id):
+        grant_reader(connection, team_id)
+
+
+def drop_table(connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
+    """With all its rows, inside the caller's transaction."""
+    lock(connection)
+    table = sql.Identifier(schema_name(team_id), object_type.table)
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+    row_counts.forget_table(connection, schema_name(team_id), object_type.table)
+
+
 def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
-    connection.execute(reader_grants(team_id))
+    connection.execute(reader_grants(connection, team_id))
 
 
-def reader_grants(team_id: str) -> sql.Composed:
-    """The statements that grant the team's role its read access."""
-    reader = _parts()[2]
-    names = {"team": sql.Identifier(schema_name(team_id)), "reader": sql.Identifier(reader_name(team_id))}
-    return sql.SQL(reader).format(**names)
+def reader_grants(connection: psycopg.Connection, team_id: str) -> sql.Composed:
+    """What the team's role may read, as statements."""
+    name = schema_name(team_id)
+    tables = [sql.Identifier(name, each.table) for each in types_with_tables(connection, team_id)]
+    names = {"team": sql.Identifier(name), "reader": sql.Identifier(reader_name(team_id))}
+    return sql.SQL(parts()["reader"]).format(tables=sql.SQL(", ").join(tables), **names)
 
 
 def drop_team_schema(connection: psycopg.Connection, team_id: str) -> None:
@@ -159,12 +185,12 @@ def _is_there(connection: psycopg.Connection) -> bool:
 
 
 def control_part() -> LiteralString:
-    return _parts()[0]
+    return parts()["control"]
 
 
 @cache
-def _parts() -> tuple[LiteralString, ...]:
-    """The control part of schema.sql, and the templates of a team's schema and of its reader's rights."""
-    _, *parts = re.split(r"^-- part: .*$", _SCHEMA_SQL.read_text(), flags=re.MULTILINE)
+def parts() -> Mapping[str, LiteralString]:
+    """schema.sql by the names of its parts: control, team, type ..., settled, reader."""
+    _, *found = re.split(r"^-- part: (.*?) -+$", _SCHEMA_SQL.read_text(), flags=re.MULTILINE)
     # LiteralString: our own file, never a caller's text.
-    return tuple(cast(LiteralString, part) for part in parts)
+    return {name: cast(LiteralString, text) for name, text in zip(found[::2], found[1::2], strict=True)}

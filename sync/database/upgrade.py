@@ -7,7 +7,8 @@ waits for a lock makes others wait behind it. So an upgrade waits half a second 
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -28,9 +29,10 @@ from sync.database.schema import (
     refuse_newer,
     schema_name,
     team_version,
+    types_with_tables,
 )
 from sync.errors import SchemaError
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES, in_order
 from sync.sql import Queries
 
 # Before this version, the functions behind generated columns gave other values. Older tables of objects are rebuilt.
@@ -67,12 +69,26 @@ def upgrade(
 def outdated_teams(connection: psycopg.Connection, wanted: Shape) -> list[str]:
     with connection.transaction():
         versions: dict[str, int] = dict(connection.execute(_QUERIES["teams"]).fetchall())
+        added = _added_types(connection)
         found = shapes(connection, [schema_name(team_id) for team_id in versions])
     return [
         team_id
         for team_id, version in versions.items()
-        if version < SCHEMA_VERSION or lacks(found[schema_name(team_id)], wanted)
+        if version < SCHEMA_VERSION or lacks(found[schema_name(team_id)], _of_team(wanted, added[team_id]))
     ]
+
+
+def _added_types(connection: psycopg.Connection) -> dict[str, set[str]]:
+    """By team, which types it has tables of beside those that every team has."""
+    added: dict[str, set[str]] = defaultdict(set)
+    for team_id, name in connection.execute(_QUERIES["added_types"]):
+        added[team_id].add(name)
+    return added
+
+
+def _of_team(wanted: Shape, added: Collection[str]) -> Shape:
+    absent = {each.table for name, each in OBJECT_TYPES.items() if name not in (*DEFAULT_TYPES, *added)}
+    return {table: shape for table, shape in wanted.items() if table not in absent}
 
 
 def upgrade_late_teams(connection: psycopg.Connection) -> int:
@@ -101,7 +117,10 @@ def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) ->
         found = shapes(connection, [name])[name]
         changed = changed_tables(found, wanted) if version >= _VALUES_SINCE else _object_tables(found)
         if changed:
-            _rebuild(Rebuild(connection, name, changed, wanted, lambda next_name: make_tables(connection, next_name)))
+            types = types_with_tables(connection, team_id)
+            _rebuild(
+                Rebuild(connection, name, changed, wanted, lambda next_name: make_tables(connection, next_name, types))
+            )
         create_team_schema(connection, team_id)
 
 
@@ -139,13 +158,14 @@ def _control_definition(connection: psycopg.Connection) -> str | None:
 
 
 def _wanted_shape(connection: psycopg.Connection) -> Shape:
-    """The shape that schema.sql gives a team's schema on this server."""
+    """The shape that schema.sql gives a team's schema on this server, with all types that any team mirrors."""
     name = f"billstack_wanted_{connection.info.backend_pid}"
     wanted: Shape = {}
     with connection.transaction():
         _be_quick(connection)
         lock(connection)
-        make_tables(connection, name)
+        added = set().union(*_added_types(connection).values())
+        make_tables(connection, name, in_order({*DEFAULT_TYPES, *added}))
         wanted = shapes(connection, [name])[name]
         raise psycopg.Rollback
     return wanted

@@ -30,6 +30,11 @@ FROM billstack.connections
 JOIN pg_namespace ON pg_namespace.nspname = 'stripe_' || connections.team_id
 ORDER BY connections.team_id;
 
+-- name: added_types
+-- Which types a team has tables of beside those that every team has.
+SELECT team_id, type
+FROM billstack.mirrored_types;
+
 -- name: holders
 -- The sessions whose open transactions lock a team's tables.
 SELECT DISTINCT

@@ -26,3 +26,9 @@ SELECT name
 FROM billstack.locks
 WHERE name = 'schemas'
 FOR UPDATE;
+
+-- name: added_types
+-- What a team has tables of beside those that every team has.
+SELECT type
+FROM billstack.mirrored_types
+WHERE team_id = %(team_id)s;

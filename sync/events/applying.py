@@ -8,6 +8,7 @@ that need it.
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Literal
 
 import psycopg
@@ -20,8 +21,9 @@ from sync.events.fetches import EventFetches, Key
 from sync.events.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.events.routing import UNREADABLE, Mirrored, Route, api_version, read_delivered, route
 from sync.mirror.store import REFUSALS, MirrorStore, is_lost
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import OBJECT_TYPES, in_order
 from sync.stripe.source import Source
+from sync.teams.mirrored_types import MirroredTypes
 
 BATCH_SIZE = 200
 # A batch reads at most this many objects that events only name; the rest wait. So a flood of disputes or payments
@@ -125,7 +127,9 @@ class _Batch:
         if not events:
             return {}
         tried = frozenset(event.id for event in events if event.attempts > 1)
-        routes = [(event, route(event, self._mirrored)) for event in events]
+        # Read after the events: what happened once a type was mirrored meets it here.
+        mirrored = replace(self._mirrored, types=MirroredTypes(self._connection, self._team_id).names())
+        routes = [(event, route(event, mirrored)) for event in events]
         try:
             doubtful = self._apply_certain(routes, nullcontext)
         except Exception as exc:
@@ -250,8 +254,7 @@ class _Batch:
 
     def _lock_types(self, routes: Iterable[Route]) -> dict[str, int | None]:
         """Locks in the registry's order, so that two batches cannot deadlock. Returns each `checked_until`."""
-        names = {way.object_type.name for way in routes if way.object_type}
-        types = [object_type for name, object_type in OBJECT_TYPES.items() if name in names]
+        types = in_order({way.object_type.name for way in routes if way.object_type})
         for object_type in types:
             self._store.lock_type(object_type)
         return {object_type.name: self._store.checked_until(object_type) for object_type in types}

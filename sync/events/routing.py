@@ -1,7 +1,7 @@
 """Reads the parts of an event that decide how it is handled. The reasons given here never quote the event."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,7 +12,7 @@ from sync.bounds import CLOCK_LEEWAY_S, is_api_version, is_event_id, is_event_ty
 from sync.event_types import is_accompanied, named_by
 from sync.events.ledger import Delivered, LedgerEvent
 from sync.json_text import mended
-from sync.object_types import OBJECT_TYPES, ObjectType, head_decoder, is_cut
+from sync.object_types import BY_STRIPE_OBJECT, DEFAULT_TYPES, ObjectType, head_decoder, is_cut
 from sync.stripe.sdk import API_VERSION
 
 # Raised for a body that is no event or that our tables refuse. How deep is too deep depends on the caller.
@@ -61,10 +61,11 @@ class _LedgerHead(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """The mirrored account. Events of another account, or of the other mode, are refused."""
+    """The mirrored account. Events of another account or mode are refused; those about other `types` are skipped."""
 
     account_id: str
     livemode: bool
+    types: Collection[str] = DEFAULT_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +122,30 @@ def _route(event: LedgerEvent, mirrored: Mirrored) -> Route:
     head = msgspec.json.decode(event.body, type=_Event)
     if head.livemode != mirrored.livemode or (head.account or mirrored.account_id) != mirrored.account_id:
         return Route("refuse", reason="the event belongs to another account or mode than the connection")
-    if head.related_object and (object_type := OBJECT_TYPES.get(head.related_object.type.removeprefix("v1."))):
+    if head.related_object and (object_type := _mirrored_type(head.related_object.type.removeprefix("v1."), mirrored)):
         return Route("fetch", object_type, head.related_object.id)
     if head.data is None:
         return Route("skip", reason="the event carries no object")
     raw = bytes(head.data.object)
     about = msgspec.json.decode(raw, type=_ObjectHead)
-    way = _own_route(event, head, about, raw)
+    way = _own_route(event, head, about, raw, _mirrored_type(about.object, mirrored))
     named = named_by(about.object, raw, bytes(head.data.previous_attributes))
     return replace(way, named=named, is_accompanied=is_accompanied(about.object, event.type)) if named else way
 
 
-def _own_route(event: LedgerEvent, head: _Event, about: _ObjectHead, raw: bytes) -> Route:
-    if about.object not in OBJECT_TYPES:
+def _mirrored_type(stripe_object: str, mirrored: Mirrored) -> ObjectType | None:
+    object_type = BY_STRIPE_OBJECT.get(stripe_object)
+    return object_type if object_type and object_type.name in mirrored.types else None
+
+
+def _own_route(
+    event: LedgerEvent, head: _Event, about: _ObjectHead, raw: bytes, object_type: ObjectType | None
+) -> Route:
+    if object_type is None:
         return Route("skip", reason=f"objects of type {loggable(about.object)} are not mirrored")
-    object_type = OBJECT_TYPES[about.object]
     if about.id is None:
         return Route("skip", reason="the object has no id")  # invoice.upcoming is a preview
-    # A subscription that ends still exists, as canceled. For all other types, this event means that the object is gone.
-    if event.type == f"{object_type.name}.deleted":
+    if event.type == object_type.deleted_by:
         return Route("delete", object_type, about.id, raw)
     # Another API version has another shape than our pages.
     if head.api_version != API_VERSION or not _is_whole(object_type, raw):

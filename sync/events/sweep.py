@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sync.errors import StripeRejected
-from sync.event_types import LISTENED_TYPES
+from sync.event_types import listened_types
 from sync.events.applying import record_events
 from sync.events.ledger import Ledger
 from sync.stripe.source import Source
 from sync.teams.connections import Connections
+from sync.teams.mirrored_types import MirroredTypes
 
 # Stripe lists an event a little after its second.
 OVERLAP_S = 600
@@ -23,8 +24,6 @@ REACH_S = 30 * 86_400 - 3600
 # Read and recorded at a time, so that a sweep after a long outage can stop in between.
 SLICE_S = 6 * 3600
 TYPES_AT_A_TIME = 20  # Stripe's limit for `types[]`
-_GROUPS = [LISTENED_TYPES[at : at + TYPES_AT_A_TIME] for at in range(0, len(LISTENED_TYPES), TYPES_AT_A_TIME)]
-_LISTENED = frozenset(LISTENED_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,13 @@ def record_between(ledger: Ledger, source: Source, *, gte: int, lte: int) -> int
     Most accounts have few other events, so one list of all events costs less than a list for each twenty types.
     """
     new = 0
+    listened = listened_types(MirroredTypes(ledger.connection, ledger.team_id).names())
+    groups = [listened[at : at + TYPES_AT_A_TIME] for at in range(0, len(listened), TYPES_AT_A_TIME)]
     for number, page in enumerate(source.events(gte=gte, lte=lte), start=1):
-        new += record_events(ledger, page.bodies, types=_LISTENED)
-        if number == len(_GROUPS):
+        new += record_events(ledger, page.bodies, types=frozenset(listened))
+        if number == len(groups):
             break
     else:
         return new
-    pages = (page for group in _GROUPS for page in source.events(gte=gte, lte=lte, types=group))
+    pages = (page for group in groups for page in source.events(gte=gte, lte=lte, types=group))
     return new + sum(record_events(ledger, page.bodies) for page in pages)

@@ -124,6 +124,7 @@ class MirrorStore:
     def _page(self, object_type: ObjectType, page: MirrorPage) -> dict[str, Any]:
         return {
             "reuses_ids": object_type.reuses_ids,
+            "created_field": object_type.created_field,
             "page": AsJsonb(page.body),
             "list": object_type.list_field,
             "completed": AsJsonb(by_id(page.completed)),

@@ -31,6 +31,7 @@ from sync.sql import Queries
 from sync.stripe.lists import END_OF_CREATED, created_filter
 from sync.stripe.odd_objects import OddObject
 from sync.stripe.source import Page, Source
+from sync.teams.mirrored_types import MirroredTypes
 
 _QUERIES = Queries(Path(__file__).with_name("comparison.sql"))
 
@@ -78,8 +79,8 @@ class ReconcileRun:
         work = self._work
         if work.upper is None:
             work.upper = self._tools.source.account().now
-        names = list(OBJECT_TYPES)
-        for name in names[names.index(work.type) if work.type else 0 :]:
+        names = MirroredTypes(self._connection, work.team_id).names()
+        for name in names[names.index(work.type) if work.type in names else 0 :]:
             if work.type != name:
                 work.type, work.compared_until = name, 0
                 work.found[name] = {"compared": 0, **{kind: {"count": 0, "ids": []} for kind in _KINDS}}

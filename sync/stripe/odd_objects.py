@@ -56,7 +56,7 @@ def lenient_head(object_type: ObjectType, raw: bytes) -> Any | OddObject:
         lists = (
             {object_type.nested.field: _embedded(fields.get(object_type.nested.field))} if object_type.nested else {}
         )
-        deleted, created = fields.get("deleted") is True, _whole_number(fields.get("created"))
+        deleted, created = fields.get("deleted") is True, _whole_number(fields.get(object_type.created_field))
         head = decoder.type(id=fields["id"], created=created, deleted=deleted, **lists)
     if head.deleted:
         return OddObject(head.id, "a list gave it although it is deleted")

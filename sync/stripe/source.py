@@ -137,7 +137,7 @@ class Source:
             cursor = listed.data[-1].id if listed.data else None
             return Page(answer, listed.data, listed.has_more and cursor is not None, cursor)
 
-        sent = {**params, "limit": self.page_size}
+        sent = {**object_type.list_params, **params, "limit": self.page_size}
         return Read(object_type.list_endpoint, object_type.path, sent, decode, urgent=False)
 
     def flights(self) -> Flights:
@@ -153,10 +153,10 @@ class Source:
 
     def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
         """One object with its nested lists whole; an empty body when Stripe deleted it or never had it."""
-        path = object_type.path_of(object_id)
+        path, params = object_type.path_of(object_id), object_type.retrieve_params
         for _ in range(_ROUNDS):
             try:
-                answer, found = self._caller.get(Read(object_type.retrieve_endpoint, path, {}, _read_fetched))
+                answer, found = self._caller.get(Read(object_type.retrieve_endpoint, path, params, _read_fetched))
             except StripeRejected as exc:
                 if exc.is_missing:
                     return Answer(b"", exc.as_of, exc.as_of_until)

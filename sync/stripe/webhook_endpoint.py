@@ -3,13 +3,13 @@
 Ours are known by a word in their metadata, also where a crash between Stripe's answer and our commit lost the secret.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from sync.errors import StripeRejected
-from sync.event_types import LISTENED_TYPES
 from sync.stripe.caller import Answer, Caller, Read
 from sync.stripe.sdk import API_VERSION
 
@@ -45,9 +45,18 @@ class SetUp:
 
 
 def set_up(
-    caller: Caller, *, team_id: str, url: str, known_id: str | None, attempt: str, is_refused: bool = False
+    caller: Caller,
+    *,
+    team_id: str,
+    url: str,
+    events: Sequence[str],
+    known_id: str | None,
+    attempt: str,
+    is_refused: bool = False,
 ) -> SetUp:
-    """`known_id` is the endpoint whose secret we have. `attempt` differs from call to call: a retry makes no second one.
+    """An endpoint that brings these `events`, and no others.
+
+    `known_id` is the endpoint whose secret we have. `attempt` differs from call to call: a retry makes no second one.
 
     `is_refused`: what comes does not fit our secret, so Stripe may have another by now; only a new endpoint tells its own.
 
@@ -57,7 +66,7 @@ def set_up(
     known = next((endpoint for endpoint in ours if endpoint.id == known_id), None)
     # Neither its API version nor its secret can be changed or read later (stripe-facts section 6).
     usable = known if known and known.api_version == API_VERSION and not is_refused else None
-    done = _repair(caller, usable, url, attempt) if usable else _create(caller, team_id, url, attempt)
+    done = _repair(caller, usable, url, events, attempt) if usable else _create(caller, team_id, url, events, attempt)
     for endpoint in ours:
         if endpoint.id != done.endpoint_id:
             remove(caller, endpoint.id)
@@ -80,10 +89,10 @@ def _list(caller: Caller) -> list[_Endpoint]:
     return caller.get(Read("list_webhook_endpoints", _PATH, {"limit": _MOST_ENDPOINTS}, read))
 
 
-def _create(caller: Caller, team_id: str, url: str, attempt: str) -> SetUp:
+def _create(caller: Caller, team_id: str, url: str, events: Sequence[str], attempt: str) -> SetUp:
     params = {
         "url": url,
-        "enabled_events": list(LISTENED_TYPES),
+        "enabled_events": list(events),
         "api_version": API_VERSION,
         "description": "Keeps BillStack's mirror in sync",
         "metadata": {_MARK: team_id},
@@ -92,11 +101,11 @@ def _create(caller: Caller, team_id: str, url: str, attempt: str) -> SetUp:
     return SetUp("created", made.id, made.secret)
 
 
-def _repair(caller: Caller, endpoint: _Endpoint, url: str, attempt: str) -> SetUp:
+def _repair(caller: Caller, endpoint: _Endpoint, url: str, events: Sequence[str], attempt: str) -> SetUp:
     as_it_is = (endpoint.url, set(endpoint.enabled_events), endpoint.status)
-    if as_it_is == (url, set(LISTENED_TYPES), "enabled"):
+    if as_it_is == (url, set(events), "enabled"):
         return SetUp("kept", endpoint.id)
-    params = {"url": url, "enabled_events": list(LISTENED_TYPES), "disabled": False}
+    params = {"url": url, "enabled_events": list(events), "disabled": False}
     path = f"{_PATH}/{endpoint.id}"
     caller.post("update_webhook_endpoints", path, params, _read, idempotency_key=f"webhook-{attempt}")
     return SetUp("repaired", endpoint.id)

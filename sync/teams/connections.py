@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from sync.database.schema import schema_name
 from sync.database.session import SILENT_S
 from sync.errors import Conflict
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES
 from sync.sql import Queries
 from sync.teams.secrets import ENDPOINT_SECRET, SECRET_KEY, WEBHOOK_SECRET, SecretBox, Use
 
@@ -30,7 +30,15 @@ _USES = {
 SWEEP_EVERY_S = 300
 SWEEP_RARELY_S = 1800
 
-_DELETIONS = ("delete_backfills", "delete_reconciles", "delete_events", "delete_activity", "delete_proofs", "delete")
+_DELETIONS = (
+    "delete_backfills",
+    "delete_reconciles",
+    "delete_events",
+    "delete_activity",
+    "delete_proofs",
+    "delete_mirrored_types",
+    "delete",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +200,11 @@ class Connections:
     def status(self, team_id: str) -> dict[str, Any] | None:
         """The columns of the statement `status` by name. None for a team that was never connected."""
         return self._row(
-            "status", team_id=team_id, schema=schema_name(team_id), all_types=list(OBJECT_TYPES), silent_s=SILENT_S
+            "status",
+            team_id=team_id,
+            schema=schema_name(team_id),
+            default_types=list(DEFAULT_TYPES),
+            silent_s=SILENT_S,
         )
 
     def sealed_teams(self) -> list[str]:

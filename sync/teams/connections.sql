@@ -198,6 +198,10 @@ WHERE team_id = %(team_id)s;
 DELETE FROM billstack.type_proofs
 WHERE team_id = %(team_id)s;
 
+-- name: delete_mirrored_types
+DELETE FROM billstack.mirrored_types
+WHERE team_id = %(team_id)s;
+
 -- name: status
 -- Everything that GET status needs from Postgres, in one indexed read: the connection, the last backfill that was not
 -- canceled with its types, the last backfill of all, the mirror's contents and how far they are known, the last
@@ -225,7 +229,7 @@ SELECT
             FROM billstack.backfills
             WHERE backfills.team_id = connections.team_id
                 AND state = 'ready'
-                AND objects @> %(all_types)s
+                AND objects @> (%(default_types)s::text[] || added.types)
                 AND backfills.created_after IS NULL
                 AND backfills.requested_at > to_timestamp(unread_until)
         )
@@ -236,6 +240,7 @@ SELECT
                 AND state = 'done'
                 AND reconciles.requested_at > to_timestamp(unread_until)
         ) AS events_unread,
+    added.types AS added_types,
     failed.events AS failed_events,
     failed.error AS failed_event_error,
     to_regnamespace(%(schema)s) IS NOT NULL AS schema_exists,
@@ -326,6 +331,13 @@ SELECT
     compared.found AS reconcile_found,
     compared.error AS reconcile_error
 FROM billstack.connections
+CROSS JOIN LATERAL (
+    SELECT ARRAY(
+        SELECT mirrored_types.type
+        FROM billstack.mirrored_types
+        WHERE mirrored_types.team_id = connections.team_id AND stopped_at IS NULL
+    ) AS types
+) AS added
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, (array_agg(oldest.error))[1] AS error
     FROM (

@@ -159,7 +159,7 @@ class DatabaseAccess:
         return "\n".join(_without_comments(self._queries[name]) for name in ("take_rights", "drop_role"))
 
     def _grants(self) -> str:
-        return reader_grants(self._team_id).as_string(self._connection)
+        return reader_grants(self._connection, self._team_id).as_string(self._connection)
 
     def _quoted(self) -> str:
         return sql.Identifier(self.role).as_string(self._connection)

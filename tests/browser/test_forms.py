@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from api.dashboard import key_permissions
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 from tests.browser.conftest import sign_in
 from tests.end_to_end.product import Installation, Product, sign_up
 
@@ -95,7 +95,7 @@ def test_connecting_says_which_permissions_a_key_needs_and_what_is_wrong_with_on
     link = urlsplit(page.get_by_role("link", name="create one in Stripe").get_attribute("href") or "")
     assert (link.hostname, link.path) == ("dashboard.stripe.com", "/apikeys/create")
     asked = [value for name, value in parse_qsl(link.query) if name.startswith("permissions[")]
-    assert {each.permission for each in OBJECT_TYPES.values()} <= set(asked)
+    assert {each.permission for each in in_order(DEFAULT_TYPES)} <= set(asked)
     page.get_by_text("Permissions that a restricted key needs").click()
     for permission in asked:
         expect(page.get_by_role("cell", name=permission)).to_be_visible()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 from tests.browser.conftest import PATIENCE_MS, sign_in
 from tests.end_to_end.product import Installation, Product, children
 
@@ -62,7 +62,7 @@ def fact(page: Page, name: str) -> Locator:
 
 def rows(product: Product) -> dict[str, int]:
     found = {}
-    for table in (object_type.table for object_type in OBJECT_TYPES.values()):
+    for table in (object_type.table for object_type in in_order(DEFAULT_TYPES)):
         statement = "SELECT count(*) FROM {team}.TABLE WHERE deleted_at IS NULL"
         ((found[table],),) = product.sql(statement.replace("TABLE", table))
     return found
@@ -71,7 +71,7 @@ def rows(product: Product) -> dict[str, int]:
 def shows_what_is_there(page: Page, product: Product) -> None:
     """Each type, and all together, as they are in Postgres now."""
     there = rows(product)
-    for name, object_type in OBJECT_TYPES.items():
+    for name, object_type in ((each.name, each) for each in in_order(DEFAULT_TYPES)):
         place = page.locator(f"tr[data-mirror={name}] [data-field=objects]")
         expect(place).to_have_text(f"{there[object_type.table]:,}")
     expect(page.locator("[data-field=mirror-total]")).to_have_text(f"{sum(there.values()):,}")
@@ -112,7 +112,7 @@ def test_a_selective_sync_changes_neither_the_mirrors_numbers_nor_the_last_full_
     expect(mirror_badge(page)).to_have_text("Complete")
     assert fact(page, "Last full sync").locator("time").get_attribute("datetime") == moment
     shows_what_is_there(page, product)
-    assert len(rows(product)) == len(OBJECT_TYPES)
+    assert len(rows(product)) == len(DEFAULT_TYPES)
 
 
 def test_a_failed_type_keeps_its_rows_and_the_page_says_so(new_product, visit):

@@ -58,7 +58,7 @@ def test_any_parameters_are_answered_or_refused(at: tuple[str, str], id: str, pa
     assert (answer.status == 200) != ("error" in answer.json())
 
 
-_CUSTOMER, _PRODUCT, _, _SUBSCRIPTION, _, _CHARGE = _IDS
+_CUSTOMER, _PRODUCT, _, _SUBSCRIPTION, _, _CHARGE = _IDS[:6]
 _DRAFT = _ACCOUNT.create("invoice", customer=_CUSTOMER)["id"]
 _DEEP: list[tuple[str, dict[str, Any], str]] = [
     ("/v1/subscriptions", {"customer": _CUSTOMER}, "items"),

@@ -8,6 +8,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from sync.database import schema
+from sync.object_types import OBJECT_TYPES
 
 TEAM, PROJECT, BACKFILL, USER = "team_plans", "proj_plans", "bf_plans_1", "user_1"
 SCHEMA = schema.schema_name(TEAM)
@@ -21,6 +22,7 @@ ROWS = {
     "invoices": 20_000,
     "charges": 40_000,
 }
+OTHER_ROWS = 2_000  # of types that few teams mirror
 START = 1_700_000_000
 
 _CONTROL = """
@@ -112,9 +114,11 @@ def fill(connection: psycopg.Connection) -> None:
     client.execute(_CONTROL, names)
     with connection.transaction():
         schema.create_team_schema(connection, TEAM)
-    for table, rows in ROWS.items():
+        schema.ensure_tables(connection, TEAM, OBJECT_TYPES.values())
+    for table in (each.table for each in OBJECT_TYPES.values()):
         statement = sql.SQL(_OBJECTS).format(table=sql.Identifier(SCHEMA, table))
-        client.execute(statement, {"prefix": PREFIXES[table], "rows": rows, "start": START})
+        values = {"prefix": PREFIXES.get(table, f"{table}_"), "rows": ROWS.get(table, OTHER_ROWS), "start": START}
+        client.execute(statement, values)
     parts = {"seen": "seen_pages", "named": "named_prices", "rejects": "rejects"}
     seen = sql.SQL(_SEEN).format(**{name: sql.Identifier(SCHEMA, table) for name, table in parts.items()})
     client.execute(seen, {"start": START})
@@ -149,13 +153,17 @@ SAMPLES: dict[str, Any] = {
     "created_from": START, "created_to": START + 10**6, "active": False, "collection_method": "send_invoice", "currency": "eur",
     "customer": "cus_77", "lookup_keys": ["key_1", "key_2"], "payment_intent": "pi_77", "person": "pc_77", "price": "price_77",
     "product": "prod_77", "shippable": True, "statuses": ["open"], "subscription": "sub_77", "transfer_group": "group_1",
+    "charge": "charge_77", "code": "SUN", "coupon": "SUMMER_1", "destination": "ba_1", "inclusive": True,
+    "hidden": ["line_items"], "created_field": "created",
+        "invoice": "in_77", "payment_link": "plink_1", "payment_method": "pm_77", "source": "charge_77",
+    "table": "charges",
     "url": "https://example.com", "customer_email": "c77@example.com", "before_created": START + 500.0, "before_id": "charge_500",
     "token_sha256": b"x", "extend_after": timedelta(minutes=5), "lifetime": timedelta(days=30), "password_hash": "x",
     "role": "owner",
     "key_id": "key_77", "prefix": "bs_00000077", "key_sha256": b"x", "scopes": ["customers:read"], "expires_at": None,
     "account_id": "acct_x", "account_name": None, "livemode": False, "secret_key": b"x", "publishable_key": None,
     "webhook_secret": b"x", "endpoint_id": "we_1", "endpoint_secret": b"x", "every_s": 60, "sealed_key": b"x", "valid": True,
-    "all_types": ["customer"], "upper": 1, "compared_until": 1, "suspects": Jsonb({}), "found": Jsonb({}), "span": "hour",
+    "default_types": ["customer"], "upper": 1, "compared_until": 1, "suspects": Jsonb({}), "found": Jsonb({}), "span": "hour",
     "kept": timedelta(days=400), "tables": [f"{SCHEMA}.charges"],
 }  # fmt: skip
 

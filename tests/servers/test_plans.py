@@ -112,7 +112,15 @@ def statements() -> dict[str, Statement]:
 
 def bound(file: Path, table: str = "charges") -> BoundQueries:
     """Placeholders have the same meaning in all files."""
-    names = {"team": SCHEMA, "table": table, "role": "postgres", "schema": SCHEMA, "database": "postgres"}
+    names: dict[str, Any] = {"columns": sql.Identifier("object", "id")}
+    names |= {
+        "team": SCHEMA,
+        "table": table,
+        "role": "postgres",
+        "schema": SCHEMA,
+        "columns": sql.Identifier("object", "id"),
+        "database": "postgres",
+    }
     return Queries(file).bind(**{name: value for name, value in names.items() if f"{{{name}}}" in file.read_text()})
 
 

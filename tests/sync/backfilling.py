@@ -15,7 +15,7 @@ from sync.backfill.part import Ended, PartRun
 from sync.backfill.records import Backfill, BackfillStore, Part, TypeState
 from sync.backfill.type_run import Tools
 from sync.mirror.store import MirrorStore
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from sync.stripe.caller import PATIENT_ATTEMPTS
 from sync.stripe.curl import HttpAnswer
 from tests.sync.conftest import Team
@@ -111,7 +111,7 @@ class Backfilling:
         return MirrorStore(self.team.connection, self.team.id)
 
     def start(self, *types: str, created_after: datetime | None = None) -> str:
-        return self.store.start(self.team.id, types or list(OBJECT_TYPES), created_after, request_id=None).id
+        return self.store.start(self.team.id, types or list(DEFAULT_TYPES), created_after, request_id=None).id
 
     def get(self, backfill_id: str) -> Backfill:
         found = self.store.get(backfill_id)
@@ -196,7 +196,7 @@ class Backfilling:
                     self.stripe.account.state.dump(name, full=True),
                     mirrored_objects(connection, self.team.id, OBJECT_TYPES[name]),
                 )
-                for name in types or OBJECT_TYPES
+                for name in types or DEFAULT_TYPES
             ]
         return [difference for difference in every if not difference.is_equal]
 

@@ -47,13 +47,14 @@ def make_team(database_url: str, connection: psycopg.Connection, account_id: str
             (team_id, account_id),
         )
         schema.create_team_schema(connection, team_id)
+        schema.ensure_tables(connection, team_id, OBJECT_TYPES.values())
     return Team(team_id, database_url, connection)
 
 
 def empty_team(team: Team) -> None:
     """Leaves the team connected, its mirror empty, and no trace of backfills and events."""
     connection = team.connection
-    for table in ("backfills", "events", "activity"):
+    for table in ("backfills", "events", "activity", "mirrored_types"):
         connection.execute(
             sql.SQL("DELETE FROM {} WHERE team_id = %s").format(sql.Identifier("billstack", table)), (team.id,)
         )

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from sync.backfill.records import FINISH, BackfillStore
 from sync.backfill.windows import Window
 from sync.mirror.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
-from sync.object_types import OBJECT_TYPES, ObjectType, head_struct
+from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, ObjectType, head_struct
 from sync.stripe.caller import Answer
 from tests.factories import Json, encoded, listed
 
@@ -38,9 +38,14 @@ def row(store: MirrorStore, object_id: str, object_type: ObjectType = CUSTOMER) 
 
 
 def versions(connection: psycopg.Connection, schema: str) -> dict[tuple[str, str], str]:
-    """Which transaction wrote each row of the six tables."""
+    """Which transaction wrote each row of the tables that the team has."""
     found = {}
+    tables = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", (schema,)
+    ).fetchall()
     for object_type in OBJECT_TYPES.values():
+        if (object_type.table,) not in tables:
+            continue
         table = sql.Identifier(schema, object_type.table)
         for object_id, xmin in connection.execute(sql.SQL("SELECT id, xmin::text FROM {}").format(table)):
             found[object_type.name, object_id] = xmin
@@ -122,12 +127,19 @@ def set_window(store: MirrorStore, number: int, object_type: ObjectType = CUSTOM
         )
 
 
+def created_of(about: Json) -> int:
+    second: int = about[BY_STRIPE_OBJECT[about["object"]].created_field]
+    return second
+
+
 def page_of(
     objects: Iterable[Json], *, as_of: int, as_of_until: int | None = None, has_more: bool = True, **fields: Any
 ) -> MirrorPage:
     """A list answer that was read between these seconds."""
     every = list(objects)
-    edges = {"newest": every[0]["created"], "oldest": every[-1]["created"], "cursor": every[-1]["id"]} if every else {}
+    edges = (
+        {"newest": created_of(every[0]), "oldest": created_of(every[-1]), "cursor": every[-1]["id"]} if every else {}
+    )
     return MirrorPage(
         body=encoded(listed(*every, has_more=has_more)),
         as_of=as_of,
@@ -139,7 +151,7 @@ def page_of(
 
 def head(about: Json) -> Any:
     """What Python reads of a listed object."""
-    return msgspec.convert(about, head_struct(OBJECT_TYPES[about["object"]]))
+    return msgspec.convert(about, head_struct(BY_STRIPE_OBJECT[about["object"]]))
 
 
 def mirror(store: MirrorStore, key: WindowKey, page: MirrorPage, object_type: ObjectType = CUSTOMER) -> MirroredPage:

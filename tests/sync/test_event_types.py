@@ -9,7 +9,7 @@ import stripe.params._webhook_endpoint_create_params as endpoint_params
 
 from scripts.sandbox.answers import encode
 from sync.event_types import LISTENED_TYPES, REFERENCES
-from sync.events.applying import applying
+from sync.events import applying
 from sync.object_types import OBJECT_TYPES
 from tests.factories import DAY, NOW, Json, event
 from tests.sync.conftest import Team

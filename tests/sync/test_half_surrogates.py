@@ -7,7 +7,7 @@ import pytest
 from sync.events.applying import apply_batch, read_delivered, record_event
 from sync.events.ledger import Ledger
 from sync.mirror.refresh import refresh_or_reject
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES
 from sync.reconcile.comparison import ReconcileRun, Tools
 from sync.reconcile.records import ReconcileStore
 from tests.factories import NOW, customer, encoded, event
@@ -134,4 +134,4 @@ def test_a_comparison_goes_on_and_tells_of_it(run: Backfilling, spoil: Callable[
     (told,) = [found["notStored"] for found in work.found.values() if found["notStored"]["count"]]
     assert told["ids"] == [victim]
     assert "surrogate" in told["reason"]
-    assert set(work.found) == set(OBJECT_TYPES)
+    assert set(work.found) == set(DEFAULT_TYPES)

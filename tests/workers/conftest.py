@@ -11,7 +11,7 @@ from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.database.schema import create_team_schema, drop_team_schema
 from sync.ids import new_id
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES
 from sync.teams.connections import Connections
 from workers.context import Context, open_context
 from workers.queues import EVENTS
@@ -28,7 +28,7 @@ def running_sandbox() -> Iterator[SandboxThread]:
 def stripe(running_sandbox: SandboxThread) -> SandboxThread:
     """A sandbox Stripe whose account `demo` is nearly empty."""
     running_sandbox.call("DELETE", "faults")
-    running_sandbox.add_account("demo", counts=dict.fromkeys(OBJECT_TYPES, 2))
+    running_sandbox.add_account("demo", counts=dict.fromkeys(DEFAULT_TYPES, 2))
     return running_sandbox
 
 

@@ -17,7 +17,7 @@ from api.webhooks.setup import set_up_webhook, take_down_webhook
 from sync.backfill.records import BackfillStore
 from sync.database.schema import schema_name
 from sync.errors import Conflict
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 from sync.stripe.webhook_endpoint import set_up
 from sync.teams.connections import Connections
 
@@ -55,7 +55,7 @@ def test_a_backfill_that_begins_while_the_team_connects_does_not_deadlock(contex
 
 def test_a_new_key_does_not_wait_for_pages_that_are_being_written(context, team_id, database):
     """It would hold the next ones back meanwhile, or deadlock with them."""
-    tables = sql.SQL(", ").join(sql.Identifier(schema_name(team_id), each.table) for each in OBJECT_TYPES.values())
+    tables = sql.SQL(", ").join(sql.Identifier(schema_name(team_id), each.table) for each in in_order(DEFAULT_TYPES))
     with ThreadPoolExecutor(1) as thread, psycopg.connect(context.settings.database_url) as writing:
         writing.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(tables))
         try:

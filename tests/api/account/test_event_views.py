@@ -11,10 +11,10 @@ from api.http.context import EXTENSION
 from scripts.sandbox.courier import signature
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
-from sync.event_types import LISTENED_TYPES
+from sync.event_types import listened_types
 from sync.events.applying import apply_batch
 from sync.events.ledger import Ledger
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES
 from sync.stripe.sdk import API_VERSION
 from tests.factories import customer, encoded, event
 from workers.jobs import backfill as jobs
@@ -35,7 +35,7 @@ def sandbox():
 @pytest.fixture
 def account(sandbox):
     """The account at Stripe, new for each test."""
-    sandbox.add_account("demo", counts=dict.fromkeys(OBJECT_TYPES, 1))
+    sandbox.add_account("demo", counts=dict.fromkeys(DEFAULT_TYPES, 1))
     return sandbox.sandbox.tenant("demo").account
 
 
@@ -136,7 +136,7 @@ def test_one_call_makes_an_endpoint_of_our_version_with_exactly_the_events_neede
         "apiVersion": API_VERSION,
     }
     assert (endpoint["url"], endpoint["api_version"], endpoint["status"]) == (url, API_VERSION, "enabled")
-    assert sorted(endpoint["enabled_events"]) == sorted(LISTENED_TYPES)
+    assert sorted(endpoint["enabled_events"]) == sorted(listened_types(DEFAULT_TYPES))
 
 
 def test_its_secret_is_kept_and_opens_what_it_signs(connected, account, client, database, log_lines):
@@ -173,7 +173,7 @@ def test_a_damaged_endpoint_is_repaired_and_keeps_its_secret(connected, account,
     (endpoint,) = endpoints(account)
     assert (answer["message"], answer["endpointId"]) == ("Webhook repaired", endpoint_id)
     assert endpoint["status"] == "enabled"
-    assert sorted(endpoint["enabled_events"]) == sorted(LISTENED_TYPES)
+    assert sorted(endpoint["enabled_events"]) == sorted(listened_types(DEFAULT_TYPES))
     assert endpoint["url"] == answer["webhookUrl"]
 
 

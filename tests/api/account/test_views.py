@@ -16,12 +16,12 @@ from api.account import schemas
 from scripts.sandbox.running import SandboxClient, SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.database.schema import schema_name
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES, in_order
 from tests.api.gateway.mirror_filling import put_objects
 
 KEY = "sk_test_demo"
 CONNECT = {"secretKey": KEY, "publishableKey": "pk_test_demo", "webhookSecret": "whsec_demo"}
-NAMES = "customer, product, price, subscription, invoice, charge"
+NAMES = ", ".join(OBJECT_TYPES)
 OBJECTS_SENTENCE = f"objects must be a list of one or more of {NAMES}, each at most once"
 TIME_SENTENCE = "createdAfter must be an ISO 8601 date or date-time, like 2025-01-01 or 2025-01-01T00:00:00Z"
 
@@ -213,7 +213,7 @@ def test_a_backfill_starts_with_all_six_types(backfill):
         "success": True,
         "message": "Backfill started",
         "syncStatus": "syncing",
-        "result": {name: {"synced": 0} for name in OBJECT_TYPES},
+        "result": {name: {"synced": 0} for name in DEFAULT_TYPES},
     }
 
 
@@ -222,7 +222,7 @@ def test_no_body_at_all_is_an_empty_one(connected, content_type):
     answer = connected.client.post(f"{connected.stripe}/backfill", content_type=content_type)
 
     assert answer.status_code == 202
-    assert list(answer.json["result"]) == list(OBJECT_TYPES)
+    assert list(answer.json["result"]) == list(DEFAULT_TYPES)
 
 
 def test_a_backfill_of_chosen_types_answers_only_those(backfill):
@@ -516,7 +516,7 @@ def mirrored(member, key):
 
 def rows_of(database, team_id):
     found = {}
-    for name, object_type in OBJECT_TYPES.items():
+    for name, object_type in ((each.name, each) for each in in_order(DEFAULT_TYPES)):
         table = sql.Identifier(schema_name(team_id), object_type.table)
         live = sql.SQL("SELECT count(*) FROM {} WHERE deleted_at IS NULL").format(table)
         (found[name],) = database.execute(live).fetchone()
@@ -532,8 +532,8 @@ def test_nothing_is_said_of_a_mirror_that_is_not_there(owner):
 def test_a_mirror_that_is_empty_says_so(connected):
     status = status_of(connected)
 
-    assert mirrored(connected, "objects") == dict.fromkeys(OBJECT_TYPES, 0)
-    assert mirrored(connected, "complete") == dict.fromkeys(OBJECT_TYPES, False)
+    assert mirrored(connected, "objects") == dict.fromkeys(DEFAULT_TYPES, 0)
+    assert mirrored(connected, "complete") == dict.fromkeys(DEFAULT_TYPES, False)
     assert status["mirror"]["price"]["rightAsOf"] is None
 
 
@@ -576,7 +576,7 @@ def test_only_what_was_read_whole_is_complete(connected, backfill, work, request
 
     is_whole = "objects" in request_body
     complete = mirrored(connected, "complete")
-    assert complete == dict.fromkeys(OBJECT_TYPES, False) | {"customer": is_whole}
+    assert complete == dict.fromkeys(DEFAULT_TYPES, False) | {"customer": is_whole}
     assert status_of(connected)["lastFullSyncAt"] is None
     assert status_of(connected)["mirror"]["customer"]["objects"] == 12
 

@@ -13,7 +13,8 @@ from werkzeug.serving import make_server
 
 from scripts.sandbox.running import SandboxClient
 from sync.database.schema import create_team_schema, schema_name
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES
+from sync.teams.mirrored_types import MirroredTypes
 
 AS_OF = 1_700_000_000
 
@@ -31,6 +32,7 @@ def connect_team(connection: psycopg.Connection, team_id: str) -> None:
     )
     with connection.transaction():
         create_team_schema(connection, team_id)
+        MirroredTypes(connection, team_id).add(OBJECT_TYPES)
 
 
 def fill_mirror(connection: psycopg.Connection, team_id: str, sandbox: SandboxClient, account: str) -> None:
@@ -50,7 +52,7 @@ def put_objects(connection: psycopg.Connection, team_id: str, table: str, raws: 
 
 def put_tombstone(connection: psycopg.Connection, team_id: str, gone: dict[str, Any]) -> None:
     statement = sql.SQL("INSERT INTO {} (id, raw, as_of, as_of_until, deleted_at) VALUES (%s, %s, 1, 1, now())")
-    table = OBJECT_TYPES[gone["object"]].table
+    table = BY_STRIPE_OBJECT[gone["object"]].table
     named = statement.format(sql.Identifier(schema_name(team_id), table))
     connection.execute(named, (gone["id"], json.dumps(gone)))
 

@@ -17,6 +17,7 @@ from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
+from scripts.sandbox.kinds import KINDS, MORE_KINDS
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.object_types import OBJECT_TYPES
@@ -31,13 +32,15 @@ from tests.api.gateway.mirror_filling import (
 from workers.settings import Settings
 
 TYPES = list(OBJECT_TYPES)
-CUT = ("items", "lines")
+CUT = ("items", "lines", "reversals")
+FEW = {"dispute": 7, "early_fraud_warning": 5, "coupon": 5, "promotion_code": 8, "tax_rate": 6}
+SERVICES = {"invoiceitems": "invoice_items"}  # as the library names it
 
 
 @pytest.fixture(scope="module")
 def sandbox():
     with SandboxThread(Sandbox()) as served:
-        served.add_account("demo", scale=0.015, counts={"product": 15, "price": 42, "invoice": 60})
+        served.add_account("demo", scale=0.015, types="all", counts={"product": 15, "price": 42, "invoice": 60, **FEW})
         yield served
 
 
@@ -87,14 +90,21 @@ def objects(sandbox):
         pages = [service(client, name).list({**params, "limit": 100}) for params in everything]
         found[name] = sorted(
             (each.to_dict() for page in pages for each in page.auto_paging_iter()),
-            key=lambda each: each["created"],
+            key=created,
             reverse=True,
         )
     return found
 
 
 def service(client, name):
-    return getattr(client.v1, OBJECT_TYPES[name].table)
+    found = client.v1
+    for part in OBJECT_TYPES[name].path.split("/")[2:]:
+        found = getattr(found, SERVICES.get(part, part))
+    return found
+
+
+def created(each):
+    return each.get("created", each.get("date"))
 
 
 def read_all(client, name, params):
@@ -104,14 +114,14 @@ def read_all(client, name, params):
 
 def assert_same(ours, theirs):
     """Equal objects, in the same order up to ties."""
-    assert [each["created"] for each in ours] == [each["created"] for each in theirs]
+    assert [created(each) for each in ours] == [created(each) for each in theirs]
     assert by_second(ours) == by_second(theirs)
 
 
 def by_second(found):
     seconds = defaultdict(dict)
     for each in found:
-        seconds[each["created"]][each["id"]] = shown(each)
+        seconds[created(each)][each["id"]] = shown(each)
     return seconds
 
 
@@ -134,7 +144,7 @@ def listed(ours, objects, name):
 def filters_of(name, found):
     """Every filter of the type, with values that some objects have and one that none has."""
     first, middle = found[0], found[len(found) // 2]
-    newest, at, oldest = first["created"], middle["created"], found[-1]["created"]
+    newest, at, oldest = created(first), created(middle), created(found[-1])
     yield from ({}, {"created": at}, {"created": {"gte": at}}, {"created": {"gt": at}}, {"created": {"lt": at}})
     yield from ({"created": {"lte": at}}, {"created": {"gt": oldest, "lt": newest}}, {"created": {"gte": newest + 1}})
     yield from ({"created": {"gte": at, "gt": at - 5, "lte": newest + 10**12}}, {"created": {"lt": -5}})
@@ -174,11 +184,20 @@ def filters_of(name, found):
             "payment_intent": [middle.get("payment_intent"), "pi_x"],
             "transfer_group": ["none"],
         },
-    }[name]
-    for param, choices in values.items():
+    }
+    for param, choices in values.get(name, further_filters_of(name, middle)).items():
         for value in choices:
             yield {param: value}
         yield {param: choices[0], "created": {"gte": at}}
+
+
+def further_filters_of(name, middle):
+    """As the registry has them, with the values of an object of the sandbox and one that none has."""
+    found = {}
+    for row in OBJECT_TYPES[name].filters:
+        value = KINDS[name].facets[row.name](middle) if name in MORE_KINDS else None
+        found[row.name] = [True, False] if row.kind == "flag" else [*row.values] or [value or "none", "none"]
+    return found
 
 
 def subscription_of(found):
@@ -232,7 +251,7 @@ def test_paging_forwards_from_an_object_gives_the_same_objects(clients, objects,
 
 def cursors(found, name):
     """Some objects that were alone in their second, and the list shows."""
-    by_created = [list(group) for _, group in itertools.groupby(found, key=lambda each: each["created"])]
+    by_created = [list(group) for _, group in itertools.groupby(found, key=created)]
     alone = [group[0]["id"] for group in by_created if len(group) == 1 and (name != "price" or group[0]["active"])]
     return alone[:: max(1, len(alone) // 4)]
 
@@ -246,7 +265,7 @@ def test_a_page_has_the_same_frame(clients, objects, name, limit):
     one, other = (service(client, name).list(params) for client in (ours, theirs))
 
     assert (one.object, one.url, one.has_more) == (other.object, other.url, other.has_more)
-    assert [each.created for each in one.data] == [each.created for each in other.data]
+    assert [created(each.to_dict()) for each in one.data] == [created(each.to_dict()) for each in other.data]
 
 
 @pytest.mark.parametrize("name", TYPES)

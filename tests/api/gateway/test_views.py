@@ -7,7 +7,7 @@ import time
 import pytest
 from psycopg import sql
 
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES
 from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects, put_tombstone
 from tests.factories import CREATED, FACTORIES, charge, customer, invoice, price, product, subscription
 
@@ -28,7 +28,7 @@ def put(team, database):
 
     def write(*objects):
         for each in objects:
-            put_objects(database, team.team_id, OBJECT_TYPES[each["object"]].table, [json.dumps(each)])
+            put_objects(database, team.team_id, BY_STRIPE_OBJECT[each["object"]].table, [json.dumps(each)])
 
     return write
 
@@ -178,7 +178,7 @@ def test_it_says_until_when_it_is_right(mirror, get, team, database, put):
 def test_an_empty_list_is_a_list(mirror, name):
     object_type = OBJECT_TYPES[name]
 
-    answer = mirror(object_type.table)
+    answer = mirror(object_type.path.removeprefix("/v1/"))
 
     assert answer.json == {"object": "list", "data": [], "has_more": False, "url": object_type.path}
     assert answer.content_type == "application/json"
@@ -189,13 +189,13 @@ def test_an_empty_list_is_a_list(mirror, name):
 def test_the_deleted_are_gone_except_a_customer_by_its_id(mirror, team, database, name):
     put_tombstone(database, team.team_id, FACTORIES[name]("x_1"))
 
-    answer = mirror(f"{OBJECT_TYPES[name].table}/x_1")
+    answer = mirror(f"{OBJECT_TYPES[name].path.removeprefix('/v1/')}/x_1")
 
     if name == "customer":
         assert answer.json == {"id": "x_1", "object": "customer", "deleted": True}
     else:
         assert (answer.status_code, answer.json["error"]["code"]) == (404, "resource_missing")
-    assert mirror(OBJECT_TYPES[name].table).json["data"] == []
+    assert mirror(OBJECT_TYPES[name].path.removeprefix("/v1/")).json["data"] == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.events.applying import apply_batch
 from sync.events.routing import Mirrored
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES
 from tests.factories import customer, encoded, event
 from tests.sync.simulated_stripe import simulated_stripe, source_of
 
@@ -27,7 +27,7 @@ def sandbox():
 
 @pytest.fixture
 def account(sandbox):
-    sandbox.add_account("demo", counts=dict.fromkeys(OBJECT_TYPES, 1))
+    sandbox.add_account("demo", counts=dict.fromkeys(DEFAULT_TYPES, 1))
     return sandbox.sandbox.tenant("demo").account
 
 

@@ -9,7 +9,7 @@ from psycopg import sql
 from sync.backfill.records import FINISH
 from sync.events.applying import record_event
 from sync.events.ledger import Ledger
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from sync.stripe.caller import HASTY_ATTEMPTS
 from tests.factories import Json, encoded, event, listed, price, subscription
 from tests.sync.backfilling import Backfilling, Process
@@ -33,7 +33,7 @@ def warnings(run: Backfilling) -> list[str]:
 def all_but_the_finish(run: Backfilling, *types: str) -> str:
     """A backfill whose windows are done; a minute later."""
     backfill_id = run.start(*types)
-    for name in types or OBJECT_TYPES:
+    for name in types or DEFAULT_TYPES:
         run.work_on(backfill_id, name)
     run.stripe.clock.advance(60)
     return backfill_id

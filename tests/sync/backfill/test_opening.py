@@ -3,12 +3,12 @@
 import pytest
 
 from sync.backfill.records import FINISH, OPENING, OPENING_FENCE
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 from tests.sync.backfilling import Backfilling, Process
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import Request, error, simulated_stripe
 
-SMALL = dict.fromkeys(OBJECT_TYPES, 5)
+SMALL = dict.fromkeys(DEFAULT_TYPES, 5)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def refuse(run: Backfilling, path: str, status: int) -> None:
 
 
 def lists(run: Backfilling) -> list[Request]:
-    paths = {object_type.path for object_type in OBJECT_TYPES.values()}
+    paths = {object_type.path for object_type in in_order(DEFAULT_TYPES)}
     return [request for request in run.stripe.requests if request.path in paths]
 
 
@@ -47,7 +47,7 @@ def test_a_small_account_is_read_with_a_request_a_list_and_its_end_with_another(
     assert run.work_on(backfill_id, FINISH) == "done"
     assert run.get(backfill_id).state == "ready"
     assert run.differences() == []
-    variants = sum(len(object_type.variants) for object_type in OBJECT_TYPES.values())
+    variants = sum(len(object_type.variants) for object_type in in_order(DEFAULT_TYPES))
     assert len(lists(run)) == 2 * variants
     assert len(windows(run)) == variants, "nothing was created meanwhile, so there are no tails"
 
@@ -101,7 +101,7 @@ def test_a_key_that_stripe_refuses_altogether_leaves_every_part(run: Backfilling
 
     assert run.work_on(backfill_id, OPENING) == "done"
 
-    assert due(run, backfill_id) == sorted(OBJECT_TYPES)
+    assert due(run, backfill_id) == sorted(DEFAULT_TYPES)
     assert windows(run) == []
 
 
@@ -120,7 +120,7 @@ def test_what_a_dead_opening_held_is_released_at_once(run: Backfilling) -> None:
     assert not run.store.release_dead(backfill_id, OPENING, OPENING_FENCE + 1)
     assert run.store.release_dead(backfill_id, OPENING, OPENING_FENCE)
 
-    assert due(run, backfill_id) == sorted(OBJECT_TYPES)
+    assert due(run, backfill_id) == sorted(DEFAULT_TYPES)
     assert run.run(backfill_id) == "ready"
     assert run.synced(backfill_id) == SMALL
 

@@ -12,7 +12,7 @@ from sync.backfill.windows import Split, Window
 from sync.database.session import SILENT_S
 from sync.errors import Conflict, LeaseLost
 from sync.mirror.store import MirrorStore, WindowKey
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from tests.factories import NOW, customer
 from tests.sync.conftest import Team
 from tests.sync.mirrored import (
@@ -28,7 +28,7 @@ from tests.sync.mirrored import (
     windows,
 )
 
-EVERY = list(OBJECT_TYPES)
+EVERY = list(DEFAULT_TYPES)
 AFTER = datetime(2025, 1, 1, tzinfo=UTC)
 
 

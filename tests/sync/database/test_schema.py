@@ -12,7 +12,7 @@ from sync.database import schema
 from sync.database.upgrade import upgrade
 from sync.errors import SchemaError
 from sync.mirror.store import MirrorStore
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES, in_order
 from tests.factories import NOW, charge
 from tests.sync.mirrored import mirror, open_window, page_of
 
@@ -183,8 +183,8 @@ def test_a_teams_schema_has_a_table_for_every_type_under_its_own_name(empty_data
         add_team(connection, "team_k3v9")
 
         assert schema.schema_name("team_k3v9") == "stripe_team_k3v9"
-        assert {object_type.table for object_type in OBJECT_TYPES.values()} <= tables(connection, "stripe_team_k3v9")
-        for object_type in OBJECT_TYPES.values():
+        assert {object_type.table for object_type in in_order(DEFAULT_TYPES)} <= tables(connection, "stripe_team_k3v9")
+        for object_type in in_order(DEFAULT_TYPES):
             indexes = connection.execute(
                 "SELECT count(*) FROM pg_indexes WHERE schemaname = 'stripe_team_k3v9' AND tablename = %s",
                 (object_type.table,),

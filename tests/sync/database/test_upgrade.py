@@ -15,7 +15,7 @@ from scripts.local.servers import at_database
 from sync.database import row_counts, schema
 from sync.database.upgrade import upgrade, upgrade_late_teams
 from sync.errors import SchemaError
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 from sync.teams.database_access import DatabaseAccess
 from tests.factories import FACTORIES, encoded
 
@@ -54,7 +54,7 @@ def _make_version_2(connection: psycopg.Connection) -> None:
             "INSERT INTO billstack.connections (team_id, account_id, livemode) VALUES (%s, 'acct_1', false)", (team_id,)
         )
         connection.execute(sql.SQL(team).format(team=sql.Identifier(name), team_name=sql.Literal(name)))
-        for object_type in OBJECT_TYPES.values():
+        for object_type in in_order(DEFAULT_TYPES):
             put(connection, team_id, object_type.table, FACTORIES[object_type.name]())
 
 
@@ -76,19 +76,19 @@ def rows(connection: psycopg.Connection, team_id: str, table: str) -> list[Any]:
 
 def change_a_table(monkeypatch: pytest.MonkeyPatch, table: str = "charges") -> None:
     """As if this program's version had one more column there than the one before."""
-    control, team, reader = schema._parts()
-    column = f"new_column_{team.count('new_column')}"
+    parts = dict(schema.parts())
     head = f"CREATE TABLE IF NOT EXISTS {{team}}.{table} (\n"
-    assert head in team
-    changed = team.replace(
+    name = next(name for name, text in parts.items() if head in text)
+    column = f"new_column_{parts[name].count('new_column')}"
+    parts[name] = parts[name].replace(
         head, head + f"    {column} text GENERATED ALWAYS AS (billstack.as_text(raw -> 'id')) STORED,\n"
     )
-    monkeypatch.setattr(schema, "_parts", lambda: (control, changed, reader))
+    monkeypatch.setattr(schema, "parts", lambda: parts)
 
 
 def test_a_database_of_version_2_is_upgraded_with_all_its_rows(connection: psycopg.Connection) -> None:
     before = {
-        (team, kind.table): rows(connection, team, kind.table) for team in TEAMS for kind in OBJECT_TYPES.values()
+        (team, kind.table): rows(connection, team, kind.table) for team in TEAMS for kind in in_order(DEFAULT_TYPES)
     }
 
     upgrade(connection)
@@ -293,7 +293,9 @@ def test_live_rows_are_counted_after_the_upgrade_as_they_are(
     counted = connection.execute(
         "SELECT table_name, live FROM billstack.row_counts WHERE schema_name LIKE 'stripe_team_a%'"
     )
-    assert dict(counted.fetchall()) == dict.fromkeys((each.table for each in OBJECT_TYPES.values()), 1) | {"charges": 3}
+    assert dict(counted.fetchall()) == dict.fromkeys((each.table for each in in_order(DEFAULT_TYPES)), 1) | {
+        "charges": 3
+    }
 
 
 def test_a_team_that_the_version_before_connects_after_init_db_is_upgraded_by_the_scheduler(

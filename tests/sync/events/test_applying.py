@@ -1,7 +1,8 @@
 """Every event goes the way that its object says, and a batch settles each of them: applied, fetched, skipped, refused or kept."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ from scripts.local.processes import wait_until
 from sync.events.applying import apply_batch, record_event, record_events, route
 from sync.events.ledger import Ledger, LedgerEvent, take_from_dead
 from sync.mirror.store import MirrorStore
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from tests.factories import (
     DAY,
     FACTORIES,
@@ -88,11 +89,11 @@ class Worker:
         return [request.path for request in self.stripe.requests]
 
 
-def way(about: Json, **options) -> str:
+def way(about: Json, *, mirrored: Collection[str] = DEFAULT_TYPES, **options) -> str:
     told = event(about, **options)
     found = route(
         LedgerEvent(told["id"], told["type"], told["created"], encoded(told).decode(), delivered=True, attempts=1),
-        mirrored_of(simulated_stripe()),
+        replace(mirrored_of(simulated_stripe()), types=mirrored),
     )
     return found.action
 
@@ -102,13 +103,19 @@ def way(about: Json, **options) -> str:
 
 @pytest.mark.parametrize("name", OBJECT_TYPES)
 def test_an_event_of_our_version_with_a_whole_object_is_applied_as_it_is(name: str) -> None:
-    assert way(FACTORIES[name]()) == "apply"
+    assert way(FACTORIES[name](), mirrored=OBJECT_TYPES) == "apply"
 
 
-@pytest.mark.parametrize("name", ["customer", "product", "price", "invoice"])
+@pytest.mark.parametrize("name", [name for name, each in OBJECT_TYPES.items() if each.deleted_by])
 def test_a_deleted_object_is_deleted(name: str) -> None:
-    assert way(FACTORIES[name](), type=f"{name}.deleted") == "delete"
-    assert way(FACTORIES[name](), type=f"{name}.deleted", api_version=OLD_VERSION) == "delete"
+    deletion = OBJECT_TYPES[name].deleted_by
+    assert way(FACTORIES[name](), type=deletion, mirrored=OBJECT_TYPES) == "delete"
+    assert way(FACTORIES[name](), type=deletion, api_version=OLD_VERSION, mirrored=OBJECT_TYPES) == "delete"
+
+
+@pytest.mark.parametrize("name", [name for name, each in OBJECT_TYPES.items() if not each.is_default])
+def test_events_of_a_type_that_the_team_does_not_mirror_are_skipped(name: str) -> None:
+    assert way(FACTORIES[name]()) == "skip"
 
 
 def test_a_subscription_that_ends_is_canceled_and_stays() -> None:

@@ -5,14 +5,17 @@ import json
 import pytest
 
 from sync.errors import StripeRejected
-from sync.event_types import LISTENED_TYPES
+from sync.event_types import listened_types
 from sync.events.ledger import Ledger
 from sync.events.sweep import OVERLAP_S, SLICE_S, Swept, sweep
+from sync.object_types import DEFAULT_TYPES
 from sync.teams.connections import Connections
 from sync.teams.secrets import SecretBox
 from tests.factories import DAY, NOW
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import SimulatedStripe, error, simulated_stripe, source_of
+
+LISTENED_TYPES = listened_types(DEFAULT_TYPES)
 
 
 @pytest.fixture

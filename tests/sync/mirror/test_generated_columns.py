@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from sync.mirror.store import MirrorStore
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES
 from tests.factories import CREATED, DAY, FACTORIES, NOW, Json, encoded, listed, price, subscription_item
 
 OWN_COLUMNS = {"id", "raw", "as_of", "as_of_until", "deleted_at", "synced_at"}
@@ -45,7 +45,7 @@ ODD_VALUES: list[Any] = [
 
 def columns_of(store: MirrorStore, about: Json) -> Json:
     """Mirrors the object and reads its generated columns."""
-    object_type = OBJECT_TYPES[about["object"]]
+    object_type = BY_STRIPE_OBJECT[about["object"]]
     store.apply_event(object_type, about["id"], encoded(about), created=NOW, checked_until=None)
     with store.connection.cursor(row_factory=dict_row) as cursor:
         table = sql.Identifier(store.schema, object_type.table)
@@ -61,7 +61,10 @@ def at(second: int) -> datetime:
 @pytest.mark.parametrize("name", OBJECT_TYPES)
 def test_no_value_of_any_field_raises(store: MirrorStore, name: str) -> None:
     for number, odd in enumerate(ODD_VALUES):
-        about = dict.fromkeys(FACTORIES[name](), odd) | {"object": name, "id": f"odd_{number}"}
+        about = dict.fromkeys(FACTORIES[name](), odd) | {
+            "object": OBJECT_TYPES[name].stripe_object,
+            "id": f"odd_{number}",
+        }
 
         columns_of(store, about)
 
@@ -214,7 +217,7 @@ def test_a_fraction_in_a_whole_number_is_null_and_never_rounded(store: MirrorSto
     whole = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
     types = " AND data_type IN ('bigint', 'timestamp with time zone', 'boolean')"
     for name, object_type in OBJECT_TYPES.items():
-        about = fractions_everywhere(FACTORIES[name](), fraction) | {"id": "x_1", "object": name}
+        about = fractions_everywhere(FACTORIES[name](), fraction) | {"id": "x_1", "object": object_type.stripe_object}
         columns = store.connection.execute(whole + types, (store.schema, object_type.table)).fetchall()
 
         found = columns_of(store, about)

@@ -13,7 +13,7 @@ from scripts.local.servers import EmbeddedPostgres, at_database, temporary_state
 from sync.database import schema
 from sync.database.upgrade import upgrade
 from sync.errors import Conflict
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 from sync.teams.database_access import WHAT_NO_SQL_ENDS, DatabaseAccess
 from tests.sync.conftest import Team, make_team
 
@@ -111,7 +111,7 @@ def test_it_reads_each_table_of_its_mirror_by_its_bare_name(team: Team, sign_in:
 
     connection = sign_in()
 
-    for object_type in OBJECT_TYPES.values():
+    for object_type in in_order(DEFAULT_TYPES):
         connection.execute(sql.SQL("SELECT id, raw FROM {}").format(sql.Identifier(object_type.table)))
     assert connection.execute("SELECT id FROM customers").fetchall() == [("cus_1",)]
 
@@ -152,7 +152,7 @@ def test_it_is_no_member_of_anything_and_may_nothing_special(team: Team, access:
 
 
 def test_it_reads_no_table_but_those_six(team: Team, other_team: Team, reader: psycopg.Connection):
-    names = {object_type.table for object_type in OBJECT_TYPES.values()}
+    names = {object_type.table for object_type in in_order(DEFAULT_TYPES)}
     tables = team.connection.execute(
         "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
     ).fetchall()

@@ -8,7 +8,7 @@ from rq import Queue
 from api.account.backfills import start_backfill
 from sync.backfill.part import Ended, PartRun
 from sync.backfill.records import BackfillStore
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES
 from workers.jobs.backfill import work_on_part
 from workers.queues import BACKFILLS, take_waiting
 
@@ -41,7 +41,9 @@ def test_one_job_does_all_parts_that_wait_and_then_the_finish(context, database,
 
 def test_types_with_more_than_a_page_are_left_for_other_workers(context, database, stripe, backfill_id, monkeypatch):
     """The one that opened the backfill goes on with one of them itself."""
-    stripe.add_account("demo", counts=dict.fromkeys(OBJECT_TYPES, 2) | {"customer": 150, "charge": 150, "product": 120})
+    stripe.add_account(
+        "demo", counts=dict.fromkeys(DEFAULT_TYPES, 2) | {"customer": 150, "charge": 150, "product": 120}
+    )
     monkeypatch.setattr("workers.jobs.backfill.PartRun", OnlyTheOpening)
 
     assert work_on_part(backfill_id, "opening") == "done"

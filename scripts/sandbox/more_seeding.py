@@ -1,0 +1,122 @@
+"""Fills an account with the types beyond the first six, so that they fit those: every charge has its payment intent and its
+balance transaction, what was refunded its refund, and payouts add up.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+
+from scripts.sandbox.answers import decode
+from scripts.sandbox.dice import Dice
+from scripts.sandbox.more_objects import Maker
+from scripts.sandbox.profiles import Profile
+from scripts.sandbox.shapes import Json
+from scripts.sandbox.shelf import Shelf
+
+_WEEK = 7 * 86_400
+_DISPUTED = 60  # one charge of so many
+# In this order: each may name those before it.
+_ORDER = (
+    "refund",
+    "dispute",
+    "payment_intent",
+    "invoice_payment",
+    "balance_transaction",
+    "payout",
+    "setup_intent",
+    "coupon",
+    "promotion_code",
+    "tax_rate",
+    "checkout_session",
+    "credit_note",
+    "invoiceitem",
+    "subscription_schedule",
+    "transfer",
+    "early_fraud_warning",
+)
+
+
+class MoreSeeder:
+    """`counts`: how many of each type; None: as many as follow from the first six. `billed`: invoices by their charge's id."""
+
+    def __init__(
+        self,
+        shelves: Mapping[str, Shelf],
+        counts: Mapping[str, int | None],
+        dice: Dice,
+        profile: Profile,
+        billed: Mapping[str, Json],
+        *,
+        livemode: bool,
+        now: int,
+    ) -> None:
+        self._shelves = shelves
+        self._counts = counts
+        self._dice = dice
+        self._profile = profile
+        self._billed = billed
+        self._now = now
+        self._maker = Maker(shelves, dice, livemode=livemode)
+
+    def fill(self) -> None:
+        for type in _ORDER:
+            self._fill(type, self._counts.get(type, 0))
+        if self._counts.get("balance_transaction") is None:
+            for payout in self._all("payout"):
+                self._put("balance_transaction", payout["created"], payout)
+
+    def _fill(self, type: str, count: int | None) -> None:
+        follows = {
+            "refund": self._refunded,
+            "dispute": self._disputed,
+            "payment_intent": lambda: self._all("charge"),
+            "invoice_payment": self._paid_for,
+            "balance_transaction": self._moved,
+            "payout": self._paid_out,
+        }.get(type)
+        abouts: Iterable[Json] = follows() if follows else ()
+        made = 0
+        for about in islice(abouts, count):
+            self._put(type, min(self._now - 1, about["created"]), about)
+            made += 1
+        for created in self._profile.times(self._dice, max(0, (count or 0) - made), self._now):
+            self._put(type, created, None)
+
+    def _put(self, type: str, created: int, about: Json | None) -> Json:
+        obj, children = self._maker.make(type, created, about)
+        self._shelves[type].put(obj, children)
+        return obj
+
+    def _all(self, type: str) -> Iterator[Json]:
+        for record in list(self._shelves[type].timeline):
+            yield decode(record.body)
+
+    def _refunded(self) -> Iterator[Json]:
+        return (charge for charge in self._all("charge") if charge["amount_refunded"])
+
+    def _disputed(self) -> Iterator[Json]:
+        charges = (each for each in self._all("charge") if each["status"] == "succeeded" and not each["refunded"])
+        for at, charge in enumerate(charges):
+            if at % _DISPUTED == _DISPUTED - 1:
+                charge["disputed"] = True
+                self._shelves["charge"].put(charge)
+                yield charge
+
+    def _paid_for(self) -> Iterator[Json]:
+        for charge in self._all("charge"):
+            if charge["id"] in self._billed:
+                yield {**charge, "invoice": self._billed[charge["id"]]}
+
+    def _moved(self) -> Iterator[Json]:
+        for type in ("charge", "refund"):
+            yield from (each for each in self._all(type) if each["balance_transaction"])
+
+    def _paid_out(self) -> Iterator[Json]:
+        """Weekly, what came in less what went out; each payout has a balance transaction of its own, and is 'about' the sum."""
+        sums: dict[tuple[int, str], int] = {}
+        for each in self._all("balance_transaction"):
+            key = (each["available_on"] // _WEEK, each["currency"])
+            sums[key] = sums.get(key, 0) + each["net"]
+        for (week, currency), amount in sorted(sums.items()):
+            created = (week + 1) * _WEEK
+            if amount > 0 and created < self._now:
+                yield {"amount": amount, "currency": currency, "created": created}

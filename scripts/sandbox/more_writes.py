@@ -1,0 +1,39 @@
+"""Makes, changes and deletes objects of the types beyond the first six.
+
+At Stripe nobody can make a dispute, a payout or a balance transaction, or change one; here one can, for what happens to a
+business has to come from somewhere.
+"""
+
+from scripts.sandbox.fields import Field, flag, merge_metadata, read, text
+from scripts.sandbox.forms import Params
+from scripts.sandbox.kinds import KINDS
+from scripts.sandbox.more_objects import Maker
+from scripts.sandbox.shapes import Json
+from scripts.sandbox.state import State
+from scripts.sandbox.writes import chosen_id
+
+_FIELDS: dict[str, Field] = {"active": flag, "description": text, "name": text, "status": text}
+
+
+def create(state: State, params: Params, *, type: str) -> Json:
+    """One with everything made up but what is told of it."""
+    obj, children = Maker(state.shelves, state.dice, livemode=state.livemode).make(type, state.now())
+    given = read(params, {**_FIELDS, "id": text})
+    if "id" in given:
+        obj["id"] = chosen_id(state, KINDS[type], given)
+    obj.update({name: value for name, value in given.items() if name in obj})
+    if "metadata" in obj:
+        merge_metadata(obj, params)
+    return state.create(type, obj, children)
+
+
+def update(state: State, id: str, params: Params, *, type: str) -> Json:
+    obj = state.get(type, id)
+    obj.update({name: value for name, value in read(params, _FIELDS).items() if name in obj})
+    if "metadata" in obj:
+        merge_metadata(obj, params)
+    return state.change(type, obj)
+
+
+def delete(state: State, id: str, *, type: str) -> Json:
+    return state.remove(type, id)

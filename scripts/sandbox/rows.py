@@ -1,0 +1,59 @@
+"""What one type of the sandbox says of itself: where its list is, and what that can be narrowed by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from scripts.sandbox.shapes import Json
+
+Facet = str | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A list parameter that compares one facet. `meanings` are words that stand for several values (None: for any)."""
+
+    facet: str
+    allowed: tuple[str, ...] = ()
+    meanings: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    default: frozenset[str] | None = None
+
+    def accepted(self, value: str) -> frozenset[str] | None:
+        return self.meanings[value] if value in self.meanings else frozenset((value,))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One type. `facets` reads filterable values out of an object; those in `indexed` have a timeline of their own."""
+
+    name: str
+    plural: str
+    id_prefix: str
+    id_length: int
+    permission: str
+    facets: Mapping[str, Callable[[Json], Facet]] = field(default_factory=dict)
+    indexed: tuple[str, ...] = ()
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    unsupported: tuple[str, ...] = ()  # Stripe has these filters, the sandbox does not and says so
+    children: str | None = None
+    hides_children: bool = False  # the list is only there where it is expanded
+    event_prefix: str = ""
+    events: tuple[str, ...] = ("created", "updated", "deleted")  # those of creating, changing and deleting one, if any
+    deletable: bool = False
+    object: str = ""
+    created: str = "created"  # the field that says so
+
+    @property
+    def path(self) -> str:
+        return f"/v1/{self.plural}"
+
+    @property
+    def words(self) -> str:
+        return self.object_name
+
+    @property
+    def object_name(self) -> str:
+        """Stripe's `object` value."""
+        return self.object or self.name
+
+    def facets_of(self, obj: Json) -> tuple[Facet, ...]:
+        return tuple(read(obj) for read in self.facets.values())
