@@ -3,7 +3,7 @@
 --
 --   Part 1  schema billstack       people, connections, backfills, the event ledger: once
 --   Part 2  schema {team}          the mirror of one Stripe account: once per team; `{team}` is stripe_ + the team's id
---           type ...               a type's table: in each schema whose team mirrors that type
+--           type ...               a type's table, in each schema whose team mirrors the type
 --   Part 3  role {reader}          the read rights of a team's database role: once per team that asked for one
 --
 -- A change raises SCHEMA_VERSION in sync/database/schema.py. To add a column to a table of part 1, put ALTER TABLE ...
@@ -422,7 +422,7 @@ CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, 
 
 -- What the mirrors are made of -------------------------------------------------------------------------------------
 
--- The columns that each table of objects begins with. Nothing is ever kept in it.
+-- The columns that every table of objects begins with. This table itself stays empty.
 -- raw         the object as Stripe sent it
 -- as_of, as_of_until   raw was true between these two moments of Stripe's clock, in seconds (sync/mirror/store.py)
 -- deleted_at  Stripe deleted the object: the row is a tombstone and raw its last known state
@@ -436,12 +436,12 @@ CREATE TABLE IF NOT EXISTS billstack.mirror_row (
     synced_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Which types a team mirrors beside those that every team does: each from the first backfill that named it.
+-- The types that a team mirrors besides the default ones, each since the first backfill that named it.
 CREATE TABLE IF NOT EXISTS billstack.mirrored_types (
     team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
     type text NOT NULL,
     since timestamptz NOT NULL DEFAULT now(),
-    stopped_at timestamptz,               -- not mirrored any more; its rows are still there
+    stopped_at timestamptz,               -- no longer mirrored; its rows remain
     PRIMARY KEY (team_id, type)
 );
 
@@ -680,8 +680,8 @@ CREATE TABLE IF NOT EXISTS {team}.rejects (
     PRIMARY KEY (type, id)
 );
 
--- The tables of objects, a part a type: a team has those of the types that it mirrors. The columns that all have
--- come from billstack.mirror_row, the others are generated from raw. No foreign keys: Stripe delivers in any order.
+-- The tables of objects, one part per type. A team has the tables of the types that it mirrors. The common columns
+-- come from billstack.mirror_row; the others are generated from raw. No foreign keys: Stripe delivers in any order.
 
 -- part: type customer ----------------------------------------------------------------------------------------------
 
@@ -873,7 +873,7 @@ CREATE INDEX IF NOT EXISTS refunds_status ON {team}.refunds (status);
 
 -- part: type dispute -----------------------------------------------------------------------------------------------
 
--- Its first balance transaction took the money away; one that gives it back stands in raw beside it.
+-- Its first balance transaction took the money away. If another one gives it back, that one is only in raw.
 CREATE TABLE IF NOT EXISTS {team}.disputes (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -895,7 +895,7 @@ CREATE INDEX IF NOT EXISTS disputes_status ON {team}.disputes (status);
 
 -- part: type payment_intent ----------------------------------------------------------------------------------------
 
--- Before 2022-11-15 there was no `latest_charge`, and its charges were embedded.
+-- Before 2022-11-15 there was no `latest_charge`, and the charges were embedded.
 CREATE TABLE IF NOT EXISTS {team}.payment_intents (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -944,7 +944,7 @@ CREATE INDEX IF NOT EXISTS setup_intents_status ON {team}.setup_intents (status)
 
 -- part: type payout ------------------------------------------------------------------------------------------------
 
--- What was paid out: the balance transactions whose `source` went into it come from Stripe with ?payout=.
+-- To find what was paid out, list balance transactions at Stripe with ?payout=.
 CREATE TABLE IF NOT EXISTS {team}.payouts (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -1013,7 +1013,7 @@ CREATE INDEX IF NOT EXISTS coupons_newest ON {team}.coupons (created, id);
 
 -- part: type promotion_code ----------------------------------------------------------------------------------------
 
--- Since 2025-09-30.clover its coupon sits under promotion.
+-- Since 2025-09-30.clover its coupon is under promotion.
 CREATE TABLE IF NOT EXISTS {team}.promotion_codes (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -1053,7 +1053,7 @@ CREATE INDEX IF NOT EXISTS tax_rates_newest ON {team}.tax_rates (created, id);
 
 -- part: type checkout_session --------------------------------------------------------------------------------------
 
--- Its line items are in raw, all of them.
+-- raw contains all of its line items.
 CREATE TABLE IF NOT EXISTS {team}.checkout_sessions (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -1087,7 +1087,7 @@ CREATE INDEX IF NOT EXISTS checkout_sessions_status ON {team}.checkout_sessions 
 
 -- part: type credit_note -------------------------------------------------------------------------------------------
 
--- Since 2024 it may name several refunds; `refund` is the first one.
+-- Since 2024 it may name several refunds. `refund` is the first one.
 CREATE TABLE IF NOT EXISTS {team}.credit_notes (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -1118,7 +1118,7 @@ CREATE INDEX IF NOT EXISTS credit_notes_status ON {team}.credit_notes (status);
 
 -- part: type invoiceitem -------------------------------------------------------------------------------------------
 
--- It has `date` where others have `created`. Since 2025-03-31.basil its price sits under pricing, its subscription under parent.
+-- It has `date` in place of `created`. Since 2025-03-31.basil its price is under pricing and its subscription under parent.
 CREATE TABLE IF NOT EXISTS {team}.invoiceitems (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'date')) STORED,
@@ -1196,7 +1196,7 @@ CREATE INDEX IF NOT EXISTS subscription_schedules_status ON {team}.subscription_
 
 -- part: type transfer ----------------------------------------------------------------------------------------------
 
--- Its reversals are in raw, all of them.
+-- raw contains all of its reversals.
 CREATE TABLE IF NOT EXISTS {team}.transfers (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,

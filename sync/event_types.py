@@ -93,7 +93,7 @@ def listened_types(mirrored: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *_NAMING)))
 
 
-# Of a team that mirrors everything.
+# For a team that mirrors everything.
 LISTENED_TYPES: tuple[str, ...] = listened_types(OBJECT_TYPES)
 
 

@@ -1,7 +1,7 @@
 """The registry of mirrored Stripe types, and what Python reads of their objects.
 
-A type is a row in sync/registry, a table in schema.sql, a factory in tests/factories.py and a kind of the sandbox
-(tests/sync/test_object_types.py names what is missing); no branch.
+A type consists of a row in sync/registry, a table in schema.sql, a factory in tests/factories.py and a kind of the
+sandbox. There is no branch for it. tests/sync/test_object_types.py names what is missing.
 """
 
 from collections.abc import Collection, Mapping
@@ -58,13 +58,14 @@ class EmbeddedList(msgspec.Struct, gc=False):
 OBJECT_TYPES: Mapping[str, ObjectType] = {
     each.name: each for each in (*first_six.TYPES, *payments.TYPES, *billing.TYPES)
 }
-# What every team mirrors; the others are mirrored once a backfill has named them (sync/teams/mirrored_types.py).
+# The types that every team mirrors. A team mirrors others once a backfill has named them
+# (sync/teams/mirrored_types.py).
 DEFAULT_TYPES: tuple[str, ...] = tuple(name for name, each in OBJECT_TYPES.items() if each.is_default)
 BY_STRIPE_OBJECT: Mapping[str, ObjectType] = {each.stripe_object: each for each in OBJECT_TYPES.values()}
 
 
 def in_order(names: Collection[str]) -> list[ObjectType]:
-    """The types of these names, in the registry's order."""
+    """These types, in the registry's order."""
     return [object_type for name, object_type in OBJECT_TYPES.items() if name in names]
 
 

@@ -24,7 +24,7 @@ class Permission:
 
 
 def needed(mirrored: Collection[str]) -> list[Permission]:
-    """For a mirror of these types; several may come with one permission."""
+    """The permissions for a mirror of these types. Several types may share one."""
     names = {each.permission: each.title for each in reversed(in_order(mirrored))}
     types = [Permission(name, row, "Read", "the mirror") for name, row in reversed(names.items())]
     return [

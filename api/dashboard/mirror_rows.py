@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 _OWN_SELECTS = ("customers", "products", "prices", "subscriptions", "invoices", "charges")
 _ALWAYS = ("id", "created", "deleted_at", "synced_at")
-# What a kind of column needs beside its own value.
+# Further columns that a kind of column needs.
 _BESIDE = {"money": ("currency",)}
 
 
@@ -31,7 +31,7 @@ class MirrorRows:
         self._schema = schema_name(team_id)
 
     def has_table(self, table: str) -> bool:
-        """Whether the team mirrors that type, or did."""
+        """Whether the team mirrors the type, or did so before."""
         params = {"schema": self._schema, "table": table}
         return self._connection.execute(_bound(self._schema, table)["has_table"], params).fetchone() is not None
 
@@ -52,7 +52,7 @@ class MirrorRows:
 
 
 def _select(table: str) -> str:
-    """The block that begins its list: some types' are their own."""
+    """The block that begins the type's list. Some types have their own."""
     if table in _OWN_SELECTS:
         return table
     return "of_customers" if CUSTOMER in TABLES[table].columns else "plain"

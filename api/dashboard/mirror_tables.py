@@ -1,4 +1,4 @@
-"""The tables of the explore pages, as each type's row in the registry has them."""
+"""The tables of the explore pages, from each type's row in the registry."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sync.registry.row import OF_CUSTOMER, Column, Explored
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A type's table by its name, and what one and all of its rows are called."""
+    """A type's table by name, and the words for one and for all of its rows."""
 
     name: str
     one: str
@@ -29,11 +29,11 @@ TABLES: dict[str, Table] = {
 
 
 def of_a_customer(mirrored: Collection[str]) -> list[Table]:
-    """What a customer's page shows below the customer."""
+    """The tables to show on a customer's page, below the customer."""
     tables = [TABLES[each.table] for each in in_order(mirrored)]
     return [table for table in tables if table.explored.finds == OF_CUSTOMER]
 
 
 def in_navigation(mirrored: Collection[str]) -> list[Table]:
-    """What people look at most, and then the others."""
+    """The most viewed tables first."""
     return sorted((TABLES[each.table] for each in in_order(mirrored)), key=lambda table: table.explored.place)

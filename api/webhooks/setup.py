@@ -51,9 +51,9 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
 
 
 def follow_types(context: Context, team_id: str) -> None:
-    """The team's set of types has changed, and so has what its webhook has to bring, if that is one that we made.
+    """Updates our webhook endpoint after the team's set of types has changed.
 
-    Where Stripe refuses, the events are read from its list instead, every few minutes.
+    If Stripe refuses, events are read from its list instead, every few minutes.
     """
     with context.pool.connection() as connection:
         connected = Connections(connection, context.box).get(team_id)

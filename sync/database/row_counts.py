@@ -21,6 +21,6 @@ def forget(connection: psycopg.Connection, schema: str) -> None:
 
 
 def forget_table(connection: psycopg.Connection, schema: str, table: str) -> None:
-    """Of a table that was dropped."""
+    """Deletes the count of a dropped table."""
     for statement in ("forget_table_count", "forget_table_changes"):
         connection.execute(_QUERIES[statement], {"schema": schema, "table_name": table})

@@ -56,13 +56,13 @@ def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
 
 
 def types_with_tables(connection: psycopg.Connection, team_id: str) -> list[ObjectType]:
-    """Those that every team mirrors, and those that this one mirrors or did."""
+    """The types that every team mirrors, plus those that this team mirrors or mirrored before."""
     added = connection.execute(_PLAIN["added_types"], {"team_id": team_id}).fetchall()
     return in_order({*DEFAULT_TYPES, *(name for (name,) in added)})
 
 
 def make_tables(connection: psycopg.Connection, name: str, types: Iterable[ObjectType]) -> None:
-    """All that a schema of that name lacks of a team's tables, with those of these types."""
+    """Creates every team table that the schema lacks, including the tables of these types."""
     names = {"team": sql.Identifier(name), "team_name": sql.Literal(name)}
     for part in ("team", *(f"type {each.name}" for each in types), "settled"):
         connection.execute(sql.SQL(parts()[part]).format(**names))
@@ -82,7 +82,7 @@ def ensure_team_schema(connection: psycopg.Connection, team_id: str) -> None:
 
 
 def ensure_tables(connection: psycopg.Connection, team_id: str, types: Iterable[ObjectType]) -> None:
-    """Creates the tables of types that the team mirrors from now on, inside the caller's transaction."""
+    """Creates the tables of newly mirrored types, inside the caller's transaction."""
     lock(connection)
     make_tables(connection, schema_name(team_id), types)
     if _has_reader(connection, team_id):
@@ -90,7 +90,7 @@ def ensure_tables(connection: psycopg.Connection, team_id: str, types: Iterable[
 
 
 def drop_table(connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
-    """With all its rows, inside the caller's transaction."""
+    """Drops the type's table with all its rows, inside the caller's transaction."""
     lock(connection)
     table = sql.Identifier(schema_name(team_id), object_type.table)
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
@@ -102,7 +102,7 @@ def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
 
 
 def reader_grants(connection: psycopg.Connection, team_id: str) -> sql.Composed:
-    """What the team's role may read, as statements."""
+    """The statements that grant the team's role its read access."""
     name = schema_name(team_id)
     tables = [sql.Identifier(name, each.table) for each in types_with_tables(connection, team_id)]
     names = {"team": sql.Identifier(name), "reader": sql.Identifier(reader_name(team_id))}
@@ -190,7 +190,7 @@ def control_part() -> LiteralString:
 
 @cache
 def parts() -> Mapping[str, LiteralString]:
-    """schema.sql by the names of its parts: control, team, type ..., settled, reader."""
+    """The parts of schema.sql by name: control, team, type ..., settled, reader."""
     _, *found = re.split(r"^-- part: (.*?) -+$", _SCHEMA_SQL.read_text(), flags=re.MULTILINE)
     # LiteralString: our own file, never a caller's text.
     return {name: cast(LiteralString, text) for name, text in zip(found[::2], found[1::2], strict=True)}

@@ -79,7 +79,7 @@ def outdated_teams(connection: psycopg.Connection, wanted: Shape) -> list[str]:
 
 
 def _added_types(connection: psycopg.Connection) -> dict[str, set[str]]:
-    """By team, which types it has tables of beside those that every team has."""
+    """By team: the types with tables beyond those that every team has."""
     added: dict[str, set[str]] = defaultdict(set)
     for team_id, name in connection.execute(_QUERIES["added_types"]):
         added[team_id].add(name)

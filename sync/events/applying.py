@@ -127,7 +127,7 @@ class _Batch:
         if not events:
             return {}
         tried = frozenset(event.id for event in events if event.attempts > 1)
-        # Read after the events: what happened once a type was mirrored meets it here.
+        # Read after the events, so that an event from after a type was mirrored finds the type here.
         mirrored = replace(self._mirrored, types=MirroredTypes(self._connection, self._team_id).names())
         routes = [(event, route(event, mirrored)) for event in events]
         try:

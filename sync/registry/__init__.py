@@ -1,1 +1,1 @@
-"""The rows of mirrored Stripe types, grouped as Stripe's documentation groups them; sync/object_types.py joins them."""
+"""The rows of the mirrored Stripe types, grouped like Stripe's documentation. sync/object_types.py joins them."""

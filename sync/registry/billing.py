@@ -1,4 +1,4 @@
-"""What goes onto invoices and comes off them again, and what is bought at once."""
+"""Types that change what an invoice charges, and one-time purchases."""
 
 from sync.registry.row import (
     ACTIVE,

@@ -75,7 +75,7 @@ TYPES = (
             has_active=True,
         ),
     ),
-    # The documentation says that a list without `active` may leave inactive prices out.
+    # The documentation says that a list without `active` may leave out inactive prices.
     ObjectType(
         "price",
         table="prices",
@@ -87,7 +87,7 @@ TYPES = (
         events=events("price", "created", "deleted", "updated"),
         deleted_by="price.deleted",
         variants=({"active": "true"}, {"active": "false"}),
-        reuses_ids=True,  # a plan's, which people may choose; it is a price too
+        reuses_ids=True,  # ids of plans, which people may choose; a plan is a price too
         permission="rak_plan_read",
         filters=(
             Filter("active", "flag", default=("active", True)),
@@ -112,7 +112,7 @@ TYPES = (
             has_active=True,
         ),
     ),
-    # Without status=all, canceled subscriptions are left out.
+    # Without status=all, lists leave out canceled subscriptions.
     ObjectType(
         "subscription",
         table="subscriptions",
@@ -121,7 +121,7 @@ TYPES = (
         group="Billing",
         scope="subscriptions:read",
         is_default=True,
-        # One that ends is still there, canceled: its customer.subscription.deleted deletes nothing.
+        # A subscription that ends still exists, as canceled: its customer.subscription.deleted deletes nothing.
         events=events(
             "customer.subscription",
             "created",

@@ -1,4 +1,4 @@
-"""What is paid, given back and paid out."""
+"""Types of payments, refunds and payouts."""
 
 from sync.registry.row import (
     BY_CUSTOMER,

@@ -1,4 +1,4 @@
-"""What one mirrored Stripe type says of itself: how it is listed, which events tell of it, and how it is read and shown."""
+"""The row of a mirrored Stripe type: how it is listed, which events carry it, and how it is read and shown."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ FilterKind = Literal["text", "texts", "flag", "status"]
 
 @dataclass(frozen=True, slots=True)
 class NestedList:
-    """A list inside an object, and where the whole of it is read: `{id}` in the path or a parameter is the object's.
+    """A list inside an object, and where to read all of it. `{id}` in the path or a parameter is the object's.
 
-    `is_expanded`: objects have it only where one asks for it, so that an event's copy never does.
+    `is_expanded`: Stripe includes the list only on request, so an event's copy of the object never has it.
     """
 
     field: str
@@ -31,10 +31,11 @@ class NestedList:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A parameter of Stripe's list that the mirror answers too: by the block `where_{name}` of api/gateway/store.sql.
+    """A list parameter of Stripe that the mirror supports, with the block `where_{name}` of api/gateway/store.sql.
 
-    `values` are all that it may be; without any, it may be every text. `meanings` are words that stand for several values
-    (None: for all). `default` is the block that narrows a list without this parameter, as Stripe's does, and its value.
+    `values` are all allowed values; without any, every text is allowed. `meanings` are words that stand for several
+    values (None: for all). `default` is the block, with its value, that narrows a list without this parameter, as
+    Stripe's does.
     """
 
     name: str
@@ -51,25 +52,25 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the explore pages, which comes from the table's column `key`.
+    """A column of the explore pages, from the table's column `key`.
 
-    `kind` names the way templates/dashboard/explore_parts.html shows it; `to` is the table that an id leads to. `needs` is
-    how much room a table must have to show it: any, "medium" or "wide" (dashboard.css).
+    `kind` selects how templates/dashboard/explore_parts.html shows it. `to` is the table that an id links to. `needs`
+    is the width at which the column appears: any, "medium" or "wide" (dashboard.css).
     """
 
     title: str
     key: str
     kind: str = "text"
     to: str = ""
-    words: str = ""  # the key of what is shown instead of an id
+    words: str = ""  # the key of a text to show instead of the id
     needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """How the explore pages show a type. `stripe_path` is its page in Stripe's dashboard; empty: it has none.
+    """How the explore pages show a type. `stripe_path` is its page in Stripe's dashboard, or empty if it has none.
 
-    `place`: how far up it stands in the navigation. `finds`: where a text is looked for beside the id, as blocks of
+    `place` is its position in the navigation. `finds`: where to search for a text, besides the id; names of blocks in
     api/dashboard/mirror_rows.sql without their `or_`.
     """
 
@@ -84,14 +85,15 @@ class Explored:
 
 @dataclass(frozen=True, slots=True)
 class ObjectType:
-    """One type. What follows from a type follows from its row: grants, filters, navigation, permissions, what we listen to.
+    """One type. Its grants, filters, navigation entry, permissions and events all follow from this row.
 
-    `ordinal` is its place on the number line of billstack.span_of: it never changes. `stripe_object` is Stripe's `object`
-    value. `events` are the types of all events that carry such an object with an id; `deleted_by` is the one among them
-    that says that it is gone. `variants` are the list filters that together give every object (stripe-facts: what lists
-    leave out). `created_field` says when one was made. `reuses_ids`: people choose them, and may choose a deleted one's
-    again. `is_reread`: of some changes Stripe tells nobody, so the newest are listed again and again. `permission` is what
-    a restricted key needs to read them, `scope` what an API key of ours needs. `is_default`: each team mirrors it.
+    `ordinal` is its place on the number line of billstack.span_of and never changes. `stripe_object` is Stripe's
+    `object` value. `events` are the types of all events that carry such an object with an id. `deleted_by` is the one
+    that means that the object is gone. `variants` are the list filters that together give every object (stripe-facts:
+    what lists leave out). `created_field` has the creation time. `reuses_ids`: people choose the ids, and may choose a
+    deleted object's id again. `is_reread`: Stripe sends no events for some changes, so the newest objects are listed
+    again regularly. `permission` is what a restricted key needs to read them, `scope` what our own API keys need.
+    `is_default`: every team mirrors it.
     """
 
     name: str
@@ -120,22 +122,22 @@ class ObjectType:
             object.__setattr__(self, "stripe_object", self.name)
 
     def path_of(self, object_id: str) -> str:
-        """Where one object of this type is at Stripe."""
+        """The path of one object of this type at Stripe."""
         return f"{self.path}/{id_in_path(object_id)}"
 
     @property
     def list_endpoint(self) -> str:
-        """Name of the rate-limited operation at Stripe; each one has its own limit."""
+        """Name of the rate-limited operation at Stripe. Each operation has its own limit."""
         return f"list_{self.table}"
 
     @property
     def list_field(self) -> str | None:
-        """Which of an object's fields is its embedded list."""
+        """The object's field that contains its embedded list."""
         return self.nested.field if self.nested else None
 
     @property
     def list_params(self) -> dict[str, str]:
-        """What each of its lists is asked for beside filters."""
+        """The parameters of each of its lists, besides filters."""
         return {"expand[0]": f"data.{self.nested.field}"} if self.nested and self.nested.is_expanded else {}
 
     @property
@@ -144,7 +146,7 @@ class ObjectType:
 
     @property
     def hidden_fields(self) -> list[str]:
-        """What the mirror has of each object and Stripe shows only where it is asked to."""
+        """Fields that the mirror has and that Stripe shows only on request."""
         return [self.nested.field] if self.nested and self.nested.is_expanded else []
 
     @property
@@ -153,17 +155,17 @@ class ObjectType:
 
     @property
     def words(self) -> str:
-        """For people: one of them."""
+        """One object, in words for people."""
         return self.name.replace("_", " ")
 
     @property
     def title(self) -> str:
-        """For people: all of them, as a heading."""
+        """All objects, as a heading for people."""
         return self.table.replace("_", " ").capitalize()
 
 
 def id_in_path(object_id: str) -> str:
-    """People choose ids of customers, products and plans, also with spaces, slashes and dots."""
+    """Escapes ids for a path: people choose those of customers, products and plans, even with spaces, slashes and dots."""
     return quote(object_id, safe="") if object_id.strip(".") else object_id.replace(".", "%2E")
 
 
@@ -171,13 +173,14 @@ def events(prefix: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{prefix}.{name}" for name in names)
 
 
-# Columns that many types have -------------------------------------------------------------------------------------------
+# Columns that many types have
+# -------------------------------------------------------------------------------------------
 
 CREATED = Column("Created", "created", "day")
 STATUS = Column("Status", "status", "status")
 ACTIVE = Column("Active", "active", "flag")
 CUSTOMER = Column("Customer", "customer", "link", to="customers", words="customer_email")
 PRODUCT = Column("Product", "product", "link", to="products", words="product_name")
-# Where a type of a customer is looked for, and what the field for it says.
+# Where to search for a type that has a customer, and the label of that search field.
 OF_CUSTOMER = ("customer", "customer_email")
 BY_CUSTOMER = "Customer's e-mail, or an id"

@@ -1,4 +1,4 @@
-"""Which types a team mirrors: those that every team does, and each that one of its backfills has named since."""
+"""The types that a team mirrors: the default ones, and each that one of its backfills has named since."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,19 +13,19 @@ _QUERIES = Queries(Path(__file__).with_name("mirrored_types.sql")).bind()
 
 
 class MirroredTypes:
-    """Of one team, on one connection; transactions are the caller's."""
+    """One team's types, on one connection. The caller begins and ends transactions."""
 
     def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
         self._connection = connection
         self._team_id = team_id
 
     def names(self) -> list[str]:
-        """In the registry's order. One that another version of the program knows is left out."""
+        """In the registry's order. Leaves out a type that only another version of the program knows."""
         added = self._connection.execute(_QUERIES["added"], {"team_id": self._team_id}).fetchall()
         return [each.name for each in in_order({*DEFAULT_TYPES, *(name for (name,) in added)})]
 
     def add(self, names: Collection[str]) -> bool:
-        """Makes the tables that are missing. False: the team mirrors all of them already."""
+        """Creates missing tables. Returns False if the team mirrors all of the types already."""
         added = {name for name in names if name not in DEFAULT_TYPES} - set(self.names())
         if not added:
             return False
@@ -34,7 +34,7 @@ class MirroredTypes:
         return True
 
     def stop(self, object_type: ObjectType, *, purge: bool) -> bool:
-        """Its rows stay, unless `purge` drops them. False: there was nothing to stop or drop."""
+        """Keeps the rows unless `purge` drops them. Returns False if there was nothing to stop or drop."""
         params = {"team_id": self._team_id, "type": object_type.name}
         found = self._connection.execute(_QUERIES["forget" if purge else "stop"], params).fetchone()
         self._connection.execute(_QUERIES["forget_proof"], params)
