@@ -1,1 +1,1 @@
-"""What a person types: setup, demo, test, lint, bench; and what these share."""
+"""The commands that a person types (setup, demo, test, lint, bench), and what they share."""

@@ -1,4 +1,4 @@
-"""A dashboard user of BillStack over HTTP, as the demo, the benchmark and end-to-end tests need one."""
+"""A dashboard user of BillStack over HTTP, for the demo, the benchmark and end-to-end tests."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ SESSION_COOKIE = "billstack_session"
 
 
 class ApiError(Exception):
-    """BillStack answered with an error; the text is its sentence."""
+    """BillStack answered with an error. The text is its sentence."""
 
     def __init__(self, status: int, body: JSON) -> None:
         self.status = status
@@ -19,7 +19,7 @@ class ApiError(Exception):
 
 
 class ApiClient:
-    """Holds the session's cookie. Paths under `/api/billstack/teams/{team_id}/stripe` are methods."""
+    """Keeps the session's cookie. Its methods are the paths under `/api/billstack/teams/{team_id}/stripe`."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url

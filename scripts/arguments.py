@@ -1,4 +1,4 @@
-"""Types of command-line numbers that refuse what makes no sense, in a sentence that says what does."""
+"""Argument types for command-line numbers. A refusal says what is allowed."""
 
 import argparse
 from collections.abc import Callable
@@ -8,7 +8,7 @@ LARGEST_SCALE = 1000.0
 
 
 def between(lowest: float, highest: float) -> Callable[[str], float]:
-    """A number from `lowest` to `highest`; "nan" is none."""
+    """A number from `lowest` to `highest`. "nan" is refused."""
 
     def parse(text: str) -> float:
         try:
@@ -23,7 +23,7 @@ def between(lowest: float, highest: float) -> Callable[[str], float]:
 
 
 def port(text: str) -> int:
-    """A TCP port; 0 asks the system for a free one."""
+    """A TCP port. 0 asks the system for a free one."""
     if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} should be a port from 0 to 65535")
     return int(text)

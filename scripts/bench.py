@@ -1,15 +1,15 @@
-"""The benchmark: a backfill of the sandbox Stripe by BillStack's real processes, beside what its rates permit.
+"""The benchmark: BillStack's real processes run a backfill of the sandbox Stripe, compared with what its rates permit.
 
-    ./scripts/bench                 94,580 objects at 150 ms an answer, 100 requests/s an account, 25 an endpoint
+    ./scripts/bench                 94,580 objects at 150 ms per answer, 100 requests/s per account, 25 per endpoint
     ./scripts/bench --no-limits     as fast as this machine can
-    ./scripts/bench --again         and a second backfill of the unchanged account
+    ./scripts/bench --again         plus a second backfill of the unchanged account
     ./scripts/bench --fair          how long a small team waits while a huge one is mirrored
     ./scripts/bench --teams 200     many small teams at once
     ./scripts/bench --memory        whether memory grows with the account
-    ./scripts/bench --postgres debian   on Debian's Postgres as installed, not on the embedded one
-    ./scripts/bench --peers         beside @supabase/stripe-sync-engine, where there is Node
+    ./scripts/bench --postgres debian   on Debian's Postgres as installed, instead of the embedded one
+    ./scripts/bench --peers         compared with @supabase/stripe-sync-engine; needs Node
 
-Exit code 0: all that was judged was met; 1: something was missed or went wrong.
+Exit code 0: every judged target was met. 1: a target was missed, or something went wrong.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from scripts.sandbox.profiles import PROFILES
 from scripts.sandbox.running import ControlError
 
 SCALE = 10.0
-PEERS_SCALE = 1.0  # a peer needs some 2 s a thousand objects
+PEERS_SCALE = 1.0  # a peer needs about 2 s per thousand objects
 PEERS_TIMEOUT_S = 300.0
 LATENCY_MS = 150.0
 
@@ -107,15 +107,15 @@ def parse_arguments() -> argparse.Namespace:
         type=arguments.scale,
         help=f"multiplies 9,497 objects (default {SCALE:g}, {PEERS_SCALE:g} with --peers)",
     )
-    add("--profile", choices=sorted(PROFILES), default="default", help="how the objects lie in time")
+    add("--profile", choices=sorted(PROFILES), default="default", help="how the objects are spread over time")
     add("--latency-ms", type=arguments.latency_ms, default=LATENCY_MS, help="how long an answer takes (default 150)")
     add(
         "--account-rps",
         type=arguments.rate,
         default=100.0,
-        help="requests a second an account (default 100, as Stripe's live)",
+        help="requests a second per account (default 100, like Stripe's live mode)",
     )
-    add("--endpoint-rps", type=arguments.rate, default=25.0, help="requests a second an endpoint (default 25)")
+    add("--endpoint-rps", type=arguments.rate, default=25.0, help="requests a second per endpoint (default 25)")
     add("--no-limits", action="store_true", help="no latency and no limits")
     kinds = "the embedded one (default), or Debian's in its default configuration"
     add("--postgres", choices=sorted(POSTGRES_KINDS), default="embedded", help=kinds)
@@ -124,14 +124,16 @@ def parse_arguments() -> argparse.Namespace:
     others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")
     others.add_argument("--teams", type=int, metavar="N", help="N small teams at once, then their events")
     others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
-    others.add_argument("--peers", action="store_true", help="beside @supabase/stripe-sync-engine; needs Node and npm")
+    others.add_argument(
+        "--peers", action="store_true", help="compared with @supabase/stripe-sync-engine; needs Node and npm"
+    )
     add(
         "--peers-timeout-s",
         type=arguments.between(1, 86_400),
         default=PEERS_TIMEOUT_S,
-        help="when a peer's run is given up (default 300)",
+        help="seconds after which a peer's run is given up (default 300)",
     )
-    add("--json", type=Path, metavar="FILE", help="write what was measured there too")
+    add("--json", type=Path, metavar="FILE", help="also write the measurements to this file")
     return parser.parse_args()
 
 

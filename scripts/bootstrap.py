@@ -1,6 +1,6 @@
-"""Makes .venv from a lock file with whatever this machine has: uv, venv and pip, or pip alone.
+"""Creates .venv from a lock file with whatever this machine has: uv, venv and pip, or pip alone.
 
-Runs before anything is installed, so it imports the standard library only. `scripts/setup` starts it:
+Runs before anything is installed, so it imports only the standard library. `scripts/setup` starts it:
 
     ./scripts/setup                what the product runs on
     ./scripts/setup --with demo    also the demo's Postgres and Valkey
@@ -23,19 +23,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# From the smallest to the largest; each has all of the one before (tests/scripts/test_locks.py).
+# From the smallest to the largest. Each contains the one before (tests/scripts/test_locks.py).
 LOCKS = {"product": "requirements.lock", "demo": "requirements-demo.lock", "tests": "requirements-tests.lock"}
 SETS = tuple(LOCKS)
-# `user = true` in a pip.conf also reaches `pip config list`, which then shows the user's own file only.
+# `user = true` in a pip.conf also affects `pip config list`, which then shows only the user's own file.
 ALL_CONFIGURATION = {"PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0"}
-# What a user's pip configuration may say here: where packages come from. The rest of it (user = true, target,
+# The parts of a user's pip configuration that apply here: where packages come from. The rest (user = true, target,
 # no-binary, constraint...) is meant for other installs and would break this one.
 PIP_NETWORK_OPTIONS = (
     *("index-url", "extra-index-url", "find-links", "no-index", "keyring-provider"),
     *("proxy", "cert", "client-cert", "trusted-host", "timeout", "default-timeout", "retries"),
     *("cache-dir", "no-cache-dir", "use-feature", "use-deprecated"),
 )
-# Without compiling: it would take a third of the time, mostly for modules that nobody imports.
+# Without compiling, which would take a third of the time, mostly for modules that nobody imports.
 PIP_INSTALL = (
     "install",
     "--no-compile",
@@ -46,22 +46,22 @@ PIP_INSTALL = (
     "--no-input",
 )
 OUTPUT_LINES_SHOWN = 15
-TICK_S = 0.5  # how often a terminal sees that something still happens
-LINE_EVERY_S = 10.0  # and how often a log does
+TICK_S = 0.5  # how often a terminal shows that something still happens
+LINE_EVERY_S = 10.0  # how often a log does
 
 
 class SetupError(Exception):
-    """The set-up cannot be done here; the text says what helps."""
+    """The set-up is impossible here. The text says what helps."""
 
 
 class RouteFailed(Exception):
-    """One way of installing did not work; the next one is tried."""
+    """One way of installing failed. The next one is tried."""
 
 
 class Bootstrap:
-    """One checkout's .venv, and how it is made.
+    """One checkout's .venv, and how to create it.
 
-    It grows and never shrinks: asked for less than it has, the set-up keeps what is there up to date.
+    It only grows: if asked for less than it has, the set-up keeps everything up to date.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Bootstrap:
         self._environ = {key: value for key, value in environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
 
     def run(self) -> None:
-        """Installs unless the stamp says that this, or more, is installed already.
+        """Installs, unless the stamp says that this or more is installed already.
 
         Raises:
             SetupError: nothing on this machine can install packages, or the install failed.
@@ -84,7 +84,7 @@ class Bootstrap:
         if self._is_current():
             return
         with one_at_a_time(self._root / LOCKS["product"]):
-            if self._is_current():  # another setup did it while we waited
+            if self._is_current():  # another set-up did it while this one waited
                 return
             started = time.monotonic()
             wanted = self._wanted()
@@ -99,9 +99,9 @@ class Bootstrap:
             return False
 
     def _is_sound(self) -> bool:
-        """Whether .venv was made here, by a set-up that came to its end, for the interpreter that still is there.
+        """Whether a set-up that finished created .venv here, for an interpreter that still exists.
 
-        Then a new lock file is installed into it: programs that run from it meanwhile do not lose it.
+        A new lock file is then installed into it, so programs that are running from it keep working.
         """
         try:
             return self._stamp.read_text().startswith(self._venv_fingerprint())
@@ -116,12 +116,12 @@ class Bootstrap:
         return max(self._asked, installed, key=lambda name: SETS.index(name) if name in SETS else -1)
 
     def _fingerprint(self, name: str) -> str:
-        """Which set was installed into what."""
+        """Identifies which set was installed into which .venv."""
         lock = self._root / LOCKS[name]
         return f"{self._venv_fingerprint()}{name} {hashlib.sha256(lock.read_bytes()).hexdigest()}\n"
 
     def _venv_fingerprint(self) -> str:
-        """Its place, which the scripts in it name, and its interpreter."""
+        """Its place, which its scripts contain, and its interpreter."""
         interpreter = self.python.resolve(strict=True)
         return f"{self.venv}\n{interpreter} {interpreter.stat().st_size} {interpreter.stat().st_mtime_ns}\n"
 
@@ -136,12 +136,14 @@ class Bootstrap:
         if not routes:
             raise SetupError(no_installer_message())
         for name, install in routes:
-            say(f"installing {package_count(lock)} locked packages into .venv with {name}; they need the network, once")
+            say(
+                f"installing {package_count(lock)} locked packages into .venv with {name}; this needs the network, once"
+            )
             try:
                 return install(lock)
             except RouteFailed as failure:
                 say(f"{name} could not install the dependencies:\n{failure}")
-        raise SetupError("the dependencies were not installed; the reason stands above")
+        raise SetupError("the dependencies were not installed; the reason is above")
 
     def _install_with_uv(self, uv: str, lock: Path) -> None:
         environ = self._environ | {"UV_PYTHON_DOWNLOADS": "never"}
@@ -157,7 +159,7 @@ class Bootstrap:
         run([*pip, *PIP_INSTALL, "-r", str(lock)], pip_environment(pip, self._environ))
 
     def _install_with_system_pip(self, lock: Path) -> None:
-        """For Debian with python3-pip and without python3-venv."""
+        """For Debian with python3-pip but without python3-venv."""
         if not self._is_sound():
             make = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.venv)]
             run(make, self._environ, "making .venv")
@@ -171,10 +173,10 @@ def package_count(lock: Path) -> int:
 
 
 def run(command: list[str], environ: Mapping[str, str], step: str = "working") -> str:
-    """Returns what the command printed. `step` is what a person sees until pip says more.
+    """Returns the command's output. Until pip says more, a person sees `step`.
 
     Raises:
-        RouteFailed: with the end of what it printed.
+        RouteFailed: with the end of the output.
     """
     with (
         subprocess.Popen(
@@ -194,7 +196,7 @@ def run(command: list[str], environ: Mapping[str, str], step: str = "working") -
 
 
 class Ticker:
-    """Shows that an installation goes on: one line that changes in a terminal, a line now and then elsewhere."""
+    """Shows that an installation is running: one changing line in a terminal, an occasional line elsewhere."""
 
     def __init__(self, step: str) -> None:
         self._started = time.monotonic()
@@ -234,10 +236,10 @@ class Ticker:
 
 
 def pip_environment(pip: list[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for pip: the user's own configuration, less what is not about reaching an index.
+    """The environment for pip: the user's configuration, but only what is needed to reach an index.
 
-    Configuration files are read through pip itself and then switched off, since pip merges several of them and
-    an option in one cannot be unset from outside.
+    pip itself reads the configuration files, which are then switched off. pip merges several of them, and an option in
+    one cannot be unset from outside.
     """
     options: dict[str, str] = {}
     for line in run([*pip, "config", "list"], {**environ, **ALL_CONFIGURATION}).splitlines():
@@ -252,7 +254,7 @@ def pip_environment(pip: list[str], environ: Mapping[str, str]) -> dict[str, str
 
 @contextmanager
 def one_at_a_time(lock_file: Path) -> Iterator[None]:
-    """Holds an flock on the file; it is only read, so it needs no file of its own."""
+    """Holds an flock on the file. It only reads the file, so any existing one works."""
     with lock_file.open("rb") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -263,7 +265,7 @@ def one_at_a_time(lock_file: Path) -> Iterator[None]:
 
 
 def has_modules(*names: str) -> bool:
-    """Whether this Python brings them: Debian takes ensurepip and pip out of it."""
+    """Whether this Python has them. Debian removes ensurepip and pip from it."""
     return all(importlib.util.find_spec(name) for name in names)
 
 
@@ -277,7 +279,7 @@ def no_installer_message() -> str:
 
 
 def say(text: str) -> None:
-    """Progress goes to stderr: stdout belongs to the command that asked for the set-up."""
+    """Progress goes to stderr, because stdout belongs to the command that needs the set-up."""
     print(f"setup: {text}", file=sys.stderr, flush=True)
 
 

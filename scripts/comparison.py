@@ -1,4 +1,4 @@
-"""Compares a team's mirror with the sandbox, object for object: every field of every object, not totals."""
+"""Compares a team's mirror with the sandbox: every field of every object, not totals."""
 
 import hashlib
 import urllib.request
@@ -20,12 +20,12 @@ EXAMPLES_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How the mirror's objects of one type differ from Stripe's; all empty when they are equal."""
+    """How the mirror's objects of one type differ from Stripe's. All fields are empty if they are equal."""
 
     object_type: str
     compared: int  # objects on both sides
-    missing: tuple[str, ...]  # at Stripe and not in the mirror
-    extra: tuple[str, ...]  # in the mirror and not at Stripe
+    missing: tuple[str, ...]  # at Stripe but not in the mirror
+    extra: tuple[str, ...]  # in the mirror but not at Stripe
     different: tuple[str, ...]
 
     @property
@@ -40,7 +40,7 @@ class Difference:
 
 
 def compare_with_sandbox(database_url: str, team_id: str, sandbox_url: str, account: str) -> Iterator[Difference]:
-    """One Difference a type, in the order of the registry."""
+    """One Difference per type, in the registry's order."""
     with psycopg.connect(database_url) as connection:
         for object_type in OBJECT_TYPES.values():
             source = sandbox_objects(sandbox_url, account, object_type)
@@ -48,7 +48,7 @@ def compare_with_sandbox(database_url: str, team_id: str, sandbox_url: str, acco
 
 
 def compare(object_type: str, source: Iterable[bytes | str], mirrored: Iterable[bytes | str]) -> Difference:
-    """Takes both sides' objects as JSON texts."""
+    """Takes the objects of both sides as JSON texts."""
     expected = fingerprints(source)
     found = fingerprints(mirrored)
     both = expected.keys() & found.keys()
@@ -62,7 +62,7 @@ def compare(object_type: str, source: Iterable[bytes | str], mirrored: Iterable[
 
 
 def fingerprints(objects: Iterable[bytes | str]) -> dict[str, bytes]:
-    """A digest by id, so that millions of objects fit into memory. Neither the order of keys nor escapes count."""
+    """A digest by id, so that millions of objects fit into memory. Ignores the order of keys and escapes."""
     digests = {}
     for text in objects:
         value: dict[str, Any] = msgspec.json.decode(text)
@@ -72,11 +72,11 @@ def fingerprints(objects: Iterable[bytes | str]) -> dict[str, bytes]:
 
 
 def sandbox_objects(sandbox_url: str, account: str, object_type: ObjectType) -> Iterator[bytes]:
-    """The sandbox's own dump, which passes by lists and cursors: all live objects, nested lists whole."""
+    """The sandbox's own dump, which uses no lists or cursors: all live objects, with complete nested lists."""
     query = urlencode({"account": account, "type": object_type.name, "full": "true"})
     with urllib.request.urlopen(f"{sandbox_url}/sandbox/objects?{query}") as lines:
         for line in lines:
-            if line.strip():  # a type without objects is one empty line
+            if line.strip():  # a type without objects gives one empty line
                 yield line
 
 

@@ -1,4 +1,4 @@
-"""The demo: all of it on this machine, a full backfill of the sandbox Stripe, and the proof that the mirror equals it."""
+"""The demo: runs everything on this machine, backfills the sandbox Stripe, and proves that the mirror equals it."""
 
 import argparse
 import base64
@@ -32,27 +32,27 @@ from sync.stripe.sdk import API_VERSION
 
 PREFERRED_PORT = 8000
 ACCOUNT = "demo"
-SECRET_KEY = f"sk_test_{ACCOUNT}"  # made up by the sandbox, worth nothing elsewhere
+SECRET_KEY = f"sk_test_{ACCOUNT}"  # made up by the sandbox, worthless elsewhere
 EMAIL = "demo@example.com"
 TEAM = "Demo"
-# What a live account gets by default: a test account's 20 would slow a large --scale down for nothing.
+# A live account's default. A test account's 20 would only slow down a large --scale.
 RATES = {"STRIPE_ACCOUNT_RPS": "80"}
 POLL_S = 0.2
-# Well over the 60 s in which a killed worker's job is taken up again.
+# Well over the 60 s within which a killed worker's job is taken over.
 STALLED_AFTER_S = 180.0
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text is for the person at the terminal."""
+    """The demo cannot continue. The text is for the person at the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keepsakes:
-    """What the next start must find again; in .billstack/demo.json, which only its owner can read."""
+    """What the next start must find again. Stored in .billstack/demo.json, which only its owner can read."""
 
-    secret_key: str  # opens the Stripe key that the database keeps sealed
+    secret_key: str  # decrypts the Stripe key in the database
     password: str
-    sandbox_until: int  # where the sandbox' made-up history ends, so that it makes up the same one again
+    sandbox_until: int  # where the sandbox' made-up history ends, so that it is the same again
 
     @classmethod
     def load(cls, path: Path) -> "Keepsakes":
@@ -68,10 +68,10 @@ class Keepsakes:
 
 @contextmanager
 def alone_in(state_dir: Path) -> Iterator[None]:
-    """Nobody else runs a demo on this folder meanwhile.
+    """Keeps others from running a demo on this folder at the same time.
 
     Raises:
-        DemoError: somebody does.
+        DemoError: somebody else does.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     with open(os.open(state_dir / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+") as lock:
@@ -87,7 +87,7 @@ def alone_in(state_dir: Path) -> Iterator[None]:
 
 
 class Demo:
-    """The steps in their order; each says what it did."""
+    """The steps in order. Each says what it did."""
 
     def __init__(self, options: argparse.Namespace, display: Display) -> None:
         self._options = options
@@ -95,7 +95,7 @@ class Demo:
         self._keepsakes = Keepsakes.load(options.state_dir / "demo.json")
 
     def run(self) -> bool:
-        """Whether the mirror equals the sandbox; without `--once` it stays until KeyboardInterrupt."""
+        """Returns whether the mirror equals the sandbox. Without `--once` it runs until KeyboardInterrupt."""
         with ExitStack() as running:
             with self._step("The sandbox Stripe is up"):
                 sandbox = running.enter_context(self._sandbox())
@@ -125,7 +125,7 @@ class Demo:
         try:
             return listen(self._options.port)
         except OSError:
-            self._say(f"Port {self._options.port} is not free; the dashboard gets a free one instead")
+            self._say(f"Port {self._options.port} is not free; the dashboard uses another one")
             return listen()
 
     def _connect(self, stack: Stack, sandbox_url: str) -> tuple[ApiClient, str]:
@@ -140,7 +140,7 @@ class Demo:
         return client, team_id
 
     def _backfill(self, stack: Stack, client: ApiClient, team_id: str) -> bool:
-        """Shows it to its end, and whether it ended well."""
+        """Shows the backfill until it ends. Returns whether it ended well."""
         started = time.monotonic()
         backfill_id = client.start_backfill(team_id)["backfillId"]
         self._display.say(f"\nBackfill {backfill_id}")
@@ -156,7 +156,7 @@ class Demo:
         return bool(status["syncStatus"] == "ready")
 
     def _watch(self, stack: Stack, client: ApiClient, team_id: str) -> JSON:
-        """Returns the status in which the backfill ended."""
+        """Returns the status with which the backfill ended."""
         counts, moved_at = None, time.monotonic()
         while (status := client.status(team_id))["syncStatus"] == "syncing":
             self._display.show(status)
@@ -173,7 +173,7 @@ class Demo:
         return status
 
     def _compare(self, stack: Stack, team_id: str, sandbox_url: str) -> bool:
-        self._display.say("\nThe mirror against the sandbox, object for object and field for field")
+        self._display.say("\nThe mirror against the sandbox, object by object and field by field")
         found = []
         for difference in compare_with_sandbox(stack.postgres.url, team_id, sandbox_url, ACCOUNT):
             found.append(difference)
@@ -194,7 +194,7 @@ class Demo:
         self._say(f"           the mirror's schema is {schema_name(team_id)}")
         self._say(f"Logs       {stack.log_dir}/")
         self._say(f"Data       {self._options.state_dir}/")
-        self._display.say("\nCtrl-C stops everything; the data stay for the next start.")
+        self._display.say("\nCtrl-C stops everything. The data stays for the next start.")
 
     def _stay(self, stack: Stack) -> NoReturn:
         while True:
@@ -208,7 +208,7 @@ class Demo:
 
     @contextmanager
     def _step(self, done: str) -> Iterator[None]:
-        """Says `done` with the seconds it took, once it is."""
+        """Prints `done` and the seconds it took, once it is done."""
         started = time.monotonic()
         yield
         self._say(f"{done:<62} {time.monotonic() - started:5.1f} s")
@@ -218,7 +218,7 @@ class Demo:
 
 
 def register_webhook(sandbox_url: str, webhook_url: str) -> str:
-    """Makes a webhook endpoint at the sandbox for all events, in our API version, and returns its signing secret."""
+    """Creates a webhook endpoint at the sandbox for all events, in our API version, and returns its signing secret."""
     fields = {"url": webhook_url, "enabled_events[]": "*", "api_version": API_VERSION}
     headers = {"Authorization": f"Bearer {SECRET_KEY}"}
     address = f"{sandbox_url}/v1/webhook_endpoints"
@@ -261,7 +261,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--once", action="store_true", help="end after the comparison; exit 0 only if the mirror equals the sandbox")
     add("--scale", type=arguments.scale, default=1.0, help="multiplies the sandbox's 9,497 objects")
     add("--port", type=arguments.port, default=PREFERRED_PORT, help=f"of the dashboard, {PREFERRED_PORT} if it is free")
-    add("--state-dir", type=Path, default=ROOT / ".billstack", help="where the data are kept; .billstack by default")
+    add("--state-dir", type=Path, default=ROOT / ".billstack", help="where the data is stored; default: .billstack")
     return parser.parse_args()
 
 

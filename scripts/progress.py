@@ -1,4 +1,4 @@
-"""Shows a backfill in the terminal: a bar a type that is redrawn, or plain lines where nothing can be redrawn."""
+"""Shows a backfill in the terminal: a bar per type, redrawn in place, or plain lines where that is impossible."""
 
 import os
 import shutil
@@ -49,8 +49,8 @@ class Display:
         self._said_at = 0.0
 
     def show(self, status: Mapping[str, Any], *, is_last: bool = False) -> None:
-        """Takes what `GET stripe/status` answered."""
-        look = Look.of(self._stream)  # anew each time: windows are resized
+        """Takes an answer of `GET stripe/status`."""
+        look = Look.of(self._stream)  # each time, because windows are resized
         if look.redraws:
             self._redraw(render(status, look))
         elif is_last or time.monotonic() - self._said_at >= PLAIN_LINE_EVERY_S:
@@ -58,12 +58,12 @@ class Display:
             self._write([plain_line(status)])
 
     def say(self, line: str = "") -> None:
-        """Above the bars, if there are any: they are drawn again below it."""
+        """Prints above the bars, if there are any: they are redrawn below the line."""
         self._redraw([])
         self._write([line])
 
     def finish(self) -> None:
-        """Leaves the bars where they are; what is said next comes below."""
+        """Leaves the bars where they are. Later output comes below."""
         self._drawn = 0
 
     def _redraw(self, lines: list[str]) -> None:
@@ -78,7 +78,7 @@ class Display:
 
 
 def render(status: Mapping[str, Any], look: Look) -> list[str]:
-    """A line a type with its bar, and one for the whole."""
+    """A line with a bar per type, and one for the whole."""
     results: Mapping[str, Any] = status["result"]
     name_width = max(map(len, results), default=0)
     bar_width = look.width - name_width - COUNT_WIDTH - len("  100%  pending") - 4
@@ -94,7 +94,7 @@ def render(status: Mapping[str, Any], look: Look) -> list[str]:
 
 
 def notice_lines(status: Mapping[str, Any], width: int) -> list[str]:
-    """Why nothing seems to move: a worker stopped, Stripe refuses."""
+    """Why nothing seems to move, such as a dead worker or a refusal by Stripe."""
     notice = (status.get("backfill") or {}).get("notice") or ""
     return textwrap.wrap(notice, width, initial_indent="  ", subsequent_indent="  ")
 

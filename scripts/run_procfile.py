@@ -1,9 +1,9 @@
-"""Runs every process of the Procfile on one machine, starts again what dies, and leaves nothing behind.
+"""Runs every process of the Procfile on one machine, restarts those that die, and leaves nothing behind.
 
     .venv/bin/python -m scripts.run_procfile [--log-dir DIR]
 
-honcho stops everything when one process dies; here a killed worker comes back, as under systemd or on a platform.
-The environment is the one of the settings (DATABASE_URL, REDIS_URL...); `.venv/bin` comes first on PATH.
+honcho stops everything when one process dies. Here a killed worker comes back, as under systemd or on a platform.
+The environment provides the settings (DATABASE_URL, REDIS_URL...). `.venv/bin` comes first on PATH.
 """
 
 import argparse
@@ -27,20 +27,20 @@ from sync.errors import ConfigError
 from workers.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-# RQ and gunicorn finish what they are at; whatever a job loses after that, its checkpoint has.
+# RQ and gunicorn finish their current work. What a job loses after that is in its checkpoint.
 STOP_STEPS: Steps = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 POLL_S = 0.1
-# A process that lived shorter than this has not started properly, and waits longer before each new try.
+# A process that lived shorter than this did not start properly. Each further try waits longer.
 STARTED_AFTER_S = 10.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 TRIES_BEFORE_GIVEN_UP = 3
 COLOURS = (36, 33, 32, 35, 34, 31)
-PROCFILE_LINE = re.compile(r"([A-Za-z0-9_-]+):[ \t]*(\S.*)")  # other lines are comments
+PROCFILE_LINE = re.compile(r"([A-Za-z0-9_-]+):[ \t]*(\S.*)")  # all other lines are comments
 
 
 class Output(Protocol):
-    """Where the lines of the processes go."""
+    """Where the processes' lines go."""
 
     def open(self, name: str) -> IO[bytes] | int: ...
 
@@ -50,7 +50,7 @@ class Output(Protocol):
 
 
 class LogFiles:
-    """A file a process, `NAME.log`, for its owner's eyes; a restart appends."""
+    """A file per process, `NAME.log`, which only its owner can read. A restart appends."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class LogFiles:
         return open_private_log(self._path(name))
 
     def follow(self, name: str, child: Child) -> None:
-        """Nothing to do: the process writes the file itself."""
+        """Does nothing: the process writes the file itself."""
 
     def place(self, name: str) -> str:
         return f"its log is {self._path(name)}"
@@ -70,7 +70,7 @@ class LogFiles:
 
 
 class Terminal:
-    """All lines on one stream, each with its process' name before it."""
+    """All lines on one stream, each prefixed with its process' name."""
 
     def __init__(self, stream: IO[str], names: list[str]) -> None:
         self._stream = stream
@@ -85,7 +85,7 @@ class Terminal:
         threading.Thread(target=self._copy, args=(name, child), daemon=True).start()
 
     def place(self, name: str) -> str:
-        return "its reason stands above"
+        return "the reason is above"
 
     def _copy(self, name: str, child: Child) -> None:
         for line in child.output:
@@ -99,7 +99,7 @@ class Terminal:
 
 
 class Managed:
-    """One line of the Procfile and the process that runs it now."""
+    """One line of the Procfile and its current process."""
 
     def __init__(self, name: str, command: str) -> None:
         self.name = name
@@ -119,7 +119,7 @@ class Managed:
 
 
 class ProcfileRunner:
-    """Starts the processes on entry, keeps them running in a thread, stops them on exit."""
+    """Starts the processes on entry, keeps them running in a thread, and stops them on exit."""
 
     def __init__(
         self,
@@ -130,7 +130,10 @@ class ProcfileRunner:
         on_event: Callable[[str], None],
         pass_fds: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """`on_event` gets a sentence whenever a process has died; `pass_fds` are files that a process inherits, by name."""
+        """`on_event` gets a sentence whenever a process has died.
+
+        `pass_fds` are files that a process inherits, by the process' name.
+        """
         self._managed = {name: Managed(name, command) for name, command in commands.items()}
         self._env = dict(env) | {"PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"}
         self._output = output
@@ -152,20 +155,20 @@ class ProcfileRunner:
         self.stop()
 
     def pids(self) -> dict[str, int]:
-        """The processes that run at this moment, by the names of their Procfile lines."""
+        """The currently running processes, by the names of their Procfile lines."""
         with self._lock:
             return {name: one.child.pid for name, one in self._managed.items() if one.child}
 
     def kill(self, name: str) -> None:
-        """`kill -9` for one process; it is started again at once."""
+        """Sends `kill -9` to one process, which is restarted at once."""
         self.signal(name, signal.SIGKILL)
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """To one process; if it ends, it is started again."""
+        """Sends a signal to one process. If it ends, it is restarted."""
         os.kill(self.pids()[name], number)
 
     def given_up(self) -> str | None:
-        """A sentence on a process that cannot start, or None while all can."""
+        """A sentence about a process that cannot start, or None."""
         for one in self._managed.values():
             if one.quick_deaths >= TRIES_BEFORE_GIVEN_UP:
                 return (
@@ -174,7 +177,7 @@ class ProcfileRunner:
         return None
 
     def stop(self) -> None:
-        """Asks all to end at the same time and waits for them."""
+        """Tells all of them to end at once, and waits."""
         self._stopping.set()
         if self._supervisor.is_alive():
             self._supervisor.join()
@@ -206,10 +209,10 @@ class ProcfileRunner:
                     self._bury(managed, managed.child, code)
 
     def _bury(self, managed: Managed, child: Child, code: int) -> None:
-        child.clear_session()  # what the dead process started would run beside its successor
+        child.clear_session()  # children of the dead process would run beside its successor
         with self._lock:
             pause_s = managed.note_death(time.monotonic())
-        self._on_event(f"{managed.name} {describe_exit(code)}; starting it again in {pause_s:g} s")
+        self._on_event(f"{managed.name} {describe_exit(code)}; restarting it in {pause_s:g} s")
 
 
 def describe_exit(code: int) -> str:
@@ -237,7 +240,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         Settings.from_env(os.environ)
-    except ConfigError as error:  # said once here, not by each process over and over
+    except ConfigError as error:  # said once here, not by each process again and again
         problems = "\n  ".join(error.message.split("; "))
         print(f"run_procfile: nothing was started\n  {problems}", file=sys.stderr)
         return 1

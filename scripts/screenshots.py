@@ -1,4 +1,4 @@
-"""Draws the README's screenshots: starts everything, walks through the dashboard, takes a picture of each page."""
+"""Takes the README's screenshots: starts everything, walks through the dashboard, and captures each page."""
 
 import argparse
 import base64
@@ -27,7 +27,7 @@ LOOKS: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
     "dark": ("dark", WIDE),
     "phone": ("light", PHONE),
 }
-# Slow enough that the bars are caught on their way.
+# Slow enough to capture the bars on their way.
 SLOW_MS = 1500
 FAST = {"STRIPE_ACCOUNT_RPS": "80"}
 
@@ -102,7 +102,7 @@ def show_customer(page: Page, team: str) -> None:
 
 
 def visit(page: Page, address: str) -> None:
-    """Signs in on the way where it must."""
+    """Signs in on the way if necessary."""
     page.goto(address)
     if "/sign-in" in page.url:
         page.get_by_label("E-mail").fill(EMAIL)

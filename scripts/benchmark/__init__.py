@@ -1,1 +1,1 @@
-"""The parts of ./scripts/bench: what is run, how it is measured, what it is measured against, and how that is shown."""
+"""The parts of ./scripts/bench: the runs, the measurements, the comparisons and the report."""

@@ -1,4 +1,4 @@
-"""What a mirror makes of the things that go wrong at others, tried out on small accounts of the sandbox, one each."""
+"""Checks how a mirror handles cases in which others fail. Each check uses a small account of the sandbox."""
 
 import urllib.request
 from collections import Counter
@@ -16,13 +16,13 @@ from sync.object_types import OBJECT_TYPES
 SCALE = 0.1
 DELETED_CUSTOMERS = 10
 ABOVE_32_BITS = 3_000_000_000  # 30 million rupiah, some 1,800 dollars
-AS_SHIPPED = "large"  # the check in which a program gets no help of ours
-# The second page of charges: in the middle of a type, for both sides the same.
+AS_SHIPPED = "large"  # in this check a program gets no help from us
+# The second page of charges, in the middle of a type: the same for both sides.
 SECOND_CHARGES_PAGE = {"path": "/v1/charges", "numbers": [2]}
 
 
 class Checks:
-    """One side's. Each check has an account of its own, the same for each side, and says in a few words what came out."""
+    """One side's checks. Each has its own account, the same for both sides, and reports its result in a few words."""
 
     def __init__(self, rig: Rig, side: Side) -> None:
         self._rig = rig
@@ -32,7 +32,7 @@ class Checks:
         self._missing_anyway: Counter[str] = Counter()
 
     def run(self) -> dict[str, str]:
-        """What was checked, and what came out; what a program said when it ended early goes to `notes`."""
+        """Returns the results by check. If a program ended early, its output goes to `notes`."""
         self._sandbox.call("PUT", "latency", ms=0)
         checks: Mapping[str, Callable[[str], dict[str, str]]] = {
             "plain": self._plain_and_again,
@@ -97,7 +97,7 @@ class Checks:
         self.notes += [f"{self._side.name}: {attempt.problem}" for attempt in attempts if attempt.problem]
 
     def _missing(self, account: str) -> Counter[str]:
-        """By type, how many objects the sandbox has and the mirror has not."""
+        """By type: how many objects the sandbox has and the mirror lacks."""
         place = self._side.place(account)
         return Counter(
             {each.name: len(self._ids(account, each.name) - place.live_ids(each)) for each in OBJECT_TYPES.values()}
@@ -116,7 +116,7 @@ class Checks:
         return {each["id"] for each in self._sandbox.objects(type, account=account)}
 
     def _stripe(self, account: str, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Any:
-        """As the merchant does it, at the sandbox' API."""
+        """Calls the sandbox' API as the merchant would."""
         body = urlencode(fields).encode() if fields else None
         request = urllib.request.Request(self._sandbox.url + path, body, method=method)
         request.add_header("Authorization", f"Bearer {secret_key(account)}")

@@ -1,4 +1,4 @@
-"""BillStack beside a peer: the same account, latency, limits and Postgres server, one after the other."""
+"""BillStack compared with a peer: the same account, latency, limits and Postgres server, one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sync.object_types import OBJECT_TYPES
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One program's speed and cost; `objects` are what its mirror holds at the end."""
+    """One program's speed and cost. `objects` is how many its mirror has at the end."""
 
     name: str
     problem: str | None
@@ -58,7 +58,7 @@ ROW_NAMES = (
 
 
 def of_billstack(rig: Rig, account: str) -> Column:
-    """All its processes, the web's too."""
+    """Includes all of its processes, also the web's."""
     team = rig.connect(account)
     run = rig.backfill(team)
     usage = run.usage
@@ -109,7 +109,7 @@ def speed_table(columns: Sequence[Column]) -> list[str]:
 
 
 def checks_of(rig: Rig, peer: Peer) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """By program what was checked and what came out; and what the programs said when they ended early."""
+    """The results by program and check, and the output of programs that ended early."""
     checks = [Checks(rig, BillStack(rig)), Checks(rig, peer)]
     found = {name: each.run() for name, each in zip((BillStack.name, Peer.name), checks, strict=True)}
     return found, [note for each in checks for note in each.notes]

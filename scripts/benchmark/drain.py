@@ -1,6 +1,6 @@
-"""The bare client: reads the same pages as fast as the rates allow and throws them away. Nobody can mirror faster.
+"""The bare client: reads the same pages as fast as the rates allow and discards them. No mirror can be faster.
 
-It knows all cursors beforehand, so nothing keeps it from having many requests of one list in flight.
+It knows all cursors in advance, so it can have many requests of one list in flight.
 """
 
 import threading
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from scripts.benchmark.lists import Rates, Reader, Request
 
-# With 150 ms an answer and 100 requests/s some fifteen are in flight; heavy pages take longer.
+# With 150 ms per answer and 100 requests/s, some fifteen are in flight. Heavy pages take longer.
 THREADS_WITH_LATENCY = 64
-THREADS_WITHOUT = 4  # more only fight for the interpreter
-# Behind what is allowed: the sandbox counts from the first arrival, we from the start.
+THREADS_WITHOUT = 4  # more would only compete for the interpreter
+# Later than allowed by this much: the sandbox counts from the first arrival, we from the start.
 MARGIN_S = 0.05
 TRY_AGAIN_AFTER_S = 0.25
 
@@ -29,7 +29,7 @@ class Drained:
 
 
 class Bucket:
-    """Predicts the sandbox's token bucket: one second's worth of tokens, full at first; None: no limit."""
+    """Predicts the sandbox's token bucket: one second's worth of tokens, full at first. None: no limit."""
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
@@ -49,7 +49,7 @@ class Bucket:
 
 
 def due_times(endpoints: Sequence[str], rates: Rates) -> list[float]:
-    """When each request may go out, in seconds from the first one; of several that may, the longest list goes first."""
+    """When to send each request, in seconds after the first. If several may go, the longest list goes first."""
     waiting: dict[str, list[int]] = {}
     for index in reversed(range(len(endpoints))):
         waiting.setdefault(endpoints[index], []).append(index)

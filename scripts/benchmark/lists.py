@@ -1,4 +1,4 @@
-"""What reading an account takes at least: every page of every list, found by reading them all once, one after the other."""
+"""The requests that reading an account needs at least: every page of every list, found by reading them all once."""
 
 import http.client
 from collections import Counter
@@ -17,7 +17,7 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One list request. `endpoint` is the operation as the sandbox counts it, each with a limit of its own."""
+    """One list request. `endpoint` is the operation as the sandbox counts it; each has its own limit."""
 
     endpoint: str
     target: str  # path and query
@@ -26,7 +26,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All requests that reading an account once takes, and how many objects they give by type."""
+    """All requests that reading an account once needs, and how many objects of each type they return."""
 
     requests: tuple[Request, ...]
     objects: Mapping[str, int]
@@ -36,7 +36,7 @@ class Survey:
         return sum(self.objects.values())
 
     def pages(self) -> Counter[str]:
-        """By endpoint; what is no nested list."""
+        """By endpoint, without nested lists."""
         return Counter(each.endpoint for each in self.requests if not each.is_nested)
 
     def nested(self) -> Counter[str]:
@@ -45,14 +45,14 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Requests a second that the sandbox allows; None: no limit. Its buckets hold one second's worth, full at first."""
+    """Requests a second that the sandbox allows. None: no limit. Its buckets hold one second's worth, full at first."""
 
     account_rps: float | None = None
     endpoint_rps: float | None = None
 
 
 def least_seconds(endpoints: Iterable[str], rates: Rates, latency_s: float) -> float:
-    """When the answer to the last of these requests can be there at the earliest, whoever asks."""
+    """The earliest moment at which any client can have the answers to all of these requests."""
     counts = Counter(endpoints)
     waits = [0.0]
     if rates.endpoint_rps:
@@ -63,7 +63,7 @@ def least_seconds(endpoints: Iterable[str], rates: Rates, latency_s: float) -> f
 
 
 class Reader:
-    """Asks for one thing after the other on one connection."""
+    """Sends one request after the other on one connection."""
 
     def __init__(self, url: str, secret_key: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
@@ -79,7 +79,7 @@ class Reader:
 
 
 def survey(url: str, secret_key: str) -> Survey:
-    """Reads everything. To be done without latency and limits, for it asks one thing at a time."""
+    """Reads everything. Call it without latency and limits, because it sends one request at a time."""
     reader = Reader(url, secret_key)
     requests: list[Request] = []
     objects: dict[str, int] = {}
@@ -97,7 +97,7 @@ def survey(url: str, secret_key: str) -> Survey:
 
 
 def pages(reader: Reader, object_type: ObjectType, variant: Mapping[str, str]) -> Iterator[tuple[Request, list[Any]]]:
-    """Each page's request, and its objects' heads (id and embedded list)."""
+    """Each page's request, and the heads of its objects (id and embedded list)."""
     listed = msgspec.defstruct("Listed", [("data", list[head_struct(object_type)]), ("has_more", bool)])  # type: ignore[misc]
     parameters: dict[str, str | int] = {**variant, "limit": PAGE_SIZE}
     while True:

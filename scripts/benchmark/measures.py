@@ -1,4 +1,4 @@
-"""The measurements that ./scripts/bench offers. Each prints what it found, and keeps it for the JSON file."""
+"""The measurements of ./scripts/bench. Each prints its results and keeps them for the JSON file."""
 
 import os
 import time
@@ -15,22 +15,22 @@ from scripts.benchmark.targets import Target
 from sync.database.schema import schema_name
 
 ACCOUNT = "bench"
-SMALL_SCALE = 0.1  # a small team's account, in the measurement of fairness
-HEAD_START_S = 3.0  # by then the huge backfill has taken every worker
+SMALL_SCALE = 0.1  # the small team's account when fairness is measured
+HEAD_START_S = 3.0  # by then the huge backfill holds every worker
 LOOK_EVERY_S = 0.05
 GROWTH_SCALES = (3.0, 30.0)
 
 
 @dataclass(slots=True)
 class Findings:
-    """What goes into the JSON file, and the targets at the end."""
+    """The content of the JSON file, and the targets for the end."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     targets: list[Target] = field(default_factory=list)
 
 
 def measure_backfill(conditions: Conditions, findings: Findings, *, again: bool) -> None:
-    """The bare client first, then BillStack, on the same sandbox; `again`: and once more on the unchanged account."""
+    """Runs the bare client, then BillStack, on the same sandbox. `again` adds a run on the unchanged account."""
     with running_rig(conditions, account=ACCOUNT) as rig:
         survey = rig.survey(ACCOUNT)
         say(f"{survey.total:,} objects in {len(survey.requests):,} pages · {os.cpu_count()} cores")
@@ -61,7 +61,7 @@ def measure_again(rig: Rig, team: Team, first: Run, findings: Findings) -> None:
 
 
 def measure_growth(conditions: Conditions, findings: Findings) -> None:
-    """Peak memory under a small account and one of ten times its size."""
+    """Peak memory with a small account and with one ten times its size."""
     small, large = GROWTH_SCALES
     runs = []
     with running_rig(replace(conditions, scale=small), account=ACCOUNT) as rig:
@@ -78,7 +78,7 @@ def measure_growth(conditions: Conditions, findings: Findings) -> None:
 
 
 def measure_fairness(conditions: Conditions, findings: Findings) -> None:
-    """A small team's backfill alone, and started while a huge one runs."""
+    """A small team's backfill alone, and while a huge one runs."""
     with running_rig(conditions, account=ACCOUNT) as rig:
         for account in ("alone", "beside"):
             rig.add_account(account, SMALL_SCALE)
@@ -96,7 +96,7 @@ def measure_fairness(conditions: Conditions, findings: Findings) -> None:
 
 
 def waiting_times(rig: Rig, team: Team) -> tuple[float, float]:
-    """Seconds from the POST until Stripe had answered the first page, and until the backfill was ready."""
+    """Seconds from the POST until Stripe answered the first page, and until the backfill was ready."""
     rig.refresh_limits(team.account)
     started = time.monotonic()
     rig.client.start_backfill(team.id)
@@ -117,7 +117,7 @@ def has_a_page(rig: Rig, team: Team) -> bool:
 
 
 def measure_teams(conditions: Conditions, findings: Findings, *, count: int) -> None:
-    """A small account each, all begun at the same moment; then their webhooks."""
+    """Many small accounts, all started at once, then their webhooks."""
     with running_rig(replace(conditions, scale=teams.SCALE), account=ACCOUNT) as rig:
         found = teams.measure(rig, count)
     say(
@@ -130,7 +130,7 @@ def measure_teams(conditions: Conditions, findings: Findings, *, count: int) -> 
 
 
 def measure_peers(conditions: Conditions, findings: Findings, *, timeout_s: float) -> None:
-    """Speed and cost on one account, then what goes wrong at others."""
+    """Speed and cost on one account, then cases in which others fail."""
     peer.install()
     with running_rig(conditions, account=ACCOUNT) as rig:
         in_turn = peer.Peer(rig.database_url, rig.sandbox.url, timeout_s)

@@ -1,4 +1,4 @@
-"""Measures what a stretch of work costs: processor time by part, peak memory of the workers, WAL, the machine's load."""
+"""Measures the cost of a run: CPU time by part, peak memory of the workers, WAL, and the machine's load."""
 
 import os
 import threading
@@ -10,28 +10,28 @@ import psycopg
 
 from scripts.benchmark import processes
 
-# A peak is kept by the kernel itself (VmHWM); only what a process gains in its last moments before its end is missed.
+# The kernel itself records the peak (VmHWM). Only what a process gains in its last moments is missed.
 LOOK_EVERY_S = 0.25
 OURSELVES = "this benchmark"
-TOTAL_EVERY_S = 1.0  # adding up shared pages costs the kernel a millisecond a process
+TOTAL_EVERY_S = 1.0  # adding up shared pages costs the kernel a millisecond per process
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a stretch cost. `cpu_s` by part; memory in MB."""
+    """The cost of a run. `cpu_s` is by part; memory is in MB."""
 
     wall_s: float
     cpu_s: Mapping[str, float]
-    others_cpu_s: float  # of processes that are no part of this measurement: noise
+    others_cpu_s: float  # of processes outside this measurement: noise
     wal_bytes: int
-    peak_mb: Mapping[str, float]  # the largest single process of a part
-    total_mb: float  # all watched processes together, shared pages once
+    peak_mb: Mapping[str, float]  # the largest process of each part
+    total_mb: float  # all watched processes together, shared pages counted once
     load_average: tuple[float, float]  # before and after
 
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at the memory of some process trees while they work."""
+    """Watches the memory of some process trees while they work."""
 
     roots: Mapping[str, int]
     peaks: dict[str, float] = field(default_factory=dict)
@@ -65,7 +65,10 @@ class Watch:
 
 
 class Meter:
-    """`start` and `stop` around the work; `roots` are the parts' first processes, `watched` those whose memory counts."""
+    """Call `start` and `stop` around the work.
+
+    `roots` are the parts' first processes; `watched` those measured for memory.
+    """
 
     def __init__(self, database_url: str, roots: Mapping[str, int], watched: Iterable[str] = ()) -> None:
         self._database_url = database_url
@@ -73,7 +76,7 @@ class Meter:
         self._watch = Watch({name: roots[name] for name in watched})
 
     def start(self) -> None:
-        # Postgres writes each page whole at its first change after a checkpoint: all stretches begin right after one.
+        # Postgres writes a whole page at its first change after a checkpoint, so every run begins right after one.
         with psycopg.connect(self._database_url, autocommit=True) as connection:
             connection.execute("CHECKPOINT")
         self._load_before = os.getloadavg()[0]
@@ -85,12 +88,12 @@ class Meter:
         self._started = time.monotonic()
 
     def stop_clock(self) -> None:
-        """The end of what the user waits for; processor time still counts until `stop`."""
+        """Ends the time that the user waits. CPU time still counts until `stop`."""
         self._wall_s = time.monotonic() - self._started
         self._wal_after = self._wal_position()
 
     def stop(self) -> Usage:
-        """To be called when the processes have come to rest."""
+        """Call this when the processes are idle again."""
         cpu = self._cpu()
         busy = processes.machine_busy_s() - self._busy_before
         used = {name: cpu[name] - self._cpu_before[name] for name in cpu}
@@ -107,7 +110,7 @@ class Meter:
         )
 
     def _cpu(self) -> dict[str, float]:
-        # Without our children: they are the parts.
+        # Without our children, which are the parts.
         own = {OURSELVES: processes.own_and_collected(os.getpid()) / processes.TICKS_PER_S}
         return own | {name: processes.cpu_s(pid) for name, pid in self._roots.items()}
 

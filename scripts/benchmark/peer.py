@@ -1,4 +1,4 @@
-"""@supabase/stripe-sync-engine, installed from npm into an ignored folder and run on the same sandbox and Postgres."""
+"""@supabase/stripe-sync-engine, installed from npm into an ignored folder, on the same sandbox and Postgres."""
 
 import json
 import shutil
@@ -20,13 +20,13 @@ from scripts.run_procfile import ROOT
 FOLDER = ROOT / ".billstack" / "peers"
 PACKAGES = {"@supabase/stripe-sync-engine": "0.48.5", "stripe": "23.1.0"}  # the latest when this was written
 DRIVER = Path(__file__).with_name("supabase.cjs")
-SCHEMA = "stripe"  # its migrations know no other
+SCHEMA = "stripe"  # the only one that its migrations support
 OLDEST_NODE = 18
 INSTALL_TIMEOUT_S = 300.0
 MIGRATE_TIMEOUT_S = 60.0
-# In the order of its own `all`, which also asks for types that the sandbox does not have.
+# In the order of its own `all`, which also includes types that the sandbox lacks.
 OBJECTS = ("product", "price", "customer", "subscription", "invoice", "charge")
-# Its tables abort a run at the first amount above 2^31, and the sandbox has some. So that the rest can be compared:
+# Its tables abort a run at the first amount above 2^31, and the sandbox has some. This lets us compare the rest:
 WIDEN = """
 DO $$
 DECLARE narrow record;
@@ -52,14 +52,14 @@ HOW_RUN = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What Node itself says at its end."""
+    """What Node itself reports at its end."""
 
     cpu_s: float
     peak_mb: float
 
 
 class Peer:
-    """Each account is mirrored into a database of its own."""
+    """Mirrors each account into its own database."""
 
     name = "supabase"
 
@@ -71,7 +71,7 @@ class Peer:
         self.cost = Cost(0.0, 0.0)
 
     def prepare(self, account: str, *, as_shipped: bool = False) -> None:
-        """A fresh database with its tables; unless `as_shipped`, such as hold amounts above 2^31."""
+        """Creates a fresh database with its tables. Unless `as_shipped`, they can hold amounts above 2^31."""
         name = sql.Identifier(self._database(account))
         with psycopg.connect(self._server_url, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
@@ -112,10 +112,10 @@ class Peer:
 
 
 def install() -> None:
-    """Does nothing when it is there already.
+    """Does nothing if it is installed already.
 
     Raises:
-        BenchError: no Node of that age or npm here, or npm could not.
+        BenchError: Node is too old or missing, npm is missing, or npm failed.
     """
     refuse_old_node()
     if all(installed_version(name) == version for name, version in PACKAGES.items()):

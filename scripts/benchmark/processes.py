@@ -1,8 +1,8 @@
-"""Processor time and memory of processes and of all that they started, from Linux' /proc.
+"""CPU time and memory of processes and all their descendants, from Linux' /proc.
 
-Processor time is exact for dead children too: the kernel adds a child's time to its parent's when the parent collects
-it, so the sum over a tree of `own + collected children` has every process that ever was in it exactly once, to the
-10 ms in which the kernel counts. That is how RQ's work-horses, one a job, are seen although they are gone.
+CPU time is exact even for dead children: the kernel adds a child's time to its parent's when the parent collects it. So
+the sum of `own + collected children` over a tree counts every process that was ever in it exactly once, to the kernel's
+10 ms. So RQ's work-horses, one per job, are counted although they are gone.
 """
 
 import os
@@ -14,7 +14,7 @@ MB = 1024.0  # of the kB that /proc speaks in
 
 
 def is_readable() -> bool:
-    """Whether this system has a /proc that tells of children."""
+    """Whether this system has a /proc that lists children."""
     return (PROC / "self" / "task" / str(os.getpid()) / "children").exists()
 
 
@@ -27,7 +27,7 @@ def tree(pid: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """Of all threads: a child belongs to the thread that started it."""
+    """Of all threads, because a child belongs to the thread that started it."""
     try:
         paths = list((PROC / str(pid) / "task").glob("*/children"))
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended while we looked
@@ -36,11 +36,11 @@ def children(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of the tree since it began, dead members included."""
+    """User and system time of the tree since it began, including its dead members."""
     while True:
         pids = tree(pid)
         total = sum(own_and_collected(each) for each in pids)
-        if tree(pid) == pids:  # nobody died and moved his time to his parent while we added up
+        if tree(pid) == pids:  # nobody died and moved time to its parent while we added
             return total / TICKS_PER_S
 
 
@@ -51,7 +51,7 @@ def own_and_collected(pid: int) -> int:
 
 
 def peak_mb(pid: int) -> float:
-    """The most memory that the process ever had resident (VmHWM); 0 for one that is gone."""
+    """The most memory that the process ever had resident (VmHWM). 0 if it is gone."""
     for line in read(PROC / str(pid) / "status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / MB
@@ -59,7 +59,7 @@ def peak_mb(pid: int) -> float:
 
 
 def proportional_mb(pid: int) -> float:
-    """What is resident now, pages that several processes share divided among them (Pss); 0 for one that is gone."""
+    """What is resident now, with shared pages divided among their processes (Pss). 0 if it is gone."""
     for line in read(PROC / str(pid) / "smaps_rollup").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) / MB
@@ -67,13 +67,13 @@ def proportional_mb(pid: int) -> float:
 
 
 def machine_busy_s() -> float:
-    """Seconds that all processors together have worked, or were held by other guests of the host, since the start."""
+    """Seconds that all CPUs together have worked, or were taken by other guests of the host, since the start."""
     user, nice, system, _, _, irq, soft_irq, steal = map(int, read(PROC / "stat").split()[1:9])
     return (user + nice + system + irq + soft_irq + steal) / TICKS_PER_S
 
 
 def read(path: Path) -> str:
-    """Empty for a process that has ended meanwhile."""
+    """Empty if the process has ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError, PermissionError):

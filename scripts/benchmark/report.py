@@ -1,4 +1,4 @@
-"""Says in tables what was measured."""
+"""Prints the measurements as tables."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ HOW_CPU = (
 
 
 def speed(conditions: Conditions, survey: Survey, run: Run, drained: Drained) -> list[str]:
-    """Wall time beside the bare client's and what the rates permit."""
+    """Wall time compared with the bare client's and with what the rates permit."""
     usage = run.usage
     heads = ["", "BillStack", "bare client"]
     rows = [
@@ -51,7 +51,7 @@ def speed(conditions: Conditions, survey: Survey, run: Run, drained: Drained) ->
 
 
 def requests(survey: Survey, run: Run) -> list[str]:
-    """By type; nested lists apart."""
+    """By type, with nested lists separate."""
     rows = [
         [name, f"{survey.objects[name]:,}", f"{least:,}", f"{asked:,}", f"{asked - least:+,}"]
         for name, least, asked in lists_asked(survey, run)
@@ -73,7 +73,7 @@ def nested_endpoints() -> list[str]:
 
 
 def cost(run: Run) -> list[str]:
-    """Processor time and memory by part."""
+    """CPU time and memory by part."""
     usage = run.usage
     rows = []
     python = sum(usage.cpu_s[part] for part in PYTHON_PARTS)
@@ -92,7 +92,7 @@ def in_order(usage: Usage) -> list[tuple[str, float]]:
 
 
 def second_run(first: Run, second: Run, rewritten: int) -> list[str]:
-    """Beside the first one, whose rows were vacuumed in between."""
+    """Compared with the first run, whose rows were vacuumed in between."""
     pairs = [(first, f"{first.objects:,}"), (second, f"{rewritten:,}")]
     columns = [
         [

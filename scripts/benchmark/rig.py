@@ -1,4 +1,4 @@
-"""What a benchmark runs on: the sandbox Stripe and BillStack's real processes, and one backfill on them, measured."""
+"""The set-up of a benchmark: the sandbox Stripe, BillStack's real processes, and one measured backfill on them."""
 
 import base64
 import json
@@ -23,9 +23,9 @@ from scripts.sandbox.running import SandboxProcess
 from workers.queues import ALL_QUEUES
 
 EMAIL = "bench@example.com"
-# What a limit that is off means to BillStack, whose settings know no such thing: the most they take.
+# BillStack cannot switch a limit off, so this is the most that its settings accept.
 NO_LIMIT_RPS = 100_000.0
-# Statuses are asked for over HTTP as a dashboard does; more often near the end, so that the clock is right.
+# The status is polled over HTTP like a dashboard does. More often near the end, for an accurate time.
 POLL_S = 0.25
 POLL_AT_THE_END_S = 0.05
 STALLED_AFTER_S = 180.0
@@ -36,7 +36,7 @@ PROCFILE_PARTS = ("worker", "events", "scheduler", "web")
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a run happens under."""
+    """The conditions of a run."""
 
     scale: float
     profile: str
@@ -59,7 +59,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A team of BillStack that mirrors one account of the sandbox."""
+    """A team that mirrors one account of the sandbox."""
 
     id: str
     account: str
@@ -117,12 +117,12 @@ class Rig:
         return self.stack.postgres.url
 
     def add_account(self, name: str, scale: float, *, rates: Rates | None = None) -> None:
-        """An account of the sandbox, under the rates of the run unless others are given."""
+        """Adds an account to the sandbox, with the run's rates unless others are given."""
         self.sandbox.add_account(name, scale=scale, profile=self.conditions.profile, until=self.until)
         self.sandbox.call("PUT", "limits", account=name, **limits(rates or self.conditions.rates))
 
     def connect(self, account: str) -> Team:
-        """A new team that mirrors the account."""
+        """Creates a new team that mirrors the account."""
         named = ("--email", EMAIL, "--team", f"Mirror of {account}")
         created = self.stack.flask("create-user", *named, says=self._password)
         self.client.sign_in(EMAIL, self._password)
@@ -144,12 +144,12 @@ class Rig:
         self.refresh_limits(account)
 
     def refresh_limits(self, account: str) -> None:
-        """Full buckets and empty statistics."""
+        """Fills the buckets and clears the statistics."""
         self.sandbox.call("PUT", "limits", account=account, **limits(self.conditions.rates))
         self.sandbox.call("DELETE", "stats", account=account)
 
     def backfill(self, team: Team) -> Run:
-        """Measures one, from the POST to the status `ready`; processor time until the last work-horse has ended."""
+        """Measures one backfill from the POST to `ready`. CPU time counts until the last work-horse has ended."""
         self.refresh_limits(team.account)
         meter = Meter(self.database_url, self.roots, watched=PROCFILE_PARTS)
         meter.start()
@@ -167,7 +167,7 @@ class Rig:
         )
 
     def run_to_end(self, team: Team) -> tuple[JSON, float]:
-        """The status `ready`, and after how many seconds all lists had been read.
+        """Returns the status `ready`, and the seconds until all lists had been read.
 
         Raises:
             BenchError: it ended in another way.
@@ -180,12 +180,12 @@ class Rig:
         return status, lists_read_at - started
 
     def keep_house(self) -> None:
-        """What autovacuum would do at some later moment, so that it falls into no measurement."""
+        """Does now what autovacuum would do later, so that it falls into no measurement."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
 
     def differences(self, team: Team) -> list[str]:
-        """Sentences on how the mirror differs from the sandbox, object for object and field for field; empty is equal."""
+        """Sentences about differences between the mirror and the sandbox, field by field. Empty if they are equal."""
         found = compare_with_sandbox(self.database_url, team.id, self.sandbox.url, team.account)
         return [f"{each.object_type}: {each}" for each in found if not each.is_equal]
 
@@ -207,7 +207,7 @@ class Rig:
         return status, lists_read_at or time.monotonic()
 
     def _wait_for_rest(self) -> None:
-        """Until no job is at work any more."""
+        """Waits until no job is running."""
         deadline = time.monotonic() + REST_TIMEOUT_S
         with redis.Redis.from_url(self.stack.redis.url) as connection:
             registries = [StartedJobRegistry(name, connection=connection) for name in ALL_QUEUES]
@@ -217,10 +217,10 @@ class Rig:
 
 @contextmanager
 def running_rig(conditions: Conditions, *, account: str = "bench") -> Iterator[Rig]:
-    """Starts all of it on fresh data, and stops it at the end.
+    """Starts everything on fresh data, and stops it at the end.
 
     Raises:
-        BenchError: this is not the place for it, or another benchmark runs in this checkout.
+        BenchError: this machine is unsuitable, or another benchmark runs in this checkout.
     """
     refuse_foreign_servers()
     sandbox_options = ["--account", account, "--scale", f"{conditions.scale:g}", "--profile", conditions.profile]

@@ -1,4 +1,4 @@
-"""Which rows of a mirror were written between two moments: Postgres gives a row a new `xmin` with each write."""
+"""Finds rows that were written between two moments: each write gives a row a new `xmin`."""
 
 import psycopg
 from psycopg import sql
@@ -7,7 +7,7 @@ from sync.object_types import OBJECT_TYPES
 
 
 class Rows:
-    """`remember`, let something run, then ask how many rows were `rewritten`."""
+    """Call `remember`, run something, then ask how many rows were `rewritten`."""
 
     def __init__(self, database_url: str, schema: str) -> None:
         self._database_url = database_url
@@ -21,7 +21,7 @@ class Rows:
                 connection.execute(sql.SQL("INSERT INTO public.bench_rows SELECT id, xmin::text FROM {}").format(table))
 
     def rewritten(self) -> int:
-        """Of the rows that were there; ids of the six types never meet."""
+        """Of the remembered rows. The ids of different types never collide."""
         statement = sql.SQL(
             "SELECT count(*) FROM {} AS now JOIN public.bench_rows AS past USING (id) WHERE now.xmin::text <> past.version"
         )
@@ -34,7 +34,7 @@ class Rows:
         return total
 
     def total(self) -> int:
-        """How many were there."""
+        """How many rows were remembered."""
         with psycopg.connect(self._database_url) as connection:
             row = connection.execute("SELECT count(*) FROM public.bench_rows").fetchone()
         assert row

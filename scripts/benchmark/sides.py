@@ -1,4 +1,4 @@
-"""What a mirror has to be able to do to stand in the table beside another, and how to look into it."""
+"""The operations that a mirror must support to be compared, and access to its tables."""
 
 import time
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from scripts.benchmark.state import BenchError
 from sync.database.schema import schema_name
 from sync.object_types import ObjectType
 
-# Rows that are live in BillStack's tables, where a deleted object keeps a tombstone, and in the peer's, which mark it.
+# Live rows. In BillStack's tables a deleted object is a tombstone; the peer's tables mark it.
 LIVE = sql.SQL("coalesce(to_jsonb(mirrored) ->> 'deleted_at', to_jsonb(mirrored) ->> 'deleted', 'false') = 'false'")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run to its end; `problem` is what it ended with, None if it was content."""
+    """One run to its end. `problem` is the error that ended it, or None."""
 
     problem: str | None
     wall_s: float
@@ -26,7 +26,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a mirror's six tables are; both sides call them alike, and have an `id` and a price's `unit_amount`."""
+    """Where a mirror's tables are. Both sides use the same names, and have an `id` and a price's `unit_amount`."""
 
     database_url: str
     schema: str
@@ -47,9 +47,9 @@ class Place:
 
 
 class Side(Protocol):
-    """A program that mirrors an account of the sandbox. `prepare` comes once, `mirror` as often as wanted.
+    """A program that mirrors an account of the sandbox. `prepare` is called once, `mirror` any number of times.
 
-    `as_shipped` takes away what we changed of the program so that it gets through at all.
+    `as_shipped` undoes our changes to the program, without which it does not get through.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Side(Protocol):
 
 
 class BillStack:
-    """A team an account, in the running stack."""
+    """One team per account, in the running stack."""
 
     name = "BillStack"
 

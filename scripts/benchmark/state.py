@@ -1,4 +1,4 @@
-"""Where a benchmark keeps its servers' data: a folder of its own, on the disk of the checkout as a user's would be."""
+"""The folder for a benchmark's server data, on the checkout's disk, like a user's."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ STATE_DIR = ROOT / ".billstack" / "bench"
 
 
 class BenchError(Exception):
-    """The benchmark cannot go on; the text is for the person at the terminal."""
+    """The benchmark cannot continue. The text is for the person at the terminal."""
 
 
 def refuse_foreign_servers() -> None:
@@ -28,7 +28,7 @@ def refuse_foreign_servers() -> None:
 
 @contextmanager
 def fresh_state_dir(postgres: type[EmbeddedPostgres]) -> Iterator[Path]:
-    """Empty at first; at the end the logs stay.
+    """Empty at first. The logs remain at the end.
 
     Raises:
         BenchError: another benchmark uses it.
@@ -49,5 +49,5 @@ def fresh_state_dir(postgres: type[EmbeddedPostgres]) -> Iterator[Path]:
 
 def forget_data(postgres: type[EmbeddedPostgres]) -> None:
     for server in (postgres(STATE_DIR), EmbeddedValkey(STATE_DIR)):
-        server.stop()  # never started, but its socket may have a folder of its own
+        server.stop()  # it never started, but its socket may have a folder of its own
         shutil.rmtree(server.home)

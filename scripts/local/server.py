@@ -1,4 +1,4 @@
-"""What an embedded server is: one child process with a folder of its own that can be stopped, restarted and killed."""
+"""An embedded server: one child process with its own folder, which can be stopped, restarted and killed."""
 
 import fcntl
 import os
@@ -12,20 +12,20 @@ from scripts.local import keeper
 from scripts.local.private_log import open_private_log
 from scripts.local.processes import Child, Steps, wait_until
 
-# A recovery after `kill -9` replays the log since the last checkpoint: seconds, more on a slow disk.
+# A recovery after `kill -9` replays the log since the last checkpoint: seconds, or more on a slow disk.
 START_TIMEOUT_S = 60.0
-# How long a new start waits for a server whose program has just been killed: the keeper is stopping it.
+# How long a new start waits for a server whose program was just killed, while the keeper stops it.
 HANDOVER_S = 12.0
-DYING_S = 1.0  # and how long that program may still be seen
+DYING_S = 1.0  # how long that program may still be visible
 LOG_LINES_SHOWN = 8
 
 
 class ServerError(Exception):
-    """An embedded server cannot do what was asked; the text says why and where its log is."""
+    """An embedded server cannot do what was asked. The text says why and where its log is."""
 
 
 class EmbeddedServer:
-    """Base of the Postgres and Valkey servers. Used as a context manager: started on entry, stopped on exit."""
+    """Base of the Postgres and Valkey servers. As a context manager it starts on entry and stops on exit."""
 
     name: str  # for messages and files
     stop_steps: Steps
@@ -38,7 +38,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """The same over restarts."""
+        """Stays the same over restarts."""
         raise NotImplementedError
 
     @property
@@ -46,7 +46,7 @@ class EmbeddedServer:
         return self._running().pid
 
     def start(self) -> None:
-        """Returns when it answers.
+        """Returns once the server answers.
 
         Raises:
             ServerError: its folder is in use, or it did not start.
@@ -56,7 +56,7 @@ class EmbeddedServer:
         self._launch()
 
     def stop(self) -> None:
-        """Stops it in order and frees its folder. Does nothing when it is not running."""
+        """Stops the server properly and frees its folder. Does nothing if it is not running."""
         if self._child:
             self._child.stop()
             self._child = None
@@ -65,11 +65,11 @@ class EmbeddedServer:
             self._lock_fd = None
 
     def kill(self) -> None:
-        """`kill -9`; `restart` brings it back."""
+        """Sends `kill -9`. `restart` brings the server back."""
         self._running().kill()
 
     def restart(self) -> None:
-        """Starts it again on the same data and address, after a stop in order or after `kill`."""
+        """Starts it again on the same data and address, after a proper stop or after `kill`."""
         self.stop()
         self.start()
 
@@ -87,7 +87,7 @@ class EmbeddedServer:
         self.stop()
 
     def _prepare(self) -> None:
-        """Makes what the start needs: a data folder, a configuration file."""
+        """Creates what the start needs: a data folder, a configuration file."""
 
     def _command(self) -> Sequence[str | Path]:
         raise NotImplementedError
@@ -99,7 +99,7 @@ class EmbeddedServer:
         return os.environ
 
     def _account(self) -> dict[str, Any]:
-        """Popen's user, group and extra_groups for another account than ours."""
+        """Popen's user, group and extra_groups, if the server runs as another account."""
         return {}
 
     def _launch(self) -> None:
@@ -116,7 +116,7 @@ class EmbeddedServer:
             raise ServerError(f"{self.name} did not start; the end of {self.log}:\n{self._end_of_log()}")
 
     def _hold_lock(self) -> None:
-        """Takes the folder's flock, which the server inherits: it is free once the last process of either is gone."""
+        """Takes the folder's flock, which the server inherits. It is free once the last process of either is gone."""
         if self._lock_fd is not None:
             return
         fd = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -126,7 +126,9 @@ class EmbeddedServer:
             patience_s = DYING_S if keeper.is_running(owner) else HANDOVER_S
             if time.monotonic() - started > patience_s:
                 os.close(fd)
-                raise ServerError(f"{self.home} is in use: process {owner} runs {self.name} on it; stop that one first")
+                raise ServerError(
+                    f"{self.home} is in use: process {owner} runs {self.name} on it; stop that one first"
+                )
             time.sleep(0.1)
         os.pwrite(fd, f"{os.getpid():<10}".encode(), 0)
         self._lock_fd = fd

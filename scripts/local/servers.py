@@ -1,6 +1,6 @@
-"""The Postgres and the Redis that the demo, the tests and the benchmark run on.
+"""The Postgres and the Redis for the demo, the tests and the benchmark.
 
-`DATABASE_URL` and `REDIS_URL` in the environment take the place of the embedded servers:
+`DATABASE_URL` and `REDIS_URL` in the environment replace the embedded servers:
 
     with embedded_postgres(state_dir) as postgres, embedded_valkey(state_dir) as redis:
         use(postgres.url, redis.url)
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ExternalServer:
-    """A server that somebody else runs: it has an address, and is not ours to stop."""
+    """A server that somebody else runs. It has an address, and we must not stop it."""
 
     url: str
 
@@ -47,7 +47,7 @@ def embedded_postgres(
     settings: Mapping[str, str] | None = None,
     kind: type[EmbeddedPostgres] = EmbeddedPostgres,
 ) -> Iterator[EmbeddedPostgres | ExternalServer]:
-    """Postgres on the data in `state_dir`, with `settings` as in postgresql.conf."""
+    """Postgres on the data in `state_dir`. `settings` are lines of postgresql.conf."""
     if url := os.environ.get("DATABASE_URL"):
         yield ExternalServer(url)
         return
@@ -67,7 +67,7 @@ def embedded_valkey(state_dir: Path, durable: bool = True) -> Iterator[EmbeddedV
 
 @contextmanager
 def temporary_state_dir() -> Iterator[Path]:
-    """A state folder that is removed at the end, with a short path, which Postgres' account can pass through."""
+    """A state folder with a short path that Postgres' account can enter. Removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="billstack-", dir=SHARED_HOMES if os.geteuid() == 0 else None))
     folder.chmod(0o711)
     try:
@@ -77,5 +77,5 @@ def temporary_state_dir() -> Iterator[Path]:
 
 
 def at_database(url: str, name: str) -> str:
-    """The same server's URL with another database of it: a Postgres database's name or a Redis database's number."""
+    """The URL of another database on the same server: a Postgres database's name or a Redis database's number."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()

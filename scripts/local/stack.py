@@ -1,4 +1,4 @@
-"""The whole of BillStack on this machine: servers, database, web and workers. For the demo, end-to-end tests and bench."""
+"""All of BillStack on this machine: servers, database, web and workers. For the demo, end-to-end tests and bench."""
 
 import os
 import socket
@@ -21,12 +21,12 @@ LOOPBACK = "127.0.0.1"  # for this machine only
 
 
 class StackError(Exception):
-    """A part did not start or work; the text is for the person at the terminal."""
+    """A part did not start or work. The text is for the person at the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What runs. `env` is the environment of its processes, for `flask --app api ...`."""
+    """The running parts. `env` is the environment of its processes, for `flask --app api ...`."""
 
     url: str
     postgres: EmbeddedPostgres | ExternalServer
@@ -36,7 +36,7 @@ class Stack:
     log_dir: Path
 
     def flask(self, *arguments: str, says: str = "") -> str:
-        """Runs `flask --app api ARGUMENTS`, with `says` on its standard input, and returns what it printed."""
+        """Runs `flask --app api ARGUMENTS` with `says` as its standard input, and returns its output."""
         return run_flask(self.env, *arguments, says=says)
 
 
@@ -54,10 +54,10 @@ def running_stack(
     """Starts everything, waits until it answers, and stops it at the end.
 
     Args:
-        settings: what the settings' environment has beside addresses: BILLSTACK_SECRET_KEY, STRIPE_API_BASE...
-        listener: what the web accepts from, closed at the end; by default on a free port.
-        gunicorn: further options of the web, as on its command line.
-        on_event: gets a sentence when a process has died and is started again.
+        settings: the settings other than addresses: BILLSTACK_SECRET_KEY, STRIPE_API_BASE...
+        listener: the socket that the web accepts on, closed at the end; by default on a free port.
+        gunicorn: further command-line options of the web.
+        on_event: gets a sentence when a process has died and is being restarted.
 
     Raises:
         StackError, ServerError: a part does not start.
@@ -89,19 +89,19 @@ def running_stack(
 
 
 def listen(port: int = 0) -> socket.socket:
-    """Takes a port of this machine, 0 for a free one, at once: by the time the web is there somebody else might have it.
+    """Takes a port of this machine (0: a free one) at once: until the web starts, somebody else might take it.
 
     Raises:
         OSError: it is taken.
     """
-    return socket.create_server((LOOPBACK, port), backlog=2048)  # gunicorn's own number; it does not ask again
+    return socket.create_server((LOOPBACK, port), backlog=2048)  # gunicorn's own number; it does not set it again
 
 
 def run_flask(env: Mapping[str, str], *arguments: str, says: str = "") -> str:
     command: Sequence[str] = [sys.executable, "-m", "flask", "--app", "api", *arguments]
     done = subprocess.run(command, env=env, cwd=ROOT, input=says, capture_output=True, text=True, check=False)
     if done.returncode:
-        # The name only: arguments may hold what is nobody else's business.
+        # Only the name: arguments may be confidential.
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise StackError(f"flask --app api {arguments[0]} failed: {reason[0]}")
     return done.stdout

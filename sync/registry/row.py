@@ -165,7 +165,7 @@ class ObjectType:
 
 
 def id_in_path(object_id: str) -> str:
-    """Escapes ids for a path: people choose those of customers, products and plans, even with spaces, slashes and dots."""
+    """Escapes an id for a path: people choose ids of customers, products and plans, even with spaces or slashes."""
     return quote(object_id, safe="") if object_id.strip(".") else object_id.replace(".", "%2E")
 
 

@@ -72,7 +72,7 @@ def test_a_killed_process_is_started_again(run, events):
 
         assert wait_until(lambda: runner.pids().get("one", before["one"]) != before["one"], timeout_s=5)
         assert runner.pids()["two"] == before["two"]
-        assert events == ["one was ended by SIGKILL; starting it again in 0.2 s"]
+        assert events == ["one was ended by SIGKILL; restarting it in 0.2 s"]
 
 
 def test_what_a_killed_process_had_started_ends_before_its_successor_starts(run, tmp_path):
