@@ -442,6 +442,7 @@ CREATE TABLE IF NOT EXISTS billstack.mirrored_types (
     type text NOT NULL,
     since timestamptz NOT NULL DEFAULT now(),
     stopped_at timestamptz,               -- no longer mirrored; its rows remain
+    reread_until bigint,                  -- for types without events: what was created by then is in the mirror
     PRIMARY KEY (team_id, type)
 );
 

@@ -12,7 +12,8 @@ import psycopg
 from psycopg import sql
 
 from sync.database.schema import schema_name
-from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.object_types import ObjectType, in_order
+from sync.teams.mirrored_types import MirroredTypes
 
 ROWS_AT_A_TIME = 500
 EXAMPLES_SHOWN = 3
@@ -40,9 +41,9 @@ class Difference:
 
 
 def compare_with_sandbox(database_url: str, team_id: str, sandbox_url: str, account: str) -> Iterator[Difference]:
-    """One Difference per type, in the registry's order."""
+    """One Difference per type that the team mirrors, in the registry's order."""
     with psycopg.connect(database_url) as connection:
-        for object_type in OBJECT_TYPES.values():
+        for object_type in in_order(MirroredTypes(connection, team_id).names()):
             source = sandbox_objects(sandbox_url, account, object_type)
             yield compare(object_type.name, source, mirrored_objects(connection, team_id, object_type))
 

@@ -28,6 +28,7 @@ from scripts.progress import Display
 from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
 from sync.database.schema import schema_name
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from sync.stripe.sdk import API_VERSION
 
 PREFERRED_PORT = 8000
@@ -119,7 +120,9 @@ class Demo:
 
     def _sandbox(self) -> SandboxProcess:
         until = str(self._keepsakes.sandbox_until)
-        return SandboxProcess("--account", ACCOUNT, "--scale", str(self._options.scale), "--until", until)
+        return SandboxProcess(
+            "--account", ACCOUNT, "--scale", str(self._options.scale), "--until", until, "--types", self._options.types
+        )
 
     def _listen(self) -> socket.socket:
         try:
@@ -142,7 +145,8 @@ class Demo:
     def _backfill(self, stack: Stack, client: ApiClient, team_id: str) -> bool:
         """Shows the backfill until it ends. Returns whether it ended well."""
         started = time.monotonic()
-        backfill_id = client.start_backfill(team_id)["backfillId"]
+        types = OBJECT_TYPES if self._options.types == "all" else DEFAULT_TYPES
+        backfill_id = client.start_backfill(team_id, objects=list(types))["backfillId"]
         self._display.say(f"\nBackfill {backfill_id}")
         status = self._watch(stack, client, team_id)
         took_s = time.monotonic() - started
@@ -177,11 +181,11 @@ class Demo:
         found = []
         for difference in compare_with_sandbox(stack.postgres.url, team_id, sandbox_url, ACCOUNT):
             found.append(difference)
-            self._say(f"{difference.object_type:<12} {difference.compared:>9,} compared: {difference}")
+            self._say(f"{difference.object_type:<22} {difference.compared:>9,} compared: {difference}")
         is_equal = all(difference.is_equal for difference in found)
         total = sum(difference.compared for difference in found)
         verdict = "the mirror equals the sandbox" if is_equal else "THE MIRROR DIFFERS FROM THE SANDBOX"
-        self._say(f"{'total':<12} {total:>9,} compared: {verdict}")
+        self._say(f"{'total':<22} {total:>9,} compared: {verdict}")
         return is_equal
 
     def _show_addresses(self, stack: Stack, team_id: str) -> None:
@@ -260,6 +264,9 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--once", action="store_true", help="end after the comparison; exit 0 only if the mirror equals the sandbox")
     add("--scale", type=arguments.scale, default=1.0, help="multiplies the sandbox's 9,497 objects")
+    add(
+        "--types", choices=("six", "all"), default="six", help="which object types the sandbox has and the team mirrors"
+    )
     add("--port", type=arguments.port, default=PREFERRED_PORT, help=f"of the dashboard, {PREFERRED_PORT} if it is free")
     add("--state-dir", type=Path, default=ROOT / ".billstack", help="where the data is stored; default: .billstack")
     return parser.parse_args()

@@ -61,6 +61,8 @@ OBJECT_TYPES: Mapping[str, ObjectType] = {
 # The types that every team mirrors. A team mirrors others once a backfill has named them
 # (sync/teams/mirrored_types.py).
 DEFAULT_TYPES: tuple[str, ...] = tuple(name for name, each in OBJECT_TYPES.items() if each.is_default)
+# Stripe sends no events for some of their changes.
+REREAD_TYPES: tuple[str, ...] = tuple(name for name, each in OBJECT_TYPES.items() if each.is_reread)
 BY_STRIPE_OBJECT: Mapping[str, ObjectType] = {each.stripe_object: each for each in OBJECT_TYPES.values()}
 
 

@@ -20,7 +20,13 @@ def mirror_shown(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             if object_type.name in proofs
             else None,
             "rightAsOf": iso(
-                since_1970(right_as_of(proofs.get(object_type.name), row["swept_until"], row["unread_until"]))
+                since_1970(
+                    right_as_of(
+                        proofs.get(object_type.name),
+                        None if object_type.is_reread else row["swept_until"],
+                        row["unread_until"],
+                    )
+                )
             ),
             "comparedAt": iso(row["compared_at"]) if object_type.name in found else None,
             "differed": drifted(found[object_type.name]) if object_type.name in found else None,

@@ -72,6 +72,22 @@ class BackfillAnswer(Body):
     error = fields.String(required=True, allow_none=True)
 
 
+class ObjectTypeAnswer(Body):
+    name = fields.String(required=True)
+    stripeObject = fields.String(required=True, metadata={"description": "the `object` value of Stripe's JSON"})
+    table = fields.String(required=True)
+    path = fields.String(required=True)
+    group = fields.String(required=True, metadata={"description": "its section in Stripe's documentation"})
+    title = fields.String(required=True)
+    default = fields.Boolean(required=True, metadata={"description": "every team mirrors it"})
+    mirrored = fields.Boolean(required=True)
+    syncedAt = fields.DateTime(required=True, allow_none=True)
+
+
+class ObjectTypesAnswer(Body):
+    objectTypes = fields.List(fields.Nested(ObjectTypeAnswer), required=True)
+
+
 class WorkAnswer(Body):
     state = fields.String(required=True, metadata={"description": "working, paused, stopped or waiting"})
     holder = fields.String(

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from api.account.backfills import backfill_history
+from api.account.mirror_choice import object_types_shown
 from api.account.mirror_shown import drifted
 from api.account.status import read_status
 from api.dashboard import key_permissions
@@ -35,6 +36,7 @@ def show(team_id: str) -> str:
         team_id,
         status=status,
         types=OBJECT_TYPES,
+        object_types=object_types_shown(context, team_id, status),
         phase=_phase(status),
         is_finishing=_is_finishing(status),
         today=datetime.now(UTC).date(),

@@ -105,7 +105,8 @@ class MirrorReader:
 
     def synced_at(self, object_type: ObjectType) -> datetime | None:
         """Until when the mirror of this type is known to be right; None while it was never read."""
-        row = self._run(object_type, ("synced_at",), {"type": object_type.name, "team_id": self._team_id}).fetchone()
+        block = "read_at" if object_type.is_reread else "synced_at"
+        row = self._run(object_type, (block,), {"type": object_type.name, "team_id": self._team_id}).fetchone()
         return row[0] if row else None
 
     def _run(self, object_type: ObjectType, blocks: Sequence[str], params: Mapping[str, Any]) -> psycopg.Cursor[Any]:

@@ -175,3 +175,16 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS read
 WHERE connections.team_id = %(team_id)s
+
+-- name: read_at
+-- The same for a type whose changes Stripe does not announce: events tell nothing of it, only a reading of all of it does.
+SELECT greatest(to_timestamp(type_proofs.known_until), compared.finished_at)
+FROM billstack.type_proofs
+LEFT JOIN LATERAL (
+    SELECT reconciles.finished_at
+    FROM billstack.reconciles
+    WHERE reconciles.team_id = type_proofs.team_id AND state = 'done' AND reconciles.found ? %(type)s
+    ORDER BY reconciles.requested_at DESC
+    LIMIT 1
+) AS compared ON true
+WHERE type_proofs.team_id = %(team_id)s AND type_proofs.type = %(type)s

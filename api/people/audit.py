@@ -37,6 +37,7 @@ ACTIONS: dict[str, str | None] = {
     "invitations.withdraw": "invitation.withdrawn",
     "members.change_member": "member.role_changed",
     "members.remove_member": "member.removed",
+    "object_types.stop": "sync.type_stopped",
     "projects.create_project": "project.created",
     "projects.delete_project": "project.deleted",
     "projects.rename_project": "project.renamed",

@@ -11,7 +11,7 @@ import msgspec
 from scripts.benchmark.rig import Rig, secret_key
 from scripts.benchmark.rows import Rows
 from scripts.benchmark.sides import Attempt, Side
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES, in_order
 
 SCALE = 0.1
 DELETED_CUSTOMERS = 10
@@ -100,7 +100,7 @@ class Checks:
         """By type: how many objects the sandbox has and the mirror lacks."""
         place = self._side.place(account)
         return Counter(
-            {each.name: len(self._ids(account, each.name) - place.live_ids(each)) for each in OBJECT_TYPES.values()}
+            {each.name: len(self._ids(account, each.name) - place.live_ids(each)) for each in in_order(DEFAULT_TYPES)}
         )
 
     def _canceled(self, account: str) -> str:

@@ -11,7 +11,7 @@ from scripts.benchmark.sides import BillStack, Place
 from scripts.benchmark.table import megabytes, of_bytes, seconds, table
 from scripts.benchmark.targets import per_100k
 from sync.database.schema import schema_name
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def of_peer(rig: Rig, account: str, peer: Peer, name: str) -> Column:
 
 
 def objects_in(place: Place) -> int:
-    return sum(len(place.live_ids(each)) for each in OBJECT_TYPES.values())
+    return sum(len(place.live_ids(each)) for each in in_order(DEFAULT_TYPES))
 
 
 def speed_table(columns: Sequence[Column]) -> list[str]:

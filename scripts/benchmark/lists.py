@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from sync.object_types import OBJECT_TYPES, ObjectType, head_struct, is_cut
+from sync.object_types import DEFAULT_TYPES, ObjectType, head_struct, in_order, is_cut
 from sync.stripe.lists import PAGE_SIZE
 
 TIMEOUT_S = 120.0
@@ -83,7 +83,7 @@ def survey(url: str, secret_key: str) -> Survey:
     reader = Reader(url, secret_key)
     requests: list[Request] = []
     objects: dict[str, int] = {}
-    for object_type in OBJECT_TYPES.values():
+    for object_type in in_order(DEFAULT_TYPES):
         ids = set()
         for variant in object_type.variants:
             for request, heads in pages(reader, object_type, variant):

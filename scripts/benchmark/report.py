@@ -8,7 +8,7 @@ from scripts.benchmark.meter import OURSELVES, Usage
 from scripts.benchmark.rig import PROCFILE_PARTS, Conditions, Run
 from scripts.benchmark.table import megabytes, of_bytes, seconds, table
 from scripts.benchmark.targets import PYTHON_PARTS, Target, lists_asked, per_100k
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 
 HOW_MEASURED = (
     "Measured from POST backfill to the status `ready`: lists, then the finish (what was created or changed meanwhile,",
@@ -69,7 +69,8 @@ def requests(survey: Survey, run: Run) -> list[str]:
 
 
 def nested_endpoints() -> list[str]:
-    return [f"GET {nested.path.format(id=':id')}" for each in OBJECT_TYPES.values() if (nested := each.nested)]
+    types = [OBJECT_TYPES[name] for name in DEFAULT_TYPES]
+    return [f"GET {nested.path.format(id=':id')}" for each in types if (nested := each.nested)]
 
 
 def cost(run: Run) -> list[str]:

@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import sql
 
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 
 
 class Rows:
@@ -11,7 +11,7 @@ class Rows:
 
     def __init__(self, database_url: str, schema: str) -> None:
         self._database_url = database_url
-        self._tables = [sql.Identifier(schema, each.table) for each in OBJECT_TYPES.values()]
+        self._tables = [sql.Identifier(schema, each.table) for each in in_order(DEFAULT_TYPES)]
 
     def remember(self) -> None:
         with psycopg.connect(self._database_url) as connection:

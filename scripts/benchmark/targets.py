@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scripts.benchmark.lists import Survey, least_seconds
 from scripts.benchmark.rig import Conditions, Run
-from sync.object_types import OBJECT_TYPES
+from sync.object_types import DEFAULT_TYPES, in_order
 
 # The targets apply from this size on. With smaller accounts, the start and the finish outweigh the lists.
 JUDGED_FROM_SCALE = 10.0
@@ -112,7 +112,7 @@ def lists_asked(survey: Survey, run: Run) -> list[tuple[str, int, int]]:
     least = survey.pages()
     return [
         (each.name, least[f"GET {each.path}"], sum(run.traffic.get(f"GET {each.path}", {}).values()))
-        for each in OBJECT_TYPES.values()
+        for each in in_order(DEFAULT_TYPES)
     ]
 
 

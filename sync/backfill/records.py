@@ -128,6 +128,11 @@ class BackfillStore:
             mirror.forget_rejects(wanted)
         return Started(backfill_id, already_running=False, adds_types=adds_types)
 
+    def running(self, team_id: str) -> str | None:
+        """The id of the team's running backfill."""
+        row = self._one("running", team_id=team_id)
+        return row[0] if row else None
+
     def _adopt(self, backfill_id: str, errored_id: str) -> None:
         for statement in ("adopt_start", "adopt_types", "adopt_leases", "adopt_windows"):
             self._run(statement, backfill_id=backfill_id, errored_id=errored_id)

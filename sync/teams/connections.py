@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from sync.database.schema import schema_name
 from sync.database.session import SILENT_S
 from sync.errors import Conflict
-from sync.object_types import DEFAULT_TYPES
+from sync.object_types import DEFAULT_TYPES, REREAD_TYPES
 from sync.sql import Queries
 from sync.teams.secrets import ENDPOINT_SECRET, SECRET_KEY, WEBHOOK_SECRET, SecretBox, Use
 
@@ -115,7 +115,12 @@ class Connections:
 
     def claim_sweeps(self, limit: int) -> list[str]:
         """Teams whose events should be read from Stripe now. Nobody else gets them for minutes."""
-        params = {"limit": limit, "every_s": SWEEP_EVERY_S, "rarely_s": SWEEP_RARELY_S}
+        params = {
+            "limit": limit,
+            "every_s": SWEEP_EVERY_S,
+            "rarely_s": SWEEP_RARELY_S,
+            "reread_types": list(REREAD_TYPES),
+        }
         rows = self._connection.execute(_QUERIES["claim_sweeps"], params).fetchall()
         return [team_id for (team_id,) in rows]
 

@@ -58,9 +58,15 @@ LIMIT 1;
 
 -- name: claim_sweeps
 -- Such teams, the longest due first. Several jobs may ask. Due times are spread, so that they do not come due together
--- again. A team that Stripe delivers to is swept rarely, only for what a delivery missed.
+-- again. A team that Stripe delivers to is swept rarely, only for what a delivery missed; but often if it mirrors types
+-- without events, whose newest objects the same job lists.
 UPDATE billstack.connections
 SET sweep_due_at = now() + (0.75 + random() / 2) * interval '1 second' * CASE
+    WHEN EXISTS (
+        SELECT
+        FROM billstack.mirrored_types
+        WHERE mirrored_types.team_id = connections.team_id AND stopped_at IS NULL AND type = ANY (%(reread_types)s)
+    ) THEN %(every_s)s
     WHEN delivered_at > greatest(refused_at, missed_at, now() - %(rarely_s)s * interval '4 seconds') THEN %(rarely_s)s
     ELSE %(every_s)s
 END

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 
 from sync.database.schema import drop_table, ensure_tables
-from sync.object_types import DEFAULT_TYPES, ObjectType, in_order
+from sync.object_types import DEFAULT_TYPES, REREAD_TYPES, ObjectType, in_order
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("mirrored_types.sql")).bind()
@@ -32,6 +32,16 @@ class MirroredTypes:
         self._connection.execute(_QUERIES["add"], {"team_id": self._team_id, "types": sorted(added)})
         ensure_tables(self._connection, self._team_id, in_order(added))
         return True
+
+    def to_reread(self) -> list[tuple[ObjectType, int]]:
+        """Types whose newest objects must be listed, with the second up to which they are known."""
+        params = {"team_id": self._team_id, "types": list(REREAD_TYPES)}
+        known: dict[str, int] = dict(self._connection.execute(_QUERIES["to_reread"], params).fetchall())
+        return [(object_type, known[object_type.name]) for object_type in in_order(known)]
+
+    def set_reread(self, object_type: ObjectType, until: int) -> None:
+        params = {"team_id": self._team_id, "type": object_type.name, "until": until}
+        self._connection.execute(_QUERIES["set_reread"], params)
 
     def stop(self, object_type: ObjectType, *, purge: bool) -> bool:
         """Keeps the rows unless `purge` drops them. Returns False if there was nothing to stop or drop."""

@@ -163,7 +163,8 @@ SAMPLES: dict[str, Any] = {
     "key_id": "key_77", "prefix": "bs_00000077", "key_sha256": b"x", "scopes": ["customers:read"], "expires_at": None,
     "account_id": "acct_x", "account_name": None, "livemode": False, "secret_key": b"x", "publishable_key": None,
     "webhook_secret": b"x", "endpoint_id": "we_1", "endpoint_secret": b"x", "every_s": 60, "sealed_key": b"x", "valid": True,
-    "default_types": ["customer"], "upper": 1, "compared_until": 1, "suspects": Jsonb({}), "found": Jsonb({}), "span": "hour",
+    "default_types": ["customer"], "reread_types": ["balance_transaction"],
+    "upper": 1, "compared_until": 1, "suspects": Jsonb({}), "found": Jsonb({}), "span": "hour",
     "kept": timedelta(days=400), "tables": [f"{SCHEMA}.charges"],
 }  # fmt: skip
 

@@ -1,9 +1,11 @@
 """The jobs of the queue `events`. They are thin and quick: every team's events wait behind them."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import psycopg
 import structlog
 
 from sync.database.borrowing import borrowing
@@ -12,8 +14,10 @@ from sync.errors import StripeError, StripeRejected
 from sync.events.applying import apply_batch
 from sync.events.fetches import UNAUTHORIZED
 from sync.events.ledger import Ledger
+from sync.events.reread import reread
 from sync.events.sweep import sweep
 from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.source import Source
 from sync.teams.connections import Connection, Connections
 from workers.context import Context
 from workers.jobs import backfill as jobs
@@ -123,10 +127,19 @@ def _sweep(context: Context, team_id: str) -> int:
         connections.sweep_again(team_id)
     if swept.new:
         connections.webhook_missed(team_id)
-    log.info("events.swept", new=swept.new, complete=swept.complete)
+        written = _reread(connection, team_id, source, lambda: time.monotonic() > over_at)
+    log.info("events.swept", written=written, new=swept.new, complete=swept.complete)
     if swept.new:
         wake_events(context, team_id)
     return swept.new
+
+
+def _reread(connection: psycopg.Connection, team_id: str, source: Source, is_over: Callable[[], bool]) -> int:
+    try:
+        return reread(connection, team_id, source, is_over=is_over)
+    except StripeError as exc:
+        log.warning("types.not_reread", reason=loggable_reason(exc))
+        return 0
 
 
 def _refused(connected: Connection | None) -> StripeRejected | None:

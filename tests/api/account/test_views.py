@@ -263,7 +263,7 @@ def test_a_team_that_is_not_connected_cannot_backfill(owner):
         [],
         ["customer", "customer"],
         ["customers"],
-        ["customer", "refund"],
+        ["customer", "unicorn"],
         ["Customer"],
         [None],
         [["customer"]],
