@@ -126,9 +126,7 @@ class EmbeddedServer:
             patience_s = DYING_S if keeper.is_running(owner) else HANDOVER_S
             if time.monotonic() - started > patience_s:
                 os.close(fd)
-                raise ServerError(
-                    f"{self.home} is in use: process {owner} runs {self.name} on it; stop that one first"
-                )
+                raise ServerError(f"{self.home} is in use: process {owner} runs {self.name} on it; stop that one first")
             time.sleep(0.1)
         os.pwrite(fd, f"{os.getpid():<10}".encode(), 0)
         self._lock_fd = fd

@@ -1,1 +1,1 @@
-"""A sandbox Stripe: behaves like Stripe's API over accounts that it makes up, for demo, tests and benchmark."""
+"""A sandbox Stripe: behaves like Stripe's API with made-up accounts, for the demo, tests and benchmark."""

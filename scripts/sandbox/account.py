@@ -1,4 +1,4 @@
-"""One Stripe account in one mode, as a client meets it: a request goes in, Stripe's answer comes out."""
+"""One Stripe account in one mode, as a client sees it: takes a request and returns Stripe's answer."""
 
 import copy
 import itertools
@@ -19,7 +19,7 @@ from scripts.sandbox.state import Clock, State
 
 NO_HEADERS: Mapping[str, str] = {}
 
-# Where Stripe breaks while it works on a request: before it has done anything, or after it has done everything.
+# When Stripe fails during a request: before it has done anything, or after it has done everything.
 Broken = Literal["before", "after"] | None
 
 _BROKEN = Refused("An unexpected error occurred. Please try again.", status=500, type="api_error").answer()
@@ -59,7 +59,7 @@ class Account:
         headers: Mapping[str, str] = NO_HEADERS,
         broken: Broken = None,
     ) -> Answer:
-        """Answers one request; header names in lower case. Refusals are answers too: this never raises."""
+        """Answers one request. Header names in lower case. Never raises: refusals are answers, too."""
         request_id = f"req_{next(self._request_ids):014}"
         try:
             operation, id = routes.find(method, path)
@@ -71,7 +71,7 @@ class Account:
         return Answer(answer.status, answer.body, {"Request-Id": request_id, **answer.headers})
 
     def _work_once(self, ask: _Ask, key: str) -> Answer:
-        """A key's answer is kept, so that a repetition does nothing."""
+        """Stores the key's answer, so that a repetition has no effect."""
         params = copy.deepcopy(ask.params)
         answer = self._keys.recall(key, ask.path, params, self.state.clock())
         if answer is None:
@@ -97,14 +97,14 @@ class Account:
         return self.handle("GET", f"{KINDS[type].path}/{quote(id, safe='')}", {})
 
     def create(self, type: str, **params: Any) -> Json:
-        """Creates as a POST would and returns the object; raises ValueError with Stripe's message where it refuses."""
+        """Creates like a POST and returns the object. If Stripe would refuse, raises ValueError with its message."""
         return self._done(self.handle("POST", KINDS[type].path, params))
 
     def update(self, type: str, id: str, **params: Any) -> Json:
         return self._done(self.handle("POST", f"{KINDS[type].path}/{quote(id, safe='')}", params))
 
     def delete(self, type: str, id: str) -> Json:
-        """Deletes; a subscription is canceled by it and stays."""
+        """Deletes. A subscription is canceled instead and stays."""
         return self._done(self.handle("DELETE", f"{KINDS[type].path}/{quote(id, safe='')}", {}))
 
     def act(self, type: str, id: str, action: str, **params: Any) -> Json:
@@ -112,7 +112,10 @@ class Account:
         return self._done(self.handle("POST", f"{KINDS[type].path}/{quote(id, safe='')}/{action}", params))
 
     def objects(self, type: str, *, full: bool = False) -> Sequence[Json]:
-        """Every live object of a type as a retrieve gives it, unlisted prices too; `full` completes nested lists."""
+        """Every live object of a type as a retrieve returns it, including unlisted prices.
+
+        `full` completes nested lists.
+        """
         return [decode(body) for body in self.state.dump(type, full=full)]
 
     def events(self) -> Sequence[Json]:

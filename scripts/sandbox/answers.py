@@ -1,4 +1,4 @@
-"""What the sandbox answers: a status, bytes and headers; and refusals in Stripe's own error shape."""
+"""The sandbox's answers (a status, bytes and headers), and refusals in Stripe's error shape."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """Stripe says no. `type`, `code`, `param` and `message` are what its SDKs build their exceptions from."""
+    """A refusal by Stripe. Its SDKs build their exceptions from `type`, `code`, `param` and `message`."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ def ok(value: Any) -> Answer:
 
 
 def no_such(noun: str, id: str, *, param: str = "id", status: int = 404) -> Refused:
-    """Stripe's `resource_missing`: 404 for the object of the address, 400 for one that a parameter names."""
+    """Stripe's `resource_missing`: 404 for the object in the address, 400 for one that a parameter names."""
     return Refused(f"No such {noun}: '{id}'", status=status, code="resource_missing", param=param)
 
 

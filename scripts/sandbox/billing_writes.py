@@ -1,4 +1,4 @@
-"""Creates, updates and ends subscriptions and invoices, as Stripe lets one."""
+"""Creates, updates and ends subscriptions and invoices within Stripe's rules."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ _LINE: dict[str, Field] = {
 
 
 def create_subscription(state: State, params: Params) -> Json:
-    """Active, or trialing with a `trial_end`; an item's `price_data` makes an inline price. It makes no invoice."""
+    """Active, or trialing with a `trial_end`. An item's `price_data` creates an inline price. Creates no invoice."""
     given = read(params, {**_SUBSCRIPTION_UPDATE, "customer": text}, required=("customer", "items"))
     customer = state.named("customer", given["customer"], "customer")
     id = state.new_id(SUBSCRIPTION)
@@ -68,7 +68,7 @@ def create_subscription(state: State, params: Params) -> Json:
 
 
 def _new_item(state: State, subscription_id: str, given: Json) -> Json:
-    """An item as its parameters ask for it: by a price's id, or with the data of one of its own."""
+    """An item with a price's id, or with the data of a price of its own."""
     if "price_data" in given:
         price = create_price(state, given["price_data"], listed=False)
     else:
@@ -116,7 +116,7 @@ def update_subscription(state: State, id: str, params: Params) -> Json:
 
 
 def _changed_items(state: State, id: str, given: list[Json]) -> list[Json]:
-    """Items with an id are changed or deleted, those without are added, the others stay."""
+    """Changes or deletes items with an id, and adds those without. All others stay."""
     children = {item["id"]: item for item in state.children("subscription", id)}
     for item in given:
         known = item.get("id")
@@ -135,7 +135,7 @@ def _changed_items(state: State, id: str, given: list[Json]) -> list[Json]:
 
 
 def cancel_subscription(state: State, id: str) -> Json:
-    """A subscription that has ended is missing for this call, as at Stripe."""
+    """An ended subscription does not exist for this call, as at Stripe."""
     subscription = state.get("subscription", id)
     if subscription["status"] in ("canceled", "incomplete_expired"):
         raise no_such("subscription", id)
@@ -143,7 +143,7 @@ def cancel_subscription(state: State, id: str) -> Json:
 
 
 def create_invoice(state: State, params: Params) -> Json:
-    """A draft without lines; `add_lines` brings them."""
+    """A draft without lines. `add_lines` adds them."""
     fields = {**_INVOICE_UPDATE, "currency": text, "customer": text, "subscription": text}
     given = read(params, fields, required=("customer",))
     customer = state.named("customer", given.pop("customer"), "customer")
@@ -203,7 +203,7 @@ def _new_line(state: State, invoice: Json, given: Json) -> Json:
 
 
 def _sum_of(invoice: Json, asked: Json) -> Json:
-    """Stands in for a price where a line only has an amount."""
+    """Replaces a price if a line has only an amount."""
     if "amount" not in asked:
         raise Refused("Missing required param: lines[0][amount].", code="parameter_missing", param="lines[0][amount]")
     amount = asked["amount"]
@@ -218,7 +218,7 @@ def _sum_of(invoice: Json, asked: Json) -> Json:
 
 
 def finalize_invoice(state: State, id: str) -> Json:
-    """Draft to open, or at once to paid where nothing is due."""
+    """From draft to open, or directly to paid if nothing is due."""
     invoice = _in_status(state, id, "draft")
     number = f"{invoice['customer'][-8:].upper()}-{state.now()}"
     invoice_shapes.finalize(invoice, state.now(), number, state.dice.token(48))
@@ -229,14 +229,14 @@ def finalize_invoice(state: State, id: str) -> Json:
 
 
 def settle_invoice(state: State, id: str, status: str, event: str) -> Json:
-    """Open to paid, void or uncollectible."""
+    """From open to paid, void or uncollectible."""
     invoice = _in_status(state, id, "open")
     invoice_shapes.settle(invoice, status, state.now())
     return state.change("invoice", invoice, also=(event,))
 
 
 def delete_invoice(state: State, id: str) -> Json:
-    """Only drafts that no subscription made (stripe-facts.md, section 9)."""
+    """Deletes only drafts that no subscription created (stripe-facts.md, section 9)."""
     invoice = _in_status(state, id, "draft")
     if invoice["parent"] is not None:
         raise Refused("You can only delete one-off invoices, not those of a subscription.")

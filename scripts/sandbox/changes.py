@@ -1,4 +1,4 @@
-"""Random changes to an account as its business would make them: what a mirror has to keep up with."""
+"""Random changes to an account, like those of a business. A mirror has to keep up with them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,18 +11,18 @@ from scripts.sandbox.more_kinds import MORE_KINDS
 from scripts.sandbox.rows import Kind
 from scripts.sandbox.shapes import Json
 
-# People may choose a customer's id, and choose it again after that customer was deleted.
+# People may choose a customer's id, and may use it again after that customer was deleted.
 _OWN_IDS = ('o"brien', "Team/A+B 50%", "Zoë #1?", "..")
 _TRIES = 20  # a random change may be refused (a paid invoice cannot be voided); then another is tried
 
 
 class Changer:
-    """Makes one change after the other, always the same ones for a seed and an account."""
+    """Makes one change after the other. A seed and an account always give the same changes."""
 
     def __init__(self, account: Account, seed: int = 1) -> None:
         self._account = account
         self._dice = Dice(f"changes:{seed}")
-        # The share of each: mostly edits, some new objects, a few deletes.
+        # The share of each change: mostly edits, some new objects, a few deletions.
         self._moves: tuple[tuple[int, Callable[[], Answer | None]], ...] = (
             (10, self._edit_customer),
             (3, self._flip_customer_within_a_second),
@@ -63,7 +63,7 @@ class Changer:
         return False
 
     def _any(self, type: str) -> str | None:
-        """The id of a random listed object, recent ones as likely as old ones."""
+        """The id of a random listed object. Recent ones are as likely as old ones."""
         timeline = self._account.state.shelves[type].timeline
         return timeline.at(self._dice.number(0, len(timeline) - 1)).id if len(timeline) else None
 
@@ -82,7 +82,7 @@ class Changer:
         return self._edit("customer", "customers", {**self._mark(), "name": f"{name} {self._dice.number(1, 999)}"})
 
     def _flip_customer_within_a_second(self) -> Answer | None:
-        """A to B to A: events of one second say nothing about their order."""
+        """From A to B to A: events of the same second have no order."""
         id = self._any("customer")
         if id is None:
             return None
@@ -129,7 +129,7 @@ class Changer:
         return None if id is None else self._account.handle("DELETE", f"/v1/subscriptions/{id}", {})
 
     def _new_subscription(self) -> Answer | None:
-        """Some with an inline price, which no list of prices will ever show."""
+        """Some have an inline price, which no list of prices ever contains."""
         customer, price, product = self._any("customer"), self._any("price"), self._any("product")
         if customer is None or price is None:
             return None
@@ -151,7 +151,7 @@ class Changer:
         return None if action is None else self._post(f"/v1/invoices/{id}/{action}")
 
     def _new_invoice(self) -> Answer | None:
-        """Now and then with more lines than Stripe embeds."""
+        """Some have more lines than Stripe embeds."""
         customer = self._any("customer")
         if customer is None:
             return None
@@ -185,7 +185,7 @@ class Changer:
         return self._happens_to_charge("fail_refund")
 
     def _happens_to_charge(self, what: str) -> Answer | None:
-        """What changes a charge without an event of the charge."""
+        """A change to a charge that has no charge event."""
         charge = self._any("charge")
         return None if charge is None else self._post(f"/v1/charges/{charge}/{what}")
 

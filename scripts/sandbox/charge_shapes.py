@@ -98,7 +98,7 @@ def _card_used(card: Json, amount: int) -> Json:
 
 
 def decline(charge: Json) -> None:
-    """Makes a charge a failed one."""
+    """Turns a charge into a failed one."""
     charge.update(
         status="failed",
         paid=False,

@@ -1,4 +1,7 @@
-"""The sandbox's own API under `/sandbox/`: accounts, keys, faults, limits, dumps, changes, deliveries. JSON, no auth."""
+"""The sandbox's own API under `/sandbox/`: accounts, keys, faults, limits, dumps, changes, deliveries.
+
+JSON, no auth.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +31,7 @@ Params = dict[str, Any]
 
 
 class Control:
-    """One method a call; a call that makes no sense is answered 400 with a sentence."""
+    """One method per call. A wrong call is answered with 400 and a sentence."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -99,7 +102,7 @@ class Control:
         return {"faults": [asdict(fault) for fault in self._server.faults.faults]}
 
     def _set_faults(self, params: Params) -> Any:
-        """Takes the place of all faults in force; numbers count from here."""
+        """Replaces all faults. Request numbers count from here."""
         faults = [Fault(**{**fault, "numbers": tuple(fault.get("numbers", ()))}) for fault in params["faults"]]
         self._server.faults = FaultPlan(tuple(faults), params.get("seed", 1))
         return self._faults({})
@@ -114,7 +117,7 @@ class Control:
         return {"ms": params["ms"], "sigma": self._server.latency.sigma}
 
     def _set_limits(self, params: Params) -> Any:
-        """Limits that are not named are none."""
+        """Limits that are not named are off."""
         tenant = self._tenant(params)
         tenant.traffic.set_limits(Limits(**{key: params[key] for key in Limits.__slots__ if key in params}))
         return asdict(tenant.traffic.limits)
@@ -133,7 +136,7 @@ class Control:
         return {"deleted": [{"id": id, "at": at} for id, at in deleted.items()]}
 
     async def _dump(self, params: Params, connection: Connection) -> None:
-        """All live objects of a type, one a line, oldest first, in parts so that 300 MB need no second copy."""
+        """All live objects of a type, one per line, oldest first. Sent in parts, so that 300 MB need no second copy."""
         if params.get("type") not in KINDS:
             raise ValueError(f"type is one of {', '.join(KINDS)}")
         bodies = self._tenant(params).account.state.dump(params["type"], full=params.get("full") == "true")
@@ -145,7 +148,7 @@ class Control:
         connection.send_part(b"0\r\n\r\n")
 
     def _change(self, params: Params) -> Any:
-        """At once, as one step that no request can look into; or spread over `over_s` seconds, answered at once too."""
+        """In one step that no request can see half done, or spread over `over_s` seconds. Both answer at once."""
         changer = Changer(self._tenant(params).account, params.get("seed", 1))
         count, over_s = params["n"], params.get("over_s", 0)
         if not over_s:
@@ -159,12 +162,12 @@ class Control:
         return {**self._server.courier.stats(), "changesUnderWay": len(self._later)}
 
     def _set_deliveries(self, params: Params) -> Any:
-        """How events are delivered from now on; what is not named is as at the start."""
+        """How events are delivered from now on. Options that are not named get their defaults."""
         self._server.courier.set(_delivery(params))
         return asdict(self._server.courier.delivery)
 
     def _deliver(self, params: Params) -> Any:
-        """Sets out with all that waits, once, in the given manner."""
+        """Delivers everything that waits, once, in the given manner."""
         return {"setOut": self._server.courier.deliver_waiting(_delivery(params))}
 
 
@@ -175,7 +178,7 @@ def _delivery(params: Params) -> Delivery:
 
 
 async def _spread(changer: Changer, count: int, over_s: float) -> None:
-    """By the clock: on a busy machine each sleep takes longer, and their sum much longer than was asked for."""
+    """Follows the clock: on a busy machine each sleep takes longer, and their sum would take much longer than asked."""
     clock = asyncio.get_running_loop().time
     began = clock()
     for number in range(1, count + 1):

@@ -1,4 +1,4 @@
-"""Brings events to webhook endpoints, signed as Stripe signs them: in order or shuffled, doubled, late, or never."""
+"""Delivers events to webhook endpoints, signed like Stripe's: in order or shuffled, twice, late, or never."""
 
 import asyncio
 import hashlib
@@ -17,14 +17,14 @@ from scripts.sandbox.state import State
 if TYPE_CHECKING:
     from scripts.sandbox.sandbox import Sandbox
 
-_LOOK_S = 0.02  # how often new events are looked for; Stripe itself takes about a second
-_TIMEOUT_S = 20  # an endpoint that needs longer has failed, as at Stripe
+_LOOK_S = 0.02  # how often it looks for new events; Stripe itself takes about a second
+_TIMEOUT_S = 20  # a slower endpoint has failed, as at Stripe
 _USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How events are brought. Shares are of deliveries; `delay_s` is the longest of random delays."""
+    """How events are delivered. Shares are of deliveries; `delay_s` is the longest random delay."""
 
     auto: bool = True
     shuffle: bool = False
@@ -44,7 +44,7 @@ class _Parcel:
 
 
 class _Manner:
-    """A delivery with its dice, and its places for requests that are under way at once."""
+    """A delivery's options with their dice, and places for its simultaneous requests."""
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
@@ -53,7 +53,7 @@ class _Manner:
 
 
 class Courier:
-    """Takes the outbox of every account as it fills, or in one batch when it is told to."""
+    """Delivers every account's outbox as it fills, or in one batch on request."""
 
     def __init__(self, sandbox: "Sandbox") -> None:
         self._sandbox = sandbox
@@ -67,7 +67,7 @@ class Courier:
         return self._manner.delivery
 
     def set(self, delivery: Delivery) -> None:
-        """From now on events are brought like this; those under way stay as they were."""
+        """Sets how events are delivered from now on. Deliveries in progress do not change."""
         self._manner = _Manner(delivery)
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class Courier:
             task.cancel()
 
     def waiting(self) -> int:
-        """Deliveries that nobody has set out with."""
+        """Deliveries that have not started."""
         return sum(len(tenant.account.state.outbox) for tenant in self._sandbox.tenants)
 
     def stats(self) -> Json:
@@ -91,7 +91,7 @@ class Courier:
             await asyncio.sleep(_LOOK_S)
 
     def deliver_waiting(self, delivery: Delivery) -> int:
-        """Sets out with everything that waits, in the given manner, and returns how many deliveries that makes."""
+        """Starts delivering everything that waits, in the given manner. Returns the number of deliveries."""
         return self._set_out(_Manner(delivery))
 
     def _set_out(self, manner: _Manner) -> int:
@@ -135,7 +135,7 @@ class Courier:
         self.counts["failed"] += 1
 
     async def _post(self, parcel: _Parcel) -> bool:
-        """One attempt. An endpoint that is deleted meanwhile counts as refusing."""
+        """One attempt. An endpoint that was deleted in the meantime counts as refusing."""
         state = parcel.state
         endpoint = state.endpoints.get(parcel.endpoint_id)
         event = state.events.get(parcel.event_id)
@@ -156,7 +156,7 @@ class Courier:
 
 
 async def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """The answer's status, over a connection of its own. Raises OSError or, for what is no HTTP, ValueError.
+    """The answer's status, over a new connection. Raises OSError, or ValueError if the answer is not HTTP.
 
     By hand, since all that counts is the status, and since the Stripe SDK imports any async HTTP client that it finds
     installed, into every process of the product.
@@ -172,7 +172,7 @@ async def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
         lines = [f"POST {address} HTTP/1.1", *(f"{name}: {value}" for name, value in (headers | lengths).items())]
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
         version, status, *_ = (await reader.readline()).split(maxsplit=2)
-        await reader.read()  # to its end, so that the endpoint can say all that it has to say
+        await reader.read()  # to its end, so that the endpoint can send its whole answer
         if not version.startswith(b"HTTP/"):
             raise ValueError(version)
         return int(status)
@@ -187,7 +187,7 @@ def signature(body: bytes, secret: str, at: int) -> str:
 
 
 def rendered(event: bytes, api_version: str | None) -> bytes:
-    """An event names the version its endpoint is pinned to. Only the name: the object keeps today's shape."""
+    """An event names its endpoint's API version. Only the name changes: the object keeps today's shape."""
     if api_version in (None, API_VERSION):
         return event
     return encode({**decode(event), "api_version": api_version})

@@ -1,4 +1,4 @@
-"""Seeded randomness that is cheap enough to make a hundred thousand objects with."""
+"""Seeded randomness that is cheap enough to create a hundred thousand objects."""
 
 from binascii import b2a_base64
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _LETTERS_ONLY = bytes.maketrans(b"+/", b"Zz")
 
 
 class Dice:
-    """Draws from one seed; the same seed and the same calls give the same account, to the byte."""
+    """Draws from one seed. The same seed and the same calls give the same account, to the byte."""
 
     def __init__(self, seed: int | str) -> None:
         self._rng = Random(seed)
@@ -21,7 +21,7 @@ class Dice:
         return self.random() < share
 
     def number(self, low: int, high: int) -> int:
-        """A whole number of low..high, both included."""
+        """A whole number from low to high, both inclusive."""
         return low + int(self.random() * (high - low + 1))
 
     def pick(self, choices: Sequence[T]) -> T:
@@ -34,6 +34,6 @@ class Dice:
         return self._rng.sample(choices, len(choices))
 
     def token(self, length: int) -> str:
-        """The random part of an id. One draw for all of it: ids are half of the price of an object."""
+        """The random part of an id. Drawn at once, because ids are half of an object's cost."""
         drawn = b2a_base64(self._rng.randbytes(length * 3 // 4 + 1), newline=False)
         return drawn[:length].translate(_LETTERS_ONLY).decode()

@@ -1,4 +1,4 @@
-"""`expand[]`: puts whole objects where their ids stand."""
+"""`expand[]`: replaces ids with whole objects."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _TYPE_OF_PREFIX = {
 
 
 def expanded(state: State, answer: Answer, expand: Any) -> Answer:
-    """The answer with these paths expanded. `total_count` cannot be any more (stripe-facts.md, section 1.6)."""
+    """The answer with these paths expanded. `total_count` can no longer be (stripe-facts.md, section 1.6)."""
     body = decode(answer.body)
     for path in expand if isinstance(expand, list) else [expand]:
         _expand(state, body, plain_text(path, "expand").split("."), path)

@@ -1,4 +1,4 @@
-"""Faults on purpose: which request is struck by which, by chance or by number, always the same for a seed."""
+"""Deliberate faults: they strike requests by chance or by number, always the same for a seed."""
 
 import re
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Strikes a share of the requests that match, or the ones with these numbers (from 1), at most `times` times."""
+    """Strikes a share of the matching requests, or those with these numbers (from 1), at most `times` times."""
 
     kind: str
     share: float = 0.0
@@ -52,7 +52,7 @@ def parse(spec: str) -> Fault:
 
 
 class FaultPlan:
-    """The faults in force. Each request is struck by at most one, the first that wants it."""
+    """The current faults. At most one strikes a request: the first that matches."""
 
     def __init__(self, faults: tuple[Fault, ...] = (), seed: int = 1) -> None:
         self.faults = faults

@@ -1,4 +1,4 @@
-"""Reads the parameters of a write: what each may be, and Stripe's refusals of the rest."""
+"""Reads the parameters of a write: checks what each may be, and refuses the rest as Stripe does."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _MAX_METADATA_KEYS = 50
 
 
 def text(value: Any, param: str) -> str | None:
-    """An empty text unsets."""
+    """An empty text removes the value."""
     return plain_text(value, param) or None
 
 
@@ -34,7 +34,7 @@ def texts(value: Any, param: str) -> list[str]:
 
 
 def fields_of(value: Any, param: str) -> Json | None:
-    """A nested object, taken as given; an empty text unsets."""
+    """A nested object, taken unchanged. An empty text removes it."""
     if value == "":
         return None
     if not isinstance(value, dict):
@@ -52,7 +52,7 @@ def one_of(*allowed: str) -> Field:
 
 
 def read(params: Any, fields: Mapping[str, Field], required: tuple[str, ...] = ()) -> Json:
-    """The given parameters, converted; `metadata` and `expand` are known everywhere and not among them."""
+    """The given parameters, converted. `metadata` and `expand` are always allowed and not included."""
     if not isinstance(params, dict):
         raise Refused(f"Invalid object: {params}")
     for name in required:
@@ -65,7 +65,7 @@ def read(params: Any, fields: Mapping[str, Field], required: tuple[str, ...] = (
 
 
 def merge_metadata(obj: Json, params: Params) -> None:
-    """Keys are added or replaced, an empty value removes its key, an empty `metadata` removes all."""
+    """Adds or replaces keys. An empty value removes its key; an empty `metadata` removes all of them."""
     given = params.get("metadata")
     if given is None:
         return

@@ -1,4 +1,4 @@
-"""Stripe's bracketed form encoding: `created[gte]=1&types[]=a&items[0][price]=p` and back into nested values."""
+"""Stripe's bracketed form encoding: `created[gte]=1&types[]=a&items[0][price]=p`, and back into nested values."""
 
 import re
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ _BRACKET = re.compile(r"\[([^\[\]]*)\]")
 
 
 def parse(text: str) -> Params:
-    """A query string or form body as nested dictionaries, lists and strings."""
+    """Parses a query string or form body into nested dictionaries, lists and strings."""
     return nest(parse_qsl(text, keep_blank_values=True)) if text else {}
 
 
 def nest(pairs: Iterable[tuple[str, Any]]) -> Params:
-    """Opens bracketed names; values that are nested already stay as they are, numbers and booleans become text."""
+    """Expands bracketed names. Nested values stay as they are; numbers and booleans become text."""
     found: Params = {}
     for name, value in pairs:
         head, bracket, _ = name.partition("[")
@@ -40,7 +40,10 @@ def _put(target: Params, keys: list[str], value: Any) -> None:
 
 
 def _lists(value: Any) -> Any:
-    """Dictionaries whose keys count from zero were lists; the rest becomes text as on the wire, None an empty one."""
+    """Dictionaries whose keys count from zero become lists.
+
+    Other values become text as on the wire; None becomes "".
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None or isinstance(value, int):
@@ -56,7 +59,7 @@ def _lists(value: Any) -> Any:
 
 
 def whole_number(value: Any, param: str) -> int:
-    """An integer parameter of at most 64 bits, or Stripe's refusal of it."""
+    """An integer parameter of at most 64 bits. Otherwise raises Stripe's refusal."""
     try:
         number = int(value)
     except (TypeError, ValueError):

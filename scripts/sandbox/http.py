@@ -1,4 +1,7 @@
-"""As much of HTTP/1.1 as the sandbox needs, over an asyncio protocol: a third of what a framework costs a request."""
+"""The part of HTTP/1.1 that the sandbox needs, on an asyncio protocol.
+
+A request costs a third of what a framework takes.
+"""
 
 import asyncio
 import socket
@@ -19,7 +22,7 @@ _REASONS = {
     500: "Internal Server Error",
     502: "Bad Gateway",
 }
-_SEND_BUFFER = 1 << 20  # a page of 400 KB leaves in one system call
+_SEND_BUFFER = 1 << 20  # a page of 400 KB is sent with one system call
 _NO_LINGER = struct.pack("ii", 1, 0)  # closing sends RST instead of FIN
 
 Headers = list[tuple[str, str]]
@@ -35,7 +38,7 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests and answers them one after the other, as HTTP/1.1 with keep-alive wants it."""
+    """Reads requests and answers them one after the other, as HTTP/1.1 keep-alive requires."""
 
     def __init__(self, respond: "Respond") -> None:
         self._respond = respond
@@ -52,7 +55,7 @@ class Connection(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # What is being worked on goes on: Stripe too finishes a write whose client has died.
+        # A request in progress continues: Stripe, too, finishes a write whose client has died.
         self._writable.set()
 
     def pause_writing(self) -> None:
@@ -66,7 +69,7 @@ class Connection(asyncio.Protocol):
         try:
             while (request := self._next_request()) is not None:
                 self._waiting.append(request)
-        except ValueError:  # no HTTP
+        except ValueError:  # not HTTP
             self.close()
             return
         if self._waiting and (self._task is None or self._task.done()):
@@ -77,7 +80,7 @@ class Connection(asyncio.Protocol):
             try:
                 await self._respond(self._waiting.popleft(), self)
             except Exception:
-                self.close()  # a mistake of ours: the client sees it at once, the log says where
+                self.close()  # our mistake: the client sees it at once, and the log says where
                 raise
 
     def _next_request(self) -> Request | None:
@@ -117,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def reset(self) -> None:
-        """Ends the connection as a crashed peer does, with RST."""
+        """Ends the connection with RST, like a crashed peer."""
         if not self._transport.is_closing():
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self._transport.abort()

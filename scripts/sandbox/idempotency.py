@@ -1,4 +1,4 @@
-"""Stripe's idempotency keys: a POST repeated under one key is answered from memory for a day."""
+"""Stripe's idempotency keys: for a day, a POST repeated with the same key is answered from memory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ class IdempotencyKeys:
         self._kept: dict[str, _Kept] = {}
 
     def recall(self, key: str, path: str, params: Any, now: float) -> Answer | None:
-        """The answer that this key had before, None for a new one; other parameters are refused."""
+        """The key's earlier answer, or None for a new key. Other parameters are refused."""
         if len(key) > _MAX_LENGTH:
             raise Refused(f"Idempotency keys can be at most {_MAX_LENGTH} characters.", type="idempotency_error")
         kept = self._kept.get(key)

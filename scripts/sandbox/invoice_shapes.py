@@ -1,11 +1,11 @@
-"""The shape of an invoice and its lines, and what finalizing and settling makes of it."""
+"""The shape of an invoice and its lines, and how finalizing and settling change it."""
 
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.subscription_shapes import embedded_list
 
 
 def line_item(id: str, invoice_id: str, livemode: bool, price: Json, period: tuple[int, int], quantity: int) -> Json:
-    """A line that names its price under `pricing.price_details`; `parent` is the caller's to set."""
+    """A line that names its price under `pricing.price_details`. The caller sets `parent`."""
     amount = price["unit_amount"] * quantity
     return {
         "id": id,
@@ -36,7 +36,7 @@ def line_item(id: str, invoice_id: str, livemode: bool, price: Json, period: tup
 
 
 def item_of_subscription(line: Json, subscription_id: str, item_id: str) -> None:
-    """Marks a line as one that a subscription's item made."""
+    """Marks a line as made by a subscription's item."""
     line["subscription"] = subscription_id
     line["parent"] = {
         "invoice_item_details": None,
@@ -52,7 +52,7 @@ def item_of_subscription(line: Json, subscription_id: str, item_id: str) -> None
 
 
 def item_by_hand(line: Json, invoice_item_id: str) -> None:
-    """Marks a line as one that a person put on the invoice."""
+    """Marks a line as added to the invoice by a person."""
     line["parent"] = {
         "invoice_item_details": {
             "invoice_item": invoice_item_id,
@@ -66,7 +66,7 @@ def item_by_hand(line: Json, invoice_item_id: str) -> None:
 
 
 def invoice(id: str, created: int, livemode: bool, customer: Json, currency: str, lines: list[Json]) -> Json:
-    """A draft with its sums; `bill_subscription`, `finalize` and `settle` make more of it."""
+    """A draft with its sums. `bill_subscription`, `finalize` and `settle` develop it further."""
     total = sum(line["amount"] for line in lines)
     return {
         "id": id,
@@ -165,7 +165,7 @@ def invoice(id: str, created: int, livemode: bool, customer: Json, currency: str
 
 
 def bill_subscription(invoice: Json, subscription_id: str, reason: str) -> None:
-    """Since 2025-03-31 an invoice names its subscription under `parent` only."""
+    """Since 2025-03-31 an invoice names its subscription only under `parent`."""
     invoice["billing_reason"] = reason
     invoice["parent"] = {
         "quote_details": None,
@@ -179,7 +179,7 @@ def bill_subscription(invoice: Json, subscription_id: str, reason: str) -> None:
 
 
 def finalize(invoice: Json, at: int, number: str, secret: str) -> None:
-    """Draft to open: from now on it has a number and addresses that a customer can open."""
+    """From draft to open: it gets a number, and addresses that a customer can open."""
     address = f"https://invoice.stripe.com/i/acct_sandbox/test_{secret}"
     invoice["status"] = "open"
     invoice["number"] = number
@@ -191,7 +191,7 @@ def finalize(invoice: Json, at: int, number: str, secret: str) -> None:
 
 
 def settle(invoice: Json, status: str, at: int) -> None:
-    """Open to paid, void or uncollectible."""
+    """From open to paid, void or uncollectible."""
     invoice["status"] = status
     field = {"paid": "paid_at", "void": "voided_at", "uncollectible": "marked_uncollectible_at"}[status]
     invoice["status_transitions"][field] = at

@@ -1,4 +1,4 @@
-"""The object types that have lists: one row a type says where it lives and what its list can be filtered by."""
+"""The object types that have lists. Each type's row says where it lives and how its list can be filtered."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -80,7 +80,7 @@ PRICE = Kind(
     "prices",
     "price_1",
     22,
-    "plan",  # the dashboard says prices, the permission is still named after plans
+    "plan",  # the dashboard says prices, but the permission is still named after plans
     facets={
         "active": _flag("active"),
         "product": _text("product"),
@@ -115,7 +115,7 @@ SUBSCRIPTION = Kind(
     indexed=("customer",),
     filters={
         "customer": Filter("customer"),
-        # Canceled ones are listed only when asked for (stripe-facts.md, section 2).
+        # Lists contain canceled ones only on request (stripe-facts.md, section 2).
         "status": Filter(
             "status",
             (*SUBSCRIPTION_STATUSES, "all", "ended"),
@@ -180,7 +180,7 @@ EVENT = Kind(
     22,
     "event",
     facets={"type": _text("type"), "delivered": lambda event: "false" if event["pending_webhooks"] else "true"},
-    # What is pending or has failed for good counts as undelivered (stripe-facts.md, section 6).
+    # Events that are pending or have failed for good count as undelivered (stripe-facts.md, section 6).
     filters={
         "type": Filter("type"),
         "types": Filter("type"),
@@ -194,7 +194,7 @@ FIRST_KINDS: Mapping[str, Kind] = {
 }
 KINDS: Mapping[str, Kind] = {**FIRST_KINDS, **MORE_KINDS}
 
-# What one account holds at scale 1.
+# The contents of one account at scale 1.
 DEFAULT_COUNTS: Mapping[str, int] = {
     "customer": 1250,
     "product": 15,

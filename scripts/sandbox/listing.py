@@ -1,4 +1,4 @@
-"""Lists with Stripe's semantics: filters and their defaults, cursors, `has_more`; a page is a join of bytes."""
+"""Lists with Stripe's semantics: filters and their defaults, cursors, `has_more`. A page is a join of bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a list's filters ask for: a timeline, its part in time, and what remains to be looked at one by one."""
+    """A list's filters: a timeline, its range of time, and the conditions to check one by one."""
 
     timeline: Timeline
     first_second: int | None
@@ -33,8 +33,10 @@ class Selection:
     accepts: Accepts | None
 
     def holds(self, record: Record) -> bool:
-        """Whether the filters still match, `created` left aside: a bound moved under a cursor is no error at Stripe,
-        it silently loses rows (stripe-facts.md, section 1.4)."""
+        """Whether the filters still match, ignoring `created`.
+
+        At Stripe, moving a bound under a cursor is no error. It silently loses rows (stripe-facts.md, section 1.4).
+        """
         return self.timeline.has(record) and (self.accepts is None or self.accepts(record))
 
 
@@ -59,7 +61,7 @@ def paging(params: Params) -> Paging:
 
 
 def created_range(value: Any) -> tuple[int | None, int | None]:
-    """First and last second of a `created` filter, which is exact or made of gt, gte, lt and lte."""
+    """First and last second of a `created` filter, which is exact or consists of gt, gte, lt and lte."""
     if value is None:
         return None, None
     if not isinstance(value, dict):
@@ -79,7 +81,7 @@ def created_range(value: Any) -> tuple[int | None, int | None]:
 
 
 def list_objects(shelf: Shelf, params: Params, *, not_before: int | None = None) -> Answer:
-    """The page of a type's list endpoint; what was created earlier than `not_before` is not there any more."""
+    """A page of a type's list endpoint, without objects created before `not_before`."""
     return page(shelf, select(shelf, params, not_before), paging(params), shelf.kind.path)
 
 
@@ -138,7 +140,7 @@ def _matches(record: Record, at: int, values: frozenset[str]) -> bool:
 
 
 def page(shelf: Shelf, selection: Selection, paging: Paging, url: str) -> Answer:
-    """Cursors are exclusive, and `has_more` speaks of the filter in the direction of travel."""
+    """Cursors are exclusive, and `has_more` respects the filter and the direction."""
     timeline = selection.timeline
     low, high = timeline.between(selection.first_second, selection.last_second)
     if paging.ending_before is not None:
@@ -154,7 +156,7 @@ def page(shelf: Shelf, selection: Selection, paging: Paging, url: str) -> Answer
 
 
 def _cursor(shelf: Shelf, selection: Selection, id: str, param: str) -> Record:
-    """A cursor that is unknown, deleted or no longer matched by the filter is gone (stripe-facts.md, section 1.3)."""
+    """Refuses a cursor that is unknown, deleted or no longer matches the filter (stripe-facts.md, section 1.3)."""
     record = shelf.get(id)
     if record is None or not selection.holds(record):
         raise no_such(shelf.kind.words, id, param=param, status=400)
@@ -162,7 +164,7 @@ def _cursor(shelf: Shelf, selection: Selection, id: str, param: str) -> Record:
 
 
 def list_children(children: list[Json], params: Params, noun: str, url: str) -> Answer:
-    """A page of a nested list, in the order in which the parent embeds it."""
+    """A page of a nested list, in the parent's order."""
     refuse_unknown(params, _PAGING)
     at = {child["id"]: position for position, child in enumerate(children)}
     ask = paging(params)
@@ -185,7 +187,7 @@ def join(records: list[Record], has_more: bool, url: str) -> Answer:
 
 
 def join_bodies(bodies: list[bytes], has_more: bool, url: str) -> Answer:
-    """One copy of the bytes: the frame is glued to the first and last object before the join."""
+    """Copies the bytes once: the frame is attached to the first and last object before the join."""
     head = b'{"object":"list","data":['
     tail = b'],"has_more":%s,"url":"%s"}' % (b"true" if has_more else b"false", url.encode())
     if not bodies:

@@ -36,7 +36,10 @@ _ORDER = (
 
 
 class MoreSeeder:
-    """`counts`: how many of each type; None: as many as follow from the first six. `billed`: invoices by their charge's id."""
+    """`counts`: how many of each type; None: as many as follow from the first six.
+
+    `billed`: invoices by their charge's id.
+    """
 
     def __init__(
         self,

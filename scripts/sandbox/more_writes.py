@@ -1,7 +1,7 @@
 """Makes, changes and deletes objects of the types beyond the first six.
 
-At Stripe nobody can make a dispute, a payout or a balance transaction, or change one; here one can, for what happens to a
-business has to come from somewhere.
+At Stripe nobody can make a dispute, a payout or a balance transaction, or change one; here one can, for what happens to
+a business has to come from somewhere.
 """
 
 from scripts.sandbox.fields import Field, flag, merge_metadata, read, text

@@ -1,8 +1,8 @@
-"""What made-up objects are called, cost and are: a plausible business whose texts and amounts are as odd as real ones."""
+"""Names, prices and other facts of made-up objects: a plausible business with texts and amounts as odd as real ones."""
 
 from dataclasses import dataclass
 
-# A name as it is written, and as it stands in an e-mail address.
+# A name as written, and as it appears in an e-mail address.
 GIVEN = (
     ("Ada", "ada"),
     ("Grace", "grace"),
@@ -39,7 +39,7 @@ BRANDS = ("visa", "mastercard", "amex", "discover")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A product and what it costs a month, in its first currency's smallest unit."""
+    """A product and its monthly price, in the smallest unit of its first currency."""
 
     product: str
     description: str | None
@@ -47,7 +47,7 @@ class Plan:
     amount: int
 
 
-# Zero decimals (jpy, vnd) and three (kwd). The last two are a corner of their own: what they cost passes 2^31.
+# Includes currencies with zero decimals (jpy, vnd) and three (kwd). The prices of the last two exceed 2^31.
 PLANS = (
     Plan("Starter", "For one person.", "usd", 900),
     Plan("Team", "Everything a small team needs.", "usd", 2900),
@@ -65,7 +65,7 @@ PLANS = (
     Plan("Rack lease, Jakarta", "Half a rack.", "idr", 4_900_000_000),
     Plan("Rack lease, Hanoi", None, "vnd", 3_000_000_000),
 )
-# What is paid once, without an invoice.
+# One-time products, paid without an invoice.
 ONCE = (
     Plan("Training day", None, "usd", 120_000),
     Plan("Import of old data", None, "usd", 35_000),
@@ -73,9 +73,9 @@ ONCE = (
     Plan("Stickers", None, "gbp", 1200),
     Plan("出張サポート", None, "jpy", 48_000),
 )
-# What a price costs beside the first one, in hundredths of it; a currency that counts differently has its own.
+# Further prices, in hundredths of the first one. Currencies with other units have their own.
 OTHER_CURRENCIES = (("eur", 95), ("gbp", 80), ("usd", 100))
-# How often customers of a currency come.
+# How often customers use each currency.
 CURRENCIES = ("usd",) * 62 + ("eur",) * 20 + ("gbp",) * 8 + ("jpy",) * 6 + ("kwd",) * 2 + ("idr",) + ("vnd",)
 SUBSCRIPTION_STATUSES = (
     ("active",) * 62

@@ -1,4 +1,4 @@
-"""When the objects of an account were created: the shapes of history that tests and benchmarks want."""
+"""When an account's objects were created: the shapes of history that tests and benchmarks need."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Profile:
 
 
 def _growing(dice: Dice, count: int) -> list[float]:
-    """A business that grows: twice as dense now as on average. One second in ten objects is an import."""
+    """A growing business: twice as dense now as on average. One second in ten is an import."""
     imported = min(count // 10, 500)
     return [0.4] * imported + [1 - dice.random() ** 0.5 for _ in range(count - imported)]
 
@@ -42,7 +42,7 @@ def _one_second(dice: Dice, count: int) -> list[float]:
 
 
 def _bursts(dice: Dice, count: int) -> list[float]:
-    """Once a month the invoices run, within some minutes; hardly anything in between."""
+    """Invoices are created once a month within some minutes, and hardly any in between."""
     months = 36
     quiet = count // 50
     runs = [dice.number(0, months - 1) / months + dice.random() * 0.00001 for _ in range(count - quiet)]

@@ -1,4 +1,4 @@
-"""Which request is which of Stripe's operations: its name, the permission it needs, and what answers it."""
+"""Maps a request to one of Stripe's operations: its name, the permission it needs, and the function that answers it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from scripts.sandbox.listing import list_children, list_objects, refuse_unknown
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import EVENT_RETENTION_S, State
 
-# Answers (state, the id in the path or "", parameters).
+# Takes (state, the id in the path or "", parameters).
 Handler = Callable[[State, str, Params], Answer]
 
 _MAX_EVENT_TYPES = 20  # stripe-facts.md, section 6
@@ -23,7 +23,10 @@ _MAX_EVENT_TYPES = 20  # stripe-facts.md, section 6
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One named operation of the API; Stripe's limit per endpoint counts each apart (stripe-facts.md, section 5)."""
+    """One named operation of the API.
+
+    Stripe's endpoint limit counts each one separately (stripe-facts.md, section 5).
+    """
 
     name: str
     permission: str
@@ -34,12 +37,12 @@ _OPERATIONS: dict[tuple[str, str], Operation] = {}
 
 
 def _add(method: str, pattern: str, permission: str, run: Handler) -> None:
-    """A pattern is a path with `:id` where an id stands."""
+    """A pattern is a path with `:id` in place of an id."""
     _OPERATIONS[method, pattern] = Operation(f"{method} {pattern}", permission, run)
 
 
 def find(method: str, path: str) -> tuple[Operation, str]:
-    """The operation and the id in its path, or Stripe's answer to an address that it does not know."""
+    """The operation and the id in the path. Otherwise raises Stripe's answer to an unknown address."""
     operation = _OPERATIONS.get((method, path))
     if operation is not None:
         return operation, ""
@@ -49,7 +52,7 @@ def find(method: str, path: str) -> tuple[Operation, str]:
             pattern = "/".join([*parts[:at], ":id", *parts[at + 1 :]])
             operation = _OPERATIONS.get((method, pattern))
             if operation is not None:
-                return operation, unquote_plus(parts[at])  # as Stripe's own libraries escape an id
+                return operation, unquote_plus(parts[at])  # as Stripe's own libraries escape ids
     raise unrecognized(method, path)
 
 
@@ -75,7 +78,7 @@ def _retriever(kind: Kind) -> Handler:
 
 
 def _retrieve_customer(state: State, id: str, params: Params) -> Answer:
-    """The one type that stays retrievable when it is deleted (stripe-facts.md, section 9)."""
+    """The only type that can still be retrieved after its deletion (stripe-facts.md, section 9)."""
     if id in state.shelves["customer"].deleted:
         return ok({"id": id, "object": "customer", "deleted": True})
     return _RETRIEVE_LIVE_CUSTOMER(state, id, params)
@@ -93,7 +96,7 @@ def _updater(write: Callable[[State, str, Params], Json]) -> Handler:
 
 
 def _doer(write: Callable[[State, str], Json]) -> Handler:
-    """An action or delete; its further parameters (`prorate`, `paid_out_of_band`, ...) change nothing here."""
+    """An action or a deletion. Further parameters (`prorate`, `paid_out_of_band`, ...) have no effect here."""
     return lambda state, id, _: ok(write(state, id))
 
 
@@ -217,7 +220,7 @@ for _kind in MORE_KINDS.values():
     if _kind.children:
         _add("GET", f"{_kind.path}/:id/{_kind.children}", f"rak_{_kind.permission}_read", _child_lister(_kind))
 _add("POST", "/v1/refunds", "rak_charge_write", _creator(writes.create_refund))
-# Not Stripe's own addresses: there, a card that disputes and a bank that refuses do this.
+# Not Stripe's own addresses: in reality, a card holder or a bank does these.
 _add("POST", f"{KINDS['charge'].path}/:id/dispute", "rak_charge_write", _doer(writes.dispute_charge))
 _add("POST", f"{KINDS['charge'].path}/:id/fail_refund", "rak_charge_write", _doer(writes.fail_refund))
 _add("POST", "/v1/webhook_endpoints", "rak_webhook_write", _creator(writes.create_endpoint))

@@ -1,4 +1,4 @@
-"""Starts a sandbox for tests, the demo and the benchmark: as a process of its own, or in a thread of this one."""
+"""Starts a sandbox for tests, the demo and the benchmark, as a process or in a thread of this process."""
 
 import asyncio
 import json
@@ -21,16 +21,16 @@ _READY = "sandbox.ready url="
 _CALL_TIMEOUT_S = 120  # a dump of a large account takes a while
 
 
-# A proxy of the environment has no business between this machine and itself.
+# A proxy from the environment must not come between this machine and itself.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class ControlError(Exception):
-    """The sandbox refused a control call; the text says why."""
+    """The sandbox refused a control call. The text says why."""
 
 
 class SandboxClient:
-    """The control API of a running sandbox. Parameters are those of the calls, listed in the README."""
+    """The control API of a running sandbox. The README lists the calls and their parameters."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -50,7 +50,7 @@ class SandboxClient:
             raise ControlError(json.loads(error.read())["error"]) from error
 
     def objects(self, type: str, **params: Any) -> Iterator[dict[str, Any]]:
-        """All live objects of a type, `full="true"` with whole nested lists; one at a time, so memory stays flat."""
+        """All live objects of a type, one at a time, so memory stays flat. `full="true"` completes nested lists."""
         query = urlencode({"type": type, **params})
         with _open(f"{self.url}/sandbox/objects?{query}", timeout=_CALL_TIMEOUT_S) as answer:
             for line in answer:
@@ -58,7 +58,7 @@ class SandboxClient:
                     yield json.loads(line)
 
     def deleted(self, type: str, **params: Any) -> set[str]:
-        """The ids of a type that were deleted."""
+        """The ids of deleted objects of a type."""
         return {each["id"] for each in self.call("GET", "deleted", type=type, **params)["deleted"]}
 
     def stats(self, **params: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class SandboxClient:
         return found
 
     def change(self, n: int, **params: Any) -> int:
-        """Makes n random changes at once, or over `over_s` seconds."""
+        """Makes n random changes, at once or over `over_s` seconds."""
         return int(self.call("POST", "changes", n=n, **params)["made"])
 
     def add_account(self, name: str, **params: Any) -> dict[str, Any]:
@@ -75,9 +75,9 @@ class SandboxClient:
 
 
 class SandboxProcess(SandboxClient):
-    """`with SandboxProcess("--scale", "10") as sandbox: sandbox.url`. The arguments are the command line's.
+    """`with SandboxProcess("--scale", "10") as sandbox: sandbox.url`. Takes command-line arguments.
 
-    The child reads its stdin to the end and stops there, so that it never outlives us, however we die.
+    The child reads its stdin and stops when it ends, so it cannot outlive us, however we die.
     """
 
     def __init__(self, *arguments: str) -> None:
@@ -121,7 +121,7 @@ class SandboxProcess(SandboxClient):
 
 
 class SandboxThread(SandboxClient):
-    """Serves a sandbox of this process from a thread, so that a test can look into it while it runs."""
+    """Serves a sandbox of this process from a thread, so that a test can inspect it while it runs."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__("")

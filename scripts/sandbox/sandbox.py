@@ -1,4 +1,4 @@
-"""All accounts of one sandbox, and who may ask which of them for what."""
+"""All accounts of a sandbox, and the access checks of requests to them."""
 
 import base64
 import binascii
@@ -43,7 +43,7 @@ class _Restricted:
 
 
 class Sandbox:
-    """Accounts by key. `sk_test_NAME` and `sk_live_NAME` are two modes of one account, with data of their own."""
+    """Accounts by key. `sk_test_NAME` and `sk_live_NAME` are the two modes of one account, each with its own data."""
 
     def __init__(self, clock: Clock = time.time) -> None:
         self.clock = clock
@@ -58,20 +58,22 @@ class Sandbox:
 
     @property
     def tenants(self) -> list[Tenant]:
-        """Those that are filled by now."""
+        """The accounts that are filled so far."""
         return list(self._tenants.values())
 
     def add_account(self, name: str, recipe: Recipe, limits: Limits | None = None) -> Tenant:
-        """Makes or remakes an account: test mode is filled at once, live mode when it is first asked for."""
+        """Creates or recreates an account. Test mode is filled at once, live mode at its first use."""
         if not re.fullmatch(_NAME, name):
-            raise ValueError(f"an account's name is lower-case letters, digits and single underscores, not {name!r}")
+            raise ValueError(
+                f"an account's name has only lower-case letters, digits and single underscores, not {name!r}"
+            )
         self._plans[name] = (recipe, limits or Limits())
         self._tenants.pop((name, False), None)
         self._tenants.pop((name, True), None)
         return self.tenant(name)
 
     def tenant(self, name: str, *, livemode: bool = False) -> Tenant:
-        """Raises KeyError for a name that was never added."""
+        """Raises KeyError for a name that was not added."""
         if (name, livemode) not in self._tenants:
             recipe, limits = self._plans[name]
             account = Account(name, recipe, self.clock, livemode=livemode)
@@ -79,14 +81,14 @@ class Sandbox:
         return self._tenants[name, livemode]
 
     def restrict(self, name: str, permissions: frozenset[str], *, livemode: bool = False) -> str:
-        """A restricted key that may do only what these permissions (`rak_customer_read`, ...) say."""
+        """A restricted key with only these permissions (`rak_customer_read`, ...)."""
         self.tenant(name, livemode=livemode)
         key = f"rk_{'live' if livemode else 'test'}_{name}_{self._dice.token(16)}"
         self._restricted[key] = _Restricted(name, livemode, permissions)
         return key
 
     def handle(self, method: str, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        """One request, whole: key, permission, limits, answer. Header names in lower case; never raises."""
+        """Handles one request completely: key, permission, limits, answer. Header names in lower case. Never raises."""
         try:
             tenant = self.open(headers)
             operation, _ = routes.find(method, path)
@@ -96,7 +98,7 @@ class Sandbox:
         return tenant.account.handle(method, path, params, headers)
 
     def open(self, headers: Mapping[str, str]) -> Tenant:
-        """The account that a request's key opens; 401 otherwise."""
+        """The account of the request's key. Otherwise raises 401."""
         key = api_key(headers.get("authorization"))
         if key in self._restricted:
             restricted = self._restricted[key]
@@ -107,7 +109,7 @@ class Sandbox:
         return self.tenant(match["name"], livemode=match["mode"] == "live")
 
     def admit(self, tenant: Tenant, operation: routes.Operation, headers: Mapping[str, str]) -> None:
-        """Refuses what the key may not do, and what is too much."""
+        """Refuses requests that the key may not make, and requests over the limits."""
         key = api_key(headers.get("authorization"))
         restricted = self._restricted.get(key)
         if restricted is not None and operation.permission not in restricted.permissions:
@@ -118,7 +120,7 @@ class Sandbox:
 
 
 def api_key(authorization: str | None) -> str:
-    """The key of a Bearer or Basic header; 401 without one."""
+    """The key of a Bearer or Basic header. Without one, raises 401."""
     scheme, _, value = (authorization or "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
@@ -131,7 +133,7 @@ def api_key(authorization: str | None) -> str:
 
 
 def masked(key: str) -> str:
-    """As Stripe repeats a key in a message: its beginning and its last four letters."""
+    """A key as Stripe repeats it in a message: its beginning and its last four letters."""
     return f"{key[:8]}{'*' * max(0, len(key) - 12)}{key[-4:]}"
 
 

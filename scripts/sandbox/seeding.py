@@ -1,4 +1,4 @@
-"""Fills an account with a made-up business: consistent relations, odd texts, large amounts, long nested lists."""
+"""Fills an account with a made-up business: consistent relations, odd texts, large amounts and long nested lists."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _NEVER_BILLED = ("trialing", "incomplete", "incomplete_expired")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to make: the same recipe gives the same account, to the byte."""
+    """What to create. The same recipe gives the same account, to the byte."""
 
     seed: int = 1
     scale: float = 1.0
@@ -62,7 +62,7 @@ class Recipe:
 
 
 class Seeder:
-    """Makes one account's objects, type after type, each from those made before."""
+    """Creates one account's objects, type by type, each from earlier ones."""
 
     def __init__(self, shelves: Mapping[str, Shelf], recipe: Recipe, name: str, *, livemode: bool, now: int) -> None:
         self._shelves = shelves
@@ -171,7 +171,7 @@ class Seeder:
         customer = shapes.customer(self._id("customer"), created, self._livemode, dice.token(8).upper())
         city, country = dice.pick(pools.CITIES)
         customer["name"], address = _person(at)
-        # Every 40th shares its address with another; every 25th is written with capitals: lists compare exactly.
+        # Every 40th shares its address with another one. Every 25th has capitals, because lists compare exactly.
         address = _person(at - 1)[1] if at % 40 == 39 else address
         customer["email"] = None if at % 100 == 77 else address.title() if at % 25 == 13 else address
         customer["address"] = shapes.address(
@@ -186,7 +186,7 @@ class Seeder:
         return customer
 
     def _existing(self, made: Sequence[Any], created_of: list[int], second: int) -> Any:
-        """Something that was there by then; the very first one where nothing was."""
+        """An object that existed by then, or else the very first one."""
         return made[int(self._dice.random() * max(1, bisect_right(created_of, second)))]
 
     def _make_subscriptions(self) -> None:
@@ -200,7 +200,10 @@ class Seeder:
             self._make_subscription(at, created, self._existing(self._customers, born, created), statuses[at])
 
     def _bill_first(self, times: list[int], statuses: list[str]) -> None:
-        """Who pays has an invoice that was charged: the next one after it began. What began after the last is on trial."""
+        """Who pays has an invoice that was charged: the next one after it began.
+
+        What began after the last is on trial.
+        """
         inline = len(self._inline)  # they are never invoiced: nothing but their item names their price
         statuses[:inline] = ["trialing"] * inline
         places = [at for at, status in enumerate(statuses) if status in _PAID_FOR]
@@ -238,7 +241,7 @@ class Seeder:
         return self._dice.sample(prices, min(len(prices), self._dice.pick((1, 1, 1, 1, 2, 3))))
 
     def _prices_of_somebody(self) -> list[Json]:
-        """All of one currency, which most customers share."""
+        """All in one currency, which most customers share."""
         currency = self._dice.pick(pools.CURRENCIES)
         return self._prices.get(currency) or next(iter(self._prices.values()))
 
@@ -296,7 +299,7 @@ class Seeder:
         self._put_invoice(at, invoice, lines)
 
     def _make_single(self, at: int, created: int, customer: Json) -> None:
-        """A one-off invoice; some have far more lines than Stripe embeds."""
+        """A one-off invoice. Some have far more lines than Stripe embeds."""
         id = self._id("invoice")
         prices = self._prices_of_somebody()
         lines = []

@@ -1,4 +1,4 @@
-"""Serves a sandbox over HTTP, with latency and faults where they are wanted."""
+"""Serves a sandbox over HTTP, with optional latency and faults."""
 
 import asyncio
 import itertools
@@ -53,7 +53,7 @@ class Server:
         self._listener: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> str:
-        """Listens, and returns the address."""
+        """Starts listening and returns the address."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connection, "127.0.0.1", port, backlog=512)
         self.courier.start()
@@ -106,7 +106,7 @@ class Server:
             await self._spoil(fault, request, connection, answer)
 
     async def _work(self, tenant: Tenant, request: Request, fault: Fault | None) -> Answer:
-        """Takes its time and does the request at one moment of it, as Stripe may at any."""
+        """Takes its time and performs the request at one moment of it, as Stripe may at any."""
         wait = self._wait()
         before = wait * self._random.random()
         key = (tenant.account.state.name, request.headers.get("idempotency-key", ""))
@@ -142,7 +142,7 @@ class Server:
         return tenant.account.handle(request.method, request.path, params, request.headers, _BROKEN.get(kind))
 
     async def _spoil(self, fault: Fault, request: Request, connection: Connection, answer: Answer) -> None:
-        """Sends, or does not send, an answer the way its fault wants it."""
+        """Sends the answer as the fault requires, or does not send it."""
         if fault.kind in ("reset", "reset-after"):
             connection.reset()
         elif fault.kind == "hang":

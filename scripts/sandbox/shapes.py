@@ -1,4 +1,4 @@
-"""Stripe's object shapes at the API version the SDK pins: whole dictionaries out of the few facts that differ."""
+"""Stripe's object shapes at the SDK's API version: complete dictionaries from the few facts that differ."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ API_VERSION = "2026-10-28.endive"
 
 
 def account(account_id: str, name: str, created: int) -> Json:
-    """What `GET /v1/account` answers: the fields that a mirror reads, and the usual ones around them."""
+    """The answer of `GET /v1/account`: the fields that a mirror reads, and the usual ones around them."""
     return {
         "id": account_id,
         "object": "account",
@@ -103,7 +103,7 @@ def product(id: str, created: int, livemode: bool, name: str) -> Json:
 
 
 def price(id: str, created: int, livemode: bool, product_id: str, currency: str, unit_amount: int) -> Json:
-    """A one-time price; `recurring` and `type` make it a subscription's."""
+    """A one-time price. `recurring` and `type` turn it into a subscription's."""
     return {
         "id": id,
         "object": "price",
@@ -138,7 +138,7 @@ def recurring(interval: str, interval_count: int = 1) -> Json:
 
 
 def plan(price: Json) -> Json:
-    """The older face of a recurring price, which subscription items still carry beside it."""
+    """The older form of a recurring price, which subscription items still have beside it."""
     every = price["recurring"]
     return {
         "id": price["id"],
@@ -164,7 +164,7 @@ def plan(price: Json) -> Json:
 
 
 def webhook_endpoint(id: str, created: int, livemode: bool, url: str, enabled_events: list[str]) -> Json:
-    """Without its secret, which Stripe shows at creation only."""
+    """Without its secret, which Stripe shows only at creation."""
     return {
         "id": id,
         "object": "webhook_endpoint",

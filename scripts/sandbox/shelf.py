@@ -1,4 +1,4 @@
-"""All objects of one type: by id, by age, and by the values that lists are often narrowed to."""
+"""All objects of one type: by id, by age, and by values that lists often filter by."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _EMPTY = Timeline()
 
 
 class Shelf:
-    """Puts, replaces and takes away objects of one type. Unlisted ones can be retrieved but stand in no list."""
+    """Adds, replaces and removes objects of one type. Unlisted ones can be retrieved but are in no list."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -33,7 +33,7 @@ class Shelf:
         return self._facet_names.index(facet)
 
     def put(self, obj: Json, children: list[Json] | None = None, *, listed: bool = True) -> Record:
-        """Adds a new object, or replaces the one of that id where it stands; `created` never changes."""
+        """Adds a new object, or replaces the one with that id in place. `created` never changes."""
         body = encode(obj)
         facets = self.kind.facets_of(obj)
         is_cut = children is not None and (self.kind.hides_children or len(children) > EMBEDDED_CHILDREN)

@@ -1,4 +1,4 @@
-"""The state of one Stripe account in one mode: objects, events, webhook endpoints, and the clock they live by."""
+"""The state of one Stripe account in one mode: objects, events, webhook endpoints and the clock."""
 
 import gc
 import hashlib
@@ -31,7 +31,7 @@ def account_id(name: str) -> str:
 
 
 class State:
-    """Every change goes through `create`, `change` or `remove`, so that each makes its events.
+    """Every change goes through `create`, `change` or `remove`, which create its events.
 
     Pure memory, no input or output. Time is `clock` in epoch seconds, which may be a simulated one. What webhooks
     have to bring stands in `outbox` as (event id, endpoint id) until a courier takes it.
@@ -49,16 +49,16 @@ class State:
         self.outbox: deque[tuple[str, str]] = deque()
         self.request: tuple[str | None, str | None] = (None, None)  # id and idempotency key, for the events it makes
         self.created = recipe.until or self.now()
-        # With the time in it, a restart that makes the same history up gives no new object or event a used id.
+        # Contains the time, so that after a restart with the same history no new object or event gets a used id.
         self.dice = Dice(f"{recipe.seed}:{name}:{livemode}:{self.now()}")
         self._seed(recipe)
 
     def now(self) -> int:
-        """The current second; every `created` of a new object is one of these."""
+        """The current second, which new objects get as `created`."""
         return int(self.clock())
 
     def _seed(self, recipe: Recipe) -> None:
-        # The collector would walk a hundred thousand live objects again and again: a third of the seeding time.
+        # The collector would walk a hundred thousand live objects again and again, for a third of the seeding time.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
@@ -81,7 +81,7 @@ class State:
         return found
 
     def named(self, type: str, id: Any, param: str) -> Json:
-        """An object that a parameter names: a 400, not a 404, where it is missing."""
+        """An object that a parameter names. If it is missing, raises 400, not 404."""
         record = self.shelves[type].get(str(id))
         if record is None:
             raise no_such(self.shelves[type].kind.words, str(id), param=param, status=400)
@@ -89,7 +89,7 @@ class State:
         return found
 
     def children(self, type: str, id: str) -> list[Json]:
-        """The whole nested list of an object: lines of an invoice, items of a subscription."""
+        """An object's complete nested list: an invoice's lines or a subscription's items."""
         record = self.record(type, id)
         kind = self.shelves[type].kind
         if record.children or kind.hides_children:
@@ -104,7 +104,7 @@ class State:
         return obj
 
     def change(self, type: str, obj: Json, children: list[Json] | None = None, *, also: tuple[str, ...] = ()) -> Json:
-        """Replaces an object; `also` are events besides `updated`. What changes nothing makes no event."""
+        """Replaces an object. `also` are events besides `updated`. Without a change there is no event."""
         shelf = self.shelves[type]
         old = self.get(type, obj["id"])
         previous = changed_attributes(old, obj)
@@ -123,14 +123,14 @@ class State:
             self.emit(f"{KINDS[type].event_prefix}.{what}", body, previous)
 
     def remove(self, type: str, id: str) -> Json:
-        """Deletes for good; the event carries the object as it last was."""
+        """Deletes for good. The event carries the object's last state."""
         self.record(type, id)
         record = self.shelves[type].delete(id, self.now())
         self._emit_own(type, "deleted", record.body)
         return {"id": id, "object": KINDS[type].object_name, "deleted": True}
 
     def end_subscription(self, subscription: Json, reason: str) -> Json:
-        """Cancels at once. Stripe's event says deleted, the object says canceled and stays."""
+        """Cancels at once. Stripe's event says deleted, but the object stays, as canceled."""
         now = self.now()
         subscription.update(status="canceled", canceled_at=now, ended_at=now, cancel_at_period_end=False)
         subscription["cancellation_details"]["reason"] = reason
@@ -139,7 +139,7 @@ class State:
         return subscription
 
     def emit(self, type: str, body: bytes, previous: Json | None = None) -> None:
-        """Records an event with the object as it is now, and hands it to the endpoints that want it."""
+        """Records an event with the object's present state, and queues it for the endpoints that listen to it."""
         wanting = [id for id in self.endpoints.by_id if self._wants(id, type)]
         data: dict[str, Any] = {"object": msgspec.Raw(body)}
         if previous is not None:
@@ -172,7 +172,7 @@ class State:
             self.events.put({**event, "pending_webhooks": max(0, event["pending_webhooks"] - 1)})
 
     def add_endpoint(self, endpoint: Json) -> str:
-        """Registers a webhook endpoint and returns the secret that only this answer may show."""
+        """Registers a webhook endpoint and returns its secret, which only this answer may show."""
         if len(self.endpoints.by_id) >= _MAX_ENDPOINTS:
             mode = "live" if self.livemode else "test"
             raise Refused(f"You have reached the maximum of {_MAX_ENDPOINTS} {mode} webhook endpoints.")
@@ -181,7 +181,10 @@ class State:
         return secret
 
     def dump(self, type: str, *, full: bool = False) -> list[bytes]:
-        """Every live object of a type, unlisted prices too, as a retrieve gives it; `full` completes nested lists."""
+        """Every live object of a type as a retrieve returns it, including unlisted prices.
+
+        `full` completes nested lists.
+        """
         shelf = self.shelves[type]
         records = list(shelf.by_id.values())
         if not full or shelf.kind.children is None:
@@ -202,7 +205,7 @@ class State:
 
 
 def changed_attributes(old: Json, new: Json) -> Json:
-    """An event's `previous_attributes`: the old values of what differs, nested ones only where they differ."""
+    """An event's `previous_attributes`: the old values that differ, also within nested objects."""
     found: Json = {}
     for name in new.keys() | old.keys():
         before, after = old.get(name), new.get(name)

@@ -16,7 +16,7 @@ def embedded_list(children: list[Json], url: str) -> Json:
 
 
 def subscription_item(id: str, created: int, price: Json, subscription_id: str, period: tuple[int, int]) -> Json:
-    """Since 2025-03-31 the billing period stands here and no longer on the subscription."""
+    """Since 2025-03-31 the billing period is here and no longer on the subscription."""
     return {
         "id": id,
         "object": "subscription_item",

@@ -1,11 +1,11 @@
-"""Objects of one type in the order Stripe lists them, kept as bytes, with what filters ask about beside them."""
+"""Objects of one type in Stripe's list order, stored as bytes, beside the values that filters use."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
-# Stripe's order is newest first by `created`; how it orders one second is not documented, only that it is stable.
+# Stripe lists newest first by `created`. Its order within a second is stable but not documented.
 # Here it is the order of creation, kept in the low bits of one integer that sorts quickly.
 _SERIAL_BITS = 32
 
@@ -35,7 +35,7 @@ Accepts = Callable[[Record], bool]
 
 
 class Timeline:
-    """Records sorted by age; every question costs a bisection and what it returns."""
+    """Records sorted by age. A query costs a bisection plus its result."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records = sorted(records, key=_key)
@@ -66,7 +66,7 @@ class Timeline:
         return at < len(self._records) and self._records[at] is record
 
     def between(self, first_second: int | None, last_second: int | None) -> tuple[int, int]:
-        """Positions of the records created in these seconds, both included; None is open."""
+        """Positions of the records created in these seconds, both inclusive. None means no limit."""
         low = 0 if first_second is None else self.position(first_second << _SERIAL_BITS)
         high = len(self._records) if last_second is None else self.position((last_second + 1) << _SERIAL_BITS)
         return low, high

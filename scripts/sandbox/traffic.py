@@ -1,4 +1,4 @@
-"""What one account's traffic may be and was: token buckets, requests in flight, counts."""
+"""One account's limits and traffic: token buckets, requests in flight and counts."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Requests a second of the whole account and of one endpoint, and requests at once; None: no such limit."""
+    """Requests a second for the whole account and for one endpoint, and simultaneous requests. None: no limit."""
 
     account_rps: float | None = None
     endpoint_rps: float | None = None
@@ -32,7 +32,7 @@ class _Bucket:
 
 
 class Traffic:
-    """Counts the requests of one account in one mode, and says which of Stripe's limits refuses one."""
+    """Counts the requests of one account in one mode, and finds the Stripe limit that refuses one."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.set_limits(limits or Limits())
@@ -50,7 +50,7 @@ class Traffic:
         self._max_in_flight = 0
 
     def refusal(self, endpoint: str, now: float) -> str | None:
-        """The reason of a 429 (`Stripe-Rate-Limited-Reason`); a refused request uses up no tokens."""
+        """The reason for a 429 (`Stripe-Rate-Limited-Reason`). A refused request uses no tokens."""
         limits = self.limits
         if limits.concurrency is not None and self._in_flight >= limits.concurrency:
             return self._refused("global-concurrency")

@@ -1,4 +1,4 @@
-"""Creates, updates and deletes customers, products, prices, charges and webhook endpoints, as Stripe lets one."""
+"""Creates, updates and deletes customers, products, prices, charges and webhook endpoints within Stripe's rules."""
 
 from scripts.sandbox import charge_shapes, shapes
 from scripts.sandbox.answers import Refused, decode, encode, no_such
@@ -73,7 +73,7 @@ def create_customer(state: State, params: Params) -> Json:
 
 
 def chosen_id(state: State, kind: Kind, given: Json) -> str:
-    """What the caller chose, also a deleted one's, or a new one."""
+    """The caller's id, which may be a deleted object's, or a new one."""
     id = str(given.pop("id", None) or state.new_id(kind))
     if state.shelves[kind.name].get(id) is not None:
         raise Refused(f"{kind.words.capitalize()} already exists.", code="resource_already_exists", param="id")
@@ -88,7 +88,7 @@ def update_customer(state: State, id: str, params: Params) -> Json:
 
 
 def delete_customer(state: State, id: str) -> Json:
-    """Permanent; its subscriptions are canceled at once (stripe-facts.md, section 9)."""
+    """Permanent. Its subscriptions are canceled at once (stripe-facts.md, section 9)."""
     state.record("customer", id)
     for record in list(state.shelves["subscription"].indexed("customer", id)):
         subscription = state.get("subscription", record.id)
@@ -119,7 +119,7 @@ def update_product(state: State, id: str, params: Params) -> Json:
 
 
 def delete_product(state: State, id: str) -> Json:
-    """Only without prices, of which inline ones are some too (stripe-facts.md, section 9)."""
+    """Allowed only without prices, including inline ones (stripe-facts.md, section 9)."""
     state.record("product", id)
     at = state.shelves["price"].facet_at("product")
     if any(record.facets[at] == id for record in state.shelves["price"].by_id.values()):
@@ -128,7 +128,7 @@ def delete_product(state: State, id: str) -> Json:
 
 
 def create_price(state: State, params: Params, *, listed: bool = True) -> Json:
-    """`listed` is false for an inline price, which only what it was made for will name."""
+    """`listed` is false for an inline price, which only its own subscription or invoice names."""
     given = read(params, _PRICE, required=("currency",))
     if "unit_amount" not in given:
         raise Refused("Missing required param: unit_amount.", code="parameter_missing", param="unit_amount")
@@ -169,7 +169,7 @@ def update_price(state: State, id: str, params: Params) -> Json:
 
 
 def create_charge(state: State, params: Params) -> Json:
-    """A succeeded card charge; which card it was is made up."""
+    """A succeeded card charge with a made-up card."""
     fields = {**_CHARGE_UPDATE, "amount": integer, "currency": text, "customer": text, "source": text}
     given = read(params, fields, required=("amount", "currency"))
     customer = state.named("customer", given["customer"], "customer") if "customer" in given else _nobody()
@@ -197,7 +197,7 @@ def update_charge(state: State, id: str, params: Params) -> Json:
 
 
 def create_refund(state: State, params: Params) -> Json:
-    """Refunds a charge, whole or in part: `refund.created` and `charge.refunded`."""
+    """Refunds a charge fully or in part: `refund.created` and `charge.refunded`."""
     given = read(params, {"amount": integer, "charge": text, "reason": text}, required=("charge",))
     charge = state.named("charge", given["charge"], "charge")
     left = charge["amount_captured"] - charge["amount_refunded"]
