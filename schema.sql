@@ -4,16 +4,18 @@
 --   Part 1  schema billstack       people, connections, backfills, the event ledger: once
 --   Part 2  schema {team}          the mirror of one Stripe account: once per team; `{team}` is stripe_ + the team's id
 --           type ...               a type's table, in each schema whose team mirrors the type
---   Part 3  role {reader}          the read rights of a team's database role: once per team that asked for one
+--   Part 3  views of {team}        numbers from the tables of part 2: once per team
+--   Part 4  role {reader}          the read rights of a team's database role: once per team that asked for one
 --
 -- A change raises SCHEMA_VERSION in sync/database/schema.py. To add a column to a table of part 1, put ALTER TABLE ...
 -- ADD COLUMN IF NOT EXISTS beside its CREATE. To change a table of part 2, change its CREATE and nothing else: init-db
--- finds the difference and rebuilds the table while the old one is in use (sync/database/rebuild.py).
+-- finds the difference and rebuilds the table while the old one is in use (sync/database/rebuild.py). It drops the views
+-- of part 3 and creates them again when one of them differs, or when a table is rebuilt.
 
 -- part: control --------------------------------------------------------------------------------------------------
 
 CREATE SCHEMA IF NOT EXISTS billstack;
--- Every database role has the rights of PUBLIC, including the teams' roles (part 3).
+-- Every database role has the rights of PUBLIC, including the teams' roles (part 4).
 REVOKE ALL ON SCHEMA billstack FROM PUBLIC;
 
 CREATE TABLE IF NOT EXISTS billstack.schema_version (
@@ -632,6 +634,101 @@ RETURN coalesce(
 
 CREATE OR REPLACE FUNCTION billstack.as_object(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN jsonb_typeof(v) = 'object' THEN v END;
+
+-- Arithmetic of the views of numbers (docs/numbers.md). Amounts are in the currency's smallest unit, not rounded.
+
+CREATE OR REPLACE FUNCTION billstack.as_array(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(v) = 'array' THEN v ELSE '[]' END;
+
+-- How many times a month something is charged. NULL for an interval that Stripe does not have.
+CREATE OR REPLACE FUNCTION billstack.times_a_month(every text, interval_count bigint) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE every
+    WHEN 'day' THEN 365.0 / 12
+    WHEN 'week' THEN 52.0 / 12
+    WHEN 'month' THEN 1.0
+    WHEN 'year' THEN 1.0 / 12
+END / nullif(interval_count, 0);
+
+-- What a quantity costs by a price's tiers; NULL where Stripe did not send them. The first tier's flat amount is due for none, too.
+CREATE OR REPLACE FUNCTION billstack.tiered_amount(tiers jsonb, mode text, quantity numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    WITH tier AS (
+        SELECT number,
+            billstack.as_decimal(value -> 'up_to') AS up_to,
+            lag(billstack.as_decimal(value -> 'up_to'), 1, 0.0) OVER (ORDER BY number) AS above,
+            coalesce(
+                billstack.as_decimal(value -> 'unit_amount_decimal'), billstack.as_decimal(value -> 'unit_amount'),
+                billstack.as_decimal(value -> 'amount'), 0) AS each,
+            coalesce(
+                billstack.as_decimal(value -> 'flat_amount_decimal'), billstack.as_decimal(value -> 'flat_amount'), 0) AS flat
+        FROM jsonb_array_elements(billstack.as_array(tiers)) WITH ORDINALITY AS listed (value, number)
+    )
+    SELECT CASE mode
+        WHEN 'volume' THEN (
+            SELECT quantity * each + flat
+            FROM tier
+            WHERE up_to IS NULL OR quantity <= up_to
+            ORDER BY number
+            LIMIT 1
+        )
+        WHEN 'graduated' THEN (
+            SELECT sum((least(quantity, up_to) - above) * each + flat)
+            FROM tier
+            WHERE number = 1 OR quantity > above
+        )
+    END;
+END;
+
+-- What is left of an amount after discounts that go on: of coupons for ever, and repeating ones that have not ended. In
+-- Stripe's order: a percentage is of what the ones before it left. One that Stripe named by its id alone takes nothing off.
+CREATE OR REPLACE FUNCTION billstack.discounted(amount numeric, discounts jsonb, currency text, moment timestamptz)
+RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    WITH RECURSIVE coupons AS (
+        SELECT row_number() OVER (ORDER BY number) AS number,
+            coalesce(billstack.as_decimal(coupon -> 'percent_off'), 0) AS percent_off,
+            coalesce(
+                billstack.as_decimal(coupon #> ARRAY['currency_options', currency, 'amount_off']),
+                CASE WHEN billstack.as_text(coupon -> 'currency') = currency
+                    THEN billstack.as_decimal(coupon -> 'amount_off') END,
+                0) AS amount_off
+        FROM jsonb_array_elements(discounts) WITH ORDINALITY AS listed (discount, number)
+        CROSS JOIN coalesce(
+            billstack.as_object(discount -> 'coupon'), discount #> ARRAY['source', 'coupon']) AS coupon
+        WHERE coupon ->> 'duration' = 'forever'
+            OR coupon ->> 'duration' = 'repeating' AND coalesce(billstack.as_time(discount -> 'end') > moment, true)
+    ),
+    step AS (
+        SELECT 0::bigint AS number, amount AS remaining
+        UNION ALL
+        SELECT coupons.number, greatest(step.remaining * (1 - percent_off / 100) - amount_off, 0)
+        FROM step
+        JOIN coupons ON coupons.number = step.number + 1
+    )
+    SELECT remaining
+    FROM step
+    ORDER BY number DESC
+    LIMIT 1;
+END;
+
+-- The discounts of a subscription, an item or a customer as one array. There was a single `discount` before 2025-03-31.
+CREATE OR REPLACE FUNCTION billstack.discounts_of(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN jsonb_typeof(v -> 'discount') = 'object' AND jsonb_array_length(billstack.as_array(v -> 'discounts')) < 2
+    THEN jsonb_build_array(v -> 'discount')
+    ELSE billstack.as_array(v -> 'discounts')
+END;
+
+-- How many of them Stripe named by their ids alone, or whose coupon it did.
+CREATE OR REPLACE FUNCTION billstack.unknown_discounts(discounts jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT count(*)
+    FROM jsonb_array_elements(discounts) AS listed (discount)
+    WHERE jsonb_typeof(coalesce(billstack.as_object(discount -> 'coupon'), discount #> ARRAY['source', 'coupon'], 'null'))
+        <> 'object';
+END;
 
 -- part: team -------------------------------------------------------------------------------------------------------
 
@@ -1269,8 +1366,297 @@ BEGIN
 END
 $$;
 
+-- part: numbers ----------------------------------------------------------------------------------------------------
+
+-- Views that answer questions of the business; docs/numbers.md defines each column. They are as true as the mirror is. Deleted
+-- objects (tombstones) are left out. Amounts of several currencies are never added.
+
+-- Before 2020-08-27 an item had a plan and no price; before 2016 the plan stood on the subscription, which had no items.
+CREATE OR REPLACE VIEW {team}.subscription_items AS
+SELECT billstack.as_text(item -> 'id') AS id,
+    subscriptions.id AS subscription,
+    subscriptions.customer,
+    subscriptions.status,
+    coalesce(subscriptions.currency, billstack.as_text(priced -> 'currency')) AS currency,
+    billstack.as_id(priced) AS price,
+    billstack.as_id(priced -> 'product') AS product,
+    coalesce(billstack.as_text(priced -> 'nickname'), billstack.as_text(priced -> 'lookup_key')) AS nickname,
+    billstack.as_bigint(item -> 'quantity') AS quantity,
+    coalesce(
+        billstack.as_decimal(charged -> 'unit_amount_decimal'), billstack.as_decimal(charged -> 'unit_amount'),
+        billstack.as_decimal(charged -> 'amount_decimal'), billstack.as_decimal(charged -> 'amount')) AS unit_amount,
+    coalesce(
+        billstack.as_text(priced #> ARRAY['recurring', 'interval']), billstack.as_text(priced -> 'interval')) AS recurring_interval,
+    coalesce(
+        billstack.as_bigint(priced #> ARRAY['recurring', 'interval_count']),
+        billstack.as_bigint(priced -> 'interval_count'), 1) AS recurring_interval_count,
+    coalesce(
+        billstack.as_text(priced #> ARRAY['recurring', 'usage_type']),
+        billstack.as_text(priced -> 'usage_type'), 'licensed') AS usage_type,
+    coalesce(billstack.as_text(priced -> 'billing_scheme'), 'per_unit') AS billing_scheme,
+    CASE
+        WHEN priced ->> 'billing_scheme' = 'tiered'
+        THEN billstack.tiered_amount(charged -> 'tiers', priced ->> 'tiers_mode', billstack.as_decimal(item -> 'quantity'))
+        ELSE coalesce(
+            billstack.as_decimal(charged -> 'unit_amount_decimal'), billstack.as_decimal(charged -> 'unit_amount'),
+            billstack.as_decimal(charged -> 'amount_decimal'), billstack.as_decimal(charged -> 'amount'))
+            * CASE coalesce(priced #>> ARRAY['transform_quantity', 'round'], priced #>> ARRAY['transform_usage', 'round'])
+                WHEN 'up' THEN ceil(billstack.as_decimal(item -> 'quantity') / nullif(billstack.as_decimal(coalesce(
+                    priced #> ARRAY['transform_quantity', 'divide_by'], priced #> ARRAY['transform_usage', 'divide_by'])), 0))
+                WHEN 'down' THEN floor(billstack.as_decimal(item -> 'quantity') / nullif(billstack.as_decimal(coalesce(
+                    priced #> ARRAY['transform_quantity', 'divide_by'], priced #> ARRAY['transform_usage', 'divide_by'])), 0))
+                ELSE billstack.as_decimal(item -> 'quantity')
+            END
+    END AS amount,
+    coalesce(billstack.as_time(item -> 'current_period_start'), subscriptions.current_period_start)
+        AS current_period_start,
+    coalesce(billstack.as_time(item -> 'current_period_end'), subscriptions.current_period_end) AS current_period_end,
+    billstack.as_time(item -> 'created') AS created,
+    billstack.as_object(item -> 'metadata') AS metadata,
+    billstack.discounts_of(item) AS discounts,
+    item AS raw
+FROM {team}.subscriptions
+CROSS JOIN jsonb_array_elements(
+    CASE
+        WHEN jsonb_typeof(subscriptions.raw #> ARRAY['items', 'data']) = 'array'
+        THEN subscriptions.raw #> ARRAY['items', 'data']
+        ELSE jsonb_build_array(jsonb_build_object('plan', subscriptions.raw -> 'plan', 'quantity', subscriptions.raw -> 'quantity'))
+    END
+) AS item
+CROSS JOIN coalesce(billstack.as_object(item -> 'price'), billstack.as_object(item -> 'plan')) AS priced
+CROSS JOIN LATERAL (
+    -- What the price costs in the subscription's currency.
+    SELECT CASE
+        WHEN priced ->> 'currency' IS DISTINCT FROM subscriptions.currency AND subscriptions.currency IS NOT NULL
+        THEN priced #> ARRAY['currency_options', subscriptions.currency]
+        ELSE priced
+    END AS charged
+) AS in_currency
+WHERE subscriptions.deleted_at IS NULL AND priced IS NOT NULL;
+COMMENT ON VIEW {team}.subscription_items IS 'BillStack: one row an item of a subscription';
+
+CREATE OR REPLACE VIEW {team}.invoice_lines AS
+SELECT billstack.as_text(line -> 'id') AS id,
+    invoices.id AS invoice,
+    invoices.customer,
+    coalesce(
+        billstack.as_id(line -> 'subscription'),
+        billstack.as_id(line #> ARRAY['parent', 'subscription_item_details', 'subscription']),
+        billstack.as_id(line #> ARRAY['parent', 'invoice_item_details', 'subscription'])) AS subscription,
+    coalesce(
+        billstack.as_id(line #> ARRAY['parent', 'subscription_item_details', 'subscription_item']),
+        billstack.as_id(line -> 'subscription_item')) AS subscription_item,
+    invoices.status AS invoice_status,
+    coalesce(billstack.as_text(line -> 'currency'), invoices.currency) AS currency,
+    billstack.as_bigint(line -> 'amount') AS amount,
+    billstack.as_bigint(line -> 'quantity') AS quantity,
+    coalesce(
+        billstack.as_id(line #> ARRAY['pricing', 'price_details', 'price']), billstack.as_id(line -> 'price'),
+        billstack.as_id(line -> 'plan')) AS price,
+    coalesce(
+        billstack.as_id(line #> ARRAY['pricing', 'price_details', 'product']),
+        billstack.as_id(line #> ARRAY['price', 'product']), billstack.as_id(line #> ARRAY['plan', 'product'])) AS product,
+    coalesce(
+        billstack.as_boolean(line #> ARRAY['parent', 'subscription_item_details', 'proration']),
+        billstack.as_boolean(line #> ARRAY['parent', 'invoice_item_details', 'proration']),
+        billstack.as_boolean(line -> 'proration'), false) AS proration,
+    billstack.as_text(line -> 'description') AS description,
+    billstack.as_time(line #> ARRAY['period', 'start']) AS period_start,
+    billstack.as_time(line #> ARRAY['period', 'end']) AS period_end,
+    invoices.created,
+    billstack.as_object(line -> 'metadata') AS metadata,
+    line AS raw
+FROM {team}.invoices
+CROSS JOIN jsonb_array_elements(billstack.as_array(invoices.raw #> ARRAY['lines', 'data'])) AS line
+WHERE invoices.deleted_at IS NULL;
+COMMENT ON VIEW {team}.invoice_lines IS 'BillStack: one row a line of an invoice';
+
+CREATE OR REPLACE VIEW {team}.subscription_mrr AS
+SELECT subscription,
+    item,
+    customer,
+    price,
+    product,
+    nickname,
+    quantity,
+    currency,
+    status,
+    -- The subscription's discounts are shared out in proportion to what its items cost.
+    (after_items * CASE
+        WHEN discounts = '[]' THEN 1
+        ELSE coalesce(
+            billstack.discounted(sum(after_items) OVER of_subscription, discounts, currency, now())
+            / nullif(sum(after_items) OVER of_subscription, 0), 1)
+    END * billstack.times_a_month(recurring_interval, recurring_interval_count)) AS amount,
+    counts_as = 'mrr' AND why IN ('active', 'past_due') AS counts,
+    why,
+    counts_as,
+    began_at,
+    ended_at,
+    unknown_discounts
+FROM (
+    SELECT items.subscription,
+        items.id AS item,
+        items.customer,
+        items.price,
+        items.product,
+        items.nickname,
+        items.quantity,
+        items.currency,
+        items.status,
+        items.recurring_interval,
+        items.recurring_interval_count,
+        CASE
+            WHEN items.usage_type = 'metered' THEN NULL
+            WHEN items.discounts = '[]' THEN items.amount
+            ELSE billstack.discounted(items.amount, items.discounts, items.currency, now())
+        END AS after_items,
+        of_all.discounts,
+        CASE
+            WHEN paused THEN 'paused'
+            WHEN items.status = 'trialing' THEN 'trialing'
+            WHEN items.status IN ('active', 'past_due') THEN 'mrr'
+        END AS counts_as,
+        CASE
+            WHEN items.usage_type = 'metered' THEN 'metered'
+            WHEN items.amount IS NULL AND items.billing_scheme = 'tiered' THEN 'tiers_unknown'
+            WHEN items.amount IS NULL THEN 'amount_unknown'
+            WHEN billstack.times_a_month(items.recurring_interval, items.recurring_interval_count) IS NULL THEN 'not_recurring'
+            WHEN paused THEN 'paused'
+            ELSE items.status
+        END AS why,
+        greatest(subscriptions.created, CASE WHEN subscriptions.trial_end <= now() THEN subscriptions.trial_end END)
+            AS began_at,
+        subscriptions.ended_at,
+        billstack.unknown_discounts(items.discounts) + billstack.unknown_discounts(of_all.discounts) AS unknown_discounts
+    FROM {team}.subscription_items AS items
+    JOIN {team}.subscriptions ON subscriptions.id = items.subscription
+    LEFT JOIN {team}.customers ON customers.id = subscriptions.customer
+    -- A customer's discount is for the subscriptions that have none of their own.
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN billstack.discounts_of(subscriptions.raw) <> '[]' THEN billstack.discounts_of(subscriptions.raw)
+            WHEN jsonb_typeof(customers.raw -> 'discount') = 'object' THEN jsonb_build_array(customers.raw -> 'discount')
+            ELSE '[]'
+        END AS discounts,
+        items.status = 'paused'
+            OR items.status IN ('active', 'past_due') AND jsonb_typeof(subscriptions.raw -> 'pause_collection') = 'object'
+            AS paused
+    ) AS of_all
+) AS items
+WINDOW of_subscription AS (PARTITION BY subscription);
+COMMENT ON VIEW {team}.subscription_mrr IS
+    'BillStack: one row an item of a subscription: what it brings a month, and why it counts or not';
+
+CREATE OR REPLACE VIEW {team}.mrr AS
+SELECT currency,
+    coalesce(round(sum(amount) FILTER (WHERE counts)), 0)::bigint AS mrr,
+    coalesce(round(sum(amount) FILTER (WHERE counts_as = 'trialing')), 0)::bigint AS trialing_mrr,
+    coalesce(round(sum(amount) FILTER (WHERE counts_as = 'paused')), 0)::bigint AS paused_mrr,
+    count(DISTINCT subscription) FILTER (WHERE counts_as = 'mrr') AS active_subscriptions,
+    count(DISTINCT subscription) FILTER (WHERE counts_as = 'trialing') AS trialing_subscriptions,
+    count(DISTINCT subscription) FILTER (WHERE counts_as = 'paused') AS paused_subscriptions,
+    count(*) FILTER (WHERE counts_as = 'mrr' AND why = 'metered') AS metered_items,
+    count(*) FILTER (WHERE counts_as = 'mrr' AND why IN ('tiers_unknown', 'amount_unknown', 'not_recurring'))
+        AS unknown_items,
+    count(DISTINCT subscription) FILTER (WHERE counts_as = 'mrr' AND unknown_discounts > 0)
+        AS subscriptions_with_unknown_discounts
+FROM {team}.subscription_mrr
+WHERE currency IS NOT NULL
+GROUP BY currency;
+COMMENT ON VIEW {team}.mrr IS 'BillStack: monthly recurring revenue by currency';
+
+-- Months are UTC's. `captured` came with 2012, `amount_captured` in 2020; an uncaptured charge is no revenue.
+CREATE OR REPLACE VIEW {team}.revenue_by_month AS
+SELECT month,
+    currency,
+    sum(invoices)::bigint AS paid_invoices,
+    sum(invoiced)::bigint AS invoiced,
+    sum(charges)::bigint AS charges,
+    sum(charged)::bigint AS charged,
+    sum(refunded)::bigint AS refunded,
+    (sum(charged) - sum(refunded))::bigint AS net
+FROM (
+    SELECT date_trunc('month', coalesce(paid_at, created) AT TIME ZONE 'UTC')::date AS month,
+        currency,
+        1 AS invoices,
+        coalesce(amount_paid, 0) AS invoiced,
+        0 AS charges,
+        0 AS charged,
+        0 AS refunded
+    FROM {team}.invoices
+    WHERE status = 'paid' AND deleted_at IS NULL
+    UNION ALL
+    SELECT date_trunc('month', created AT TIME ZONE 'UTC')::date,
+        currency,
+        0,
+        0,
+        1,
+        coalesce(amount_captured, amount, 0),
+        coalesce(amount_refunded, 0)
+    FROM {team}.charges
+    WHERE status = 'succeeded' AND raw -> 'captured' IS DISTINCT FROM 'false' AND deleted_at IS NULL
+) AS parts
+WHERE month IS NOT NULL AND currency IS NOT NULL
+GROUP BY month, currency;
+COMMENT ON VIEW {team}.revenue_by_month IS 'BillStack: paid invoices, charges and refunds by month and currency';
+
+-- A customer has a row for each currency that they have paid, owe or were charged in; one who has none has a row of zeros.
+CREATE OR REPLACE VIEW {team}.customer_totals AS
+SELECT customers.id AS customer,
+    customers.email,
+    customers.name,
+    customers.created,
+    coalesce(totals.currency, customers.currency) AS currency,
+    coalesce(totals.charged, 0)::bigint AS charged,
+    coalesce(totals.refunded, 0)::bigint AS refunded,
+    (coalesce(totals.charged, 0) - coalesce(totals.refunded, 0))::bigint AS net,
+    coalesce(totals.payments, 0)::bigint AS payments,
+    coalesce(totals.failed_payments, 0)::bigint AS failed_payments,
+    totals.last_payment_at,
+    coalesce(totals.open_invoices, 0)::bigint AS open_invoices,
+    coalesce(totals.open_amount, 0)::bigint AS open_amount
+FROM {team}.customers
+LEFT JOIN (
+    SELECT customer,
+        currency,
+        sum(charged) AS charged,
+        sum(refunded) AS refunded,
+        sum(payments) AS payments,
+        sum(failed_payments) AS failed_payments,
+        max(paid_at) AS last_payment_at,
+        sum(open_invoices) AS open_invoices,
+        sum(open_amount) AS open_amount
+    FROM (
+        SELECT customer,
+            currency,
+            CASE WHEN is_payment THEN coalesce(amount_captured, amount, 0) ELSE 0 END AS charged,
+            CASE WHEN is_payment THEN coalesce(amount_refunded, 0) ELSE 0 END AS refunded,
+            is_payment::integer AS payments,
+            (status = 'failed')::integer AS failed_payments,
+            CASE WHEN is_payment THEN created END AS paid_at,
+            0 AS open_invoices,
+            0 AS open_amount
+        FROM {team}.charges
+        CROSS JOIN LATERAL (
+            SELECT status = 'succeeded' AND raw -> 'captured' IS DISTINCT FROM 'false' AS is_payment
+        ) AS judged
+        WHERE deleted_at IS NULL
+        UNION ALL
+        SELECT customer, currency, 0, 0, 0, 0, NULL, 1, coalesce(amount_remaining, 0)
+        FROM {team}.invoices
+        WHERE status = 'open' AND deleted_at IS NULL
+    ) AS parts
+    GROUP BY customer, currency
+) AS totals ON totals.customer = customers.id
+WHERE customers.deleted_at IS NULL;
+COMMENT ON VIEW {team}.customer_totals IS 'BillStack: what each customer has paid, owes and had refunded, by currency';
+
 -- part: reader -----------------------------------------------------------------------------------------------------
 
 -- The tables that a person may want to read. Our working tables (seen, checked, rejects...) stay private.
 GRANT USAGE ON SCHEMA {team} TO {reader};
 GRANT SELECT ON {tables} TO {reader};
+GRANT SELECT ON {team}.subscription_items, {team}.invoice_lines, {team}.subscription_mrr, {team}.mrr,
+    {team}.revenue_by_month, {team}.customer_totals
+TO {reader};

@@ -8,7 +8,7 @@ is locked out, which takes minutes for millions of rows.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors, sql
@@ -23,7 +23,8 @@ _PLAIN = _QUERIES.bind()
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    columns: str  # a hash
+    is_view: bool
+    columns: str  # a hash; of a view, one of its definition
     indexes: frozenset[str]
     triggers: frozenset[str]
 
@@ -34,8 +35,8 @@ Shape = Mapping[str, TableShape]  # by table
 def shapes(connection: psycopg.Connection, schemas: list[str]) -> dict[str, dict[str, TableShape]]:
     """The shapes of these schemas, by name."""
     found: dict[str, dict[str, TableShape]] = {name: {} for name in schemas}
-    for schema, table, columns, *names in connection.execute(_PLAIN["shapes"], {"schemas": schemas}):
-        found[schema][table] = TableShape(columns, *map(frozenset, names))
+    for schema, table, is_view, columns, *names in connection.execute(_PLAIN["shapes"], {"schemas": schemas}):
+        found[schema][table] = TableShape(is_view, columns, *map(frozenset, names))
     return found
 
 
@@ -54,7 +55,50 @@ def _table_lacks(found: TableShape, wanted: TableShape) -> bool:
 
 
 def changed_tables(found: Shape, wanted: Shape) -> list[str]:
-    return [table for table, shape in wanted.items() if table in found and found[table].columns != shape.columns]
+    return [table for table in _changed(found, wanted) if not wanted[table].is_view]
+
+
+def changed_views(found: Shape, wanted: Shape) -> list[str]:
+    return [view for view in _changed(found, wanted) if wanted[view].is_view]
+
+
+def _changed(found: Shape, wanted: Shape) -> list[str]:
+    return [name for name, shape in wanted.items() if name in found and found[name].columns != shape.columns]
+
+
+def drop_views(connection: psycopg.Connection, schema: str) -> list[sql.Composed]:
+    """All of ours, since they read each other. Returns what grants the same rights once they are made again.
+
+    Raises SchemaError where an administrator's view stands on one of them.
+    """
+    views = sorted(name for name, shape in shapes(connection, [schema])[schema].items() if shape.is_view)
+    grants = [grant for view in views for grant in grants_on(connection, schema, view)]
+    names = sql.SQL(", ").join(sql.Identifier(schema, view) for view in views)
+    if views:
+        _drop(connection, schema, ", ".join(views), _QUERIES.bind(views=names)["drop_views"])
+    return grants
+
+
+def grants_on(connection: psycopg.Connection, schema: str, table: str) -> list[sql.Composed]:
+    rows = connection.execute(_PLAIN["grants"], {"table": f"{schema}.{table}"}).fetchall()
+    return [
+        sql.SQL("GRANT {} ON {} TO {}").format(
+            sql.SQL(privilege),
+            sql.Identifier(schema, table),
+            sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
+        )
+        for grantee, privilege in rows
+    ]
+
+
+def _drop(connection: psycopg.Connection, schema: str, name: str, statement: LiteralString) -> None:
+    try:
+        connection.execute(statement)
+    except errors.DependentObjectsStillExist as exc:
+        raise SchemaError(
+            f"{schema}.{name} changes, and something of your own depends on it"
+            f" ({exc.diag.message_detail}): drop that, run init-db, and make it again"
+        ) from exc
 
 
 @dataclass(slots=True)
@@ -92,11 +136,15 @@ class Rebuild:
         names = sql.SQL(", ").join(sql.Identifier(self.schema, table) for table in self.tables)
         self.connection.execute(_QUERIES.bind(tables=names)["try_lock"])
 
-    def swap(self) -> None:
-        """The tables must be locked. Raises SchemaError if an administrator's view depends on one of them."""
+    def swap(self) -> list[sql.Composed]:
+        """Puts the new tables in place; they must be locked. Drops our views, and returns the grants to restore on them.
+
+        Raises SchemaError if an administrator's view depends on one of the tables or on a view of ours.
+        """
+        grants_on_views = drop_views(self.connection, self.schema)
         for table in self.tables:
             self._copy_the_rest(table)
-            grants, indexes = self._grants(table), self._other_indexes(table)
+            grants, indexes = grants_on(self.connection, self.schema, table), self._other_indexes(table)
             self._drop(table)
             self._run("move_table", table)
             self._move_count(table)
@@ -104,6 +152,7 @@ class Rebuild:
                 self.connection.execute(statement)
         self._run("drop_next")
         row_counts.forget(self.connection, self._next)
+        return grants_on_views
 
     def _copy_the_rest(self, table: str) -> None:
         if table in self._since:
@@ -113,29 +162,12 @@ class Rebuild:
             self._run("copy_rows", table)
 
     def _drop(self, table: str) -> None:
-        try:
-            self._run("drop_table", table)
-        except errors.DependentObjectsStillExist as exc:
-            raise SchemaError(
-                f"{self.schema}.{table} has new columns, and a view or other object of yours depends on it"
-                f" ({exc.diag.message_detail}): drop that, run init-db, and create it again"
-            ) from exc
+        _drop(self.connection, self.schema, table, _QUERIES.bind(team=self.schema, table=table)["drop_table"])
 
     def _move_count(self, table: str) -> None:
         """The new table's triggers have already counted its rows."""
         for statement in ("forget_count", "forget_count_changes", "move_count", "move_count_changes"):
             self._run(statement, schema=self.schema, next_schema=self._next, table_name=table)
-
-    def _grants(self, table: str) -> list[sql.Composed]:
-        rows = self.connection.execute(_PLAIN["grants"], {"table": f"{self.schema}.{table}"}).fetchall()
-        return [
-            sql.SQL("GRANT {} ON {} TO {}").format(
-                sql.SQL(privilege),
-                sql.Identifier(self.schema, table),
-                sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
-            )
-            for grantee, privilege in rows
-        ]
 
     def _other_indexes(self, table: str) -> list[Any]:
         ours = list(self.wanted[table].indexes)

@@ -3,10 +3,13 @@
 
 -- name: shapes
 -- A hash of each table's columns, ordered by name (an added column is last in its table), and the names of its indexes
--- and triggers.
+-- and triggers; for a view of ours, a hash of its definition.
 SELECT pg_namespace.nspname,
     pg_class.relname,
-    (
+    pg_class.relkind = 'v',
+    CASE pg_class.relkind
+    WHEN 'v' THEN md5(replace(pg_get_viewdef(pg_class.oid), pg_namespace.nspname || '.', ''))
+    ELSE (
         SELECT md5(string_agg(
             concat_ws(' ', attname, format_type(atttypid, atttypmod), attgenerated, attnotnull, pg_get_expr(adbin, adrelid)),
             E'\n'
@@ -15,7 +18,8 @@ SELECT pg_namespace.nspname,
         FROM pg_attribute
         LEFT JOIN pg_attrdef ON pg_attrdef.adrelid = pg_attribute.attrelid AND pg_attrdef.adnum = pg_attribute.attnum
         WHERE pg_attribute.attrelid = pg_class.oid AND pg_attribute.attnum > 0 AND NOT pg_attribute.attisdropped
-    ),
+    )
+    END,
     ARRAY(
         SELECT indexes.relname::text
         FROM pg_index
@@ -29,7 +33,11 @@ SELECT pg_namespace.nspname,
     )
 FROM pg_namespace
 JOIN pg_class ON pg_class.relnamespace = pg_namespace.oid
-WHERE pg_namespace.nspname = ANY (%(schemas)s) AND pg_class.relkind = 'r';
+WHERE pg_namespace.nspname = ANY (%(schemas)s)
+    AND (
+        pg_class.relkind = 'r'
+        OR pg_class.relkind = 'v' AND obj_description(pg_class.oid, 'pg_class') LIKE 'BillStack: %%'
+    );
 
 -- name: columns_to_copy
 -- Columns that both tables store. The others are generated again or get their default.
@@ -84,6 +92,9 @@ WHERE age(mirror.xmin) <= age(%(since)s::xid);
 
 -- name: drop_table
 DROP TABLE {team}.{table};
+
+-- name: drop_views
+DROP VIEW {views};
 
 -- name: move_table
 ALTER TABLE {next}.{table} SET SCHEMA {team};

@@ -50,6 +50,7 @@ def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     name = schema_name(team_id)
     lock(connection)
     make_tables(connection, name, types_with_tables(connection, team_id))
+    make_views(connection, name)
     mark(connection, name)
     if _has_reader(connection, team_id):
         grant_reader(connection, team_id)
@@ -66,6 +67,19 @@ def make_tables(connection: psycopg.Connection, name: str, types: Iterable[Objec
     names = {"team": sql.Identifier(name), "team_name": sql.Literal(name)}
     for part in ("team", *(f"type {each.name}" for each in types), "settled"):
         connection.execute(sql.SQL(parts()[part]).format(**names))
+
+
+def make_views(connection: psycopg.Connection, name: str) -> None:
+    """The views of numbers over the tables of a schema of that name.
+
+    Raises SchemaError where something else has the name of one: it is never replaced.
+    """
+    template = parts()["numbers"]
+    views = re.findall(r"^CREATE OR REPLACE VIEW {team}\.(\w+)", template, flags=re.MULTILINE)
+    taken = connection.execute(_PLAIN["taken_names"], {"schema": name, "names": views}).fetchall()
+    if taken:
+        raise SchemaError(f"{name}.{taken[0][0]} is not BillStack's, which needs its name: rename it, and run init-db")
+    connection.execute(sql.SQL(template).format(team=sql.Identifier(name)))
 
 
 def mark(connection: psycopg.Connection, name: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 
-from sync.database.rebuild import Rebuild, Shape, changed_tables, lacks, shapes
+from sync.database.rebuild import Rebuild, Shape, changed_tables, changed_views, drop_views, lacks, shapes
 from sync.database.schema import (
     OLDEST_PROGRAM,
     SCHEMA_VERSION,
@@ -25,6 +25,7 @@ from sync.database.schema import (
     create_team_schema,
     lock,
     make_tables,
+    make_views,
     mark,
     refuse_newer,
     schema_name,
@@ -116,26 +117,32 @@ def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) ->
         mark(connection, name)  # first, because this lock keeps others from dropping the schema
         found = shapes(connection, [name])[name]
         changed = changed_tables(found, wanted) if version >= _VALUES_SINCE else _object_tables(found)
+        grants: list[sql.Composed] = []
         if changed:
             types = types_with_tables(connection, team_id)
-            _rebuild(
-                Rebuild(connection, name, changed, wanted, lambda next_name: make_tables(connection, next_name, types))
+            tables = Rebuild(
+                connection, name, changed, wanted, lambda next_name: make_tables(connection, next_name, types)
             )
+            grants = _rebuild(tables)
+        elif changed_views(found, wanted):
+            grants = drop_views(connection, name)
         create_team_schema(connection, team_id)
+        for grant in grants:
+            connection.execute(grant)
 
 
 def _object_tables(found: Shape) -> list[str]:
     return [object_type.table for object_type in OBJECT_TYPES.values() if object_type.table in found]
 
 
-def _rebuild(tables: Rebuild) -> None:
+def _rebuild(tables: Rebuild) -> list[sql.Composed]:
     with tables.connection.transaction():  # fails if somebody has had them open for long
         tables.try_lock()
         raise psycopg.Rollback
     tables.fill()
     lock(tables.connection)
     tables.try_lock()
-    tables.swap()
+    return tables.swap()
 
 
 def _upgrade_control(connection: psycopg.Connection) -> None:
@@ -166,6 +173,7 @@ def _wanted_shape(connection: psycopg.Connection) -> Shape:
         lock(connection)
         added = set().union(*_added_types(connection).values())
         make_tables(connection, name, in_order({*DEFAULT_TYPES, *added}))
+        make_views(connection, name)
         wanted = shapes(connection, [name])[name]
         raise psycopg.Rollback
     return wanted

@@ -32,3 +32,11 @@ FOR UPDATE;
 SELECT type
 FROM billstack.mirrored_types
 WHERE team_id = %(team_id)s;
+
+-- name: taken_names
+-- Relations with these names that are not our views. The comment on each of our views begins with our name.
+SELECT relname
+FROM pg_class
+WHERE relnamespace = to_regnamespace(%(schema)s)
+    AND relname = ANY (%(names)s)
+    AND NOT (relkind = 'v' AND coalesce(obj_description(oid, 'pg_class') LIKE 'BillStack: %%', false));

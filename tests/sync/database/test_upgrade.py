@@ -313,3 +313,59 @@ def test_a_team_that_the_version_before_connects_after_init_db_is_upgraded_by_th
 
     schema.check_team(connection, "team_a")
     assert upgrade_late_teams(connection) == 0
+
+
+def views(connection: psycopg.Connection, team_id: str) -> set[str]:
+    rows = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = %s", (schema.schema_name(team_id),))
+    return {name for (name,) in rows}
+
+
+def test_views_of_numbers_stand_on_the_tables_made_anew_with_their_rights(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(connection)
+    before = views(connection, "team_a")
+    connection.execute("GRANT SELECT ON stripe_team_a.customer_totals TO pg_monitor")
+    change_a_table(monkeypatch)
+
+    upgrade(connection)
+
+    assert "mrr" in before
+    assert views(connection, "team_a") == before
+    assert connection.execute("SELECT charges FROM stripe_team_a.revenue_by_month").fetchall() == [(1,)]
+    granted = connection.execute("SELECT has_table_privilege('pg_monitor', 'stripe_team_a.customer_totals', 'SELECT')")
+    assert granted.fetchone() == (True,)
+
+
+def test_a_view_that_changed_is_made_again_and_only_then(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(connection)
+    connection.execute("GRANT SELECT ON stripe_team_a.mrr TO pg_monitor")
+    parts = schema.parts()
+    numbers = parts["numbers"]
+    changed = numbers.replace("SELECT currency,\n", "SELECT 'new'::text AS new_column,\n    currency,\n", 1)
+    assert changed != numbers
+
+    upgrade(connection)
+    unchanged = connection.execute("SELECT 'stripe_team_a.mrr'::regclass::oid").fetchone()
+    upgrade(connection)
+    assert connection.execute("SELECT 'stripe_team_a.mrr'::regclass::oid").fetchone() == unchanged
+    monkeypatch.setattr(schema, "parts", lambda: {**parts, "numbers": changed})
+    upgrade(connection)
+
+    assert connection.execute("SELECT new_column, currency FROM stripe_team_a.mrr").fetchall() == [("new", "usd")]
+    granted = connection.execute("SELECT has_table_privilege('pg_monitor', 'stripe_team_a.mrr', 'SELECT')")
+    assert granted.fetchone() == (True,)
+
+
+def test_somebodys_own_view_with_a_name_of_ours_is_named_and_kept(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE VIEW stripe_team_b.mrr AS SELECT 1 AS own")
+
+    with pytest.raises(SchemaError, match=r"stripe_team_b\.mrr is not BillStack's"):
+        upgrade(connection)
+
+    assert connection.execute("SELECT own FROM stripe_team_b.mrr").fetchall() == [(1,)]
+    connection.execute("ALTER VIEW stripe_team_b.mrr RENAME TO own_mrr")
+    upgrade(connection)
+    assert "mrr" in views(connection, "team_b")

@@ -116,6 +116,16 @@ def test_it_reads_each_table_of_its_mirror_by_its_bare_name(team: Team, sign_in:
     assert connection.execute("SELECT id FROM customers").fetchall() == [("cus_1",)]
 
 
+def test_it_reads_the_views_of_numbers(team: Team, sign_in: Connect):
+    put_customer(team)
+
+    connection = sign_in()
+
+    for view in ("subscription_items", "invoice_lines", "subscription_mrr", "mrr", "revenue_by_month"):
+        assert connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(view))).fetchall() == []
+    assert connection.execute("SELECT customer, charged FROM customer_totals").fetchall() == [("cus_1", 0)]
+
+
 def test_it_starts_read_only_and_with_a_timeout(sign_in: Connect):
     connection = sign_in()
 
@@ -125,7 +135,7 @@ def test_it_starts_read_only_and_with_a_timeout(sign_in: Connect):
 
 def test_it_reads_tables_that_come_later(team: Team, sign_in: Connect):
     connection = sign_in()
-    team.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(team.schema, "charges")))
+    team.connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(team.schema, "charges")))
 
     with team.connection.transaction():
         schema.create_team_schema(team.connection, team.id)
