@@ -146,6 +146,7 @@ TYPES = (
         table="invoiceitems",
         path="/v1/invoiceitems",
         ordinal=20,
+        heading="Invoice items",
         group="Billing",
         scope="invoices:read",
         events=events("invoiceitem", "created", "deleted"),

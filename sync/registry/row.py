@@ -114,6 +114,7 @@ class ObjectType:
     is_reread: bool = False
     is_default: bool = False
     permission: str = ""
+    heading: str = ""  # if the name of the table does not read well
 
     def __post_init__(self) -> None:
         if not self.permission:
@@ -161,7 +162,7 @@ class ObjectType:
     @property
     def title(self) -> str:
         """All objects, as a heading for people."""
-        return self.table.replace("_", " ").capitalize()
+        return self.heading or self.table.replace("_", " ").capitalize()
 
 
 def id_in_path(object_id: str) -> str:
