@@ -14,6 +14,7 @@ from api.gateway import views as gateway_views
 from api.http import access, addresses, assets, compression, csrf, errors, headers, request_log
 from api.http.context import EXTENSION
 from api.http.seats import SharedPool
+from api.numbers import views as numbers_views
 from api.openapi import views as openapi_views
 from api.operate import health, metrics, operators
 from api.people import audit, audit_views, auth, credentials, invitations, members, set_up, teams
@@ -46,6 +47,7 @@ DOCUMENTED = (
     customers,
     project_views,
     gateway_views,
+    numbers_views,
     account_views,
     live_status,
     event_views,

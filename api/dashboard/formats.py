@@ -7,26 +7,7 @@ from decimal import Decimal
 from flask import Flask
 
 from api.dashboard.agents import device
-
-# https://docs.stripe.com/currencies#minor-units. Stripe counts ISK and UGX in hundredths although they have none.
-_ZERO_DECIMAL = {
-    "bif",
-    "clp",
-    "djf",
-    "gnf",
-    "jpy",
-    "kmf",
-    "krw",
-    "mga",
-    "pyg",
-    "rwf",
-    "vnd",
-    "vuv",
-    "xaf",
-    "xof",
-    "xpf",
-}
-_THREE_DECIMAL = {"bhd", "jod", "kwd", "omr", "tnd"}
+from api.numbers.currencies import decimals
 
 _MINUS = "\N{MINUS SIGN}"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -46,13 +27,6 @@ def money(amount: int | Decimal | None, currency: str | None) -> str:
     value = Decimal(amount).scaleb(-digits) + 0  # turns -0 into 0
     places = max(digits, -int(value.normalize().as_tuple().exponent))  # a price may be a fraction of a cent
     return f"{value:,.{places}f} {(currency or '').upper()}".replace("-", _MINUS).strip()
-
-
-def decimals(currency: str | None) -> int:
-    code = (currency or "").lower()
-    if code in _ZERO_DECIMAL:
-        return 0
-    return 3 if code in _THREE_DECIMAL else 2
 
 
 def number(value: float | None) -> str:

@@ -101,6 +101,13 @@ def require_owner() -> None:
         raise Forbidden("only an owner of the team may do this")
 
 
+def require_scope(scope: Scope) -> None:
+    """Guards an endpoint that needs a second scope of an API key."""
+    key: PresentedKey | None = g.get("api_key")
+    if key is not None:
+        _require_scope_of(key, scope)
+
+
 def _check() -> None:
     TEAM.set(None)  # the thread still holds the previous request's team
     if IS_REFUSED.get():
@@ -178,7 +185,10 @@ def _authorize_key(access: Access, key: PresentedKey) -> None:
         if key.project_id not in (None, _id_in_path("project_id")):
             raise NotFound("there is no such project")
         _require_project()
-    needed = scope_of(current_app, str(request.endpoint))
+    _require_scope_of(key, scope_of(current_app, str(request.endpoint)))
+
+
+def _require_scope_of(key: PresentedKey, needed: Scope | None) -> None:
     if needed not in key.scopes:
         raise Forbidden(f"this API key lacks the scope {needed}", code="missing_scope", details={"scope": needed})
 

@@ -21,6 +21,7 @@ TITLES = {
     "customers": "A project's customers",
     "mirror_projects": "A project's part of the mirror",
     "mirror": "Stripe's API, answered from the mirror",
+    "numbers": "Numbers",
     "database_access": "Reading with SQL",
     "members": "Members",
     "invitations": "Invitations",

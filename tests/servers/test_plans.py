@@ -6,7 +6,7 @@ A backfill fills empty tables within one autovacuum nap, so each statement also 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
@@ -45,11 +45,21 @@ ALLOWED: Mapping[str, int] = {
     "customers.store.page": 8 * plan_data.PEOPLE,
     "customers.store.where_email": 8 * plan_data.PEOPLE,
     "events.ledger.mentioned": 4 * plan_data.EVENTS,
+    # Numbers of a whole business: each reads all of its subscriptions or customers, once.
+    "numbers.store.currencies": 30 * ROWS["subscriptions"],
+    "numbers.store.statuses": 6 * ROWS["subscriptions"],
+    "numbers.store.new_customers": 4 * ROWS["customers"],
+    "numbers.store.new_people": 4 * plan_data.PEOPLE,
+    "numbers.store.events": 6 * _TEAMS_EVENTS,
 }
 # What a name means elsewhere.
 OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
     "people.links.create": {"purpose": "set_up", "user_id": None},
     "teams.activity.since": {"since": plan_data.NOW - timedelta(days=2)},
+    "numbers.store.currencies": {"since": plan_data.NOW - timedelta(days=30)},
+    "numbers.store.events": {"since": plan_data.NOW - timedelta(days=30)},
+    "numbers.store.new_customers": {"first": plan_data.NOW.date()},
+    "numbers.store.new_people": {"first": plan_data.NOW.date()},
     "backfill.records.insert_backfill": {"id": "bf_new", "team_id": "team_1"},
     "backfill.records.insert_types": {"objects": ["other"]},
     "backfill.records.insert_leases": {"parts": ["other"]},
@@ -72,6 +82,7 @@ _TYPES = {
     Jsonb: "jsonb",
     timedelta: "interval",
     datetime: "timestamptz",
+    date: "date",
     bytes: "bytea",
 }
 SYNC, API = ROOT / "sync", ROOT / "api"

@@ -1,0 +1,1 @@
+"""What a team's business does, in numbers: recurring revenue, customers, churn."""

@@ -1,0 +1,91 @@
+"""Puts the numbers of a team, or of one project, together as the API shows them."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+
+from api.account.status import read_status
+from api.numbers.currencies import whole_units
+from api.numbers.store import EventCounts, InCurrency, NumbersStore
+from sync.errors import Conflict
+from workers.context import Context
+
+# In the order of a subscription's life.
+STATUSES = (
+    "active",
+    "trialing",
+    "past_due",
+    "canceled",
+    "unpaid",
+    "incomplete",
+    "paused",
+    "incomplete_expired",
+)
+# What the numbers are read from.
+_TYPES = ("customer", "subscription")
+
+
+def read_analytics(context: Context, team_id: str, days: int, project_id: str | None = None) -> dict[str, Any]:
+    """Raises Conflict for a team without a mirror."""
+    status = read_status(context, team_id)
+    if not status["schemaExists"]:
+        raise Conflict("this team has no mirror yet: connect it to Stripe first", code="not_connected")
+    now = datetime.now(UTC)
+    since = now - timedelta(days=days)
+    first = now.date() - timedelta(days=days - 1)
+    with context.pool.connection() as connection:
+        store = NumbersStore(connection, team_id, project_id)
+        currencies, statuses, events = store.currencies(since), store.statuses(), store.events(since)
+        growth = customer_growth(store.new_customers(first), first, days)
+    main = main_currency(currencies)
+    return {
+        "currencies": {each.currency: _shown(each) for each in currencies},
+        "currency": main.currency if main else None,
+        "mrr": whole_units(main.mrr, main.currency) if main else 0,
+        "customerCount": growth[-1]["count"],
+        "churnRate": churn_rate(currencies),
+        "subscriptionBreakdown": {status: statuses.get(status, 0) for status in STATUSES},
+        "customerGrowth": growth,
+        "webhookStats": _events_shown(events),
+        "asOf": right_as_of(status["mirror"]),
+    }
+
+
+def main_currency(currencies: list[InCurrency]) -> InCurrency | None:
+    """The one with the most MRR in whole units."""
+    return max(currencies, key=lambda each: (whole_units(each.mrr, each.currency), each.currency), default=None)
+
+
+def churn_rate(currencies: list[InCurrency]) -> float:
+    """Of a hundred subscriptions that counted when the time began, how many have ended since."""
+    left, stayed = sum(each.left for each in currencies), sum(each.stayed for each in currencies)
+    return round(100 * left / (left + stayed), 2) if left else 0.0
+
+
+def customer_growth(new: Mapping[date, int], first: date, days: int) -> list[dict[str, Any]]:
+    """For each day, how many customers there were at its end. The last day counts those of a clock ahead of ours, too."""
+    dates = [first + timedelta(days=number) for number in range(days)]
+    later = sum(count for day, count in new.items() if day > dates[-1])
+    totals = list(accumulate(new.get(day, 0) for day in dates))
+    totals[-1] += later
+    return [{"date": day.isoformat(), "count": count} for day, count in zip(dates, totals, strict=True)]
+
+
+def right_as_of(mirror: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Up to when everything that the numbers are read from is known. None before a full sync has finished."""
+    moments = [mirror.get(name, {}).get("rightAsOf") for name in _TYPES]
+    return min(moment for moment in moments if moment) if all(moments) else None
+
+
+def _shown(each: InCurrency) -> dict[str, int]:
+    return {
+        "mrr": each.mrr,
+        "activeSubscriptions": each.active_subscriptions,
+        "newMrr": each.new_mrr,
+        "churnedMrr": each.churned_mrr,
+    }
+
+
+def _events_shown(events: EventCounts) -> dict[str, int]:
+    return {"total": events.processed + events.waiting, "processed": events.processed, "failed": events.failed}

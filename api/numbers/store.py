@@ -1,0 +1,66 @@
+"""Numbers of a team's business in Postgres; the statements are in store.sql."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from sync.database.schema import schema_name
+from sync.sql import Queries
+
+_QUERIES = Queries(Path(__file__).with_name("store.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class InCurrency:
+    """Amounts are a month's, in the currency's smallest unit; `lost` subscriptions ended since a moment, `left` of them had
+    begun before it, as those that `stayed`."""
+
+    currency: str
+    mrr: int
+    active_subscriptions: int
+    new_mrr: int
+    churned_mrr: int
+    began: int
+    lost: int
+    stayed: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    processed: int
+    waiting: int
+    failed: int
+
+
+class NumbersStore:
+    """All of a team's numbers, or those of one project's customers."""
+
+    def __init__(self, connection: psycopg.Connection[Any], team_id: str, project_id: str | None = None) -> None:
+        self._connection = connection
+        self._queries = _QUERIES.bind(team=schema_name(team_id))
+        self._whose = {"team_id": team_id, "project_id": project_id}
+
+    def currencies(self, since: datetime) -> list[InCurrency]:
+        with self._connection.cursor(row_factory=class_row(InCurrency)) as cursor:
+            return cursor.execute(self._queries["currencies"], self._whose | {"since": since}).fetchall()
+
+    def statuses(self) -> dict[str, int]:
+        """How many subscriptions have each status."""
+        return dict(self._connection.execute(self._queries["statuses"], self._whose).fetchall())
+
+    def new_customers(self, first: date) -> dict[date, int]:
+        """By day; the first day has all earlier ones too."""
+        name = "new_people" if self._whose["project_id"] else "new_customers"
+        return dict(self._connection.execute(self._queries[name], self._whose | {"first": first}).fetchall())
+
+    def events(self, since: datetime) -> EventCounts:
+        """The team's, whatever the project."""
+        with self._connection.cursor(row_factory=class_row(EventCounts)) as cursor:
+            found = cursor.execute(self._queries["events"], self._whose | {"since": since}).fetchone()
+        assert found is not None
+        return found
