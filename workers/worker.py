@@ -104,8 +104,7 @@ class MirrorWorker(Worker):
     def _start_scheduler(self, *_: Any, **__: Any) -> None:
         """RQ's pool asks for a process that enqueues scheduled jobs. We have none."""
 
-    # The horse
-    # ---------------------------------------------------------------------------------------------------------
+    # The horse --------------------------------------------------------------------------------------------------------
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Hands the job to the existing horse or to a new one."""
@@ -148,8 +147,7 @@ class MirrorWorker(Worker):
         self.perform_job(job, queue, self.execution)
         self.executions.clear()
 
-    # Its end
-    # -----------------------------------------------------------------------------------------------------------
+    # Its end ----------------------------------------------------------------------------------------------------------
 
     def register_death(self) -> None:
         super().register_death()  # type: ignore[no-untyped-call]

@@ -1,1 +1,1 @@
-"""What a team's business does, in numbers: recurring revenue, customers, churn."""
+"""The numbers of a team's business: recurring revenue, customers and churn."""

@@ -1,4 +1,4 @@
-"""Puts the numbers of a team, or of one project, together as the API shows them."""
+"""Assembles the numbers of a team or of one project for the API."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +22,7 @@ STATUSES = (
     "paused",
     "incomplete_expired",
 )
-# What the numbers are read from.
+# The types from which the numbers are read.
 _TYPES = ("customer", "subscription")
 
 
@@ -53,18 +53,18 @@ def read_analytics(context: Context, team_id: str, days: int, project_id: str | 
 
 
 def main_currency(currencies: list[InCurrency]) -> InCurrency | None:
-    """The one with the most MRR in whole units."""
+    """The currency with the most MRR in whole units."""
     return max(currencies, key=lambda each: (whole_units(each.mrr, each.currency), each.currency), default=None)
 
 
 def churn_rate(currencies: list[InCurrency]) -> float:
-    """Of a hundred subscriptions that counted when the time began, how many have ended since."""
+    """The percentage of subscriptions that counted at the start of the period and have ended since."""
     left, stayed = sum(each.left for each in currencies), sum(each.stayed for each in currencies)
     return round(100 * left / (left + stayed), 2) if left else 0.0
 
 
 def customer_growth(new: Mapping[date, int], first: date, days: int) -> list[dict[str, Any]]:
-    """For each day, how many customers there were at its end. The last day counts those of a clock ahead of ours, too."""
+    """The number of customers at the end of each day. The last day includes those from a clock ahead of ours."""
     dates = [first + timedelta(days=number) for number in range(days)]
     later = sum(count for day, count in new.items() if day > dates[-1])
     totals = list(accumulate(new.get(day, 0) for day in dates))
@@ -73,7 +73,7 @@ def customer_growth(new: Mapping[date, int], first: date, days: int) -> list[dic
 
 
 def right_as_of(mirror: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Up to when everything that the numbers are read from is known. None before a full sync has finished."""
+    """The moment up to which all of these types are known. None before a full sync has finished."""
     moments = [mirror.get(name, {}).get("rightAsOf") for name in _TYPES]
     return min(moment for moment in moments if moment) if all(moments) else None
 

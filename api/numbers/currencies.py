@@ -1,4 +1,4 @@
-"""How many decimals Stripe counts a currency with."""
+"""The number of decimals that Stripe uses for a currency."""
 
 # https://docs.stripe.com/currencies#minor-units. Stripe counts ISK and UGX in hundredths although they have none.
 _BY_DECIMALS = {

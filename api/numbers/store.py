@@ -16,8 +16,10 @@ _QUERIES = Queries(Path(__file__).with_name("store.sql"))
 
 @dataclass(frozen=True, slots=True)
 class InCurrency:
-    """Amounts are a month's, in the currency's smallest unit; `lost` subscriptions ended since a moment, `left` of them had
-    begun before it, as those that `stayed`."""
+    """Amounts are per month, in the currency's smallest unit.
+
+    `lost` subscriptions have ended since a moment. `left` of them, and all that `stayed`, had begun before it.
+    """
 
     currency: str
     mrr: int
@@ -38,7 +40,7 @@ class EventCounts:
 
 
 class NumbersStore:
-    """All of a team's numbers, or those of one project's customers."""
+    """The numbers of a team, or of one project's customers."""
 
     def __init__(self, connection: psycopg.Connection[Any], team_id: str, project_id: str | None = None) -> None:
         self._connection = connection
@@ -54,12 +56,12 @@ class NumbersStore:
         return dict(self._connection.execute(self._queries["statuses"], self._whose).fetchall())
 
     def new_customers(self, first: date) -> dict[date, int]:
-        """By day; the first day has all earlier ones too."""
+        """By day. The first day includes all earlier ones."""
         name = "new_people" if self._whose["project_id"] else "new_customers"
         return dict(self._connection.execute(self._queries[name], self._whose | {"first": first}).fetchall())
 
     def events(self, since: datetime) -> EventCounts:
-        """The team's, whatever the project."""
+        """The team's events, even for a project."""
         with self._connection.cursor(row_factory=class_row(EventCounts)) as cursor:
             found = cursor.execute(self._queries["events"], self._whose | {"since": since}).fetchone()
         assert found is not None

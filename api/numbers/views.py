@@ -30,7 +30,7 @@ class ProjectSpan(Body):
 
 
 class InCurrency(Body):
-    mrr = fields.Integer(required=True, metadata={"description": "a month, in the currency's smallest unit"})
+    mrr = fields.Integer(required=True, metadata={"description": "per month, in the currency's smallest unit"})
     activeSubscriptions = fields.Integer(required=True)
     newMrr = fields.Integer(required=True, metadata={"description": "of subscriptions that began in these days"})
     churnedMrr = fields.Integer(required=True, metadata={"description": "of subscriptions that ended in these days"})
@@ -49,7 +49,7 @@ class WebhookStats(Body):
 
 class Analytics(Body):
     currencies = fields.Dict(keys=fields.String(), values=fields.Nested(InCurrency), required=True)
-    currency = fields.String(required=True, allow_none=True, metadata={"description": "the one with the most MRR"})
+    currency = fields.String(required=True, allow_none=True, metadata={"description": "the currency with the most MRR"})
     mrr = fields.Float(required=True, metadata={"description": "MRR in `currency`, in whole units"})
     customerCount = fields.Integer(required=True)
     churnRate = fields.Float(required=True, metadata={"description": "percent of subscriptions, in these days"})

@@ -24,7 +24,7 @@ _PLAIN = _QUERIES.bind()
 @dataclass(frozen=True, slots=True)
 class TableShape:
     is_view: bool
-    columns: str  # a hash; of a view, one of its definition
+    columns: str  # a hash; for a view, of its definition
     indexes: frozenset[str]
     triggers: frozenset[str]
 
@@ -67,9 +67,9 @@ def _changed(found: Shape, wanted: Shape) -> list[str]:
 
 
 def drop_views(connection: psycopg.Connection, schema: str) -> list[sql.Composed]:
-    """All of ours, since they read each other. Returns what grants the same rights once they are made again.
+    """Drops all of our views, because they read each other. Returns statements that restore their grants.
 
-    Raises SchemaError where an administrator's view stands on one of them.
+    Raises SchemaError if an administrator's view depends on one of them.
     """
     views = sorted(name for name, shape in shapes(connection, [schema])[schema].items() if shape.is_view)
     grants = [grant for view in views for grant in grants_on(connection, schema, view)]

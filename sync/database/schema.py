@@ -70,15 +70,17 @@ def make_tables(connection: psycopg.Connection, name: str, types: Iterable[Objec
 
 
 def make_views(connection: psycopg.Connection, name: str) -> None:
-    """The views of numbers over the tables of a schema of that name.
+    """Creates the views of numbers over the schema's tables.
 
-    Raises SchemaError where something else has the name of one: it is never replaced.
+    Raises SchemaError if something else has the name of a view: it is never replaced.
     """
     template = parts()["numbers"]
     views = re.findall(r"^CREATE OR REPLACE VIEW {team}\.(\w+)", template, flags=re.MULTILINE)
     taken = connection.execute(_PLAIN["taken_names"], {"schema": name, "names": views}).fetchall()
     if taken:
-        raise SchemaError(f"{name}.{taken[0][0]} is not BillStack's, which needs its name: rename it, and run init-db")
+        raise SchemaError(
+            f"{name}.{taken[0][0]} does not belong to BillStack, which needs its name: rename it and run init-db"
+        )
     connection.execute(sql.SQL(template).format(team=sql.Identifier(name)))
 
 

@@ -174,8 +174,7 @@ def events(prefix: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{prefix}.{name}" for name in names)
 
 
-# Columns that many types have
-# -------------------------------------------------------------------------------------------
+# Columns that many types have -----------------------------------------------------------------------------------------
 
 CREATED = Column("Created", "created", "day")
 STATUS = Column("Status", "status", "status")
