@@ -122,7 +122,7 @@ class StripeRateLimited(StripeUnavailable):
 
 
 class StripeRejected(StripeError):
-    """`as_of` and `as_of_until`: when Stripe said so, on its own clock (sync/stripe/caller.py, Answer)."""
+    """`as_of` and `as_of_until`: when Stripe said so, on its own clock (sync/stripe/answers.py, Answer)."""
 
     code = "stripe_rejected"
     as_of = 0
@@ -133,7 +133,7 @@ class StripeRejected(StripeError):
         """Stripe does not have the requested object. Answers from before 2018 have no code and name the `id`."""
         if self.stripe_code is None:
             return self.status == 404 and self.type == "invalid_request_error" and self.param == "id"
-        return self.stripe_code == "resource_missing"
+        return self.stripe_code == "resource_missing" and self.status not in (401, 403)
 
     @property
     def is_cursor_lost(self) -> bool:

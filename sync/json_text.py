@@ -29,7 +29,7 @@ class _AsJsonbDumper(Dumper):
 psycopg.adapters.register_dumper(AsJsonb, _AsJsonbDumper)
 
 
-def mended(body: bytes) -> bytes:
+def repair_surrogates(body: bytes) -> bytes:
     r"""Replaces each unpaired surrogate, such as a lone `\ud800`, with \u0000.
 
     Postgres stores neither. But msgspec cannot read JSON with an unpaired surrogate at all, so it could not say which

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from sync.errors import Conflict
 from sync.stripe import caller
-from sync.stripe.caller import PATIENT_ATTEMPTS, Caller
-from sync.stripe.retries import RetryWatch
+from sync.stripe.caller import Caller
+from sync.stripe.retries import BACKGROUND_ATTEMPTS, RetryWatch
 from sync.stripe.source import Source
 from sync.stripe.transport import Transport
 from sync.teams.connections import Connection
@@ -19,7 +19,7 @@ def open_source(
     context: Context,
     connection: Connection,
     *,
-    attempts: int = PATIENT_ATTEMPTS,
+    attempts: int = BACKGROUND_ATTEMPTS,
     retries: RetryWatch | None = None,
 ) -> Source:
     """Raises Conflict `not_connected` once the team's keys are forgotten."""
@@ -30,7 +30,7 @@ def open_caller(
     context: Context,
     connection: Connection,
     *,
-    attempts: int = PATIENT_ATTEMPTS,
+    attempts: int = BACKGROUND_ATTEMPTS,
     retries: RetryWatch | None = None,
 ) -> Caller:
     """The caller that `open_source` reads with. Use it to write to Stripe."""
@@ -48,7 +48,7 @@ def open_caller(
 
 
 def source_of_key(
-    context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int = PATIENT_ATTEMPTS
+    context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int = BACKGROUND_ATTEMPTS
 ) -> Source:
     return Source(_caller_of_key(context, secret_key, account_id=account_id, livemode=livemode, attempts=attempts))
 

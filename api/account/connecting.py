@@ -9,7 +9,7 @@ from api.webhooks.setup import take_down_webhook
 from sync.backfill.records import BackfillStore
 from sync.database.schema import drop_team_schema, ensure_team_schema
 from sync.errors import BadRequest, Conflict, StripeRejected
-from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.retries import FAIL_FAST_ATTEMPTS
 from sync.stripe.source import Account
 from sync.teams.connections import Connection, Connections
 from sync.teams.database_access import DatabaseAccess
@@ -96,7 +96,7 @@ def _remove_reader(connection: psycopg.Connection, team_id: str) -> None:
 def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool) -> Account:
     # Until we know the key's account, requests count against the team. Many bad keys of one team delay no other team.
     source = source_of_key(
-        context, secret_key, account_id=f"unknown:{team_id}", livemode=livemode, attempts=HASTY_ATTEMPTS
+        context, secret_key, account_id=f"unknown:{team_id}", livemode=livemode, attempts=FAIL_FAST_ATTEMPTS
     )
     try:
         return source.account()

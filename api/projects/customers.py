@@ -15,7 +15,7 @@ from sync.customers.candidates import PROJECT_KEY, Person
 from sync.customers.links import CustomerLinks
 from sync.customers.store import ProjectCustomer, ProjectCustomerStore
 from sync.errors import BadRequest, NotFound
-from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.retries import FAIL_FAST_ATTEMPTS
 from sync.teams.connections import Connections
 from workers.stripe_account import open_caller
 
@@ -139,7 +139,7 @@ def _links(team_id: str) -> CustomerLinks:
     context = current_context()
     with context.pool.connection() as connection:
         connected = Connections(connection, context.box).connected(team_id)
-    caller = open_caller(context, connected, attempts=HASTY_ATTEMPTS)
+    caller = open_caller(context, connected, attempts=FAIL_FAST_ATTEMPTS)
     return CustomerLinks(context.pool.connection, team_id, caller)
 
 

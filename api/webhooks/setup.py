@@ -9,7 +9,7 @@ from sync.error_text import loggable_reason
 from sync.errors import Conflict, StripeError
 from sync.event_types import listened_types
 from sync.ids import new_id
-from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.retries import FAIL_FAST_ATTEMPTS
 from sync.stripe.webhook_endpoint import SetUp, remove, set_up
 from sync.teams.connections import Connection, Connections
 from sync.teams.mirrored_types import MirroredTypes
@@ -30,7 +30,7 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
         is_refused = Connections(connection, context.box).is_refused(team_id)
         events = listened_types(MirroredTypes(connection, team_id).names())
     done = set_up(
-        open_caller(context, connected, attempts=HASTY_ATTEMPTS),
+        open_caller(context, connected, attempts=FAIL_FAST_ATTEMPTS),
         team_id=team_id,
         url=webhook_url(context, team_id),
         events=events,
@@ -70,7 +70,7 @@ def take_down_webhook(context: Context, connected: Connection) -> None:
     if connected.endpoint_id is None or connected.secret_key is None:
         return
     try:
-        remove(open_caller(context, connected, attempts=HASTY_ATTEMPTS), connected.endpoint_id)
+        remove(open_caller(context, connected, attempts=FAIL_FAST_ATTEMPTS), connected.endpoint_id)
     except StripeError as exc:
         log.warning(
             "webhook.not_removed", team=connected.team_id, endpoint=connected.endpoint_id, reason=loggable_reason(exc)

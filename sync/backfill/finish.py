@@ -18,7 +18,8 @@ from sync.backfill.first_pages import FirstPages
 from sync.backfill.lease import Lease
 from sync.backfill.loop import Loop
 from sync.backfill.records import Backfill, BackfillStore
-from sync.backfill.type_run import Tools, TypeRun
+from sync.backfill.tools import Tools
+from sync.backfill.type_run import TypeRun
 from sync.backfill.windows import Window
 from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason
@@ -30,7 +31,7 @@ from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.stripe.lists import END_OF_CREATED
-from sync.stripe.source import Page
+from sync.stripe.pages import Page
 
 # Stripe records an event a little after what it tells of.
 EVENTS_MARGIN_S = 60
@@ -103,7 +104,7 @@ class Finish:
         def refused(object_type: ObjectType, _: StripeRejected) -> None:
             grown.add(object_type.name)  # whoever reads its tail hears the same, and says so
 
-        with Loop(self._tools.source, most_threads=_FETCHERS) as loop:
+        with Loop(self._tools.source.caller, most_threads=_FETCHERS) as loop:
             pages = FirstPages(loop, self._tools.source)
             for object_type in self._types:
                 for variant in range(len(object_type.variants)):

@@ -9,8 +9,9 @@ from sync.backfill.type_run import params
 from sync.backfill.windows import Window
 from sync.errors import StripeRejected
 from sync.object_types import ObjectType
-from sync.stripe.caller import Read
-from sync.stripe.source import Page, Source
+from sync.stripe.answers import Read
+from sync.stripe.pages import Page
+from sync.stripe.source import Source
 
 T = TypeVar("T")
 

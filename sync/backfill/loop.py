@@ -7,22 +7,22 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sync.errors import StripeRejected, StripeUnavailable
-from sync.stripe.caller import Read
-from sync.stripe.source import Source
+from sync.stripe.answers import Read
+from sync.stripe.caller import Caller
 
 T = TypeVar("T")
 
 
 class Loop:
-    """Everything that is handed to it to be called, is called by `wait`, in the thread that waits; so is what raises there.
+    """Callbacks run inside `wait`, on the thread that waits. Their exceptions surface there.
 
-    Reads of Stripe are begun and met in that thread too, many at a time. Only one that failed and may pass is tried again
-    in a thread of its own, for it waits in between.
+    That thread also begins reads of Stripe, many at a time, and hears of their answers. A read that failed and may pass
+    is tried again on a thread of its own, because it waits in between.
     """
 
-    def __init__(self, source: Source, *, most_threads: int) -> None:
-        self._source = source
-        self._flights = source.flights()
+    def __init__(self, caller: Caller, *, most_threads: int) -> None:
+        self._caller = caller
+        self._requests = caller.concurrent_requests()
         self._threads = ThreadPoolExecutor(most_threads, thread_name_prefix="helper")
         self._told: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
 
@@ -34,11 +34,11 @@ class Loop:
     ) -> None:
         """What is under way is dropped, or ends by itself and is not heard of."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._flights.close()
+        self._requests.close()
 
     def wait(self, timeout_s: float) -> None:
         """Until something has come, or the time is over."""
-        self._flights.wait(timeout_s)
+        self._requests.wait(timeout_s)
         while not self._told.empty():
             act, arguments = self._told.get()
             act(*arguments)
@@ -46,7 +46,7 @@ class Loop:
     def tell(self, act: Callable[..., None], *arguments: Any) -> None:
         """By any thread."""
         self._told.put((act, arguments))
-        self._flights.wake()
+        self._requests.wake()
 
     def fail(self, error: Exception) -> None:
         """By any thread: `wait` raises it."""
@@ -61,7 +61,7 @@ class Loop:
         read: Read[T],
         then: Callable[[T], None],
         refused: Callable[[StripeRejected], None],
-        on_retry: Callable[[BaseException], None] = lambda error: None,
+        on_retry: Callable[[StripeUnavailable], None] = lambda error: None,
     ) -> None:
         """Reads what is paid for already. `refused` hears what Stripe said no to; other failures are raised by `wait`."""
 
@@ -75,7 +75,7 @@ class Loop:
             else:
                 then(found)
 
-        self._source.begin(self._flights, read, met)
+        self._caller.begin(self._requests, read, met)
 
     def _read_again(
         self,
@@ -83,10 +83,10 @@ class Loop:
         failure: StripeUnavailable,
         then: Callable[[T], None],
         refused: Callable[[StripeRejected], None],
-        on_retry: Callable[[BaseException], None],
+        on_retry: Callable[[StripeUnavailable], None],
     ) -> None:
         try:
-            found = self._source.again(read, failure, lambda error: self.tell(on_retry, error))
+            found = self._caller.again(read, failure, lambda error: self.tell(on_retry, error))
         except StripeRejected as exc:
             self.tell(refused, exc)
         except Exception as exc:

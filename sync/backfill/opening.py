@@ -24,8 +24,10 @@ from sync.mirror.page_writer import PageObjects, as_mirrored, reject_all, write_
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirrorStore, WindowKey
 from sync.object_types import OBJECT_TYPES, ObjectType
-from sync.stripe.caller import Answer
-from sync.stripe.source import Listing, Page, Source
+from sync.stripe.answers import Answer
+from sync.stripe.listing import Listing
+from sync.stripe.pages import Page
+from sync.stripe.source import Source
 
 # Less than a lease lasts without renewal, behind a pooler too, and than a deploy waits for a worker.
 OPEN_FOR_S = 6.0
@@ -61,7 +63,7 @@ class Opening:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backfill = backfill
-        self._source = source.hasty()
+        self._source = source.fail_fast()
         self._store = BackfillStore(connection)
         self._mirror = MirrorStore(connection, backfill.team_id)
         self._is_stopping = is_stopping
@@ -98,7 +100,7 @@ class Opening:
         variants = [(name, variant) for name in types for variant in range(len(OBJECT_TYPES[name].variants))]
         windows = self._store.open_windows(self._backfill, now, variants)
         self._left.update(set(types) - {name for name, _ in windows})
-        with Loop(self._source, most_threads=_THREADS) as loop:
+        with Loop(self._source.caller, most_threads=_THREADS) as loop:
             pages = FirstPages(loop, self._source)
             for name, window in windows:
                 object_type = OBJECT_TYPES[name]

@@ -11,7 +11,8 @@ from sync.backfill.finish import Finish
 from sync.backfill.lease import Lease
 from sync.backfill.opening import Opening
 from sync.backfill.records import FINISH, OPENING, OPENING_FENCE, Backfill, BackfillStore, TypeState
-from sync.backfill.type_run import Tools, TypeRun
+from sync.backfill.tools import Tools
+from sync.backfill.type_run import TypeRun
 from sync.backfill.windows import Window
 from sync.database.schema import check_team
 from sync.error_text import loggable_reason

@@ -1,10 +1,14 @@
 """Turns what a plan has met and still expects into a share that people can believe."""
 
+import time
 from collections import deque
+
+from sync.backfill.window_plan import WindowPlan
 
 # Looks come twice a second (sync/backfill/lease.py), a little later on a busy machine.
 _WATCHED_S = 5.0
 _LOOKS_APART_S = 1.0
+_ESTIMATE_EVERY_S = 0.25
 # By which the ends foretold in that time may differ: a share of the time that is left, or so many seconds near the end.
 _NEAR = 0.2
 _NEAR_S = 2.0
@@ -26,6 +30,24 @@ class ProgressEstimate:
         share = 1.0 if is_finished else min(met / max(1.0, met + remaining), MOST_WHILE_OPEN)
         self._shown = max(self._shown, share)
         return self._shown
+
+
+class ShownProgress:
+    """The share of a type that is shown while its windows are read."""
+
+    def __init__(self, plan: WindowPlan) -> None:
+        self.share = 0.0
+        self._plan = plan
+        self._estimate = ProgressEstimate()
+        self._looked_at = 0.0
+
+    def look(self) -> None:
+        """Not at each page: it looks at all windows, and is shown twice a second."""
+        now = time.monotonic()
+        if now - self._looked_at >= _ESTIMATE_EVERY_S:
+            self._looked_at = now
+            remaining = self._plan.estimated_remaining()
+            self.share = self._estimate.advance(met=self._plan.met, remaining=remaining, is_finished=False)
 
 
 class SteadyEta:

@@ -1,4 +1,4 @@
-"""What of an account's request budget is paid for and waits to be used."""
+"""Request tokens taken but not yet spent."""
 
 import time
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from sync.backfill.loop import Loop
 from sync.stripe.caller import Reservation
 
 
-class Purse:
-    """Requests of one kind that are paid for and not sent yet: they keep until there is work for them."""
+class TokenPool:
+    """Tokens for requests of one kind. They keep until there is work for them."""
 
     def __init__(self, loop: Loop, reserve: Callable[[], Reservation], *, most_payers: int = 1) -> None:
         self._loop = loop

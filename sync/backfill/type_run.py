@@ -12,61 +12,46 @@ fetched again.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import psycopg
 import structlog
 
 from sync.backfill.lease import Lease
 from sync.backfill.loop import Loop
-from sync.backfill.progress import ProgressEstimate
+from sync.backfill.pace import Pace
+from sync.backfill.progress import ShownProgress
 from sync.backfill.records import Backfill, BackfillStore
-from sync.backfill.token_pool import Purse
-from sync.backfill.windows import MAX_IN_FLIGHT, PageFacts, Window, WindowPlan
+from sync.backfill.token_pool import TokenPool
+from sync.backfill.tools import Tools
+from sync.backfill.window_plan import MAX_IN_FLIGHT, WindowPlan
+from sync.backfill.windows import PageFacts, Window
 from sync.backfill.writers import Writers
 from sync.database.borrowing import borrowing
-from sync.errors import StripeRateLimited, StripeRejected
+from sync.errors import StripeRejected
 from sync.mirror.page_writer import PageObjects, as_mirrored, reject_all, write_page
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirroredPage, MirrorStore, WindowKey
 from sync.object_types import ObjectType
-from sync.stripe.caller import Answer, Reservation
+from sync.stripe.answers import Answer
+from sync.stripe.caller import Reservation
+from sync.stripe.listing import Listing
 from sync.stripe.lists import created_filter
-from sync.stripe.source import Listing, Page, Source
+from sync.stripe.pages import Page
 
 WRITERS = 2
-# Pages fetched and not yet written; beyond it nothing more is asked for, so that memory stays flat. Enough that the cut
-# lists of some are read while the next pages come.
-MOST_WAITING = 16
-# Requests in flight at first; one more whenever a page finds all writers idle, fewer on a 429.
-FIRST_IN_FLIGHT = 8
 # Requests that are paid for with one call where the budget has plenty, for that is a round trip. They may be sent later.
 MOST_PAID = 8
 # Payments for cut lists that wait at the same time: so none of the account's tokens goes by between one and the next.
 LIST_PAYERS = 4
 # More lost cursors without a step forward mean that Stripe takes none.
 _REOPENED_AT_ONE_PLACE = 5
-_LATENCY_SMOOTHING = 0.2
 _LOOK_UP_EVERY_S = 0.2
-_ESTIMATE_EVERY_S = 0.25
 
 log = structlog.get_logger()
 
 Outcome = Literal["done", "yielded"]
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a backfill works with. `connect` lends a connection in autocommit mode, as a context manager."""
-
-    source: Source
-    connect: Callable[[], AbstractContextManager[psycopg.Connection]]
-    should_yield: Callable[[], bool]
-    is_stopping: Callable[[], bool] = lambda: False  # the worker, and with it also what else would not yield
 
 
 @dataclass(slots=True)
@@ -116,20 +101,16 @@ class TypeRun:
         self._tools = tools
         self._store = store
         self._plan = WindowPlan(windows, page_size=tools.source.page_size)
-        self._estimate = ProgressEstimate()
-        self._shown_progress = 0.0
-        self._estimated_at = 0.0
-        self._loop = Loop(tools.source, most_threads=2 * MAX_IN_FLIGHT)
-        self._page_purse = Purse(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
+        self._pace = Pace()
+        self._shown = ShownProgress(self._plan)
+        self._loop = Loop(tools.source.caller, most_threads=2 * MAX_IN_FLIGHT)
+        self._page_tokens = TokenPool(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
         reserve_lists = partial(tools.source.reserve_lists, object_type, MOST_PAID)
-        self._list_purse = Purse(self._loop, reserve_lists, most_payers=LIST_PAYERS)
+        self._list_tokens = TokenPool(self._loop, reserve_lists, most_payers=LIST_PAYERS)
         # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
         most = WRITERS if len(object_type.variants) == 1 else 1
         self._writers = Writers(backfill.team_id, tools.connect, self._loop.fail, most=most)
-        self._unwritten = 0
         self._refreshing = 0
-        self._in_flight_limit = float(FIRST_IN_FLIGHT)
-        self._latency_s = 0.0
         self._lists: deque[tuple[_Fetched, Listing]] = deque()
         self._lists_in_flight = 0
         self._prices_named: set[str] = set()
@@ -138,7 +119,7 @@ class TypeRun:
 
     def progress(self) -> float:
         """The share of the type that is read, 0..1."""
-        return self._shown_progress
+        return self._shown.share
 
     def run(self) -> Outcome:
         """Until the type is done or the turn is over. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
@@ -155,7 +136,7 @@ class TypeRun:
             over = self._tools.should_yield()
             if not (over or self._plan.is_finished):
                 self._ask_for_pages()
-            elif not (self._plan.in_flight or self._unwritten or self._refreshing):
+            elif not (self._plan.in_flight or self._pace.unwritten or self._refreshing):
                 return "done" if self._plan.is_finished else "yielded"
             self._ask_for_lists()
             self._lease.check()
@@ -164,26 +145,23 @@ class TypeRun:
 
     def _ask_for_pages(self) -> None:
         """Pays for requests first, and decides what to ask for when they may go out."""
-        while self._has_room() and self._page_purse.has_one():
-            assert self._page_purse.budget
-            window = self._plan.next_to_send() or self._split(self._page_purse.budget)
+        while self._pace.has_room(self._plan.in_flight) and self._page_tokens.has_one():
+            assert self._page_tokens.budget
+            window = self._plan.next_to_send() or self._split(self._page_tokens.budget)
             if window is None:
                 return
-            self._page_purse.take()
+            self._page_tokens.take()
             sent = params(self._type, window)
             self._loop.read(
                 self._tools.source.page_read(self._type, sent),
                 partial(self._page_came, window, time.monotonic()),
                 partial(self._page_refused, window, sent),
-                self._page_retried,
+                self._pace.page_failed,
             )
-
-    def _has_room(self) -> bool:
-        return self._plan.in_flight < self._in_flight_limit and self._unwritten < MOST_WAITING
 
     def _split(self, budget: Reservation) -> Window | None:
         """The new window, already chosen to be sent, if one of the open ones gives work away."""
-        split = self._plan.propose_split(tokens=budget.tokens, rate=budget.rate, latency_s=self._latency_s)
+        split = self._plan.propose_split(tokens=budget.tokens, rate=budget.rate, latency_s=self._pace.latency_s)
         if split is None:
             return None
         self._store.split(self._backfill.id, self._lease.part, self._type.name, split, self._lease.fence)
@@ -191,13 +169,9 @@ class TypeRun:
         return self._plan.next_to_send()
 
     def _page_came(self, window: Window, asked_at: float, page: Page) -> None:
-        if self._unwritten == 0 and self._plan.in_flight >= self._in_flight_limit - 1:
-            self._in_flight_limit = min(float(MAX_IN_FLIGHT), self._in_flight_limit + 1)
-        smoothing = _LATENCY_SMOOTHING if self._latency_s else 1.0
-        self._latency_s += smoothing * (time.monotonic() - asked_at - self._latency_s)
+        self._pace.page_came(asked_at, self._plan.in_flight)
         self._plan.page_arrived(window, PageFacts([head.created for head in page.heads], page.has_more, page.cursor))
-        self._estimate_progress()
-        self._unwritten += 1
+        self._shown.look()
         fetched = _Fetched(window, page, page.cut_ids(self._type))
         self._lists.extend((fetched, self._tools.source.listing(self._type, each)) for each in fetched.cut_ids)
         self._line_up(fetched)
@@ -211,17 +185,12 @@ class TypeRun:
         if self._reopened[window.number, window.lt] > _REOPENED_AT_ONE_PLACE:
             raise error
         # Not to be sent again until its new bounds are stored behind its earlier pages.
-        window.in_flight = True
-        self._plan.in_flight += 1
+        self._plan.hold(window)
         self._line_up(_CursorLost(window))
 
-    def _page_retried(self, error: BaseException) -> None:
-        if isinstance(error, StripeRateLimited):
-            self._in_flight_limit = max(1.0, self._in_flight_limit * 0.8)
-
     def _ask_for_lists(self) -> None:
-        while self._lists and self._lists_in_flight < MAX_IN_FLIGHT and self._list_purse.has_one(len(self._lists)):
-            self._list_purse.take()
+        while self._lists and self._lists_in_flight < MAX_IN_FLIGHT and self._list_tokens.has_one(len(self._lists)):
+            self._list_tokens.take()
             self._lists_in_flight += 1
             fetched, listing = self._lists.popleft()
             self._loop.read(
@@ -262,21 +231,13 @@ class TypeRun:
             self._writers.submit(window.number, partial(self._write, line.popleft()))
 
     def _written(self, page: MirroredPage) -> None:
-        self._unwritten -= 1
+        self._pace.unwritten -= 1
         for object_id in page.overlapping:
             self._refreshing += 1
             self._loop.run(partial(self._refresh, object_id), self._refreshed)
 
     def _refreshed(self, _: None) -> None:
         self._refreshing -= 1
-
-    def _estimate_progress(self) -> None:
-        """Not for each page: it looks at all windows, and is shown twice a second."""
-        now = time.monotonic()
-        if now - self._estimated_at >= _ESTIMATE_EVERY_S:
-            self._estimated_at = now
-            remaining = self._plan.estimated_remaining()
-            self._shown_progress = self._estimate.advance(met=self._plan.met, remaining=remaining, is_finished=False)
 
     # Other threads -----------------------------------------------------------------------------------------------
 

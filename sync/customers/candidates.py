@@ -17,7 +17,8 @@ from sync.errors import BadRequest, Conflict
 from sync.mirror.refresh import refresh
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
-from sync.stripe.caller import Answer, Caller, Read
+from sync.stripe.answers import Answer, Read
+from sync.stripe.caller import Caller
 from sync.stripe.odd_objects import read_one_by_one
 from sync.stripe.source import Source
 

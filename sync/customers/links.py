@@ -27,7 +27,8 @@ from sync.customers.store import LEASE, Intent, ProjectCustomer, ProjectCustomer
 from sync.errors import Conflict, Forbidden, LeaseLost, NotFound, StripeRejected, StripeUnavailable
 from sync.mirror.refresh import refresh
 from sync.mirror.store import REFUSALS, MirrorStore
-from sync.stripe.caller import Answer, Caller
+from sync.stripe.answers import Answer
+from sync.stripe.caller import Caller
 from sync.stripe.source import Source
 
 # Longer than a lease, so that a waiting request can take over what another one left.

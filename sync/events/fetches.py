@@ -51,7 +51,7 @@ class EventFetches:
         self._connection = connection
         self._team_id = team_id
         self._source = source
-        self._hasty = source.hasty()
+        self._hasty = source.fail_fast()
         self._doubtful = doubtful
         self._tried = tried
         self._connect = connect

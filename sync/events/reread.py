@@ -13,9 +13,10 @@ from sync.errors import CursorLost, StripeRejected
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import REFUSALS, MirrorStore
 from sync.object_types import ObjectType
-from sync.stripe.caller import Answer
+from sync.stripe.answers import Answer
 from sync.stripe.lists import END_OF_CREATED, created_filter
-from sync.stripe.source import Page, Source
+from sync.stripe.pages import Page
+from sync.stripe.source import Source
 from sync.teams.mirrored_types import MirroredTypes
 
 # Stripe lists an object a little after its second.

@@ -11,7 +11,7 @@ import msgspec
 from sync.bounds import CLOCK_LEEWAY_S, is_api_version, is_event_id, is_event_type, is_object_id, is_second, loggable
 from sync.event_types import is_accompanied, named_by
 from sync.events.ledger import Delivered, LedgerEvent
-from sync.json_text import mended
+from sync.json_text import repair_surrogates
 from sync.object_types import BY_STRIPE_OBJECT, DEFAULT_TYPES, ObjectType, head_decoder, is_cut
 from sync.stripe.sdk import API_VERSION
 
@@ -90,7 +90,7 @@ def read_delivered(team_id: str, body: bytes) -> Delivered:
     try:
         head = msgspec.json.decode(body, type=_LedgerHead)
     except msgspec.DecodeError:
-        body = mended(body)
+        body = repair_surrogates(body)
         head = msgspec.json.decode(body, type=_LedgerHead)
     if not (is_event_id(head.id) and is_event_type(head.type) and is_second(head.second)):
         raise msgspec.ValidationError("the id, type or time is impossible for an event of Stripe")

@@ -13,9 +13,9 @@ from sync.error_text import loggable_reason
 from sync.errors import LeaseLost
 from sync.mirror.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, page_of_one, reason_of
 from sync.object_types import ObjectType
-from sync.stripe.caller import Answer
+from sync.stripe.answers import Answer
 from sync.stripe.odd_objects import OddObject
-from sync.stripe.source import Page
+from sync.stripe.pages import Page
 
 # Two writers of one type may meet the same rows where windows touch. The one that Postgres stops tries again.
 _DEADLOCK_ATTEMPTS = 5

@@ -9,7 +9,7 @@ from sync.error_text import loggable_reason
 from sync.errors import StripeUnavailable
 from sync.mirror.store import REFUSALS, MirrorStore, reason_of
 from sync.object_types import ObjectType
-from sync.stripe.caller import Answer
+from sync.stripe.answers import Answer
 from sync.stripe.source import Source
 
 Outcome = Literal["written", "equal", "deleted", "absent"]

@@ -22,7 +22,7 @@ from sync.json_text import AsJsonb
 from sync.object_types import ObjectType
 from sync.round_trip import RoundTrips
 from sync.sql import BoundQueries, Queries
-from sync.stripe.caller import Answer
+from sync.stripe.answers import Answer
 
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
 

@@ -30,7 +30,8 @@ from sync.reconcile.records import ReconcileStore, Suspicion, Work
 from sync.sql import Queries
 from sync.stripe.lists import END_OF_CREATED, created_filter
 from sync.stripe.odd_objects import OddObject
-from sync.stripe.source import Page, Source
+from sync.stripe.pages import Page
+from sync.stripe.source import Source
 from sync.teams.mirrored_types import MirroredTypes
 
 _QUERIES = Queries(Path(__file__).with_name("comparison.sql"))

@@ -1,9 +1,22 @@
-"""What is known of requests to Stripe that failed and wait for their next attempt."""
+"""When a request that failed is tried again, and who hears of it."""
 
+import random
 from dataclasses import dataclass
 from typing import Protocol
 
-from sync.errors import StripeError
+import structlog
+
+from sync.error_text import loggable_reason
+from sync.errors import StripeUnavailable
+
+# With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
+BACKGROUND_ATTEMPTS = 15
+# While a person waits for the answer, or where the work is tried again later anyway.
+FAIL_FAST_ATTEMPTS = 3
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 20.0
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +47,37 @@ class NobodyWatches:
         pass
 
 
-def retry_of(path: str, error: StripeError, *, attempt: int, attempts: int, wait_s: float) -> Retry:
-    return Retry(path, error.status, error.request_id, error.message, attempt, attempts, wait_s)
+class Attempts:
+    """The attempts of one request, as a context manager."""
+
+    __slots__ = ("_endpoint", "_failed", "_most", "_path", "_watch")
+
+    def __init__(self, endpoint: str, path: str, *, most: int, watch: RetryWatch) -> None:
+        self._endpoint = endpoint
+        self._path = path
+        self._most = most
+        self._watch = watch
+        self._failed = 0
+
+    def __enter__(self) -> "Attempts":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._failed:
+            self._watch.is_over(self)
+
+    def wait_after(self, error: StripeUnavailable) -> float:
+        """Seconds until the next attempt. Raises the error itself where there is none."""
+        self._failed += 1
+        if self._failed >= self._most:
+            raise error
+        wait_s = self._jittered() if error.retry_after_s is None else error.retry_after_s
+        log.info("stripe.retried", endpoint=self._endpoint, attempt=self._failed, reason=loggable_reason(error))
+        self._watch.waits(
+            self, Retry(self._path, error.status, error.request_id, error.message, self._failed, self._most, wait_s)
+        )
+        return wait_s
+
+    def _jittered(self) -> float:
+        """Full jitter, so that requests that failed together do not come back together."""
+        return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failed - 1)))

@@ -1,24 +1,23 @@
-"""What the Stripe SDK does for us: it writes the headers (key, version), encodes what is posted, and judges refusals.
+"""What the Stripe SDK does for us: it writes the headers (key, version) and encodes what is posted.
 
-What it does between those, for a successful read, is more work than everything else a page costs: so reads are sent with
-the headers that it once wrote, and it sees their answers only when Stripe said no.
+What it does besides is more work than everything else that a page costs. So reads are sent with the headers that it once
+wrote, and no answer passes through it: sync/stripe/answers.py reads refusals as well.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlencode
 
 import pycurl
 import stripe
 
-from sync.errors import StripeUnavailable
+from sync.errors import StripeRejected
 from sync.stripe.curl import HttpAnswer, Outcome
 from sync.stripe.transport import Transport
 
 API_VERSION = "2026-10-28.endive"  # the one stripe-python 16.1 is typed for, and our tables read
 
 
-class Flights(Protocol):
+class ConcurrentSender(Protocol):
     """The requests of a thread that has many under way."""
 
     def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None: ...
@@ -31,47 +30,32 @@ class Sender(Protocol):
     """sync/stripe/transport.py, or what stands for it in a test."""
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> HttpAnswer: ...
-    def flights(self) -> Flights: ...
+    def concurrent_requests(self) -> ConcurrentSender: ...
 
 
 class Sdk:
-    """One key. Thread-safe. Raises stripe.StripeError when Stripe said no, StripeUnavailable when it did not answer."""
+    """One key. Thread-safe."""
 
     def __init__(self, *, secret_key: str, api_base: str, transport: Sender) -> None:
         self._secret_key = secret_key
         self._api_base = api_base
         self._transport = transport
-        self._headers = self._headers_of_a_read()
-
-    def get(self, path: str, params: Mapping[str, Any]) -> HttpAnswer:
-        return self.judged(self._transport.send("GET", self._url(path, params), self._headers))
-
-    def begin(self, flights: Flights, path: str, params: Mapping[str, Any], then: Callable[[Outcome], None]) -> None:
-        """`get` for one thread with many under way: `then` hears of the outcome, which is to be `judged`."""
-        flights.get(self._url(path, params), self._headers, then)
-
-    def judged(self, outcome: Outcome) -> HttpAnswer:
-        if isinstance(outcome, StripeUnavailable):
-            raise outcome
-        if outcome.status >= 300:
-            self._request(_Given(outcome), "get", "/v1/account", {})  # whatever was asked for, the answer decides
-        return outcome
+        self.headers = self._headers_of_a_read()
 
     def write(self, method: str, path: str, params: Mapping[str, Any]) -> HttpAnswer:
-        """A `post` or `delete`; `idempotency_key` may be among the parameters."""
-        passing = _Passing(self._transport)
-        self._request(passing, method, path, params)
-        assert passing.answer is not None
-        return passing.answer
-
-    def _url(self, path: str, params: Mapping[str, Any]) -> str:
-        query = f"?{urlencode(params)}" if params else ""
-        return f"{self._api_base}{path}{query}"
+        """A `post` or `delete`; `idempotency_key` may be among the parameters. Its answer, whatever the status."""
+        sending = _Sending(self._transport)
+        try:
+            self._request(sending, method, path, params)
+        except stripe.StripeError as exc:  # before it sent anything
+            raise StripeRejected(exc.user_message or str(exc)) from exc
+        assert sending.answer is not None
+        return sending.answer
 
     def _headers_of_a_read(self) -> Mapping[str, str]:
-        given = _Given(None)
-        self._request(given, "get", "/v1/account", {})
-        return given.headers
+        recording = _Recording()
+        self._request(recording, "get", "/v1/account", {})
+        return recording.headers
 
     def _request(self, http: stripe.HTTPClient, method: str, path: str, params: Mapping[str, Any]) -> None:
         client = stripe.StripeClient(
@@ -91,39 +75,35 @@ def preload() -> None:
 
 
 class _SdkHttpClient(stripe.HTTPClient):
-    """The SDK's interface to HTTP. The body of a success is kept from its JSON parser."""
+    """The SDK's interface to HTTP. To the SDK every request succeeds with an empty body."""
 
     name = "billstack"
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_: Any
     ) -> tuple[str, int, Mapping[str, str]]:
-        answer = self._answer(method, url, headers or {}, post_data)
-        if answer is None or answer.status < 300:
-            return "{}", 200, answer.headers if answer else {}
-        return answer.body.decode("utf-8", "replace"), answer.status, answer.headers
+        self._send(method, url, headers or {}, post_data)
+        return "{}", 200, {}
 
-    def _answer(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpAnswer | None:
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
         """Connections are the transport's."""
 
 
-class _Given(_SdkHttpClient):
-    """Sends nothing: gives an answer that is there already, and keeps the headers that the SDK would have sent."""
+class _Recording(_SdkHttpClient):
+    """Sends nothing, and keeps the headers that the SDK would have sent."""
 
-    def __init__(self, answer: HttpAnswer | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._given = answer
         self.headers: Mapping[str, str] = {}
 
-    def _answer(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpAnswer | None:
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> None:
         self.headers = dict(headers)
-        return self._given
 
 
-class _Passing(_SdkHttpClient):
+class _Sending(_SdkHttpClient):
     """Sends one request, and keeps its answer."""
 
     def __init__(self, transport: Sender) -> None:
@@ -131,6 +111,5 @@ class _Passing(_SdkHttpClient):
         self._transport = transport
         self.answer: HttpAnswer | None = None
 
-    def _answer(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpAnswer | None:
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> None:
         self.answer = self._transport.send(method.upper(), url, headers, body)
-        return self.answer

@@ -1,6 +1,6 @@
 """Moves bytes between BillStack and Stripe: one request after the other by any thread, or many at once by one.
 
-Answers come as they are, whatever their status; sync/stripe/sdk.py judges them.
+Answers come as they are, whatever their status; sync/stripe/answers.py reads them.
 """
 
 import selectors
@@ -53,8 +53,8 @@ class Transport:
             self._idle.append(request)
         return answer
 
-    def flights(self) -> "Flights":
-        return Flights(self._read_timeout_s)
+    def concurrent_requests(self) -> "ConcurrentRequests":
+        return ConcurrentRequests(self._read_timeout_s)
 
     def close(self) -> None:
         with self._lock:
@@ -63,7 +63,7 @@ class Transport:
             request.handle.close()
 
 
-class Flights:
+class ConcurrentRequests:
     """Many requests in flight at once, begun and met by one thread: with a thread for each they cost twice as much."""
 
     def __init__(self, read_timeout_s: int) -> None:

@@ -10,7 +10,8 @@ from typing import Literal
 import msgspec
 
 from sync.errors import StripeRejected
-from sync.stripe.caller import Answer, Caller, Read
+from sync.stripe.answers import Answer, Read
+from sync.stripe.caller import Caller
 from sync.stripe.sdk import API_VERSION
 
 _PATH = "/v1/webhook_endpoints"

@@ -13,11 +13,11 @@ import psycopg
 from scripts.comparison import Difference, compare, mirrored_objects
 from sync.backfill.part import Ended, PartRun
 from sync.backfill.records import Backfill, BackfillStore, Part, TypeState
-from sync.backfill.type_run import Tools
+from sync.backfill.tools import Tools
 from sync.mirror.store import MirrorStore
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
-from sync.stripe.caller import PATIENT_ATTEMPTS
 from sync.stripe.curl import HttpAnswer
+from sync.stripe.retries import BACKGROUND_ATTEMPTS
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import Budget, SimulatedStripe, mirrored_of, source_of
 
@@ -98,7 +98,7 @@ class Backfilling:
     team: Team
     stripe: SimulatedStripe
     page_size: int = 100
-    attempts: int = PATIENT_ATTEMPTS
+    attempts: int = BACKGROUND_ATTEMPTS
     budget: Budget = field(default_factory=Budget)
     shown: list[TypeState] = field(default_factory=list)
 

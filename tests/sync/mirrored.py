@@ -14,7 +14,7 @@ from sync.backfill.records import FINISH, BackfillStore
 from sync.backfill.windows import Window
 from sync.mirror.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
 from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, ObjectType, head_struct
-from sync.stripe.caller import Answer
+from sync.stripe.answers import Answer
 from tests.factories import Json, encoded, listed
 
 CUSTOMER = OBJECT_TYPES["customer"]

@@ -19,8 +19,9 @@ from scripts.sandbox.account import Account
 from scripts.sandbox.seeding import Recipe
 from sync.errors import StripeUnavailable
 from sync.events.applying import Mirrored
-from sync.stripe.caller import PATIENT_ATTEMPTS, Caller
+from sync.stripe.caller import Caller
 from sync.stripe.curl import Headers, HttpAnswer, Outcome
+from sync.stripe.retries import BACKGROUND_ATTEMPTS
 from sync.stripe.source import Source
 from tests.factories import NOW, encoded
 
@@ -99,16 +100,16 @@ class SimulatedStripe:
         self.at_end(request)
         return HttpAnswer(status, Headers({"Date": date, **answer_headers}), request.body)
 
-    def flights(self) -> "ThreadedFlights":
-        return ThreadedFlights(self)
+    def concurrent_requests(self) -> "ThreadedRequests":
+        return ThreadedRequests(self)
 
     def _answer(self, method: str, request: Request) -> tuple[int, dict[str, str], bytes]:
         answer = self.account.handle(method.upper(), request.path, request.params)
         return answer.status, dict(answer.headers), answer.body
 
 
-class ThreadedFlights:
-    """Stands where Flights of sync/stripe/transport.py stands: each request is sent in a thread of its own."""
+class ThreadedRequests:
+    """Stands where ConcurrentRequests of sync/stripe/transport.py stands: each request is sent in a thread of its own."""
 
     def __init__(self, simulated: SimulatedStripe) -> None:
         self._simulated = simulated
@@ -155,7 +156,11 @@ def simulated_stripe(
 
 
 def source_of(
-    simulated: SimulatedStripe, *, page_size: int = 100, attempts: int = PATIENT_ATTEMPTS, budget: Budget | None = None
+    simulated: SimulatedStripe,
+    *,
+    page_size: int = 100,
+    attempts: int = BACKGROUND_ATTEMPTS,
+    budget: Budget | None = None,
 ) -> Source:
     """Retries sleep on the simulated clock."""
     caller = Caller(

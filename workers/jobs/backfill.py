@@ -13,7 +13,7 @@ from rq import Queue, Worker, get_current_job
 
 from sync.backfill.part import PartRun
 from sync.backfill.records import FINISH, Backfill, BackfillStore
-from sync.backfill.type_run import Tools
+from sync.backfill.tools import Tools
 from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason
 from sync.events.routing import Mirrored

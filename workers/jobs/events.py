@@ -16,7 +16,7 @@ from sync.events.fetches import UNAUTHORIZED
 from sync.events.ledger import Ledger
 from sync.events.reread import reread
 from sync.events.sweep import sweep
-from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.retries import FAIL_FAST_ATTEMPTS
 from sync.stripe.source import Source
 from sync.teams.connections import Connection, Connections
 from workers.context import Context
@@ -59,7 +59,7 @@ def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
         return 0
     settled, report = 0, context.meter.events
     # Few attempts: an event whose object cannot be fetched comes due again later, and the others do not wait for it.
-    source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
+    source = open_source(context, connected, attempts=FAIL_FAST_ATTEMPTS)
     refused = _refused(connected)
     while outcomes := apply_batch(
         borrowing(context.pool.connection),
@@ -115,7 +115,7 @@ def _sweep(context: Context, team_id: str) -> int:
     if connected is None:
         return 0
     over_at = time.monotonic() + TURN_S
-    source = open_source(context, connected, attempts=HASTY_ATTEMPTS)
+    source = open_source(context, connected, attempts=FAIL_FAST_ATTEMPTS)
     connection = borrowing(context.pool.connection)
     ledger, connections = Ledger(connection, team_id), Connections(connection, context.box)
     try:

@@ -10,7 +10,7 @@ from sync.backfill.records import FINISH
 from sync.events.applying import record_event
 from sync.events.ledger import Ledger
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
-from sync.stripe.caller import HASTY_ATTEMPTS
+from sync.stripe.retries import FAIL_FAST_ATTEMPTS
 from tests.factories import Json, encoded, event, listed, price, subscription
 from tests.sync.backfilling import Backfilling, Process
 from tests.sync.conftest import Team
@@ -236,7 +236,7 @@ def test_what_fails_again_is_not_waited_for_and_stays_failed_with_its_backoff(ru
     assert run.run(run.start("customer")) == "ready"
 
     assert time.monotonic() - started < 30
-    assert len(asked_for(run, "/v1/charges")) == HASTY_ATTEMPTS
+    assert len(asked_for(run, "/v1/charges")) == FAIL_FAST_ATTEMPTS
     assert state_of(run, event_id) == ("failed", 13)
     due = run.team.connection.execute("SELECT next_attempt_at > now() + interval '50 minutes' FROM billstack.events")
     assert due.fetchone() == (True,)

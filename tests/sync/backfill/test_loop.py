@@ -8,7 +8,7 @@ import pytest
 
 from sync.backfill.loop import Loop
 from sync.errors import StripeRejected, StripeUnavailable
-from sync.stripe.caller import Answer, Read
+from sync.stripe.answers import Answer, Read
 from tests.sync.simulated_stripe import Request, SimulatedStripe, error, simulated_stripe, source_of
 
 READ = Read("list_customers", "/v1/customers", {}, lambda answer: answer.body)
@@ -21,7 +21,7 @@ def stripe() -> SimulatedStripe:
 
 @pytest.fixture
 def loop(stripe: SimulatedStripe) -> Iterator[Loop]:
-    with Loop(source_of(stripe, attempts=3), most_threads=4) as made:
+    with Loop(source_of(stripe, attempts=3).caller, most_threads=4) as made:
         yield made
 
 
@@ -147,7 +147,7 @@ def test_what_ends_after_the_loop_is_not_heard_of(stripe: SimulatedStripe) -> No
     def work() -> None:
         go_on.wait(10)
 
-    with Loop(source_of(stripe), most_threads=1) as loop:
+    with Loop(source_of(stripe).caller, most_threads=1) as loop:
         loop.run(work, lambda _: told.set())
     go_on.set()
 

@@ -12,8 +12,8 @@ from psycopg import sql
 from sync.backfill.type_run import LIST_PAYERS
 from sync.database.schema import mark
 from sync.object_types import OBJECT_TYPES, EmbeddedList, head_struct
-from sync.stripe.caller import Answer
-from sync.stripe.source import Page
+from sync.stripe.answers import Answer
+from sync.stripe.pages import Page
 from tests.factories import NOW
 from tests.sync.backfilling import Backfilling, Process, turns_of
 from tests.sync.conftest import Team
@@ -337,6 +337,7 @@ def test_whoever_wakes_up_after_its_lease_ran_out_writes_nothing_more(run: Backf
 
     assert run.work_on(backfill_id, "customer") == "not_ours"
 
+    wait_until(lambda: bool(ends))  # the request may outlast the turn
     assert ends == ["done"]
     assert run.synced(backfill_id)["customer"] == COUNTS["customer"]
     assert sum(window["counted"] for window in windows(run.mirror)) == COUNTS["customer"]
@@ -354,6 +355,7 @@ def test_whoever_fails_after_its_lease_ran_out_does_not_end_the_type(run: Backfi
 
     run.work_on(backfill_id, "customer")
 
+    wait_until(lambda: bool(ends))  # the request may outlast the turn
     assert ends == ["done"]
     assert types_of(run, backfill_id)["customer"] == ("ready", None)
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from sync.backfill.windows import STRIPE_BEGINS, PageFacts, Reopening, Split, Window, WindowPlan
+from sync.backfill.window_plan import STRIPE_BEGINS, WindowPlan
+from sync.backfill.windows import PageFacts, Reopening, Split, Window
 
 DAY = 86_400
 START = STRIPE_BEGINS + 1_000 * DAY

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.backfill.progress import ProgressEstimate
-from sync.backfill.windows import Reopening, Split, Window, WindowPlan
+from sync.backfill.window_plan import WindowPlan
+from sync.backfill.windows import Reopening, Split, Window
 from tests.sync.listed_account import Answer, ListedAccount, LostCursor
 
 UPPER = 1_000_000

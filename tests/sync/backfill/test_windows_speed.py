@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from sync.backfill.windows import Window, WindowPlan
+from sync.backfill.window_plan import WindowPlan
+from sync.backfill.windows import Window
 from tests.sync.listed_account import Answer, ListedAccount
 
 RATE = 25

@@ -13,7 +13,8 @@ from sync.customers.links import CustomerLinks
 from sync.customers.store import ProjectCustomerStore
 from sync.errors import Conflict, StripeUnavailable
 from sync.ids import new_id
-from sync.stripe.caller import HASTY_ATTEMPTS, Caller
+from sync.stripe.caller import Caller
+from sync.stripe.retries import FAIL_FAST_ATTEMPTS
 from sync.stripe.transport import Transport
 
 ADA = Person("Ada@Example.com", "Ada", {"plan": "pro"})
@@ -99,7 +100,7 @@ def new_links(team, sandbox):
             api_base=sandbox.url,
             transport=Transport(),
             limiter=Budget(),
-            attempts=HASTY_ATTEMPTS,
+            attempts=FAIL_FAST_ATTEMPTS,
             sleep=lambda seconds: None,
         )
         caller.after_post = after_post

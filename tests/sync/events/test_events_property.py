@@ -21,7 +21,8 @@ from sync.mirror.page_writer import PageObjects, write_page
 from sync.mirror.refresh import refresh
 from sync.mirror.store import MirrorPage, MirrorStore, WindowKey
 from sync.object_types import OBJECT_TYPES, ObjectType
-from sync.stripe.source import Page, Source
+from sync.stripe.pages import Page
+from sync.stripe.source import Source
 from tests.factories import NOW, encoded
 from tests.sync.backfilling import Backfilling, Killed
 from tests.sync.conftest import Team, empty_team

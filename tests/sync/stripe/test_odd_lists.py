@@ -266,13 +266,17 @@ def test_events_go_on_behind_one_that_stripe_forgot_meanwhile(run: Backfilling) 
     for number in range(25):
         run.stripe.account.create("customer", name=f"{number}")
         run.stripe.clock.advance(number % 2)
-    every = {each["id"] for page in source_of(run.stripe).events(gte=0, lte=NOW + 99) for each in map(json.loads, page)}
+    every = {
+        each["id"]
+        for page in source_of(run.stripe).events(gte=0, lte=NOW + 99)
+        for each in map(json.loads, page.bodies)
+    }
     met = lose_once(run.stripe, "/v1/events", lost())
 
     found = [
         each["id"]
         for page in source_of(run.stripe, page_size=10).events(gte=0, lte=NOW + 99)
-        for each in map(json.loads, page)
+        for each in map(json.loads, page.bodies)
     ]
 
     assert met

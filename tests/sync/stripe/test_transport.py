@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sync.errors import StripeUnavailable
 from sync.stripe.curl import Headers, HttpAnswer, Outcome
-from sync.stripe.transport import Flights, Transport
+from sync.stripe.transport import ConcurrentRequests, Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: now\r\n\r\n"
 
@@ -64,30 +64,30 @@ def transport() -> Iterator[Transport]:
 
 
 @pytest.fixture
-def flights(transport) -> Iterator[Flights]:
-    made = transport.flights()
+def requests_at_once(transport) -> Iterator[ConcurrentRequests]:
+    made = transport.concurrent_requests()
     yield made
     made.close()
 
 
 @pytest.fixture(params=["one by one", "one of many"])
-def get(request, transport, flights) -> Callable[[str, dict[str, str]], HttpAnswer]:
+def get(request, transport, requests_at_once) -> Callable[[str, dict[str, str]], HttpAnswer]:
     """Both ways to send a GET."""
 
     def in_flight(url: str, headers: dict[str, str]) -> HttpAnswer:
-        return met(flights, [url], headers)[0]
+        return met(requests_at_once, [url], headers)[0]
 
     return partial(transport.send, "GET") if request.param == "one by one" else in_flight
 
 
-def met(flights: Flights, urls: list[str], headers: dict[str, str]) -> list[HttpAnswer]:
+def met(requests_at_once: ConcurrentRequests, urls: list[str], headers: dict[str, str]) -> list[HttpAnswer]:
     """The answers in the order in which they came."""
     outcomes: list[Outcome] = []
     for url in urls:
-        flights.get(url, headers, outcomes.append)
+        requests_at_once.get(url, headers, outcomes.append)
     give_up_at = time.monotonic() + 10
     while len(outcomes) < len(urls) and time.monotonic() < give_up_at:
-        flights.wait(1)
+        requests_at_once.wait(1)
     answers = []
     for outcome in outcomes:
         if isinstance(outcome, StripeUnavailable):
@@ -250,7 +250,7 @@ def test_an_idle_connection_keeps_no_body(get) -> None:
     assert kept < size / 2
 
 
-def test_many_requests_of_one_thread_are_under_way_at_once(flights) -> None:
+def test_many_requests_of_one_thread_are_under_way_at_once(requests_at_once) -> None:
     """The first one's answer comes only when the last one was asked for."""
     asked, all_asked = [], threading.Event()
 
@@ -271,13 +271,13 @@ def test_many_requests_of_one_thread_are_under_way_at_once(flights) -> None:
         threading.Thread(target=accept, daemon=True).start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
 
-        answers = met(flights, [f"{url}/{number}" for number in range(8)], {})
+        answers = met(requests_at_once, [f"{url}/{number}" for number in range(8)], {})
 
     assert [answer.status for answer in answers] == [200] * 8
     assert len(asked) == 8
 
 
-def test_each_of_many_requests_gets_its_own_answer_on_connections_that_are_kept(flights, sandbox) -> None:
+def test_each_of_many_requests_gets_its_own_answer_on_connections_that_are_kept(requests_at_once, sandbox) -> None:
     url = f"{sandbox.url}/v1/customers?limit="
     headers = {"Authorization": "Bearer sk_test_demo"}
     found: dict[int, int] = {}
@@ -287,12 +287,12 @@ def test_each_of_many_requests_gets_its_own_answer_on_connections_that_are_kept(
         found[limit] = outcome.body.count(b'"object":"customer"')
 
     for limit in range(1, 25):
-        flights.get(f"{url}{limit}", headers, partial(keep, limit))
+        requests_at_once.get(f"{url}{limit}", headers, partial(keep, limit))
     while len(found) < 24:
-        flights.wait(5)
+        requests_at_once.wait(5)
     before = connections_to(sandbox)
     for _ in range(10):
-        met(flights, [f"{url}1", f"{url}2"], headers)
+        met(requests_at_once, [f"{url}1", f"{url}2"], headers)
 
     assert found == {limit: limit for limit in range(1, 25)}
     assert connections_to(sandbox) == before
@@ -305,33 +305,33 @@ def connections_to(sandbox) -> set[tuple[int, int]]:
     return {(each.laddr.port, each.raddr.port) for each in ours if each.raddr.port == port}
 
 
-def test_a_wait_ends_in_time_or_when_another_thread_wakes_it(flights) -> None:
+def test_a_wait_ends_in_time_or_when_another_thread_wakes_it(requests_at_once) -> None:
     began = time.monotonic()
-    flights.wait(0.05)
+    requests_at_once.wait(0.05)
     assert 0.05 <= time.monotonic() - began < 2
 
-    threading.Timer(0.05, flights.wake).start()
+    threading.Timer(0.05, requests_at_once.wake).start()
     began = time.monotonic()
-    flights.wait(30)
+    requests_at_once.wait(30)
     assert time.monotonic() - began < 10
 
-    flights.wake()
-    flights.wake()
-    flights.wait(30)  # a wake that came before is not lost, and two are one
+    requests_at_once.wake()
+    requests_at_once.wake()
+    requests_at_once.wait(30)  # a wake that came before is not lost, and two are one
     began = time.monotonic()
-    flights.wait(0.05)
+    requests_at_once.wait(0.05)
     assert time.monotonic() - began >= 0.05
 
 
 def test_what_is_under_way_at_the_end_is_dropped(transport) -> None:
-    flights = transport.flights()
+    requests_at_once = transport.concurrent_requests()
     outcomes: list[Outcome] = []
     with answering(None) as (url, requests):
-        flights.get(url, {}, outcomes.append)
+        requests_at_once.get(url, {}, outcomes.append)
         while not requests:
-            flights.wait(0.05)
+            requests_at_once.wait(0.05)
 
-        flights.close()
-        flights.wake()
+        requests_at_once.close()
+        requests_at_once.wake()
 
     assert outcomes == []

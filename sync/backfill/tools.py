@@ -1,0 +1,19 @@
+"""What every part of a backfill works with."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import psycopg
+
+from sync.stripe.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """`connect` lends a connection in autocommit mode, as a context manager."""
+
+    source: Source
+    connect: Callable[[], AbstractContextManager[psycopg.Connection]]
+    should_yield: Callable[[], bool]
+    is_stopping: Callable[[], bool] = lambda: False  # the worker, and with it also what else would not yield

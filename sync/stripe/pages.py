@@ -1,0 +1,106 @@
+"""A page of a Stripe list: what is needed of it is read without building its objects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import msgspec
+
+from sync.errors import CursorLost, StripeRejected
+from sync.object_types import ListedItem, ObjectType, embedded_list, head_decoder, is_cut
+from sync.stripe.answers import Answer, Read
+from sync.stripe.odd_objects import OddObject, is_fine, items_of_object, last_id, read_items, read_one_by_one
+
+
+class RawList(msgspec.Struct):
+    """Objects are passed on as they came. A list without any has ended, whatever it says."""
+
+    data: list[msgspec.Raw]
+    has_more: Any = False
+
+    def next_cursor(self) -> str | None:
+        """Where the next page begins; None: this is the last one."""
+        return last_id(self.data) if self.has_more is True else None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One list answer. `heads` carry id, created and embedded list of each object, in Stripe's order: newest first.
+
+    `odd` are objects that cannot be mirrored; they are left out of all else.
+    """
+
+    answer: Answer
+    heads: list[Any]
+    has_more: bool
+    cursor: str | None = None  # where the next page begins
+    odd: Sequence[OddObject] = ()
+
+    def named_prices(self, object_type: ObjectType, completed: Mapping[str, bytes]) -> set[str]:
+        """Ids of the prices that items or lines of these objects name, also beyond where Stripe cut their lists."""
+        if not object_type.nested:
+            return set()
+        lists = [
+            *(embedded.data for head in self.heads if (embedded := embedded_list(object_type, head))),
+            *(_items(object_type, body) for body in completed.values() if body),
+        ]
+        return {price for items in lists for item in items if (price := item.named_price())}
+
+    def cut_ids(self, object_type: ObjectType) -> list[str]:
+        """The objects of whose embedded list Stripe left out a part, each once."""
+        if not object_type.nested:
+            return []
+        return list(dict.fromkeys(head.id for head in self.heads if is_cut(object_type, head)))
+
+    def raw_objects(self) -> list[bytes]:
+        """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
+        return [bytes(raw) for raw in read_raw_list(self.answer).data]
+
+
+def page_read(object_type: ObjectType, params: Mapping[str, str | int], page_size: int) -> Read[Page]:
+    sent = {**object_type.list_params, **params, "limit": page_size}
+    return Read(object_type.list_endpoint, object_type.path, sent, partial(read_page, object_type), urgent=False)
+
+
+def as_told_of_cursor(refused: StripeRejected, params: Mapping[str, str | int]) -> StripeRejected:
+    """CursorLost where the object that `starting_after` names is gone (stripe-facts 1.3), else the same error."""
+    if "starting_after" not in params or not refused.is_cursor_lost:
+        return refused
+    return CursorLost(refused.message, status=refused.status, stripe_code=refused.stripe_code)
+
+
+def read_page(object_type: ObjectType, answer: Answer) -> Page:
+    """Raises msgspec.DecodeError if it is no list."""
+    try:
+        listed = _decoder(object_type.name).decode(answer.body)
+    except msgspec.ValidationError:
+        return _page_of_odd_objects(object_type, answer)
+    if not all(map(is_fine, listed.data)):
+        return _page_of_odd_objects(object_type, answer)
+    cursor = listed.data[-1].id if listed.data else None
+    return Page(answer, listed.data, listed.has_more and cursor is not None, cursor)
+
+
+def read_raw_list(answer: Answer) -> RawList:
+    return msgspec.json.decode(answer.body, type=RawList)
+
+
+def _page_of_odd_objects(object_type: ObjectType, answer: Answer) -> Page:
+    """The page as if Stripe had not listed those that cannot be mirrored."""
+    listed = read_raw_list(answer)
+    read = read_one_by_one(object_type, listed.data)
+    cursor = listed.next_cursor()
+    kept = replace(answer, body=b'{"data":[' + b",".join(read.raws) + b"]}") if read.odd else answer
+    return Page(kept, read.heads, cursor is not None, cursor, read.odd)
+
+
+def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:
+    """Of a whole list, or of the object that has it."""
+    return read_items(completed) if completed.startswith(b"[") else items_of_object(object_type, completed)
+
+
+@cache
+def _decoder(name: str) -> msgspec.json.Decoder[Any]:
+    fields: list[Any] = [("data", list[head_decoder(name).type]), ("has_more", bool, False)]  # type: ignore[misc]
+    return msgspec.json.Decoder(msgspec.defstruct("PageHeads", fields))
