@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     api = openapi_views.install(app)
     for part in DOCUMENTED:
         api.register_blueprint(part.blueprint)
+    gateway_views.install(app)
     operators.install(app)
     assets.install(app)
     dashboard.install(app)

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from sync.errors import BadRequest, NotFound
+from sync.errors import BadRequest, BillStackError, Forbidden, NotFound, TooManyRequests
 
-_ADDRESS = re.compile(r"/api/billstack/teams/[^/]+/mirror/")
+_ADDRESS = re.compile(r"/v1(/|$)|/api/billstack/teams/[^/]+/mirror/")
 
 
 class RefusedParameter(BadRequest):
@@ -18,6 +18,28 @@ class RefusedParameter(BadRequest):
 class NoSuchObject(NotFound):
     def __init__(self, type_name: str, object_id: str) -> None:
         super().__init__(f"No such {type_name}: '{object_id}'", code="resource_missing", details={"param": "id"})
+
+
+class NotYetKnown(BillStackError):
+    """The mirror cannot vouch for an answer, and the key may not have Stripe asked. A 404 would be a lie."""
+
+    code = "mirror_not_ready"
+
+
+class StripeUnreachable(BillStackError):
+    """Stripe gave no answer to a forwarded request; whether it did the work, it alone knows."""
+
+    code = "stripe_unreachable"
+
+
+class MissingScope(Forbidden):
+    def __init__(self, scope: str, why: str) -> None:
+        message = f"{why}, and this API key lacks the scope {scope}, with which BillStack asks Stripe"
+        super().__init__(message, code="missing_scope", details={"scope": scope})
+
+
+class TooManyForwarded(TooManyRequests):
+    """So many requests of the team are at Stripe already, or wait for its budget."""
 
 
 def is_of_mirror(path: str) -> bool:

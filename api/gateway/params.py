@@ -12,7 +12,7 @@ from sync.registry import row as registry
 
 _MAX_LIMIT = 100
 _DEFAULT_LIMIT = 10
-_PAGING = ("limit", "starting_after", "ending_before")
+_PAGING = ("limit", "starting_after", "ending_before", "created", "expand")
 # What `created` can be, and one second on either side: a bound further out would be no time in Postgres.
 _FIRST, _LAST = -1, 253_402_300_800
 _MAX_INTEGER = 2**63 - 1
@@ -30,14 +30,14 @@ class Filter:
     read: Callable[[Any, str], Any]
 
 
+def first_unanswerable(type_name: str, values: Values) -> str | None:
+    """A parameter of a list that the mirror cannot honour: one of Stripe's, or one that nobody knows."""
+    return next((name for name in values if name not in FILTERS[type_name] and name not in _PAGING), None)
+
+
 def select(type_name: str, values: Values) -> Selection:
     """Raises RefusedParameter, in Stripe's words."""
     filters = FILTERS[type_name]
-    for name in values:
-        if name in _UNSUPPORTED:
-            raise RefusedParameter(f"The mirror cannot be asked for {name}; Stripe can.", name)
-        if name not in filters and name not in _PAGING and name != "created":
-            raise _unknown(name)
     given = {name: values[name] for name in filters if name in values}
     used = [(filters[name], filters[name].read(value, name)) for name, value in given.items()]
     used += [default for name, default in _DEFAULTS.get(type_name, {}).items() if name not in given]
@@ -52,7 +52,7 @@ def paging(values: Values) -> Paging:
         raise RefusedParameter("This value must be greater than or equal to 1.", "limit")
     if limit > _MAX_LIMIT:
         raise RefusedParameter(f"This value must be less than or equal to {_MAX_LIMIT}.", "limit")
-    after, before = (_text(values[name], name) if name in values else None for name in _PAGING[1:])
+    after, before = (_text(values[name], name) if name in values else None for name in _PAGING[1:3])
     if after is not None and before is not None:
         raise RefusedParameter("You can only specify one of these parameters: starting_after, ending_before.")
     return Paging(limit, after, before)
@@ -131,6 +131,11 @@ def _one_of(*allowed: str, meanings: Mapping[str, Any] | None = None) -> Callabl
     return read
 
 
+def _flag(value: Any, param: str) -> bool:
+    """In any case: many programs send Python's own words."""
+    return bool(_one_of(meanings={"true": True, "false": False})(_text(value, param).lower(), param))
+
+
 def _statuses(*allowed: str, meanings: Mapping[str, Any] | None = None) -> Filter:
     choice = _one_of(*allowed, meanings=meanings)
 
@@ -141,13 +146,10 @@ def _statuses(*allowed: str, meanings: Mapping[str, Any] | None = None) -> Filte
     return Filter("where_statuses", "statuses", read)
 
 
-_FLAG = _one_of(meanings={"true": True, "false": False})
-
-
 def _filter(row: registry.Filter) -> Filter:
     if row.kind == "status":
         return _statuses(*row.values, meanings=row.meanings)
-    reads = {"text": _one_of(*row.values) if row.values else _text, "texts": _texts, "flag": _FLAG}
+    reads = {"text": _one_of(*row.values) if row.values else _text, "texts": _texts, "flag": _flag}
     return Filter(f"where_{row.block}", row.block, reads[row.kind])
 
 
@@ -164,24 +166,3 @@ FILTERS: dict[str, dict[str, Filter]] = {
 _DEFAULTS: dict[str, dict[str, tuple[Filter, Any]]] = {
     each.name: {row.name: _default(row) for row in each.filters if row.default} for each in OBJECT_TYPES.values()
 }
-# What Stripe has and the mirror does not. Ignoring it would answer another question than the one that was asked.
-_UNSUPPORTED = (
-    "arrival_date",
-    "attach_to_self",
-    "automatic_tax",
-    "canceled_at",
-    "completed_at",
-    "current_period_end",
-    "current_period_start",
-    "customer_account",
-    "customer_details",
-    "due_date",
-    "expand",
-    "payment",
-    "payout",
-    "pending",
-    "recurring",
-    "released_at",
-    "scheduled",
-    "test_clock",
-)

@@ -12,7 +12,7 @@ from api.http.access import Access
 from api.http.context import current_context
 from api.http.endpoints import Blueprint
 from api.http.fields import Body, Choice, Count, Flag, Text
-from api.http.times import iso
+from api.http.times import iso, since_1970
 from api.projects.key_store import Scope
 from sync.errors import BadRequest
 from sync.object_types import OBJECT_TYPES, ObjectType
@@ -78,7 +78,7 @@ def _list(object_type: ObjectType, team_id: str, project_id: str, query: dict[st
             found = reader.page(object_type, selection, paging)
         except LostCursor:
             raise BadRequest("cursor is no nextCursor of this list: begin anew", code="invalid_cursor") from None
-        synced_at = iso(reader.synced_at(object_type))
+        synced_at = iso(since_1970(reader.standing().right_as_of.get(object_type.name)))
     last = found.ids[-1] if found.has_more else None
     listed = {object_type.table: found.raws(), "hasMore": found.has_more, "nextCursor": last}
     response = Response(msgspec.json.encode(listed), mimetype="application/json")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, LiteralString
@@ -10,12 +9,14 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
+from api.account.mirror_shown import right_as_of
 from sync.database.schema import schema_name
 from sync.errors import Conflict
-from sync.object_types import ObjectType
+from sync.object_types import DEFAULT_TYPES, REREAD_TYPES, ObjectType
 from sync.sql import BoundQueries, Queries
 
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
+_STANDING = _QUERIES.bind(team="", table="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,19 @@ class FoundPage:
 
 # Of so few people all rows are read and sorted; of more, the page is read in its order until it is full.
 _SMALL_PROJECT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a team's mirror can vouch for.
+
+    `mirrored` are the types that the team mirrors. `right_as_of` says, by type, up to which second of Stripe's clock the
+    mirror is right; a type that was never read completely is not in it.
+    """
+
+    is_connected: bool = False
+    mirrored: frozenset[str] = frozenset()
+    right_as_of: Mapping[str, int] = field(default_factory=dict)
 
 
 class LostCursor(Exception):
@@ -103,11 +117,31 @@ class MirrorReader:
         params = {"id": object_id, "hidden": object_type.hidden_fields}
         return self._run(object_type, ("object",), params).fetchone()
 
-    def synced_at(self, object_type: ObjectType) -> datetime | None:
-        """Until when the mirror of this type is known to be right; None while it was never read."""
-        block = "read_at" if object_type.is_reread else "synced_at"
-        row = self._run(object_type, (block,), {"type": object_type.name, "team_id": self._team_id}).fetchone()
-        return row[0] if row else None
+    def objects(
+        self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
+    ) -> dict[str, tuple[str, bool]]:
+        """JSON and whether Stripe deleted it, by id; without what the mirror never had.
+
+        `whole`: with the lists that Stripe shows only on request.
+        """
+        hidden = [] if whole else object_type.hidden_fields
+        rows = self._run(object_type, ("objects",), {"ids": list(ids), "hidden": hidden}).fetchall()
+        return {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
+
+    def standing(self) -> Standing:
+        row = self._connection.execute(_STANDING["standing"], {"team_id": self._team_id}, prepare=False).fetchone()
+        if row is None:
+            return Standing()
+        is_connected, added, swept_until, unread_until, proofs = row
+        known = {
+            name: right_as_of(proof, None if name in REREAD_TYPES else swept_until, unread_until)
+            for name, proof in (proofs or {}).items()
+        }
+        return Standing(
+            is_connected,
+            frozenset({*DEFAULT_TYPES, *added}),
+            {name: second for name, second in known.items() if second is not None},
+        )
 
     def _run(self, object_type: ObjectType, blocks: Sequence[str], params: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         queries = _bound(schema_name(self._team_id), object_type.table)

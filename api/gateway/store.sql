@@ -160,31 +160,45 @@ SELECT (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL
 FROM {team}.{table}
 WHERE id = %(id)s
 
--- name: synced_at
--- Until when the mirror of this type is known to be right: its last full reading, or what events have told since. NULL
--- while it was never read.
-SELECT greatest(read.finished_at, connections.last_event_at, to_timestamp(connections.swept_until))
-FROM billstack.connections
-CROSS JOIN LATERAL (
-    SELECT finished_at
-    FROM billstack.backfills
-    WHERE backfills.team_id = connections.team_id
-        AND state = 'ready'
-        AND %(type)s = ANY (objects)
-    ORDER BY requested_at DESC, id
-    LIMIT 1
-) AS read
-WHERE connections.team_id = %(team_id)s
+-- name: objects
+SELECT id, (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL
+FROM {team}.{table}
+WHERE id = ANY (%(ids)s)
 
--- name: read_at
--- The same for a type whose changes Stripe does not announce: events tell nothing of it, only a reading of all of it does.
-SELECT greatest(to_timestamp(type_proofs.known_until), compared.finished_at)
-FROM billstack.type_proofs
+-- name: standing
+-- What each type's right_as_of is made of (api/account/mirror_shown.py).
+SELECT
+    connections.secret_key IS NOT NULL,
+    ARRAY(
+        SELECT type
+        FROM billstack.mirrored_types
+        WHERE mirrored_types.team_id = connections.team_id AND stopped_at IS NULL
+    ),
+    connections.swept_until,
+    connections.unread_until,
+    (
+        SELECT jsonb_object_agg(type, jsonb_build_object(
+            'knownUntil', proven.until,
+            'unapplied', (
+                SELECT created
+                FROM billstack.events
+                WHERE events.team_id = connections.team_id AND state IN ('pending', 'failed') AND created > proven.until
+                ORDER BY created
+                LIMIT 1
+            )
+        ))
+        FROM billstack.type_proofs
+        CROSS JOIN LATERAL (
+            SELECT greatest(known_until, CASE WHEN equal.found ? type THEN equal.upper END) AS until
+        ) AS proven
+        WHERE type_proofs.team_id = connections.team_id
+    )
+FROM billstack.connections
 LEFT JOIN LATERAL (
-    SELECT reconciles.finished_at
+    SELECT upper, found
     FROM billstack.reconciles
-    WHERE reconciles.team_id = type_proofs.team_id AND state = 'done' AND reconciles.found ? %(type)s
-    ORDER BY reconciles.requested_at DESC
+    WHERE reconciles.team_id = connections.team_id AND state = 'done'
+    ORDER BY requested_at DESC
     LIMIT 1
-) AS compared ON true
-WHERE type_proofs.team_id = %(team_id)s AND type_proofs.type = %(type)s
+) AS equal ON true
+WHERE connections.team_id = %(team_id)s

@@ -1,104 +1,320 @@
-"""The mirror as Stripe would show it: Stripe's addresses, lists, objects and errors, from Postgres.
+"""Stripe's API at our own address: reads from the mirror, everything else from Stripe.
 
-A program that uses one of Stripe's libraries reads here unchanged but for its key and the API's address.
+A program that uses one of Stripe's libraries changes its host and its key, and nothing else. `decision.py` says what is
+answered from where.
 """
 
+import time
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
-from flask import Response, request
+from flask import Flask, Response, current_app, g, request
 
+from api.gateway import expand, written
 from api.gateway import params as mirror_params
-from api.gateway.errors import NoSuchObject, RefusedParameter
-from api.gateway.store import LostCursor, MirrorReader
+from api.gateway.decision import Asked, Decision, Forward, MirrorList, MirrorNested, MirrorObject, decide
+from api.gateway.errors import MissingScope, NoSuchObject, NotYetKnown, RefusedParameter
+from api.gateway.forward import READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
+from api.gateway.store import LostCursor, MirrorReader, Standing
 from api.http.access import Access
-from api.http.addresses import possible_ids
-from api.http.context import current_context
+from api.http.addresses import address_of
+from api.http.context import EXTENSION, current_context
 from api.http.endpoints import Blueprint
 from api.http.request_log import request_id
-from api.http.times import iso
-from api.projects.key_store import Scope
+from api.http.times import iso, since_1970
+from api.projects.key_store import PresentedKey, Scope
+from sync.errors import BadRequest
+from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.stripe.sdk import API_VERSION
+from sync.stripe.transport import Transport
+from sync.teams.connections import Connections
+from sync.teams.mirrored_types import MirroredTypes
+from workers.context import Context
+from workers.key_watch import KeyWatch
+from workers.stripe_account import make_limiter, open_source
 
+_FORWARDER = "billstack-forwarder"
+_IN_QUERY = "%:/?#[]@!$&'()*+,;=~"
+_OF_TEAM = "/api/billstack/teams/<team_id>/mirror"
 blueprint = Blueprint(
     "mirror",
     __name__,
-    url_prefix="/api/billstack/teams/<team_id>/mirror",
-    description="The mirror in Stripe's own format: point one of Stripe's libraries here, with an API key of the whole"
-    " team. Objects of one second are ordered by id; Stripe's order within a second is its own. Embedded lists are whole"
-    " where Stripe cuts them at ten, inline prices are listed too, and nothing is expanded. X-BillStack-Synced-At says"
-    " until when the mirror is known to be right.",
+    description="Stripe's API, answered from the mirror: point one of Stripe's libraries here or at the root of this host,"
+    " with an API key of the whole team. What the mirror cannot answer exactly goes to Stripe, if the key has the scope"
+    " stripe:read; changes go there with stripe:write. X-BillStack-Source says who answered, X-BillStack-Synced-At up to"
+    " when the mirror is right. Lists inside objects are whole where Stripe cuts them at ten.",
 )
-
 # Stripe goes on answering for a deleted customer; the others it no longer knows.
 _RETRIEVABLE_WHEN_DELETED = ("customer",)
 
 
-def _list(object_type: ObjectType, team_id: str) -> Response:
+class _OnlyStripeCan(Exception):
+    """Found out while the mirror's answer was made. The message says why."""
+
+
+def install(app: Flask) -> None:
+    context: Context = app.extensions[EXTENSION]
+    transport = Transport(read_timeout_s=READ_TIMEOUT_S)
+    app.extensions[_FORWARDER] = Forwarder(transport, context.settings.stripe_api_base)
+
+
+def answer(team_id: str) -> Response:
     values = mirror_params.nested(request.args.items(multi=True))
-    selection = mirror_params.select(object_type.name, values)
-    paging = mirror_params.paging(values)
+    asked = Asked(
+        request.method,
+        _stripe_path(),
+        values,
+        request.headers.get("Stripe-Version"),
+        request.headers.get("Stripe-Account") or request.headers.get("Stripe-Context"),
+        request.headers.get("X-BillStack-Fresh", "").lower() == "true",
+    )
     with current_context().pool.connection() as connection:
         reader = MirrorReader(connection, team_id)
+        standing = reader.standing()
+        decision = decide(asked, standing)
+        if not isinstance(decision, Forward) and not _may_read(decision.object_type):
+            raise MissingScope(decision.object_type.scope, "this reads the mirror")
         try:
-            found = reader.page(object_type, selection, paging)
-        except LostCursor:
-            param = "starting_after" if paging.after is not None else "ending_before"
-            message = f"No such {object_type.stripe_object}: '{paging.cursor}'"
-            raise RefusedParameter(message, param, code="resource_missing") from None
-        synced_at = iso(reader.synced_at(object_type))
-    listed = {"object": "list", "data": found.raws(), "has_more": found.has_more, "url": object_type.path}
-    return _answer(msgspec.json.encode(listed), synced_at)
+            if not isinstance(decision, Forward):
+                return _from_mirror(reader, decision, standing)
+        except (expand.CannotExpand, _OnlyStripeCan) as exc:
+            decision = Forward(str(exc))
+    return _from_stripe(team_id, decision)
 
 
-def _retrieve(object_type: ObjectType, team_id: str, ids: list[str]) -> Response:
-    """`ids` are what the address may mean, the likeliest first."""
-    for name in request.args:
-        raise RefusedParameter(f"Received unknown parameter: {name}", name, code="parameter_unknown")
-    with current_context().pool.connection() as connection:
-        reader = MirrorReader(connection, team_id)
-        objects = ((each, reader.object(object_type, each)) for each in ids)
-        object_id, found = next((pair for pair in objects if pair[1]), (ids[0], None))
-        synced_at = iso(reader.synced_at(object_type))
-    body, is_deleted = found or ("", True)
-    if found is not None and is_deleted and object_type.name in _RETRIEVABLE_WHEN_DELETED:
-        tombstone = {"id": object_id, "object": object_type.stripe_object, "deleted": True}
-        return _answer(msgspec.json.encode(tombstone), synced_at)
-    if is_deleted:
-        raise NoSuchObject(object_type.stripe_object, object_id)
-    return _answer(body, synced_at)
+# From the mirror ------------------------------------------------------------------------------------------------------
 
 
-def _answer(body: str | bytes, synced_at: str | None) -> Response:
+def _from_mirror(reader: MirrorReader, decision: Decision, standing: Standing) -> Response:
+    mirror = _Mirror(reader, standing)
+    if isinstance(decision, MirrorList):
+        body = mirror.list(decision)
+    elif isinstance(decision, MirrorNested):
+        body = mirror.nested(decision)
+    else:
+        assert isinstance(decision, MirrorObject)
+        body = mirror.object(decision)
     response = Response(body, mimetype="application/json")
     response.headers["Stripe-Version"] = API_VERSION
     response.headers["Request-Id"] = request_id()
-    if synced_at is not None:
-        response.headers["X-BillStack-Synced-At"] = synced_at
+    response.headers["X-BillStack-Source"] = "mirror"
+    known = iso(since_1970(standing.right_as_of[decision.object_type.name]))
+    assert known is not None
+    response.headers["X-BillStack-Synced-At"] = known
     return response
 
 
+class _Mirror:
+    """Makes the bodies of answers."""
+
+    def __init__(self, reader: MirrorReader, standing: Standing) -> None:
+        self._reader = reader
+        self._known = standing.right_as_of
+
+    def list(self, asked: MirrorList) -> bytes:
+        try:
+            found = self._reader.page(asked.object_type, asked.selection, asked.paging)
+        except LostCursor:
+            param = "starting_after" if asked.paging.after is not None else "ending_before"
+            message = f"No such {asked.object_type.stripe_object}: '{asked.paging.cursor}'"
+            raise RefusedParameter(message, param, code="resource_missing") from None
+        data = self._finished(asked.object_type, found.bodies, asked.expand)
+        url = asked.object_type.path
+        return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
+
+    def object(self, asked: MirrorObject) -> bytes:
+        object_id, body, is_deleted = self._row(asked.object_type, asked.ids)
+        if is_deleted:
+            return msgspec.json.encode(expand.shown(asked.object_type, object_id, body, is_deleted=True))
+        return msgspec.json.encode(self._finished(asked.object_type, [body], asked.expand)[0])
+
+    def nested(self, asked: MirrorNested) -> bytes:
+        """A page of the list inside one object, which the mirror holds whole."""
+        object_id, body, is_deleted = self._row(asked.object_type, asked.ids, whole=True)
+        if is_deleted:
+            raise NoSuchObject(asked.object_type.stripe_object, object_id)
+        holder = msgspec.json.decode(body)
+        expand.renew([holder], self._known, self._reader.objects)
+        items: list[dict[str, Any]] = (holder.get(asked.nested.field) or {}).get("data", [])
+        data, has_more = _page_of(items, asked)
+        return msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": asked.url})
+
+    def _row(self, object_type: ObjectType, ids: tuple[str, ...], *, whole: bool = False) -> tuple[str, str, bool]:
+        """(id, JSON, is deleted). Raises NoSuchObject."""
+        rows = self._reader.objects(object_type, ids, whole=whole)
+        for object_id in ids:
+            if object_id in rows:
+                body, is_deleted = rows[object_id]
+                if is_deleted and object_type.name not in _RETRIEVABLE_WHEN_DELETED:
+                    break
+                return object_id, body, is_deleted
+        raise NoSuchObject(object_type.stripe_object, ids[0])
+
+    def _finished(self, object_type: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> Sequence[Any]:
+        """The objects as they are answered: as Stripe sent them, but with today's copies and with what is expanded."""
+        if not paths and not any(expand.embeds(object_type, body) for body in bodies):
+            return [msgspec.Raw(body.encode()) for body in bodies]
+        objects = [msgspec.json.decode(body) for body in bodies]
+        expand.renew(objects, self._known, self._reader.objects)
+        expand.expand(objects, paths, self._find)
+        return objects
+
+    def _find(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+        """For `expand`: only what the mirror can vouch for and this key may read."""
+        if object_type.name not in self._known:
+            raise expand.CannotExpand(f"the mirror has not read all {object_type.title.lower()}")
+        if not _may_read(object_type):
+            raise expand.CannotExpand(f"this API key lacks the scope {object_type.scope} to expand {object_type.words}")
+        return self._reader.objects(object_type, ids)
+
+
+def _page_of(items: list[dict[str, Any]], asked: MirrorNested) -> tuple[list[dict[str, Any]], bool]:
+    paging = asked.paging
+    if paging.cursor is None:
+        return items[: paging.limit], len(items) > paging.limit
+    at = next((index for index, each in enumerate(items) if each.get("id") == paging.cursor), None)
+    if at is None:
+        raise _OnlyStripeCan(f"the mirror has no {paging.cursor} in this list")
+    if paging.after is not None:
+        rest = items[at + 1 :]
+        return rest[: paging.limit], len(rest) > paging.limit
+    first = max(0, at - paging.limit)
+    return items[first:at], first > 0
+
+
+# From Stripe ----------------------------------------------------------------------------------------------------------
+
+
+def _from_stripe(team_id: str, decision: Forward) -> Response:
+    _require_stripe_scope(decision)
+    if request.mimetype == "multipart/form-data":
+        raise BadRequest(
+            "files are not uploaded through BillStack: send them to files.stripe.com with Stripe's own key"
+        )
+    context = current_context()
+    with context.pool.connection() as connection:
+        connected = Connections(connection, context.box).get(team_id)
+        if connected is None or connected.secret_key is None:
+            raise NotYetKnown("this team is not connected to Stripe: connect it first")
+        mirrored = MirroredTypes(connection, team_id).names() if _is_change() else []
+        before = written.look(MirrorStore(connection, team_id), _stripe_path(), mirrored) if mirrored else None
+    outgoing = Outgoing(request.method, _stripe_target(), dict(request.headers), request.get_data())
+    began = time.monotonic()
+    forwarder: Forwarder = current_app.extensions[_FORWARDER]
+    answered = forwarder.send(outgoing, connected, make_limiter(context))
+    KeyWatch(context, connected).answered(answered.status)
+    response = Response(answered.body, status=answered.status, headers=headers_back(answered))
+    response.headers["X-BillStack-Source"] = "stripe"
+    if _is_change() and answered.status < 300 and "Stripe-Account" not in request.headers:
+        with context.pool.connection() as connection:
+            is_in = written.bring_in(
+                MirrorStore(connection, team_id),
+                lambda: open_source(context, connected),
+                before,
+                answered,
+                mirrored=mirrored,
+                elapsed_s=time.monotonic() - began,
+                is_ours=_is_in_our_shape(),
+            )
+        if not is_in:
+            response.headers["X-BillStack-Mirror"] = "behind"
+    return response
+
+
+def _is_change() -> bool:
+    return request.method != "GET"
+
+
+def _is_in_our_shape() -> bool:
+    """Whether the answer to a change is what the mirror would hold: our version, nothing expanded."""
+    version = request.headers.get("Stripe-Version")
+    return version in (None, API_VERSION) and b"expand" not in request.get_data() + request.query_string
+
+
+def _may_read(object_type: ObjectType) -> bool:
+    key: PresentedKey | None = g.get("api_key")
+    return key is None or bool({object_type.scope, Scope.READ_STRIPE} & set(key.scopes))
+
+
+def _require_stripe_scope(decision: Forward) -> None:
+    key: PresentedKey | None = g.get("api_key")
+    needed = Scope.CHANGE_STRIPE if _is_change() else Scope.READ_STRIPE
+    if key is not None and needed in key.scopes:
+        return
+    if decision.is_known_later:
+        raise NotYetKnown(f"{decision.reason}: wait for it, or give this API key the scope {needed}")
+    raise MissingScope(needed, decision.reason)
+
+
+# What was asked -------------------------------------------------------------------------------------------------------
+
+
+def _stripe_path() -> str:
+    return request.path[request.path.index("/v1") :]
+
+
+def _stripe_target() -> str:
+    """Path and query, escaped as they came; what is no ASCII is escaped here."""
+    address = address_of(request).partition("?")[0]
+    query = quote(request.query_string, safe=_IN_QUERY)
+    return address[address.index("/v1") :] + (f"?{query}" if query else "")
+
+
+# Addresses ------------------------------------------------------------------------------------------------------------
+
+
 def _add_routes(object_type: ObjectType) -> None:
+    """For the documentation, and for members who look with their session."""
     words, names = object_type.words, ", ".join(sorted(mirror_params.FILTERS[object_type.name]))
 
     def list_objects(team_id: str) -> Response:
-        return _list(object_type, team_id)
+        return answer(team_id)
 
     def retrieve_object(team_id: str, object_id: str) -> Response:
-        return _retrieve(object_type, team_id, possible_ids(object_id))
+        return answer(team_id)
 
     list_objects.__name__, retrieve_object.__name__ = object_type.list_endpoint, object_type.retrieve_endpoint
     list_objects.__doc__ = f"""A page of {object_type.title.lower()}, as Stripe lists them
 
-    Takes limit, starting_after, ending_before, created, {names}.
+    Takes limit, starting_after, ending_before, expand[], created, {names}.
     """
-    retrieve_object.__doc__ = f"One {words}, as Stripe shows it"
+    retrieve_object.__doc__ = f"One {words}, as Stripe shows it\n\n    Takes expand[].\n    "
     declared: dict[str, Any] = {"access": Access.READ_MIRROR, "scope": Scope(object_type.scope)}
-    blueprint.endpoint("GET", object_type.path, answers={200: "Stripe's list"}, **declared)(list_objects)
-    address = f"{object_type.path}/<object_id>"
+    blueprint.endpoint("GET", _OF_TEAM + object_type.path, answers={200: "Stripe's list"}, **declared)(list_objects)
+    address = f"{_OF_TEAM}{object_type.path}/<object_id>"
     blueprint.endpoint("GET", address, answers={200: "Stripe's object"}, **declared)(retrieve_object)
+
+
+def _add_everything_else() -> None:
+    """Every other address of Stripe's, by API key, for a team's path and for the root of the host."""
+
+    def ask_of_team(team_id: str, rest: str) -> Response:
+        """Any other request of Stripe's API, by API key"""
+        return answer(team_id)
+
+    def ask(rest: str) -> Response:
+        """Any request of Stripe's API, by API key"""
+        key: PresentedKey = g.api_key
+        return answer(key.team_id)
+
+    for method in ("GET", "POST", "DELETE"):
+        for view, address in ((ask_of_team, f"{_OF_TEAM}/v1/<path:rest>"), (ask, "/v1/<path:rest>")):
+            named = _named(view, f"{method.lower()}_{view.__name__}")
+            blueprint.endpoint(method, address, Access.GATEWAY, answers={200: "Stripe's answer"})(named)
+
+
+def _named(view: Any, name: str) -> Any:
+    def called(**values: str) -> Response:
+        found: Response = view(**values)
+        return found
+
+    called.__name__, called.__doc__ = name, view.__doc__
+    return called
 
 
 for _object_type in OBJECT_TYPES.values():
     _add_routes(_object_type)
+_add_everything_else()

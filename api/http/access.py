@@ -33,20 +33,22 @@ class Access(Enum):
     READ_PROJECT = "the session of a member of the team, or an API key of the project or of the whole team"
     CHANGE_PROJECT = "the session of an owner or admin of the team, or an API key of the project or of the whole team"
     READ_MIRROR = "the session of a member of the team, or an API key of the whole team"
+    GATEWAY = "an API key of the whole team, whose scopes decide what is answered from where"
     OPERATE = "the session of an operator of the server"
     NOBODY = "nobody"
 
 
 # API keys reach these, with the scope that the view names. Everywhere else a key does not count as a credential.
 OF_PROJECTS = (Access.READ_PROJECT, Access.CHANGE_PROJECT)
-OF_KEYS = (*OF_PROJECTS, Access.READ_MIRROR)
+OF_KEYS = (*OF_PROJECTS, Access.READ_MIRROR, Access.GATEWAY)
 _CHANGES = (Access.CHANGE_TEAM, Access.CHANGE_PROJECT)
 _OF_OWNERS = (Access.OWN_TEAM, Access.READ_AS_OWNER)
 
 
 def allow(access: Access, scope: Scope | None = None) -> Callable[[_View], _View]:
     """Declares who may call a view. A view without a declaration answers nobody."""
-    assert (scope is not None) == (access in OF_KEYS), "a view that accepts keys names the scope it needs"
+    names_scope = access in OF_KEYS and access is not Access.GATEWAY
+    assert (scope is not None) == names_scope, "a view that accepts keys names the scope it needs"
 
     def declare(view: _View) -> _View:
         view.access = access  # type: ignore[attr-defined]
@@ -120,6 +122,10 @@ def _check() -> None:
     if access is Access.ANYONE or is_preflight():
         return
     raw_key = _presented_key()
+    if raw_key is None and access is Access.GATEWAY:
+        raise Unauthorized(
+            "send an API key of BillStack (bs_…) as Stripe's own: as bearer, or as the user name of Basic"
+        )
     if raw_key is None:
         g.caller = _authenticate()
         _authorize(access, g.caller)
@@ -133,11 +139,13 @@ def _check() -> None:
 
 
 def _presented_key() -> str | None:
-    """A key wins over a session. Other credentials, such as a proxy's, are ignored."""
+    """A bearer token, or the user name of Basic as in Stripe's curl examples.
+
+    A key wins over a session. Other credentials, such as a proxy's, are ignored.
+    """
     given = request.authorization
-    if given and given.type == "bearer" and (given.token or "").startswith(PREFIX):
-        return given.token
-    return None
+    raw_key = given.token if given and given.type == "bearer" else given.username if given else None
+    return raw_key if raw_key and raw_key.startswith(PREFIX) else None
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------
@@ -176,15 +184,17 @@ def _authorize(access: Access, who: Caller) -> None:
 
 def _authorize_key(access: Access, key: PresentedKey) -> None:
     g.api_key = key
-    if key.team_id != _team_id():
+    if "team_id" in (request.view_args or {}) and key.team_id != _id_in_path("team_id"):
         raise NotFound("there is no such team")
     structlog.contextvars.bind_contextvars(team=key.team_id, api_key=key.id)
-    if access is Access.READ_MIRROR and key.project_id is not None:
+    if access in (Access.READ_MIRROR, Access.GATEWAY) and key.project_id is not None:
         raise Forbidden("an API key that is bound to a project does not reach the mirror: create one without projectId")
     if access in OF_PROJECTS:
         if key.project_id not in (None, _id_in_path("project_id")):
             raise NotFound("there is no such project")
         _require_project()
+    if access is Access.GATEWAY or (access is Access.READ_MIRROR and Scope.READ_STRIPE in key.scopes):
+        return  # api/gateway/views.py decides
     _require_scope_of(key, scope_of(current_app, str(request.endpoint)))
 
 
@@ -204,7 +214,11 @@ def _require_project() -> None:
 
 
 def _team_id() -> str | None:
-    return _id_in_path("team_id")
+    """The address names the team, or else the key does."""
+    if "team_id" in (request.view_args or {}):
+        return _id_in_path("team_id")
+    key: PresentedKey | None = g.get("api_key")
+    return key.team_id if key else None
 
 
 def _id_in_path(name: str) -> str | None:

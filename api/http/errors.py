@@ -12,7 +12,7 @@ from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[impo
 from rq.exceptions import NoSuchJobError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from api.gateway.errors import is_of_mirror, stripe_body
+from api.gateway.errors import NotYetKnown, StripeUnreachable, is_of_mirror, stripe_body
 from api.http.context import current_context
 from api.http.request_log import request_id
 from sync.errors import (
@@ -42,6 +42,8 @@ STATUS: dict[type[BillStackError], int] = {
     TooLarge: 413,
     TooManyRequests: 429,
     StripeError: 502,
+    StripeUnreachable: 502,
+    NotYetKnown: 503,
     SchemaError: 503,
     ConfigError: 500,
     LeaseLost: 409,

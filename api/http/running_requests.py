@@ -22,13 +22,15 @@ MOST_WAITING = 200
 
 _LINE = re.compile(rb"[A-Z]+ (?:/api)?/(webhooks/stripe|teams|billstack/teams)/(team_[a-z0-9_]{1,64})[/? ]")
 _STREAM = re.compile(rb"[A-Z]+ [^ ?]+/stream[? ]")
-_AUTHORIZATION = re.compile(rb"\r\nauthorization:", re.IGNORECASE)
+_GATEWAY = re.compile(rb"[A-Z]+ /v1[/? ]")
+_AUTHORIZATION = re.compile(rb"\r\nauthorization:([^\r]*)", re.IGNORECASE)
 
 
 class Lane(NamedTuple):
     """The requests that count together.
 
-    The dashboard, back ends and Stripe each have a lane, so they do not delay each other.
+    The dashboard, back ends and Stripe each have a lane, so they do not delay each other. At /v1 only the key names the
+    team, so `team_id` is what the Authorization header holds.
     """
 
     team_id: bytes
@@ -40,6 +42,9 @@ def lane_of(request: bytes) -> Lane | None:
 
     None if it names no team, and for live views, which have their own limit.
     """
+    if _GATEWAY.match(request):
+        given = _AUTHORIZATION.search(request.partition(b"\r\n\r\n")[0])
+        return Lane(given[1].strip(), "key") if given else None
     line = _LINE.match(request)
     if line is None or _STREAM.match(request):
         return None

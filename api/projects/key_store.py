@@ -31,6 +31,9 @@ class Scope(StrEnum):
     READ_PRODUCTS = "products:read"
     READ_SUBSCRIPTIONS = "subscriptions:read"
     READ_INVOICES = "invoices:read"
+    # Of the gateway: whatever the mirror cannot answer goes to Stripe, with the team's own key.
+    READ_STRIPE = "stripe:read"
+    CHANGE_STRIPE = "stripe:write"
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Request:
         handle.setopt(pycurl.WRITEFUNCTION, self._pieces.append)
         handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
 
-    def prepare(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> None:
+    def prepare(self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None = None) -> None:
         handle = self.handle
         handle.setopt(pycurl.URL, url)
         # An http:// address is a sandbox on this machine, where a proxy of the environment has no business.

@@ -29,7 +29,9 @@ class ConcurrentSender(Protocol):
 class Sender(Protocol):
     """sync/stripe/transport.py, or what stands for it in a test."""
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> HttpAnswer: ...
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None = None
+    ) -> HttpAnswer: ...
     def concurrent_requests(self) -> ConcurrentSender: ...
 
 

@@ -37,7 +37,7 @@ class Transport:
         self._idle: list[Request] = []  # the last one given back is the next one taken: the others may close
         self._lock = threading.Lock()
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> HttpAnswer:
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None = None) -> HttpAnswer:
         """Raises StripeUnavailable when there was no whole answer; it does not name the URL."""
         with self._lock:
             request = self._idle.pop() if self._idle else None

@@ -64,6 +64,7 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
         "REDIS_URL": redis_url,
         "BILLSTACK_SECRET_KEY": base64.b64encode(b"k" * 32).decode(),
         "BILLSTACK_PUBLIC_URL": "http://billstack.test",
+        "STRIPE_API_BASE": "http://127.0.0.1:9",  # nobody; whoever wants a sandbox names it
     }
 
 

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from api.projects.key_store import KeyStore, Scope
 from sync.object_types import OBJECT_TYPES
-from tests.api.gateway.mirror_filling import connect_team, put_objects, put_tombstone, serving
+from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects, put_tombstone, serving
 from tests.factories import customer, invoice, price, product
 from tests.own_ids import OWN_IDS
 
@@ -22,6 +22,7 @@ BROWSER = {"Accept": "text/html"}
 def team(owner, database):
     """An owner whose team has an empty mirror."""
     connect_team(database, owner.team_id)
+    finish_backfill(database, owner.team_id)
     yield owner
     database.execute(f'DROP SCHEMA "stripe_{owner.team_id}" CASCADE')
 
@@ -74,7 +75,7 @@ def test_an_object_is_answered_by_its_own_id(mirror, put, make):
 def test_a_slash_that_is_not_escaped_is_none_of_the_id(mirror, put):
     put(customer("a/b"))
 
-    assert mirror("customers/a/b").status_code == 404
+    assert mirror("customers/a/b").status_code == 401  # one of Stripe's other addresses, for API keys
 
 
 @pytest.mark.parametrize(("asked", "found"), [("a+b", "a b"), ("a%2Bb", "a+b"), ("c+d", "c+d")])

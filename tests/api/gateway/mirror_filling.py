@@ -11,12 +11,15 @@ from flask import Flask
 from psycopg import sql
 from werkzeug.serving import make_server
 
+from api.http.context import EXTENSION
 from scripts.sandbox.running import SandboxClient
 from sync.database.schema import create_team_schema, schema_name
 from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES
+from sync.teams.connections import Connections
 from sync.teams.mirrored_types import MirroredTypes
 
 AS_OF = 1_700_000_000
+PROVEN_AT = "2026-01-02T03:04:05Z"
 
 
 def database_url_of(connection: psycopg.Connection) -> str:
@@ -29,6 +32,22 @@ def connect_team(connection: psycopg.Connection, team_id: str) -> None:
     connection.execute(
         "INSERT INTO billstack.connections (team_id, account_id, livemode, secret_key) VALUES (%s, 'acct_1', false, '')",
         (team_id,),
+    )
+    with connection.transaction():
+        create_team_schema(connection, team_id)
+        MirroredTypes(connection, team_id).add(OBJECT_TYPES)
+
+
+def connect_with_key(app: Flask, connection: psycopg.Connection, team_id: str, secret_key: str) -> None:
+    """So that requests reach the sandbox that STRIPE_API_BASE names."""
+    Connections(connection, app.extensions[EXTENSION].box).put(
+        team_id,
+        account_id="acct_1",
+        account_name=None,
+        livemode=False,
+        secret_key=secret_key,
+        publishable_key=None,
+        webhook_secret=None,
     )
     with connection.transaction():
         create_team_schema(connection, team_id)
@@ -61,12 +80,22 @@ def finish_backfill(connection: psycopg.Connection, team_id: str) -> None:
     """So that the mirror counts as read."""
     connection.execute(
         "INSERT INTO billstack.backfills (id, team_id, objects, state, finished_at)"
-        " VALUES ('bf_' || %s, %s, %s, 'ready', '2026-01-02T03:04:05Z')",
-        (team_id, team_id, list(OBJECT_TYPES)),
+        " VALUES ('bf_' || %s, %s, %s, 'ready', %s)",
+        (team_id, team_id, list(OBJECT_TYPES), PROVEN_AT),
     )
     connection.execute(
         "INSERT INTO billstack.backfill_types (backfill_id, type, status) SELECT 'bf_' || %s, unnest(%s::text[]), 'ready'",
         (team_id, list(OBJECT_TYPES)),
+    )
+    prove(connection, team_id, list(OBJECT_TYPES))
+
+
+def prove(connection: psycopg.Connection, team_id: str, types: list[str]) -> None:
+    """So that the mirror can vouch for these types: all that had happened by PROVEN_AT is in it."""
+    connection.execute(
+        "INSERT INTO billstack.type_proofs (team_id, type, completed_at, known_until)"
+        " SELECT %s, unnest(%s::text[]), %s, extract(epoch FROM %s::timestamptz)",
+        (team_id, types, PROVEN_AT, PROVEN_AT),
     )
 
 

@@ -22,7 +22,7 @@ from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.object_types import OBJECT_TYPES
 from tests.api.gateway.mirror_filling import (
-    connect_team,
+    connect_with_key,
     database_url_of,
     fill_mirror,
     finish_backfill,
@@ -58,11 +58,12 @@ def clients(sandbox, connection, redis_database):
         "REDIS_URL": redis_database,
         "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
         "BILLSTACK_PUBLIC_URL": "http://billstack.test",
+        "STRIPE_API_BASE": sandbox.url,
         "LOG_LEVEL": "ERROR",
     }
     app = create_app(Settings.from_env(environment))
     team_id = People(connection).create_team("Acme")
-    connect_team(connection, team_id)
+    connect_with_key(app, connection, team_id, "sk_test_demo")
     fill_mirror(connection, team_id, sandbox, "demo")
     finish_backfill(connection, team_id)
     scopes = [scope.value for scope in Scope]

@@ -3,12 +3,13 @@
 import itertools
 import json
 import time
+from datetime import datetime
 
 import pytest
 from psycopg import sql
 
 from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES
-from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects, put_tombstone
+from tests.api.gateway.mirror_filling import PROVEN_AT, connect_team, finish_backfill, put_objects, put_tombstone
 from tests.factories import CREATED, FACTORIES, charge, customer, invoice, price, product, subscription
 
 TYPES = list(OBJECT_TYPES)
@@ -16,8 +17,9 @@ TYPES = list(OBJECT_TYPES)
 
 @pytest.fixture
 def team(owner, database):
-    """An owner whose team has an empty mirror."""
+    """An owner whose team has an empty mirror, read to its end."""
     connect_team(database, owner.team_id)
+    finish_backfill(database, owner.team_id)
     yield owner
     database.execute(f'DROP SCHEMA "stripe_{owner.team_id}" CASCADE')
 
@@ -163,15 +165,49 @@ def test_the_deleted_are_not_shown(get, put, team, database):
 
 def test_it_says_until_when_it_is_right(mirror, get, team, database, put):
     put(product("prod_1"))
-    before = mirror("products")
-    finish_backfill(database, team.team_id)
-    synced = mirror("products").headers["X-BillStack-Synced-At"]
-    database.execute("UPDATE billstack.connections SET last_event_at = '2026-02-03T04:05:06Z'")
-    told = mirror("products/prod_1").headers["X-BillStack-Synced-At"]
+    proven = int(datetime.fromisoformat(PROVEN_AT).timestamp())
 
-    assert "X-BillStack-Synced-At" not in before.headers
-    assert (synced, told) == ("2026-01-02T03:04:05Z", "2026-02-03T04:05:06Z")
-    assert get("products").headers["X-BillStack-Synced-At"] == told
+    def synced_at():
+        told = {answer.headers["X-BillStack-Synced-At"] for answer in (mirror("products"), mirror("products/prod_1"))}
+        assert told == {get("products").headers["X-BillStack-Synced-At"]}
+        return int(datetime.fromisoformat(told.pop()).timestamp())
+
+    assert synced_at() == proven
+    database.execute("UPDATE billstack.connections SET swept_until = %s", (proven + 900,))
+    assert synced_at() == proven + 900
+    # A newer event was applied, this older one is not: nothing after it is known for sure.
+    put_events(database, team.team_id, {"evt_new": ("applied", proven + 800), "evt_late": ("pending", proven + 300)})
+    assert synced_at() == proven + 299
+
+
+def put_events(database, team_id, events):
+    for event_id, (state, created) in events.items():
+        database.execute(
+            "INSERT INTO billstack.events (team_id, id, type, state, created, body, delivered)"
+            " VALUES (%s, %s, 'product.updated', %s, %s, '', true)",
+            (team_id, event_id, state, created),
+        )
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_type_that_was_never_read_whole_is_not_answered(mirror, team, database, put, name):
+    """A 404 or an empty list would make programs create again what is there."""
+    put(FACTORIES[name]("x_1"))
+    database.execute("DELETE FROM billstack.type_proofs WHERE type = %s", (name,))
+
+    listed = OBJECT_TYPES[name].path.removeprefix("/v1/")
+    for path in (listed, f"{listed}/x_1", f"{listed}/x_2"):
+        answer = mirror(path)
+        assert (answer.status_code, answer.json["error"]["code"]) == (503, "mirror_not_ready")
+        assert answer.json["error"]["type"] == "api_error"
+        assert "Retry-After" in answer.headers
+
+
+def test_a_disconnected_team_is_not_answered(mirror, database, put):
+    put(product("prod_1"))
+    database.execute("UPDATE billstack.connections SET secret_key = NULL")
+
+    assert mirror("products/prod_1").status_code == 503
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -201,21 +237,37 @@ def test_the_deleted_are_gone_except_a_customer_by_its_id(mirror, team, database
 @pytest.mark.parametrize(
     ("path", "query", "param"),
     [
-        ("customers", {"expand[]": "data.sources"}, "expand"),
-        ("customers", {"test_clock": "clock_1"}, "test_clock"),
-        ("invoices", {"due_date[gte]": 5}, "due_date"),
-        ("customers/cus_1", {"expand[]": "sources"}, "expand[]"),
         ("customers", {"email": "\0"}, "email"),
         ("customers", {"starting_after": "\0"}, "starting_after"),
-        ("customers", {"created[gte][x]": "5"}, "created[gte][x]"),
+        ("customers", {"expand[]": "data.a.b.c.d.e"}, "expand"),
         ("products", {"ids": "prod_1"}, "ids"),
     ],
 )
-def test_what_it_cannot_be_asked_is_refused_and_not_ignored(mirror, path, query, param):
+def test_what_stripe_would_refuse_is_refused(mirror, path, query, param):
     answer = mirror(path, **query)
 
     assert (answer.status_code, answer.json["error"]["type"]) == (400, "invalid_request_error")
     assert answer.json["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("customers", {"expand[]": "data.sources"}),
+        ("customers", {"test_clock": "clock_1"}),
+        ("customers", {"created[gte][x]": "5"}),
+        ("invoices", {"due_date[gte]": 5}),
+        ("customers/cus_1", {"expand[]": "sources"}),
+        ("customers/cus_1", {"unknown": "1"}),
+    ],
+)
+def test_what_only_stripe_can_answer_is_not_ignored(mirror, put, path, query):
+    put(customer("cus_1"), customer("cus_2"))
+
+    answer = mirror(path, **query)
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (403, "missing_scope")
+    assert "stripe:read" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize("bound", ["9223372036854775807", "-9223372036854775808", "253402300800", "-1"])
@@ -230,12 +282,12 @@ def test_every_error_has_stripes_shape(mirror, team, client):
         client.get(f"{address}/customers"),
         client.get(f"{address}/customers", headers={"Authorization": f"Bearer bs_{'0' * 48}"}),
         team.client.get(f"{address.replace('team_', 'team_x')}/customers"),
-        mirror("coupons"),
+        mirror("balance"),
         mirror("customers/%00"),
         team.client.post(f"{address}/customers", json={}),
     ]
 
-    assert [answer.status_code for answer in answers] == [401, 401, 404, 404, 404, 405]
+    assert [answer.status_code for answer in answers] == [401, 401, 404, 401, 404, 401]
     for answer in answers:
         assert {"message", "type"} <= set(answer.json["error"])
 
@@ -243,13 +295,14 @@ def test_every_error_has_stripes_shape(mirror, team, client):
 def test_a_team_without_a_mirror_is_told_so(owner):
     answer = owner.client.get(f"/api/billstack/teams/{owner.team_id}/mirror/v1/customers")
 
-    assert (answer.status_code, answer.json["error"]["code"]) == (409, "not_connected")
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "mirror_not_ready")
 
 
 def test_another_teams_objects_do_not_show(put, new_member, database):
     put(customer("cus_1"))
     stranger = new_member()
     connect_team(database, stranger.team_id)
+    finish_backfill(database, stranger.team_id)
 
     address = f"/api/billstack/teams/{stranger.team_id}/mirror/v1/customers"
 

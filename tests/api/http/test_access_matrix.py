@@ -146,6 +146,8 @@ def expected_of_key(someone, access, scope):
         return 403
     if access in OF_PROJECTS and someone.project == "other":
         return 404
+    if access is Access.READ_MIRROR and "stripe:read" in someone.scopes:
+        return None
     return None if str(scope) in someone.scopes else 403
 
 
@@ -159,6 +161,8 @@ def test_every_route_answers_everybody_as_it_declares(app, team, everybody, monk
     for (method, address, endpoint), someone in itertools.product(calls, everybody):
         access, scope = access_of(app, endpoint), scope_of(app, endpoint)
         assert access is not None, endpoint
+        if access is Access.GATEWAY:
+            continue  # tests/api/gateway/test_keys.py
         want = expected(someone, access, scope)
         if want is None and (endpoint in LEFT_ALONE or (method in UNSAFE and access in OF_ONESELF)):
             continue
@@ -217,4 +221,6 @@ def test_a_view_of_keys_must_name_a_scope(app):
     from_rules = {rule.endpoint for rule in app.url_map.iter_rules()}
 
     for endpoint in from_rules:
+        if access_of(app, endpoint) is Access.GATEWAY:
+            continue  # its view decides by what was asked
         assert (access_of(app, endpoint) in OF_KEYS) == (scope_of(app, endpoint) is not None), endpoint

@@ -1,0 +1,178 @@
+"""Decides how a request to Stripe's API is answered: from the mirror, by Stripe, or not at all.
+
+Pure: it sees what was asked and what the mirror holds, and touches neither. tests/api/gateway/test_decision.py is its table.
+"""
+
+from dataclasses import dataclass
+
+from api.gateway.errors import RefusedParameter
+from api.gateway.params import Values, first_unanswerable, paging, select
+from api.gateway.store import Paging, Selection, Standing
+from api.http.addresses import possible_ids
+from sync.object_types import OBJECT_TYPES, NestedList, ObjectType
+from sync.stripe.sdk import API_VERSION
+
+DEEPEST_EXPAND = 4  # Stripe's limit
+# Addresses below a list that are no ids.
+_WORDS = frozenset({"search", "upcoming", "create_preview"})
+_TYPES = {object_type.path: object_type for object_type in OBJECT_TYPES.values()}
+_NESTED_BY_PARAMETER = {
+    nested.path: (object_type, parameter)
+    for object_type in OBJECT_TYPES.values()
+    if (nested := object_type.nested)
+    for parameter, value in nested.params.items()
+    if value == "{id}"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as Stripe's libraries send it. `path` begins with /v1/; what an id escapes is still escaped."""
+
+    method: str
+    path: str
+    values: Values
+    api_version: str | None = None
+    account: str | None = None
+    wants_fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorList:
+    object_type: ObjectType
+    selection: Selection
+    paging: Paging
+    expand: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorObject:
+    """`ids` are what the address may mean, the likeliest first."""
+
+    object_type: ObjectType
+    ids: tuple[str, ...]
+    expand: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorNested:
+    """The list inside an object, as an address of its own."""
+
+    object_type: ObjectType
+    nested: NestedList
+    ids: tuple[str, ...]
+    paging: Paging
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Stripe answers. `reason` says why the mirror cannot; `is_known_later`: it will, once a backfill is through."""
+
+    reason: str
+    is_known_later: bool = False
+
+
+Decision = MirrorList | MirrorObject | MirrorNested | Forward
+
+
+def decide(asked: Asked, standing: Standing) -> Decision:
+    """Raises RefusedParameter for values that Stripe would refuse, too."""
+    if asked.method != "GET":
+        return Forward("only Stripe can change something")
+    found = _read(asked)
+    if isinstance(found, Forward):
+        return found
+    if asked.account is not None:
+        return Forward("Stripe-Account names another account than the mirror's")
+    if asked.api_version not in (None, API_VERSION):
+        return Forward(f"the mirror speaks API version {API_VERSION} only")
+    if asked.wants_fresh:
+        return Forward("X-BillStack-Fresh asks for Stripe's own answer")
+    if not standing.is_connected:
+        return Forward("this team is not connected to Stripe", is_known_later=True)
+    if found.object_type.name not in standing.mirrored:
+        return Forward(f"this team does not mirror {found.object_type.title.lower()}")
+    if found.object_type.name not in standing.right_as_of:
+        return Forward(f"the mirror has not read all {found.object_type.title.lower()} yet", is_known_later=True)
+    return found
+
+
+def _read(asked: Asked) -> Decision:
+    """Which part of the mirror the address names, whatever is known of it."""
+    if asked.path in _NESTED_BY_PARAMETER:
+        return _nested_by_parameter(asked.path, asked.values)
+    object_type, rest = collection_at(asked.path)
+    if object_type is None:
+        return Forward(f"the mirror holds nothing at {asked.path}")
+    if not rest:
+        return _list(object_type, asked.values)
+    if len(rest) == 1 and rest[0] and rest[0] not in _WORDS:
+        return _object(object_type, rest[0], asked.values)
+    if len(rest) == 2 and object_type.nested and object_type.nested.path == f"{object_type.path}/{{id}}/{rest[1]}":
+        return _nested(object_type, rest[0], asked.path, asked.values)
+    return Forward(f"the mirror holds nothing at {asked.path}")
+
+
+def collection_at(path: str) -> tuple[ObjectType | None, list[str]]:
+    """The type whose list is at the beginning of a path, and the parts after it."""
+    parts = path.split("/")
+    for length in range(len(parts), 2, -1):
+        if object_type := _TYPES.get("/".join(parts[:length])):
+            return object_type, parts[length:]
+    return None, []
+
+
+def _list(object_type: ObjectType, values: Values) -> Decision:
+    if (name := first_unanswerable(object_type.name, values)) is not None:
+        return Forward(f"the mirror cannot narrow {object_type.title.lower()} by {name}")
+    expand = _expand(values, prefix="data.")
+    if isinstance(expand, Forward):
+        return expand
+    return MirrorList(object_type, select(object_type.name, values), paging(values), expand)
+
+
+def _object(object_type: ObjectType, part: str, values: Values) -> Decision:
+    for name in values:
+        if name != "expand":
+            return Forward(f"the mirror does not know the parameter {name}")
+    expand = _expand(values)
+    if isinstance(expand, Forward):
+        return expand
+    return MirrorObject(object_type, tuple(possible_ids(part)), expand)
+
+
+def _nested(object_type: ObjectType, part: str, url: str, values: Values) -> Decision:
+    if unknown := values.keys() - {"limit", "starting_after", "ending_before"}:
+        return Forward(f"the mirror does not know the parameter {min(unknown)}")
+    assert object_type.nested
+    return MirrorNested(object_type, object_type.nested, tuple(possible_ids(part)), paging(values), url)
+
+
+def _nested_by_parameter(collection: str, values: Values) -> Decision:
+    object_type, parameter = _NESTED_BY_PARAMETER[collection]
+    given = dict(values)
+    of = given.pop(parameter, None)
+    if not isinstance(of, str):
+        return Forward(f"the mirror lists these of one {object_type.words} only")
+    decision = _nested(object_type, "", collection, given)
+    if isinstance(decision, MirrorNested):
+        return MirrorNested(object_type, decision.nested, (of,), decision.paging, collection)
+    return decision
+
+
+def _expand(values: Values, *, prefix: str = "") -> tuple[str, ...] | Forward:
+    """Paths into one object."""
+    given = values.get("expand")
+    if given is None:
+        return ()
+    paths = list(given.values()) if isinstance(given, dict) else [given]
+    for path in paths:
+        if not isinstance(path, str) or not path:
+            raise RefusedParameter("Invalid array", "expand")
+        if path.removeprefix(prefix).count(".") >= DEEPEST_EXPAND:
+            message = f"You cannot expand more than {DEEPEST_EXPAND} levels of a property. Property: {path}"
+            raise RefusedParameter(message, "expand")
+        if not path.startswith(prefix):
+            return Forward(f"the mirror cannot expand {path}")
+    return tuple(path.removeprefix(prefix) for path in paths)

@@ -1,0 +1,121 @@
+"""Puts the mirror's own objects into an answer: where `expand` asks for them, and in place of copies that may be stale.
+
+Stripe embeds some objects whole, like the price of a subscription item. A row keeps the copy of the day on which it was
+read, and no event of the subscription tells of a change of the price. So each answer takes the mirror's own price.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from sync.object_types import OBJECT_TYPES, ObjectType
+
+Json = dict[str, Any]
+# A look-up of the mirror's objects of one type by id: JSON text, and whether Stripe deleted it.
+Find = Callable[[ObjectType, Sequence[str]], dict[str, tuple[str, bool]]]
+
+# Fields that hold an id, and the type of object that it names.
+_FIELDS = {name: name for name in OBJECT_TYPES} | {
+    "default_price": "price",
+    "latest_charge": "charge",
+    "latest_invoice": "invoice",
+    "source_transfer": "transfer",
+}
+# What may change of a price shows in the plan that Stripe makes of it.
+_OF_PLAN = ("active", "metadata", "nickname")
+# Types whose objects Stripe embeds whole in others.
+_EMBEDDED = ("price", "coupon")
+
+
+class CannotExpand(Exception):
+    """Only Stripe can: the path leaves what the mirror holds. The message says where."""
+
+
+def expand(objects: Sequence[Json], paths: Iterable[str], find: Find) -> None:
+    """Replaces ids by whole objects along each path, one look-up a level and type. Raises CannotExpand."""
+    for path in paths:
+        level: list[Json] = list(objects)
+        for name in path.split("."):
+            level = _expand_level(level, name, path, find)
+
+
+def _expand_level(level: list[Json], name: str, path: str, find: Find) -> list[Json]:
+    ids: dict[str, list[Json]] = {}
+    below: list[Json] = []
+    for holder in level:
+        if name not in holder:
+            raise CannotExpand(f"the mirror cannot expand {path}")
+        value = holder[name]
+        if isinstance(value, str):
+            ids.setdefault(value, []).append(holder)
+        elif isinstance(value, dict):
+            below.append(value)
+        elif isinstance(value, list):
+            if not all(isinstance(each, dict) for each in value):
+                raise CannotExpand(f"the mirror cannot expand {path}")
+            below += value
+        elif value is not None:
+            raise CannotExpand(f"the mirror cannot expand {path}")
+    for object_id, found in _found(ids, name, path, find).items():
+        for holder in ids[object_id]:
+            holder[name] = found
+        below.append(found)
+    return below
+
+
+def _found(ids: dict[str, list[Json]], name: str, path: str, find: Find) -> dict[str, Json]:
+    if not ids:
+        return {}
+    object_type = OBJECT_TYPES.get(_FIELDS.get(name, ""))
+    if object_type is None:
+        raise CannotExpand(f"the mirror cannot expand {path}")
+    rows = find(object_type, list(ids))
+    if missing := ids.keys() - rows.keys():
+        raise CannotExpand(f"the mirror has no {object_type.words} {min(missing)}, which {path} names")
+    return {object_id: shown(object_type, object_id, *row) for object_id, row in rows.items()}
+
+
+def shown(object_type: ObjectType, object_id: str, body: str, is_deleted: bool) -> Json:
+    """An object as Stripe shows it inside others: of a deleted one, little is left."""
+    if is_deleted:
+        return {"id": object_id, "object": object_type.stripe_object, "deleted": True}
+    decoded: Json = msgspec.json.decode(body)
+    return decoded
+
+
+def embeds(object_type: ObjectType, body: str) -> bool:
+    """Whether the text of an object holds another one whole. Quick, for most hold none."""
+    return any(body.count(f'"object": "{name}"') > (name == object_type.stripe_object) for name in _EMBEDDED)
+
+
+def renew(objects: Sequence[Json], types: Iterable[str], find: Find) -> None:
+    """Replaces embedded objects of these types by the mirror's own, in place. A copy that the mirror lacks stays."""
+    for name in set(_EMBEDDED) & set(types):
+        object_type = OBJECT_TYPES[name]
+        places = [place for each in objects for place in _places(each, object_type.stripe_object)]
+        rows = find(object_type, list({holder[field]["id"] for holder, field in places})) if places else {}
+        for holder, field in places:
+            body, is_deleted = rows.get(holder[field]["id"], ("", True))
+            if not is_deleted:
+                holder[field] = msgspec.json.decode(body)
+                _renew_plan(holder, holder[field])
+
+
+def _renew_plan(holder: Json, price: Json) -> None:
+    plan = holder.get("plan")
+    if isinstance(plan, dict) and plan.get("id") == price["id"]:
+        plan |= {name: price[name] for name in _OF_PLAN if name in price}
+
+
+def _places(value: Any, name: str) -> Iterator[tuple[Json, str]]:
+    """(holder, field) of every embedded object of that type, at any depth."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _places(each, name)
+    elif isinstance(value, dict):
+        for field, each in value.items():
+            if isinstance(each, dict) and each.get("object") == name and isinstance(each.get("id"), str):
+                yield value, field
+            else:
+                yield from _places(each, name)

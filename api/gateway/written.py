@@ -1,0 +1,105 @@
+"""Brings what a forwarded request changed into the mirror before its answer goes out, so that a read finds it."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+
+from api.gateway.decision import collection_at
+from sync.errors import BillStackError
+from sync.mirror.refresh import refresh
+from sync.mirror.store import MirrorStore
+from sync.object_types import BY_STRIPE_OBJECT, ObjectType, head_decoder, is_cut
+from sync.stripe.answers import moments
+from sync.stripe.caller import Answer
+from sync.stripe.curl import HttpAnswer
+from sync.stripe.source import Source
+
+log = structlog.get_logger()
+
+
+class _Head(msgspec.Struct):
+    id: str
+    object: str
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The row that a request may change, as it was before: its type, id and version."""
+
+    object_type: ObjectType
+    object_id: str
+    version: str | None
+
+
+def look(store: MirrorStore, path: str, mirrored: Collection[str]) -> Before | None:
+    """None: the address names no object of a mirrored type."""
+    object_type, rest = collection_at(path)
+    if object_type is None or object_type.name not in mirrored or not rest:
+        return None
+    return Before(object_type, rest[0], store.version(object_type, rest[0]))
+
+
+def bring_in(
+    store: MirrorStore,
+    open_source: Callable[[], Source],
+    before: Before | None,
+    answer: HttpAnswer,
+    *,
+    mirrored: Collection[str],
+    elapsed_s: float,
+    is_ours: bool,
+) -> bool:
+    """False: the mirror is behind, and the object's event mends it.
+
+    `is_ours`: the answer has the mirror's version and nothing expanded, so it can be kept as it is.
+    """
+    head = _head(answer.body)
+    object_type = BY_STRIPE_OBJECT.get(head.object) if head else None
+    if head is None or object_type is None or object_type.name not in mirrored:
+        return True
+    try:
+        _put(store, open_source, before, answer, head, object_type, elapsed_s=elapsed_s, is_ours=is_ours)
+    except (psycopg.Error, BillStackError) as exc:
+        log.warning("gateway.behind", type=object_type.name, reason=type(exc).__name__)
+        return False
+    return True
+
+
+def _put(
+    store: MirrorStore,
+    open_source: Callable[[], Source],
+    before: Before | None,
+    answer: HttpAnswer,
+    head: _Head,
+    object_type: ObjectType,
+    *,
+    elapsed_s: float,
+    is_ours: bool,
+) -> None:
+    version = before.version if before and before.object_id == head.id and before.object_type is object_type else None
+    fetched = Answer(b"" if head.deleted else answer.body, *moments(answer.headers, elapsed_s))
+    if head.deleted:
+        if version is not None and store.put_deleted(object_type, head.id, fetched, version=version):
+            return
+    elif is_ours and not is_cut(object_type, _decoded(object_type, answer.body)):
+        # Its time stands also on an equal row, so that an event from before it is older.
+        verdict = store.put_fetched(object_type, head.id, fetched, version=version, advance=True)
+        if verdict != "changed":
+            return
+    refresh(store, open_source(), object_type, head.id)
+
+
+def _head(body: bytes) -> _Head | None:
+    try:
+        return msgspec.json.decode(body, type=_Head)
+    except msgspec.DecodeError:
+        return None
+
+
+def _decoded(object_type: ObjectType, body: bytes) -> Any:
+    return head_decoder(object_type.name).decode(body)

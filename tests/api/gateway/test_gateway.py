@@ -1,0 +1,357 @@
+"""Stripe's libraries at our host: expansion, today's copies, forwarding, and reads that find what was written."""
+
+import base64
+import json
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+import stripe
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from api import create_app
+from api.http.context import EXTENSION
+from api.people import People
+from api.projects.key_store import KeyStore, Scope
+from scripts.sandbox.running import SandboxThread
+from scripts.sandbox.sandbox import Sandbox
+from sync.database.schema import schema_name
+from tests.api.gateway.mirror_filling import connect_with_key, database_url_of, fill_mirror, finish_backfill, serving
+from workers.settings import Settings
+
+SECRET_KEY = "sk_test_demo"
+ALL = tuple(Scope)
+READS = tuple(scope for scope in Scope if scope.value.endswith(":read") and scope is not Scope.READ_STRIPE)
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with SandboxThread(Sandbox()) as served:
+        served.add_account("demo", scale=0.015, counts={"product": 6, "price": 12, "invoice": 30})
+        yield served
+
+
+@pytest.fixture(scope="module")
+def connection(new_database):
+    with psycopg.connect(new_database(), autocommit=True) as opened:
+        yield opened
+
+
+class Gateway:
+    """A team whose mirror holds what the sandbox has, behind a real server."""
+
+    def __init__(self, connection, team_id, address, sandbox):
+        self.connection, self.team_id, self.address, self.sandbox = connection, team_id, address, sandbox
+
+    def key(self, *scopes):
+        names = [scope.value for scope in scopes]
+        return KeyStore(self.connection).create_key(self.team_id, "k", project_id=None, scopes=names, expires_at=None)[
+            1
+        ]
+
+    def client(self, *scopes, key=None, version=None):
+        return client_of(key or self.key(*(scopes or ALL)), self.address, version)
+
+    def stripe(self, version=None):
+        return client_of(SECRET_KEY, self.sandbox.url, version)
+
+    def run(self, statement, table, *values):
+        named = sql.SQL(statement).format(sql.Identifier(schema_name(self.team_id), table))
+        return self.connection.execute(named, values)
+
+    def row(self, table, object_id):
+        return self.run("SELECT raw, deleted_at IS NOT NULL FROM {} WHERE id = %s", table, object_id).fetchone()
+
+
+def client_of(key, address, version=None):
+    http_client = stripe.RequestsClient(timeout=60)
+    options = {"stripe_version": version} if version else {}
+    return stripe.StripeClient(
+        key, base_addresses={"api": address}, max_network_retries=0, http_client=http_client, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def gateway(sandbox, connection, redis_database):
+    environment = {
+        "DATABASE_URL": database_url_of(connection),
+        "REDIS_URL": redis_database,
+        "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
+        "BILLSTACK_PUBLIC_URL": "http://billstack.test",
+        "STRIPE_API_BASE": sandbox.url,
+        "LOG_LEVEL": "ERROR",
+    }
+    app = create_app(Settings.from_env(environment))
+    team_id = People(connection).create_team("Acme")
+    connect_with_key(app, connection, team_id, SECRET_KEY)
+    fill_mirror(connection, team_id, sandbox, "demo")
+    finish_backfill(connection, team_id)
+    with serving(app) as address:
+        yield Gateway(connection, team_id, address, sandbox)
+    app.extensions[EXTENSION].close()
+
+
+def source_of(answer):
+    return answer.headers["X-BillStack-Source"]
+
+
+def raw(client, method, path, **params):
+    """(headers, body) of a request as the SDK sends it."""
+    answer = client.raw_request(method, path, **params)
+    return answer.headers, json.loads(json.dumps(answer.data))
+
+
+# Credentials ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_root_of_the_host_is_stripes_address(gateway):
+    customers = gateway.client().v1.customers.list({"limit": 3})
+
+    assert [each.id for each in customers.data] == [
+        each.id for each in gateway.stripe().v1.customers.list({"limit": 3}).data
+    ]
+
+
+def test_a_key_is_taken_as_the_user_name_of_basic_too(gateway):
+    given = base64.b64encode(f"{gateway.key(*ALL)}:".encode()).decode()
+    http = stripe.RequestsClient()
+
+    body, status, headers = http.request("get", f"{gateway.address}/v1/customers", {"Authorization": f"Basic {given}"})
+
+    assert (status, headers["X-BillStack-Source"]) == (200, "mirror"), body
+
+
+@pytest.mark.parametrize("key", ["bs_" + "0" * 48, "sk_test_demo"])
+def test_another_key_is_the_sdks_authentication_error(gateway, key):
+    with pytest.raises(stripe.AuthenticationError):
+        gateway.client(key=key).v1.customers.list()
+
+
+def test_a_key_reads_what_its_scopes_say(gateway):
+    of_customers = gateway.client(Scope.READ_CUSTOMERS)
+
+    assert of_customers.v1.customers.list().data
+    with pytest.raises(stripe.PermissionError, match="products:read"):
+        of_customers.v1.products.list()
+    assert gateway.client(Scope.READ_STRIPE).v1.products.list().data
+
+
+# Expansion ------------------------------------------------------------------------------------------------------------
+
+EXPANDED = [
+    ("invoices", ["data.customer"]),
+    ("invoices", ["data.customer", "data.lines"]),
+    ("prices", ["data.product"]),
+    ("subscriptions", ["data.customer", "data.latest_invoice.customer"]),
+    ("subscriptions", ["data.items.data.price.product"]),
+    ("charges", ["data.customer"]),
+]
+
+
+@pytest.mark.parametrize(("table", "paths"), EXPANDED)
+def test_expanded_lists_are_stripes(gateway, table, paths):
+    ours, theirs = (
+        raw(client, "get", f"/v1/{table}", limit=5, expand=paths)
+        for client in (gateway.client(*READS), gateway.stripe())
+    )
+
+    assert ours[0]["X-BillStack-Source"] == "mirror"
+    assert by_id(ours[1]["data"]) == by_id(theirs[1]["data"])
+
+
+@pytest.mark.parametrize(("table", "paths"), EXPANDED)
+def test_expanded_objects_are_stripes(gateway, table, paths):
+    (first,) = raw(gateway.stripe(), "get", f"/v1/{table}", limit=1)[1]["data"]
+    paths = [path.removeprefix("data.") for path in paths]
+
+    ours, theirs = (
+        raw(client, "get", f"/v1/{table}/{first['id']}", expand=paths)
+        for client in (gateway.client(*READS), gateway.stripe())
+    )
+
+    assert ours[0]["X-BillStack-Source"] == "mirror"
+    assert without_cuts(ours[1]) == without_cuts(theirs[1])
+
+
+def by_id(objects):
+    return sorted((without_cuts(each) for each in objects), key=lambda each: each["id"])
+
+
+def without_cuts(value):
+    """Stripe cuts embedded lists at ten, the mirror keeps them whole: compared as far as Stripe shows them."""
+    if isinstance(value, list):
+        return [without_cuts(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("object") == "list" and "data" in value:
+        return {"data": [without_cuts(each) for each in value["data"][:10]]}
+    return {name: without_cuts(each) for name, each in value.items()}
+
+
+def test_what_leaves_the_mirror_goes_to_stripe_or_is_refused_by_name(gateway):
+    with pytest.raises(stripe.PermissionError, match=r"payment_intent.*stripe:read"):
+        gateway.client(*READS).v1.charges.list({"expand": ["data.payment_intent"]})
+
+
+def test_a_deleted_customer_is_expanded_as_stripe_does(gateway):
+    known = next(each for each in gateway.stripe().v1.invoices.list({"limit": 20}).data if each.customer)
+    gateway.run("UPDATE {} SET deleted_at = now() WHERE id = %s", "customers", known.customer)
+
+    _, found = raw(gateway.client(*READS), "get", f"/v1/invoices/{known.id}", expand=["customer"])
+
+    gateway.run("UPDATE {} SET deleted_at = NULL WHERE id = %s", "customers", known.customer)
+    assert found["customer"] == {"id": known.customer, "object": "customer", "deleted": True}
+
+
+def test_a_copy_inside_another_object_is_todays(gateway):
+    """Nothing tells of the subscription when its price changes."""
+    _, listed = raw(gateway.client(*READS), "get", "/v1/subscriptions", limit=1)
+    price_id = listed["data"][0]["items"]["data"][0]["price"]["id"]
+    renamed = {"nickname": "today's"}
+    gateway.run("UPDATE {} SET raw = raw || %s WHERE id = %s", "prices", Jsonb(renamed), price_id)
+
+    _, found = raw(gateway.client(*READS), "get", f"/v1/subscriptions/{listed['data'][0]['id']}")
+
+    assert found["items"]["data"][0]["price"]["nickname"] == "today's"
+
+
+# Lists inside objects -------------------------------------------------------------------------------------------------
+
+
+def test_the_lines_of_an_invoice_are_a_list(gateway):
+    invoice_id = gateway.stripe().v1.invoices.list({"limit": 1}).data[0].id
+
+    ours, theirs = (
+        [each.id for each in client.v1.invoices.line_items.list(invoice_id, {"limit": 2}).auto_paging_iter()]
+        for client in (gateway.client(*READS), gateway.stripe())
+    )
+
+    assert ours == theirs != []
+
+
+def test_the_items_of_a_subscription_are_a_list(gateway):
+    subscription_id = gateway.stripe().v1.subscriptions.list({"limit": 1}).data[0].id
+
+    ours, theirs = (
+        [each.id for each in client.v1.subscription_items.list({"subscription": subscription_id}).auto_paging_iter()]
+        for client in (gateway.client(*READS), gateway.stripe())
+    )
+
+    assert ours == theirs != []
+
+
+# Forwarding -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"stripe_version": "2023-10-16"}, {"stripe_account": "acct_other"}, {"headers": {"X-BillStack-Fresh": "true"}}],
+    ids=lambda options: min(options),
+)
+def test_another_version_or_account_is_stripes_to_answer(gateway, options):
+    with pytest.raises(stripe.PermissionError, match="stripe:read"):
+        gateway.client(*READS).raw_request("get", "/v1/customers", **options)
+    assert answered_by(gateway.client(), "/v1/customers", options) == "stripe"
+
+
+def answered_by(client, path, options):
+    try:
+        return source_of(client.raw_request("get", path, **options))
+    except stripe.StripeError as exc:
+        return exc.headers["X-BillStack-Source"]
+
+
+def test_stripes_own_errors_come_back_as_they_are(gateway):
+    errors = []
+    for client in (gateway.client(), gateway.stripe()):
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            client.v1.prices.create({"currency": "usd", "product": "prod_none"})
+        errors.append(caught.value)
+
+    ours, theirs = errors
+    assert (ours.http_status, ours.code, ours.json_body) == (theirs.http_status, theirs.code, theirs.json_body)
+    assert ours.headers["Request-Id"].startswith("req_")
+
+
+def test_the_teams_key_never_shows(gateway):
+    headers, body = raw(gateway.client(), "get", "/v1/account")
+
+    assert SECRET_KEY not in json.dumps(body) + json.dumps(dict(headers))
+
+
+@pytest.mark.parametrize("scopes", [READS, (Scope.READ_STRIPE,)])
+def test_a_change_needs_its_scope(gateway, scopes):
+    with pytest.raises(stripe.PermissionError, match="stripe:write"):
+        gateway.client(*scopes).v1.customers.create({"email": "a@b.example"})
+
+
+# Read your writes -----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_read_at_once(gateway):
+    client = gateway.client()
+
+    created = client.v1.customers.create({"email": "new@example.com", "name": "First"})
+    client.v1.customers.update(created.id, {"name": "Second"})
+    headers, found = raw(client, "get", f"/v1/customers/{created.id}")
+    by_email = client.v1.customers.list({"email": "new@example.com"})
+
+    assert (headers["X-BillStack-Source"], found["name"]) == ("mirror", "Second")
+    assert [each.id for each in by_email.data] == [created.id]
+    client.v1.customers.delete(created.id)
+    assert client.v1.customers.retrieve(created.id).deleted
+    assert client.v1.customers.list({"email": "new@example.com"}).data == []
+    assert gateway.row("customers", created.id)[1]
+
+
+def test_a_write_in_another_version_is_read_in_ours(gateway):
+    created = gateway.client(version="2023-10-16").v1.products.create({"name": "Old shape"})
+
+    answer = gateway.client(*READS).raw_request("get", f"/v1/products/{created.id}")
+
+    assert source_of(answer) == "mirror"
+    assert gateway.row("products", created.id)[0] == raw(gateway.stripe(), "get", f"/v1/products/{created.id}")[1]
+
+
+def test_a_write_whose_answer_is_expanded_does_not_put_that_into_the_mirror(gateway):
+    product_id = gateway.stripe().v1.products.list({"limit": 1}).data[0].id
+    created = gateway.client().v1.prices.create(
+        {"currency": "usd", "unit_amount": 5, "product": product_id, "expand": ["product"]}
+    )
+
+    assert created.product.id == product_id
+    assert gateway.row("prices", created.id)[0]["product"] == product_id
+
+
+def test_a_repeated_write_with_its_key_is_one(gateway):
+    client = gateway.client()
+
+    first, second = (
+        client.v1.customers.create({"email": "once@example.com"}, {"idempotency_key": "one-key"}) for _ in range(2)
+    )
+
+    assert first.id == second.id
+    assert len(client.v1.customers.list({"email": "once@example.com"}).data) == 1
+
+
+def test_a_mirror_that_could_not_take_a_write_says_so(gateway, monkeypatch):
+    def away(*_args, **_options):
+        raise psycopg.OperationalError("gone")
+
+    monkeypatch.setattr("sync.mirror.store.MirrorStore.put_fetched", away)
+
+    headers, created = raw(gateway.client(), "post", "/v1/customers", email="behind@example.com")
+
+    assert headers["X-BillStack-Mirror"] == "behind"
+    assert gateway.stripe().v1.customers.retrieve(created["id"]).email == "behind@example.com"
+
+
+def test_an_event_from_before_the_write_does_not_undo_it(gateway):
+    client = gateway.client()
+    created = client.v1.customers.create({"name": "First"})
+    client.v1.customers.update(created.id, {"name": "First"})  # equal, and newer
+
+    (as_of,) = gateway.run("SELECT as_of_until FROM {} WHERE id = %s", "customers", created.id).fetchone()
+
+    assert as_of >= datetime.now(UTC).timestamp() - 60
