@@ -13,8 +13,7 @@ from sync.errors import BillStackError
 from sync.mirror.refresh import refresh
 from sync.mirror.store import MirrorStore
 from sync.object_types import BY_STRIPE_OBJECT, ObjectType, head_decoder, is_cut
-from sync.stripe.answers import moments
-from sync.stripe.caller import Answer
+from sync.stripe.answers import Answer, moments
 from sync.stripe.curl import HttpAnswer
 from sync.stripe.source import Source
 
