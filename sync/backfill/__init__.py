@@ -1,1 +1,1 @@
-"""A backfill: its record, its parts, and how each object type is read to the end."""
+"""Backfills: their records, their parts, and how each object type is read completely."""

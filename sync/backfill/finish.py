@@ -1,9 +1,9 @@
-"""The last part of a backfill: after it the mirror is true, also of what changed while the windows were read.
+"""The last part of a backfill. It brings in changes made while the windows were read, so that the mirror is true.
 
-tail      what was created after the windows' fixed upper end, also in a test clock's future
-events    what changed or was deleted since the start, replayed from Stripe through the ledger
-prices    named by a subscription or an invoice, and left out by Stripe's lists
-suspects  mirrored rows that no list gave: each is asked for, and only Stripe's word makes a tombstone
+tail      objects created after the windows' fixed upper end, even in a test clock's future
+events    changes and deletions since the start, replayed from Stripe through the ledger
+prices    named by a subscription or an invoice but left out of Stripe's lists
+suspects  mirrored rows that no list contained: each is fetched, and only Stripe's answer makes a tombstone
 """
 
 import time
@@ -33,15 +33,15 @@ from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.stripe.lists import END_OF_CREATED
 from sync.stripe.pages import Page
 
-# Stripe records an event a little after what it tells of.
+# Stripe records an event a little after its change.
 EVENTS_MARGIN_S = 60
-# Events that another worker took just before us; one that dies on them gives them back after a minute.
+# For events that another worker has just claimed. If that worker dies, they come due again after a minute.
 _EVENTS_PATIENCE_S = 90
-# Of events that failed earlier; each costs a request, and more of them mean that Stripe or the key is not well.
+# Failed events to retry. Each costs a request; more of them mean a problem with Stripe or the key.
 _TRIED_AGAIN = 1000
-_SUSPECTS_AT_A_TIME = 5000  # each time all ids that were met are read
+_SUSPECTS_AT_A_TIME = 5000  # each time, all ids that were met are read
 _FETCHERS = 8
-_REJECTS_TOLD = 5  # of each type
+_REJECTS_TOLD = 5  # for each type
 _FORBIDDEN = 403
 _LOOK_UP_EVERY_S = 0.2
 
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 class Finish:
-    """Run by the holder of the part `finish`. Every step may be run again from its beginning."""
+    """The holder of the part `finish` runs it. Every step may be repeated from its beginning."""
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class Finish:
         self._types = types
         self._mirrored = mirrored
         self._lease = lease
-        self._tools = replace(tools, should_yield=lambda: False)  # a tail half read would be a hole in the mirror
+        self._tools = replace(tools, should_yield=lambda: False)  # half a tail would leave a hole in the mirror
         self._connection = connection
         self._store = MirrorStore(connection, backfill.team_id)
-        self.known_until = backfill.started  # on Stripe's clock; until `run` has read the events since then
+        self.known_until = backfill.started  # on Stripe's clock, until `run` has read the events since then
 
     def run(self) -> list[str]:
-        """Returns warnings: sentences for the status. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
+        """Returns warnings for the status. Raises the error that ended it: StripeError, LeaseLost, psycopg.Error."""
         with ThreadPoolExecutor(2) as beside:
             prices = beside.submit(self._refresh_all, OBJECT_TYPES["price"], self._missing_prices())
             events = beside.submit(self._record_events)
@@ -82,19 +82,19 @@ class Finish:
             prices.result()
         if not warnings:
             warnings = self._apply_events()
-        self._refresh_all(OBJECT_TYPES["price"], self._missing_prices())  # named by what came since
+        self._refresh_all(OBJECT_TYPES["price"], self._missing_prices())  # named by objects created since
         for object_type in self._types:
             self._ask_for_suspects(object_type)
         return warnings + self._rejects()
 
     def _check(self) -> None:
-        """Raises LeaseLost, or TurnOver where the worker is to stop: the finish begins again elsewhere."""
+        """Raises LeaseLost, or TurnOver if the worker must stop. The finish then begins again elsewhere."""
         self._lease.check()
         if self._tools.is_stopping():
             raise TurnOver
 
     def _grown_types(self) -> list[ObjectType]:
-        """Those of which something was created after the windows' upper end; mostly none, and a request each says so."""
+        """The types with objects created after the windows' upper end. Usually none; one request per type tells."""
         grown: set[str] = set()
 
         def came(object_type: ObjectType, page: Page) -> None:
@@ -102,7 +102,7 @@ class Finish:
                 grown.add(object_type.name)
 
         def refused(object_type: ObjectType, _: StripeRejected) -> None:
-            grown.add(object_type.name)  # whoever reads its tail hears the same, and says so
+            grown.add(object_type.name)  # reading its tail gets the same refusal and reports it
 
         with Loop(self._tools.source.caller, most_threads=_FETCHERS) as loop:
             pages = FirstPages(loop, self._tools.source)
@@ -122,18 +122,18 @@ class Finish:
         return Window(number, variant, gte=start, lt=END_OF_CREATED, floor=start)
 
     def _read_tails(self, object_types: list[ObjectType]) -> None:
-        """Side by side, for each is only a request or two."""
+        """Side by side, because each is only a request or two."""
         with ThreadPoolExecutor(len(object_types)) as pool:
             list(pool.map(self._read_tail, object_types))
 
     def _read_tail(self, object_type: ObjectType) -> None:
-        """All that was created after the windows' upper end, also in a test clock's future."""
+        """Reads everything created after the windows' upper end, even in a test clock's future."""
         backfill, fence = self._backfill, self._lease.fence
         connection = borrowing(self._tools.connect)
         store = BackfillStore(connection)
         with connection.transaction():
             store.hold(backfill.id, self._lease.part, fence)
-            # Of an attempt that died:
+            # Windows of an attempt that died:
             store.close_windows(backfill.id, object_type.name, gte=self._tail(0, 0).gte)
             windows = store.take_windows(backfill.id, object_type.name, fence)
             number = max(window.number for window in windows)
@@ -146,7 +146,7 @@ class Finish:
         store.publish(backfill.id, object_type.name, progress=1)
 
     def _record_events(self) -> list[str]:
-        """What happened since the start goes the webhook's way: an event that arrived by itself is known already."""
+        """Records events since the start as the webhook does. An event that was delivered is known already."""
         assert self._backfill.started is not None
         ledger = self._ledger()
         until: int | None = None
@@ -159,12 +159,12 @@ class Finish:
             if exc.status != _FORBIDDEN:
                 raise
             log.warning("events.not_readable", reason=loggable_reason(exc))
-            return [f"Changes made during the backfill may be missing, for the key may not read events: {exc.message}"]
+            return [f"Changes during the backfill may be missing, because the key may not read events: {exc.message}"]
         self.known_until = until
         return []
 
     def _apply_events(self) -> list[str]:
-        """What failed earlier has one more attempt, and is no longer waited for than that: the status tells of it."""
+        """Gives failed events one more attempt and waits no longer for them: the status reports them."""
         ledger, until = self._ledger(), self.known_until
         assert until is not None
         ledger.try_again(until, limit=_TRIED_AGAIN)
@@ -176,7 +176,7 @@ class Finish:
                 self._connection, self._backfill.team_id, tools.source, self._mirrored, connect=tools.connect
             ):
                 if time.monotonic() > give_up_at:
-                    return [f"{pending} events could not be applied yet; they are tried again by themselves."]
+                    return [f"{pending} events could not be applied yet. BillStack retries them by itself."]
                 time.sleep(0.5)
         return []
 
@@ -208,7 +208,7 @@ class Finish:
                 refresh_or_reject(store, self._tools.source, object_type, object_id)
 
     def _rejects(self) -> list[str]:
-        """One sentence a type, with its newest rejected objects as examples."""
+        """One sentence per type, with its newest rejected objects as examples."""
         rejected: dict[str, list[str]] = {}
         for name, object_id, reason, count in self._store.rejects([object_type.name for object_type in self._types]):
             told = rejected.setdefault(name, [f"{count} {name} object{'s' if count > 1 else ''} could not be stored"])

@@ -1,4 +1,4 @@
-"""Asks for the first pages of several windows side by side."""
+"""Requests the first pages of several windows side by side."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class FirstPages:
-    """Reads of one loop, first pages and what belongs to them; `unanswered` of them are under way."""
+    """Reads in one loop: first pages and what completes them. `unanswered` of them are in flight."""
 
     def __init__(self, loop: Loop, source: Source) -> None:
         self.unanswered = 0
@@ -31,12 +31,12 @@ class FirstPages:
         came: Callable[[Page], None],
         refused: Callable[[StripeRejected], None],
     ) -> None:
-        """Waits for its turn in the account's budget before it returns. The loop calls `came` or `refused`."""
+        """Waits for its turn in the account's budget, then returns. The loop calls `came` or `refused`."""
         time.sleep(self._source.reserve(object_type).wait_s)
         self.read(self._source.page_read(object_type, params(object_type, window)), came, refused)
 
     def read(self, read: Read[T], came: Callable[[T], None], refused: Callable[[StripeRejected], None]) -> None:
-        """A read that is paid for."""
+        """Sends a read that already has its token."""
         self.unanswered += 1
         self._loop.read(read, lambda found: self._answered(came, found), lambda error: self._answered(refused, error))
 

@@ -1,4 +1,7 @@
-"""The right to work on one part of a backfill: renewed twice a second, and lost for good to whoever takes it over."""
+"""The right to work on one part of a backfill.
+
+It is renewed twice a second, and lost once another worker takes over.
+"""
 
 import threading
 from collections.abc import Callable
@@ -18,10 +21,10 @@ log = structlog.get_logger()
 
 
 class Lease:
-    """Renews itself in a thread while it is used as a context manager.
+    """As a context manager, renews itself in a thread.
 
-    Each renewal is a synchronous commit: when it returns, every page committed before it is durable, so only then are
-    the counts that it read handed to `show`.
+    Each renewal is a synchronous commit: when it returns, every page committed before it is durable. Only then does
+    `show` get the counts that the renewal read.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
     def show_progress(self, progress: Callable[[], float]) -> None:
-        """From now on renewals publish the type's count with this share of its work."""
+        """From now on, renewals publish the type's count with this share of its work."""
         self._progress = progress
 
     def check(self) -> None:
@@ -62,7 +65,7 @@ class Lease:
 
     def _keep(self) -> None:
         try:
-            # Most parts of small accounts are over by then, and need no connection for it.
+            # Most parts of small accounts are over by then and need no connection for it.
             if self._stopped.wait(RENEW_EVERY_S):
                 return
             with self._connect() as connection:

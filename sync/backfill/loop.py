@@ -1,4 +1,4 @@
-"""The loop of the one thread that decides in a backfill: Stripe's answers and other threads' news come to it in turn."""
+"""The event loop of a backfill's one deciding thread. Stripe's answers and other threads' messages arrive in turn."""
 
 import queue
 from collections.abc import Callable
@@ -16,8 +16,8 @@ T = TypeVar("T")
 class Loop:
     """Callbacks run inside `wait`, on the thread that waits. Their exceptions surface there.
 
-    That thread also begins reads of Stripe, many at a time, and hears of their answers. A read that failed and may pass
-    is tried again on a thread of its own, because it waits in between.
+    That thread also starts reads of Stripe, many at a time, and gets their answers. A read that failed but may pass is
+    retried on its own thread, because it waits between attempts.
     """
 
     def __init__(self, caller: Caller, *, most_threads: int) -> None:
@@ -32,28 +32,28 @@ class Loop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """What is under way is dropped, or ends by itself and is not heard of."""
+        """Drops reads in flight. Work in other threads ends by itself, and its results are ignored."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._requests.close()
 
     def wait(self, timeout_s: float) -> None:
-        """Until something has come, or the time is over."""
+        """Waits until something arrives or the time is over."""
         self._requests.wait(timeout_s)
         while not self._told.empty():
             act, arguments = self._told.get()
             act(*arguments)
 
     def tell(self, act: Callable[..., None], *arguments: Any) -> None:
-        """By any thread."""
+        """Call it from any thread."""
         self._told.put((act, arguments))
         self._requests.wake()
 
     def fail(self, error: Exception) -> None:
-        """By any thread: `wait` raises it."""
+        """Call it from any thread. `wait` raises the error."""
         self.tell(_raise, error)
 
     def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Works in a thread, for it waits for something; `then` gets the result."""
+        """Runs blocking work in a thread. `then` gets the result."""
         self._threads.submit(self._run, work, then)
 
     def read(
@@ -63,7 +63,7 @@ class Loop:
         refused: Callable[[StripeRejected], None],
         on_retry: Callable[[StripeUnavailable], None] = lambda error: None,
     ) -> None:
-        """Reads what is paid for already. `refused` hears what Stripe said no to; other failures are raised by `wait`."""
+        """Sends a read that already has its token. `refused` gets Stripe's refusal; `wait` raises other failures."""
 
         def met(outcome: Callable[[], T]) -> None:
             try:

@@ -1,8 +1,8 @@
-"""The first look at an account: the first page of every type, side by side, written on one connection and under one lease.
+"""The first job of a backfill: reads the first page of every type side by side, on one connection and under one lease.
 
-A small account is read with it. Its types would otherwise take a job, three connections and a dozen commits each, which
-costs far more than their pages. Whatever has more pages, fails or takes long is given back, and becomes a part like any
-other: so nothing here retries for long, reports an error or renews a lease.
+For a small account this is everything. Otherwise its types would each take a job, three connections and a dozen
+commits, which cost far more than their pages. A type that has more pages, fails or takes long is given back and becomes
+an ordinary part. So nothing here retries for long, reports an error or renews a lease.
 """
 
 import time
@@ -29,9 +29,9 @@ from sync.stripe.listing import Listing
 from sync.stripe.pages import Page
 from sync.stripe.source import Source
 
-# Less than a lease lasts without renewal, behind a pooler too, and than a deploy waits for a worker.
+# Shorter than a lease lasts without renewal, even behind a pooler, and than a deploy waits for a worker.
 OPEN_FOR_S = 6.0
-# A page with more cut lists than this is left to its type's part, which reads many at a time.
+# A page with more cut lists is left to its type's part, which reads many at a time.
 MOST_LISTS = 10
 _THREADS = 8
 _LOOK_UP_EVERY_S = 0.2
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _FirstPage:
-    """A window's first page, and what has come of the lists that Stripe cut in it."""
+    """A window's first page, and the state of the lists that Stripe cut in it."""
 
     type: ObjectType
     window: Window
@@ -69,11 +69,14 @@ class Opening:
         self._is_stopping = is_stopping
         self._clock = clock
         self._open_until = clock() + OPEN_FOR_S
-        self._left: set[str] = set()  # types that are not read to the end here
+        self._left: set[str] = set()  # types that are not read completely here
         self._prices_named: set[str] = set()
 
     def run(self) -> bool:
-        """False: somebody else has begun. Raises psycopg.OperationalError when Postgres is away; the leases are free soon."""
+        """Returns False if another worker has begun.
+
+        Raises psycopg.OperationalError if Postgres is unavailable; the leases are free again soon.
+        """
         types = self._store.acquire_all(self._backfill.id)
         if not types:
             return False
@@ -142,7 +145,7 @@ class Opening:
         self._left.add(object_type.name)
 
     def _write(self, first: _FirstPage) -> None:
-        """On this thread: all pages together take less than a second connection does."""
+        """Writes on this thread: all pages together take less time than a second connection."""
         page = first.page
         mirrored = as_mirrored(first.type, page, first.completed, lt=first.window.lt, known_prices=self._prices_named)
         key = WindowKey(self._backfill.id, first.type.name, first.window.number, OPENING_FENCE)

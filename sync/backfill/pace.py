@@ -1,4 +1,4 @@
-"""How many pages of a type may be on their way, from what Stripe and Postgres make of them."""
+"""Decides how many pages of a type may be in flight, from how Stripe and Postgres cope."""
 
 import time
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sync.backfill.window_plan import MAX_IN_FLIGHT
 from sync.errors import StripeRateLimited, StripeUnavailable
 
-# Requests in flight at first; one more whenever a page finds all writers idle, fewer on a 429.
+# The number at first. It grows by one whenever a page finds all writers idle, and shrinks on a 429.
 FIRST_IN_FLIGHT = 8
-# Pages read and not yet written; beyond it nothing more is asked for, so that memory stays flat. Enough that the cut
-# lists of some are read while the next pages come.
+# Pages that are read but not yet written. At this number no further page is requested, so memory stays flat. It is
+# large enough to read the cut lists of some while the next pages arrive.
 MOST_UNWRITTEN = 16
 _LATENCY_SMOOTHING = 0.2
 
@@ -24,7 +24,7 @@ class Pace:
         return in_flight < self.limit and self.unwritten < MOST_UNWRITTEN
 
     def page_came(self, asked_at: float, in_flight: int) -> None:
-        """`in_flight` counts the page itself."""
+        """`in_flight` includes this page."""
         if self.unwritten == 0 and in_flight >= self.limit - 1:
             self.limit = min(float(MAX_IN_FLIGHT), self.limit + 1)
         smoothing = _LATENCY_SMOOTHING if self.latency_s else 1.0

@@ -1,4 +1,4 @@
-"""Works on one part of a backfill, an object type or the finish, as the holder of its lease, and records how it ended."""
+"""Works on one part of a backfill (an object type or the finish), as the holder of its lease, and records its end."""
 
 import contextlib
 from collections.abc import Callable
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class PartRun:
-    """One turn on one part. `show` gets a type's state whenever what it says is durable."""
+    """One turn on one part. `show` gets a type's state whenever it is durable."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class PartRun:
         self._store = BackfillStore(connection)
 
     def run(self) -> Ended:
-        """Stripe's errors and our own mistakes end the part and are kept as its error.
+        """Stripe's errors and our own mistakes end the part and are stored as its error.
 
-        Raises one of LOSSES when Postgres is away, full or read-only: the part is free again some seconds later.
+        Raises one of LOSSES if Postgres is unavailable, full or read-only. The part is free again some seconds later.
         """
         if self._is_outdated():
             return "waits"
@@ -74,7 +74,7 @@ class PartRun:
         return "done" if done else "yielded"
 
     def _open(self) -> Ended:
-        """All types at once, as far as their first pages bring them."""
+        """Opens all types at once, and reads their first pages."""
         opening = Opening(self._backfill, self._tools.source, self._store.connection, self._tools.is_stopping)
         try:
             if not opening.run():
@@ -90,7 +90,7 @@ class PartRun:
             self._show(state)
 
     def _let_go(self, fence: int) -> None:
-        """Best effort: where Postgres itself is gone, the lease's connection is too, which says the same."""
+        """Best effort: if Postgres itself is gone, the lease's closed connection says the same."""
         with contextlib.suppress(psycopg.Error), self._tools.connect() as connection:
             BackfillStore(connection).let_go(self._backfill.id, self._part, fence)
 
@@ -106,14 +106,14 @@ class PartRun:
             log.warning("part.failed", reason=loggable_reason(exc))
             self._fail(lease, _sentence(exc))
         except Exception:
-            if self._is_outdated():  # an upgrade changed the tables under us: a program that fits them goes on
+            if self._is_outdated():  # an upgrade changed the tables; a program that fits them continues
                 return False
             log.exception("part.broke")
-            self._fail(lease, "BillStack itself failed here; the worker's log says how. Start the backfill again.")
+            self._fail(lease, "BillStack itself failed; the worker's log has the cause. Start the backfill again.")
         return True
 
     def _is_outdated(self) -> bool:
-        """Whether the tables are of another version than this program, as during a rolling deploy."""
+        """Whether the tables have another version than this program, as during a rolling deploy."""
         try:
             check_team(self._store.connection, self._backfill.team_id)
         except SchemaError as exc:
@@ -122,7 +122,7 @@ class PartRun:
         return False
 
     def _mirror_type(self, lease: Lease) -> bool:
-        """False: the turn is over, the type is not."""
+        """Returns False if the turn is over before the type is done."""
         backfill, object_type = self._with_upper(), OBJECT_TYPES[self._part]
         assert backfill.upper is not None
         with self._store.connection.transaction():
@@ -140,7 +140,7 @@ class PartRun:
         return True
 
     def _with_upper(self) -> Backfill:
-        """The upper end of all windows is fixed once, from Stripe's clock, before the first page is asked for."""
+        """Fixes the upper end of all windows once, on Stripe's clock, before the first page is requested."""
         if self._backfill.upper is None:
             self._store.fix_upper(self._backfill.id, self._tools.source.account().now)
         backfill = self._store.get(self._backfill.id)
@@ -165,7 +165,7 @@ class PartRun:
         return True
 
     def _analyze(self, object_types: list[ObjectType]) -> None:
-        """After the backfill's end, for nobody needs to wait for it: our own statements do without."""
+        """Runs after the backfill's end. Nobody has to wait for it: our own statements do not need it."""
         store = MirrorStore(self._store.connection, self._backfill.team_id)
         for object_type in store.grown(object_types):
             store.analyze(object_type)
@@ -178,7 +178,7 @@ class PartRun:
 
 
 def _sentence(exc: StripeError) -> str:
-    """What Stripe said, and what to do where it is known."""
+    """Stripe's sentence, and what to do about it if that is known."""
     if exc.status == 401:
         return f"Stripe refused the key: {exc.sentence} Connect the account again with a valid key."
     if exc.status == 403:

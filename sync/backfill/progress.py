@@ -1,26 +1,26 @@
-"""Turns what a plan has met and still expects into a share that people can believe."""
+"""Turns what a plan has met and still expects into a credible share."""
 
 import time
 from collections import deque
 
 from sync.backfill.window_plan import WindowPlan
 
-# Looks come twice a second (sync/backfill/lease.py), a little later on a busy machine.
+# The share is updated twice a second (sync/backfill/lease.py), a little later on a busy machine.
 _WATCHED_S = 5.0
 _LOOKS_APART_S = 1.0
 _ESTIMATE_EVERY_S = 0.25
-# By which the ends foretold in that time may differ: a share of the time that is left, or so many seconds near the end.
+# How far the predicted ends may differ in that time: a share of the time left, or so many seconds near the end.
 _NEAR = 0.2
 _NEAR_S = 2.0
-# Estimates end a little early or late; only a type whose windows are all done shows 1.
+# Estimates are never exact. Only a type whose windows are all done shows 1.
 MOST_WHILE_OPEN = 0.99
 
 
 class ProgressEstimate:
-    """The share of a type's objects that were met, 0..1, never going down.
+    """The share of a type's objects that were met: 0 to 1, never going down.
 
-    `shown` is the share that was shown before, also by another process. Estimates of the rest change with every split
-    and answer, so the share rests where it is until they have caught up.
+    `shown` is the share shown before, perhaps by another process. The estimated rest changes with every split and
+    answer, so the share stays where it is until the estimates have caught up.
     """
 
     def __init__(self, shown: float = 0.0) -> None:
@@ -42,7 +42,7 @@ class ShownProgress:
         self._looked_at = 0.0
 
     def look(self) -> None:
-        """Not at each page: it looks at all windows, and is shown twice a second."""
+        """Call it twice a second, not for each page: it looks at all windows."""
         now = time.monotonic()
         if now - self._looked_at >= _ESTIMATE_EVERY_S:
             self._looked_at = now
@@ -51,17 +51,17 @@ class ShownProgress:
 
 
 class SteadyEta:
-    """Seconds until a type's lists are read; None until looks of some seconds have foretold about the same end.
+    """Seconds until a type's lists are read. None until predictions agree for some seconds.
 
-    While a backfill speeds up, or its windows are split, each look foretells another end.
+    While a backfill speeds up or its windows are split, every look predicts another end.
     """
 
     def __init__(self) -> None:
-        self._foretold: deque[tuple[float, float]] = deque()  # when we looked, and the end that we saw
+        self._foretold: deque[tuple[float, float]] = deque()  # when we looked, and the end that we predicted
         self._is_steady = False
 
     def look(self, now: float, *, remaining: float, rate: float) -> float | None:
-        """`remaining` objects at `rate` objects a second; `now` in seconds of any clock that does not jump."""
+        """`remaining` objects at `rate` objects a second. `now` is in seconds of any monotonic clock."""
         if rate <= 0:
             self._foretold.clear()
             return None
@@ -73,6 +73,6 @@ class SteadyEta:
         return eta_s if self._is_steady else None
 
     def _is_near(self, eta_s: float) -> bool:
-        """What was steady may wander twice as far: the words on a page are not to flicker."""
+        """A steady prediction may move twice as far, so that the words on a page do not flicker."""
         ends = [end for _, end in self._foretold]
         return max(ends) - min(ends) <= max(_NEAR_S, _NEAR * eta_s) * (2 if self._is_steady else 1)

@@ -1,4 +1,4 @@
-"""The control schema's record of backfills: one method per statement of records.sql, and the requests made of them."""
+"""The records of backfills in the control schema: one method per statement of records.sql, and the requests to them."""
 
 import os
 import socket
@@ -23,15 +23,16 @@ from sync.teams.mirrored_types import MirroredTypes
 
 _QUERIES = Queries(Path(__file__).with_name("records.sql")).bind()
 
-# A holder renews twice a second. After SILENT_S without a renewal Postgres is asked whether its connection is still open.
-# Closed: the holder is dead, and its part is free. Open: the process is paused or Postgres slow, and the lease lasts so long.
+# A holder renews twice a second. After SILENT_S without a renewal, Postgres is asked whether its connection is still
+# open. If it is closed, the holder is dead and its part is free. If it is open, the process is paused or Postgres is
+# slow. Then the lease lasts this long.
 LEASE_S = 30
-# Behind a pooler Postgres cannot tell the two apart. Then a holder that is silent for so long counts as dead, and the fence
-# keeps out what it still brings.
+# Behind a pooler, Postgres cannot tell the two apart. A holder that is silent this long then counts as dead, and its
+# late pages fail the fence check.
 POOLED_LEASE_S = 10
 _SILENCES = {"lease_s": LEASE_S, "pooled_s": POOLED_LEASE_S, "silent_s": SILENT_S}
 FINISH = "finish"
-# Of a backfill that nobody has begun, all types are one part, with their first fence (sync/backfill/opening.py).
+# All types of a backfill that nobody has begun are one part, with their first fence (sync/backfill/opening.py).
 OPENING = "opening"
 OPENING_FENCE = 1
 
@@ -40,7 +41,7 @@ TypeStatus = Literal["pending", "syncing", "ready", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """`started` and `upper` are seconds on Stripe's clock, None until the first job has asked for it."""
+    """`started` and `upper` are seconds on Stripe's clock. None until the first job has asked for it."""
 
     id: str
     team_id: str
@@ -53,13 +54,13 @@ class Backfill:
 
     @property
     def gte(self) -> int:
-        """The oldest `created` that it covers: `created_after` is exclusive, and Stripe's seconds are whole."""
+        """The oldest `created` that it covers. `created_after` is exclusive, and Stripe's seconds are whole."""
         return max(0, int(self.created_after.timestamp()) + 1) if self.created_after else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of work on a backfill: an object type, the finish, or the opening."""
+    """A piece of work of a backfill: an object type, the finish, or the opening."""
 
     backfill_id: str
     team_id: str
@@ -81,7 +82,7 @@ class TypeState:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`adds_types`: the team mirrors some from now on, and its webhook is to bring their events too."""
+    """`adds_types`: the team now mirrors additional types, so its webhook needs their events."""
 
     id: str
     already_running: bool
@@ -89,7 +90,7 @@ class Started:
 
 
 class BackfillStore:
-    """On one connection; transactions are the caller's unless a method says so."""
+    """Works on one connection. The caller begins and ends transactions unless a method says otherwise."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
@@ -97,14 +98,14 @@ class BackfillStore:
     def start(
         self, team_id: str, objects: Sequence[str] | None, created_after: datetime | None, *, request_id: str | None
     ) -> Started:
-        """Records a backfill with its parts, in one transaction, or finds that the same one runs already.
+        """Records a backfill with its parts in one transaction, or finds that the same one is already running.
 
-        Without `objects`, of all types that the team mirrors; one that is named is mirrored from then on. An errored
-        backfill of the same request within a day is taken over with its windows, seen and counts.
-        Raises Conflict `backfill_in_progress` when a different one runs.
+        Without `objects`, it covers all types that the team mirrors. A named type is mirrored from now on. If the same
+        request failed within a day, its backfill is adopted with its windows, seen and counts. Raises Conflict
+        `backfill_in_progress` while a different one runs.
         """
         with self.connection.transaction():
-            # Two requests at the same moment: the second waits here and then finds the first one's backfill.
+            # Two requests at once: the second waits here and then finds the first one's backfill.
             self.connection.execute("SELECT 1 FROM billstack.connections WHERE team_id = %s FOR UPDATE", (team_id,))
             mirrored = MirroredTypes(self.connection, team_id)
             wanted = [each.name for each in in_order(objects or mirrored.names())]
@@ -148,7 +149,7 @@ class BackfillStore:
         return row[0], row[1]
 
     def acquire(self, backfill_id: str, part: str) -> int | None:
-        """The fence of the new holder; None when somebody else holds the part, or there is nothing left to do."""
+        """The new holder's fence. None if another worker holds the part or nothing is left to do."""
         params = {"backfill_id": backfill_id, "part": part, "holder": _holder(), **_SILENCES}
         row = self._run_as_session("acquire", **params).fetchone()
         return row[0] if row else None
@@ -159,14 +160,14 @@ class BackfillStore:
             raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
 
     def take_windows(self, backfill_id: str, object_type: str, fence: int) -> list[Window]:
-        """All windows of a type; pages of an earlier holder that are not committed by now never will be."""
+        """All windows of a type. Pages of an earlier holder that are not committed by now never will be."""
         self._run("mark_syncing", backfill_id=backfill_id, type=object_type)
         self._run("take_windows", backfill_id=backfill_id, type=object_type, fence=fence)
         rows = self._run("windows", backfill_id=backfill_id, type=object_type).fetchall()
         return [Window(*row) for row in rows]
 
     def close_windows(self, backfill_id: str, type_name: str, *, gte: int) -> None:
-        """Of what is to be read again from there on."""
+        """Closes windows of the range that will be read again."""
         self._run("close_windows", backfill_id=backfill_id, type=type_name, gte=gte)
 
     def insert_window(self, backfill_id: str, object_type: str, window: Window, fence: int) -> None:
@@ -182,14 +183,14 @@ class BackfillStore:
         )
 
     def split(self, backfill_id: str, part: str, object_type: str, split: Split, fence: int) -> None:
-        """Raises the giver's floor and adds the new window. Raises LeaseLost."""
+        """Raises the giving window's floor and adds the new window. Raises LeaseLost."""
         key = {"backfill_id": backfill_id, "part": part, "type": object_type, "fence": fence}
         new = {"number": split.number, "variant": split.variant, "floor": split.floor, "mid": split.mid}
         if not self._one("split", **key, **new, giver=split.giver):
             raise LeaseLost("the window was taken over by another worker")
 
     def reopen_window(self, key: WindowKey, *, gte: int, lt: int) -> None:
-        """The rest of a window whose cursor was lost, under a new filter. Raises LeaseLost."""
+        """Gives the rest of a window whose cursor was lost a new filter. Raises LeaseLost."""
         row = self._one(
             "reopen_window",
             backfill_id=key.backfill_id,
@@ -200,10 +201,10 @@ class BackfillStore:
             lt=lt,
         )
         if not row:
-            raise LeaseLost(f"window {key.number} of {key.type} is another worker's now, or done")
+            raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
 
     def renew(self, backfill_id: str, part: str, fence: int) -> None:
-        """Raises LeaseLost when the backfill was canceled or the part taken over."""
+        """Raises LeaseLost if the backfill was canceled or the part taken over."""
         if not self._run_as_session("renew", backfill_id=backfill_id, part=part, fence=fence).fetchone():
             raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
 
@@ -219,29 +220,32 @@ class BackfillStore:
     def end_type(
         self, backfill_id: str, object_type: str, fence: int, *, status: TypeStatus, error: str | None = None
     ) -> None:
-        """Raises LeaseLost when somebody else holds the type now."""
+        """Raises LeaseLost if another worker holds the type now."""
         if not self._one(
             "end_type", backfill_id=backfill_id, type=object_type, fence=fence, status=status, error=error
         ):
-            raise LeaseLost(f"{object_type} is another worker's now")
+            raise LeaseLost(f"{object_type} now belongs to another worker")
 
     def due_parts(self, backfill_id: str | None = None) -> list[Part]:
-        """What nobody works on although it could be done now, of one backfill or of all."""
+        """Work that nobody holds and that could be done now, of one backfill or of all."""
         with self.connection.cursor(row_factory=class_row(Part)) as cursor:
             parts = cursor.execute(_QUERIES["due_parts"], {"backfill_id": backfill_id, **_SILENCES}).fetchall()
         return list(dict.fromkeys(replace(part, part=OPENING) if part.untouched else part for part in parts))
 
     def acquire_all(self, backfill_id: str) -> list[str]:
-        """The types of a backfill that nobody has begun, now the caller's with OPENING_FENCE; empty when somebody has."""
+        """Takes the types of a backfill that nobody has begun, with OPENING_FENCE.
+
+        Empty if another worker has begun.
+        """
         rows = self._run_as_session("acquire_all", backfill_id=backfill_id, holder=_holder()).fetchall()
         return [part for (part,) in rows]
 
     def open_windows(
         self, backfill: Backfill, now: int, variants: Sequence[tuple[str, int]]
     ) -> list[tuple[str, Window]]:
-        """Fixes the backfill's upper end at `now` and makes the first window of each type and variant.
+        """Fixes the backfill's upper end at `now` and creates the first window of each type and variant.
 
-        Of types that were lost meanwhile there are none.
+        Creates none for types that were lost in the meantime.
         """
         rows = self._run(
             "open_windows",
@@ -255,17 +259,17 @@ class BackfillStore:
         return [(name, Window(*window)) for name, *window in rows]
 
     def end_opening(self, backfill_id: str, parts: Sequence[str], read: Sequence[str]) -> list[str]:
-        """Gives all parts back. Those that were `read` and have no open window are done: returns them."""
+        """Gives all parts back. Those that were `read` and have no open window are done, and are returned."""
         params = {"parts": list(parts), "read": list(read), "fence": OPENING_FENCE}
         rows = self._run("end_opening", backfill_id=backfill_id, **params).fetchall()
         return [part for part, done in rows if done]
 
     def let_go(self, backfill_id: str, part: str, fence: int) -> None:
-        """The holder gives up, and the part is free as if it had died: SILENT_S after its last renewal."""
+        """Gives the part up. It is free as if the holder had died: SILENT_S after its last renewal."""
         self._run("let_go", backfill_id=backfill_id, part=part, fence=fence, opening=OPENING)
 
     def release_dead(self, backfill_id: str, part: str, fence: int) -> bool:
-        """Of the opening, all types that its holder had."""
+        """For the opening, releases all types that its holder had."""
         return self._one("release_dead", backfill_id=backfill_id, part=part, fence=fence, opening=OPENING) is not None
 
     def types(self, backfill_id: str) -> list[TypeState]:
@@ -282,16 +286,16 @@ class BackfillStore:
         warnings: Sequence[str],
         known_until: int | None = None,
     ) -> None:
-        """`known_until`: what had happened by then, on Stripe's clock, is in the mirror now; None where that was not seen to.
+        """`known_until`: the mirror has everything up to then on Stripe's clock. None if that was not ensured.
 
-        Raises LeaseLost when it was canceled meanwhile, or somebody else holds its finish now.
+        Raises LeaseLost if the backfill was canceled, or if another worker holds its finish now.
         """
         params = {"state": state, "error": error, "warnings": list(warnings), "known_until": known_until}
         if not self._one("end_backfill", backfill_id=backfill_id, fence=fence, **params):
-            raise LeaseLost("the backfill was canceled, or its finish is another worker's now")
+            raise LeaseLost("the backfill was canceled, or its finish now belongs to another worker")
 
     def cancel(self, team_id: str) -> str | None:
-        """The id of the backfill that ran, if one did: no page of it is written after this."""
+        """Returns the id of the backfill that ran, if any. None of its pages is written after this."""
         with self.connection.transaction():
             row = self._one("cancel", team_id=team_id)
             if row is None:
@@ -307,7 +311,7 @@ class BackfillStore:
         return self._run(name, **params).fetchone()
 
     def _run_as_session(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
-        """`own_pid`: of the server process, as this client knows it: a pooler gives each client a number of its own."""
+        """`own_pid` is the server process as this client knows it. A pooler gives each client a number of its own."""
         with same_connection(self.connection) as connection:
             return connection.execute(_QUERIES[name], params | {"own_pid": connection.info.backend_pid})
 

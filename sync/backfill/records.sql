@@ -1,4 +1,5 @@
--- The control schema's record of backfills: what was asked, who holds which part, how far the windows are.
+-- The records of backfills in the control schema: the requests, the holders of their parts, and the progress of
+-- windows.
 
 -- name: running
 SELECT id, objects, created_after, requested_at
@@ -18,7 +19,7 @@ INSERT INTO billstack.leases (backfill_id, part)
 SELECT %(backfill_id)s, unnest(%(parts)s::text[]);
 
 -- name: adoptable
--- The team's last backfill, if it failed within a day and asked for the same: seen and windows are still its own.
+-- The team's last backfill, if it failed within a day and had the same request. Its seen and windows are still valid.
 SELECT last.id
 FROM (
     SELECT id, state, objects, created_after, finished_at
@@ -65,7 +66,7 @@ WHERE adopting.backfill_id = %(backfill_id)s
     AND backfill_types.status = 'ready';
 
 -- name: forget_windows
--- By the ids of the team's backfills: a join may be planned as a read of all teams' windows.
+-- By the ids of the team's backfills, because Postgres may plan a join as a read of all teams' windows.
 DELETE FROM billstack.windows
 WHERE backfill_id = ANY (ARRAY(SELECT id FROM billstack.backfills WHERE team_id = %(team_id)s));
 
@@ -82,8 +83,8 @@ WHERE id = %(backfill_id)s
 RETURNING started, upper;
 
 -- name: acquire
--- What is free: never taken, given back, or its holder dead. `finish` is nobody's before all types are done, whoever asks:
--- it would call a half mirror ready.
+-- Free parts: never taken, given back, or with a dead holder. Nobody gets `finish` before all types are done: it would
+-- declare half a mirror ready.
 UPDATE billstack.leases
 SET fence = fence + 1,
     held = true,
@@ -116,7 +117,7 @@ WHERE leases.backfill_id = %(backfill_id)s
 RETURNING leases.fence;
 
 -- name: acquire_all
--- Of a backfill that nobody has begun. In the parts' order, so that two who ask at once do not wait for each other.
+-- For a backfill that nobody has begun. In the parts' order, so that concurrent callers cannot deadlock.
 WITH free AS MATERIALIZED (
     SELECT leases.part
     FROM billstack.leases
@@ -142,8 +143,8 @@ WHERE leases.backfill_id = %(backfill_id)s AND leases.part = free.part
 RETURNING leases.part;
 
 -- name: open_windows
--- The upper end and the first windows of the types that are still the caller's, as fix_upper, hold, mark_syncing and
--- insert_window do it for one.
+-- The upper end, and the first windows of the types that the caller still holds. Does for all types what fix_upper,
+-- hold, mark_syncing and insert_window do for one.
 WITH held AS MATERIALIZED (
     SELECT leases.part, leases.fence
     FROM billstack.leases
@@ -176,8 +177,8 @@ JOIN unnest(%(types)s::text[], %(variants)s::integer[]) AS wanted (type, variant
 RETURNING type, number, variant, gte, lt, floor;
 
 -- name: end_opening
--- All types of the opening that are still its holder's, in one commit: with the exact count, as end_type does, where they
--- are read to the end; the others free for whoever comes.
+-- All types of the opening that its holder still has, in one commit. Types that are completely read get their exact
+-- count, as in end_type. The others become free.
 WITH held AS MATERIALIZED (
     SELECT part
     FROM billstack.leases
@@ -220,7 +221,8 @@ SET status = 'syncing', moved_at = clock_timestamp()
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND status = 'pending';
 
 -- name: split
--- The giver's floor rises to `mid`, and the new window takes what lies below over: both or, once the lease is gone, nothing.
+-- Raises the giving window's floor to `mid`, and the new window takes the range below. Does neither if the lease is
+-- gone.
 WITH held AS MATERIALIZED (
     SELECT leases.fence
     FROM billstack.leases
@@ -249,8 +251,8 @@ FROM raised
 RETURNING number;
 
 -- name: hold
--- Before windows are added: until the commit nobody cancels the backfill or takes the part over, for a window that these
--- could not see yet would keep a fence that still writes.
+-- Call it before adding windows. Until the commit nobody can cancel the backfill or take the part over: they could not
+-- see the new windows, which would keep a fence that still writes.
 SELECT leases.fence
 FROM billstack.leases
 JOIN billstack.backfills ON backfills.id = leases.backfill_id
@@ -262,7 +264,7 @@ WHERE leases.backfill_id = %(backfill_id)s
 FOR SHARE;
 
 -- name: take_windows
--- Stamps the new fence: a page of the former holder that is not committed by now never will be.
+-- Stamps the new fence. A page of the previous holder that is not committed by now never will be.
 UPDATE billstack.windows
 SET fence = %(fence)s
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND NOT done;
@@ -274,7 +276,7 @@ WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 ORDER BY number;
 
 -- name: close_windows
--- Two open windows never hold the same second, for their pages may be written at the same moment and be counted twice.
+-- Two open windows never share a second: their pages may be written at the same moment and would be counted twice.
 UPDATE billstack.windows
 SET done = true
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND gte >= %(gte)s AND NOT done;
@@ -284,7 +286,7 @@ INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floo
 VALUES (%(backfill_id)s, %(type)s, %(number)s, %(variant)s, %(gte)s, %(lt)s, %(gte)s, %(fence)s);
 
 -- name: reopen_window
--- The cursor's object is gone: the filter may change because no cursor is under it any more.
+-- The cursor's object is gone. The filter may change because no cursor depends on it any more.
 UPDATE billstack.windows
 SET gte = %(gte)s, lt = %(lt)s, cursor = NULL
 WHERE backfill_id = %(backfill_id)s
@@ -307,8 +309,8 @@ WHERE leases.backfill_id = %(backfill_id)s
 RETURNING leases.fence;
 
 -- name: publish
--- The count is what the committed pages add up to; it never goes down, for windows are never taken away.
--- What was written since the last time goes into the team's activity; `known` is from before this statement.
+-- The count is the sum over committed pages. It never goes down, because windows are never removed. Writes since the
+-- last call are added to the team's activity; `known` is from before this statement.
 WITH known AS (
     SELECT backfills.team_id, backfill_types.written
     FROM billstack.backfill_types
@@ -349,8 +351,8 @@ WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND fence = %(fence)s
 RETURNING fence;
 
 -- name: end_type
--- By the holder of its lease only: whoever lost it may have failed at what its successor does well. With the exact count,
--- also where the type ends between two renewals.
+-- Only for the holder of the lease: a worker that lost it may have failed where its successor succeeds. Stores the
+-- exact count even if the type ends between two renewals.
 WITH held AS MATERIALIZED (
     SELECT fence
     FROM billstack.leases
@@ -363,7 +365,7 @@ counts AS MATERIALIZED (
     WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 ),
 known AS MATERIALIZED (
-    -- Locked, for what a renewal published while `held` waited for it is not in this statement's snapshot.
+    -- Locked, because this statement's snapshot lacks what a renewal published while `held` waited for it.
     SELECT backfills.team_id, backfill_types.written
     FROM held, billstack.backfill_types
     JOIN billstack.backfills ON backfills.id = backfill_types.backfill_id
@@ -389,7 +391,8 @@ WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 RETURNING backfill_types.type;
 
 -- name: due_parts
--- What nobody works on although it could be: never enqueued, its job lost, or its holder dead. `finish` waits for all.
+-- Work that nobody holds although it could be done: never enqueued, its job lost, or its holder dead. `finish` waits
+-- for all types.
 SELECT leases.backfill_id, backfills.team_id, leases.part, leases.fence, leases.held, backfills.request_id,
     backfills.adopted IS NULL AND NOT EXISTS (
         SELECT
@@ -421,14 +424,14 @@ WHERE NOT leases.done
 ORDER BY leases.renewed_at, leases.part;
 
 -- name: let_go
--- The holder could not go on. Not free at once: what stood in its way, a full disk or a Postgres that restarts, may last.
+-- The holder could not continue. Not free at once: the cause, such as a full disk or a restarting Postgres, may last.
 UPDATE billstack.leases
 SET session = '0@0'
 WHERE backfill_id = %(backfill_id)s AND %(part)s IN (part, %(opening)s) AND held AND fence = %(fence)s
 RETURNING fence;
 
 -- name: release_dead
--- The worker saw its work-horse die: no need to wait until the lease runs out.
+-- The worker saw its work-horse die, so there is no need to wait for the lease to expire.
 UPDATE billstack.leases
 SET held = false, renewed_at = clock_timestamp()
 WHERE backfill_id = %(backfill_id)s AND %(part)s IN (part, %(opening)s) AND held AND fence = %(fence)s
@@ -440,7 +443,7 @@ FROM billstack.backfill_types
 WHERE backfill_id = %(backfill_id)s;
 
 -- name: end_backfill
--- By the holder of its finish only. What a full one has read to the end is proven until then, or until the oldest event that
+-- Only for the holder of the finish. A full backfill proves its types up to this moment, or up to the oldest event that
 -- could not be applied.
 WITH held AS MATERIALIZED (
     SELECT backfill_id
@@ -475,14 +478,14 @@ SELECT id
 FROM ended;
 
 -- name: cancel
--- Running jobs notice at their next renewal. Waits for whoever adds windows this moment (hold).
+-- Running jobs notice at their next renewal. Waits for workers that are adding windows right now (hold).
 UPDATE billstack.backfills
 SET state = 'canceled', finished_at = clock_timestamp()
 WHERE team_id = %(team_id)s AND state = 'running'
 RETURNING id;
 
 -- name: fence_off
--- After `cancel`, as a statement of its own: it has to see the windows that `cancel` waited for. Stops pages in flight.
+-- After `cancel`, in a separate statement: it must see the windows that `cancel` waited for. Stops pages in flight.
 UPDATE billstack.windows
 SET fence = -1
 WHERE backfill_id = %(backfill_id)s AND NOT done;

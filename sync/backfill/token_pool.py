@@ -16,10 +16,10 @@ class TokenPool:
         self._most_payers = most_payers
         self._payers = 0
         self._paid = 0
-        self.budget: Reservation | None = None  # as it was at the last payment
+        self.budget: Reservation | None = None  # as of the last payment
 
     def has_one(self, wanted: int = 1) -> bool:
-        """Whether one more request may go out now; if not, some of the `wanted` are being paid for."""
+        """Whether one more request may go out now. If not, starts paying for some of the `wanted`."""
         while not self._paid and self._payers < min(wanted, self._most_payers):
             self._payers += 1
             self._loop.run(self._pay, self._fill)

@@ -1,4 +1,4 @@
-"""What every part of a backfill works with."""
+"""The dependencies of every part of a backfill."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,4 +16,4 @@ class Tools:
     source: Source
     connect: Callable[[], AbstractContextManager[psycopg.Connection]]
     should_yield: Callable[[], bool]
-    is_stopping: Callable[[], bool] = lambda: False  # the worker, and with it also what else would not yield
+    is_stopping: Callable[[], bool] = lambda: False  # the worker must stop, even in work that does not yield

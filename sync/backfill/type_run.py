@@ -1,12 +1,14 @@
-"""Mirrors one object type of one backfill: several requests in flight, pages written as they come, exact at every instant.
+"""Mirrors one object type of one backfill.
 
-    the coordinator (this thread)   holds the plan: picks a window or splits one, asks Stripe for its next page and for the
-                                    whole of lists that it cut, and lines up what came (sync/backfill/loop.py)
-    writers (two threads)           commit rows, seen, count and checkpoint of a page together (sync/backfill/writers.py)
-    keeper (a thread)               renews the lease and publishes what is durable (sync/backfill/lease.py)
-    helpers (threads)               do what waits: pay for requests, try again what failed, fetch single objects
+Several requests are in flight, pages are written as they arrive, and the counts are exact at every instant.
 
-What is committed is true whatever dies: the plan is rebuilt from the windows in Postgres, and only pages in flight are
+the coordinator (this thread)   holds the plan: picks or splits a window, asks Stripe for its next page and for the
+                                lists that it cut, and queues the results (sync/backfill/loop.py)
+writers (two threads)           commit rows, seen, count and checkpoint of a page together (sync/backfill/writers.py)
+keeper (a thread)               renews the lease and publishes what is durable (sync/backfill/lease.py)
+helpers (threads)               do blocking work: take tokens, retry failures, fetch single objects
+
+Committed work stays, whatever dies: the plan is rebuilt from the windows in Postgres, and only pages in flight are
 fetched again.
 """
 
@@ -41,11 +43,12 @@ from sync.stripe.lists import created_filter
 from sync.stripe.pages import Page
 
 WRITERS = 2
-# Requests that are paid for with one call where the budget has plenty, for that is a round trip. They may be sent later.
+# Tokens taken with one call while the budget has plenty, because each call is a round trip. They may be used later.
 MOST_PAID = 8
-# Payments for cut lists that wait at the same time: so none of the account's tokens goes by between one and the next.
+# Calls for cut-list tokens that wait at the same time, so that none of the account's tokens is missed between two
+# calls.
 LIST_PAYERS = 4
-# More lost cursors without a step forward mean that Stripe takes none.
+# More lost cursors without any progress mean that Stripe accepts none.
 _REOPENED_AT_ONE_PLACE = 5
 _LOOK_UP_EVERY_S = 0.2
 
@@ -56,7 +59,7 @@ Outcome = Literal["done", "yielded"]
 
 @dataclass(slots=True)
 class _Fetched:
-    """A page that waits for its cut lists to be read, and then for its turn among its window's pages."""
+    """A page that waits for its cut lists, and then for its turn among its window's pages."""
 
     window: Window
     page: Page
@@ -70,7 +73,7 @@ class _Fetched:
 
 @dataclass(frozen=True, slots=True)
 class _CursorLost:
-    """Stands in a window's line where its bounds change, because the object is gone that its cursor names."""
+    """Marks the place in a window's queue where its bounds change, because the cursor's object is gone."""
 
     window: Window
     is_whole = True
@@ -107,7 +110,7 @@ class TypeRun:
         self._page_tokens = TokenPool(self._loop, partial(tools.source.reserve, object_type, MOST_PAID))
         reserve_lists = partial(tools.source.reserve_lists, object_type, MOST_PAID)
         self._list_tokens = TokenPool(self._loop, reserve_lists, most_payers=LIST_PAYERS)
-        # Windows of two variants may hold the same object, which is to be counted once: one writer, one after the other.
+        # Windows of two variants may contain the same object, which must be counted once: use one writer, in order.
         most = WRITERS if len(object_type.variants) == 1 else 1
         self._writers = Writers(backfill.team_id, tools.connect, self._loop.fail, most=most)
         self._refreshing = 0
@@ -118,11 +121,14 @@ class TypeRun:
         self._lines: dict[int, deque[_Fetched | _CursorLost]] = {}
 
     def progress(self) -> float:
-        """The share of the type that is read, 0..1."""
+        """The share of the type that is read, 0 to 1."""
         return self._shown.share
 
     def run(self) -> Outcome:
-        """Until the type is done or the turn is over. Raises what ended it: StripeError, LeaseLost, psycopg.Error."""
+        """Runs until the type is done or the turn is over.
+
+        Raises the error that ended it: StripeError, LeaseLost, psycopg.Error.
+        """
         try:
             with self._loop:
                 return self._coordinate()
@@ -140,11 +146,11 @@ class TypeRun:
                 return "done" if self._plan.is_finished else "yielded"
             self._ask_for_lists()
             self._lease.check()
-            # Not so long that the end of the turn or a lost lease would be noticed late.
+            # Short enough to notice the end of the turn or a lost lease in time.
             self._loop.wait(_LOOK_UP_EVERY_S)
 
     def _ask_for_pages(self) -> None:
-        """Pays for requests first, and decides what to ask for when they may go out."""
+        """Takes tokens first, and decides what to request when they may be used."""
         while self._pace.has_room(self._plan.in_flight) and self._page_tokens.has_one():
             assert self._page_tokens.budget
             window = self._plan.next_to_send() or self._split(self._page_tokens.budget)
@@ -160,7 +166,7 @@ class TypeRun:
             )
 
     def _split(self, budget: Reservation) -> Window | None:
-        """The new window, already chosen to be sent, if one of the open ones gives work away."""
+        """If an open window gives away work: the new window, already chosen to be sent."""
         split = self._plan.propose_split(tokens=budget.tokens, rate=budget.rate, latency_s=self._pace.latency_s)
         if split is None:
             return None
@@ -184,7 +190,7 @@ class TypeRun:
         self._reopened[window.number, window.lt] += 1
         if self._reopened[window.number, window.lt] > _REOPENED_AT_ONE_PLACE:
             raise error
-        # Not to be sent again until its new bounds are stored behind its earlier pages.
+        # It must not be sent again until its new bounds are stored, after its earlier pages.
         self._plan.hold(window)
         self._line_up(_CursorLost(window))
 
@@ -207,7 +213,7 @@ class TypeRun:
             self._lists.appendleft((fetched, listing))
 
     def _list_refused(self, fetched: _Fetched, listing: Listing, error: StripeRejected) -> None:
-        """Its object was deleted meanwhile, or the item that was its cursor: the object itself says."""
+        """The list's object was deleted, or the item used as a cursor. Fetching the object tells which."""
         self._lists_in_flight -= 1
         if not error.is_cursor_lost:
             raise error
@@ -225,7 +231,7 @@ class TypeRun:
         self._write_what_is_whole(task.window)
 
     def _write_what_is_whole(self, window: Window) -> None:
-        """A window's pages are committed in their order: by one writer, and none before an earlier one that is not whole."""
+        """Commits a window's pages in order: by one writer, and none before an incomplete earlier one."""
         line = self._lines[window.number]
         while line and line[0].is_whole:
             self._writers.submit(window.number, partial(self._write, line.popleft()))

@@ -1,15 +1,15 @@
-"""What one object type is read in: a window is a half-open range of `created`, read newest first with a cursor of its own."""
+"""Windows: half-open ranges of `created`, each read newest first with its own cursor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# How much denser than a window itself its unread rest may be taken for, because of what its older neighbour met.
+# How much denser than the window itself its unread rest may be assumed to be, based on its older neighbour.
 MOST_DENSER = 4
 
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """A row of billstack.windows (see there), and below it what the plan thinks of it."""
+    """A row of billstack.windows (described there), followed by the plan's own fields."""
 
     number: int
     variant: int
@@ -23,16 +23,16 @@ class Window:
     met: int = 0
     done: bool = False
 
-    # Never stored.
+    # The fields below are never stored.
     in_flight: bool = False
     in_burst: bool = False  # its last page was full of a single second
-    entry_density: float | None = None  # objects/s from its upper end on, the gap before the first one included
-    expected_density: float | None = None  # what the giver made of this range; used until the first page
-    older: "Window | None" = field(default=None, repr=False)  # the window that goes on below the floor
+    entry_density: float | None = None  # objects/s from its upper end on, including the gap before the first one
+    expected_density: float | None = None  # the giving window's estimate for this range; used until the first page
+    older: "Window | None" = field(default=None, repr=False)  # the window that continues below the floor
 
     @property
     def density(self) -> float:
-        """Objects per second over all that was met: the last page's alone would explode inside bursts."""
+        """Objects per second over everything met. The last page's density alone would explode inside bursts."""
         if self.newest is None or self.oldest is None:
             return 0.0
         return max(1, self.met - 1) / max(1, self.newest - self.oldest)
@@ -44,7 +44,7 @@ class Window:
 
     @property
     def density_below(self) -> float | None:
-        """What the older neighbour met right below the floor; None before its first answer."""
+        """The older neighbour's density right below the floor. None before its first answer."""
         if self.older is None or self.older.entry_density is None:
             return None
         return min(self.older.entry_density, MOST_DENSER * self.density)
@@ -52,7 +52,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """`created` of a page's objects in Stripe's order, newest first; where the next page would start."""
+    """`created` of a page's objects in Stripe's order, newest first, and where the next page would start."""
 
     created: Sequence[int]
     has_more: bool
@@ -60,12 +60,15 @@ class PageFacts:
 
     def __post_init__(self) -> None:
         if self.has_more and self.last_id is None:
-            raise ValueError("a page without objects says that more follow: there is no cursor to read them with")
+            raise ValueError("a page without objects says that more follow, but gives no cursor to read them")
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The new window `number` takes [floor, mid) over: its gte and floor, and its lt. The giver's floor becomes mid."""
+    """The new window `number` gets [floor, mid), which become its gte, floor and lt.
+
+    The giving window's floor becomes mid.
+    """
 
     giver: int
     number: int
@@ -77,7 +80,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Reopening:
-    """The window's new filter; its cursor becomes NULL, its floor stays."""
+    """The window's new filter. Its cursor becomes NULL; its floor stays."""
 
     number: int
     gte: int

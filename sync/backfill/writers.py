@@ -1,4 +1,4 @@
-"""Threads that commit pages, each on a connection that it has for one page."""
+"""Threads that commit pages. Each uses a connection for one page at a time."""
 
 import queue
 import threading
@@ -13,7 +13,7 @@ _Task = Callable[[MirrorStore], None]
 
 
 class Writers:
-    """At most so many, each started with its first task. What is submitted under one number is done in that order."""
+    """A limited number, each started with its first task. Tasks submitted under one number run in that order."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Writers:
         *,
         most: int,
     ) -> None:
-        """`failed` hears of what ends a thread."""
+        """`failed` gets the exception that ends a thread."""
         self._team_id = team_id
         self._connect = connect
         self._failed = failed
@@ -40,7 +40,7 @@ class Writers:
         self._started[turn][1].put(task)
 
     def stop(self) -> None:
-        """Returns when all that was submitted is done, or could not be."""
+        """Returns when everything that was submitted is done or has failed."""
         for _, tasks in self._started.values():
             tasks.put(None)
         for writer, _ in self._started.values():
@@ -51,6 +51,6 @@ class Writers:
             while task := tasks.get():
                 with self._connect() as connection:
                     task(MirrorStore(connection, self._team_id))
-                del task  # while it rests a thread would keep a page
+                del task  # otherwise an idle thread would keep a page in memory
         except Exception as exc:
             self._failed(exc)

@@ -1,1 +1,1 @@
-"""Bytes in and out: how Stripe is called, paid for, retried and read."""
+"""Everything that talks to Stripe: requests, their budget and retries, and reading the answers."""

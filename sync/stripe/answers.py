@@ -1,4 +1,4 @@
-"""What Stripe answered: the body and when it was true, or an error of ours that says in Stripe's words why there is none."""
+"""Stripe's answers: the body and when it was true, or our error with Stripe's own words on why there is none."""
 
 import email.utils
 import math
@@ -15,14 +15,14 @@ from sync.errors import StripeError, StripeRateLimited, StripeRejected, StripeUn
 from sync.json_text import repair_surrogates
 from sync.stripe.curl import HttpAnswer
 
-_LONGEST_WISH_S = 300.0  # of Stripe's own
+_LONGEST_WISH_S = 300.0  # the longest wait that Stripe may ask for
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body as Stripe sent it, and between which two moments of Stripe's clock (whole seconds) it was true."""
+    """A body as Stripe sent it. It was true between two moments of Stripe's clock, in whole seconds."""
 
     body: bytes
     as_of: int
@@ -31,9 +31,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
-    """A GET, and what makes sense of its answer.
+    """A GET request, and the function that decodes its answer.
 
-    Attempts that are not paid for yet go before those that wait in line for the budget; unless they are not `urgent`.
+    An `urgent` attempt without a token goes before those that wait in line for the budget.
     """
 
     endpoint: str
@@ -44,7 +44,7 @@ class Read(Generic[T]):
 
 
 def read_answer(read: Read[T], answer: HttpAnswer, elapsed_s: float) -> T:
-    """Raises what `raise_for_status` raises, and StripeUnavailable where the body is not what it should be."""
+    """Raises what `raise_for_status` raises, and StripeUnavailable if the body cannot be decoded."""
     raise_for_status(answer, elapsed_s)
     found = Answer(answer.body, *moments(answer.headers, elapsed_s))
     try:
@@ -53,11 +53,16 @@ def read_answer(read: Read[T], answer: HttpAnswer, elapsed_s: float) -> T:
         except msgspec.DecodeError:
             return read.decode(replace(found, body=repair_surrogates(found.body)))
     except msgspec.DecodeError as exc:
-        raise StripeUnavailable(f"Stripe's answer to {read.endpoint} was not the JSON it should be: {exc}") from exc
+        raise StripeUnavailable(
+            f"Stripe's answer to {read.endpoint} is not valid JSON of the expected form: {exc}"
+        ) from exc
 
 
 def raise_for_status(answer: HttpAnswer, elapsed_s: float) -> None:
-    """Raises StripeRejected for what will not pass by itself, StripeUnavailable for what may: 5xx, 409, 429, a redirect."""
+    """Raises StripeRejected for errors that will not pass by themselves.
+
+    Raises StripeUnavailable for those that may: 5xx, 409, 429, a redirect.
+    """
     if answer.status >= 300:
         raise _refusal(answer, _error_fields(answer.body), elapsed_s)
 
@@ -65,8 +70,8 @@ def raise_for_status(answer: HttpAnswer, elapsed_s: float) -> None:
 def moments(headers: Mapping[str, str], elapsed_s: float) -> tuple[int, int]:
     """as_of and as_of_until of an answer that came `elapsed_s` after its request began.
 
-    Stripe wrote Date at some moment of the request and cut it to whole seconds: so the request began at most its whole
-    duration before Date, and ended at most its duration and that one second after it. Our own clock plays no part.
+    Stripe wrote the Date header during the request, in whole seconds. So the request began at most its whole duration
+    before Date, and ended at most its duration plus that second after it. Our own clock plays no part.
     """
     whole_s = math.ceil(elapsed_s)
     date = _seconds(headers.get("Date") or "") or int(time.time())
@@ -98,7 +103,7 @@ def _refusal(answer: HttpAnswer, fields: Mapping[str, str], elapsed_s: float) ->
 
 
 def _error_fields(body: bytes) -> dict[str, str]:
-    """The texts of a body `{"error": {...}}`; none where it is something else, such as a proxy's page of HTML."""
+    """The texts of a body `{"error": {...}}`. Empty for any other body, such as a proxy's HTML page."""
     try:
         found = msgspec.json.decode(repair_surrogates(body))
     except msgspec.DecodeError:
@@ -107,7 +112,7 @@ def _error_fields(body: bytes) -> dict[str, str]:
     return {key: value for key, value in error.items() if isinstance(value, str)} if isinstance(error, dict) else {}
 
 
-@lru_cache(maxsize=16)  # all answers of a second have the same one
+@lru_cache(maxsize=16)  # all answers of a second share their Date
 def _seconds(date: str) -> int | None:
     parsed = email.utils.parsedate_tz(date)
     try:

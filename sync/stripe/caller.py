@@ -1,6 +1,6 @@
-"""Calls Stripe for one account: pays from the budget, sends, and tries again what may pass.
+"""Calls Stripe for one account: takes tokens from the budget, sends requests, and retries errors that may pass.
 
-Most callers wait for each answer. A backfill has many reads under way at once in one thread (`begin`).
+Most callers wait for each answer. A backfill has many reads in flight in one thread (`begin`).
 """
 
 import copy
@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 class Reservation(Protocol):
-    """For how many requests; how long to wait before sending, and what the budget looks like (requests/s, free tokens)."""
+    """Permission for `count` requests after `wait_s`.
+
+    `rate` (requests/s) and `free` (tokens) describe the budget.
+    """
 
     @property
     def count(self) -> int: ...
@@ -33,7 +36,7 @@ class Reservation(Protocol):
 
 
 class Limiter(Protocol):
-    """Hands out the request budget of an account (workers/redis/limiter.py)."""
+    """Hands out an account's request budget (workers/redis/limiter.py)."""
 
     def reserve(
         self, account_id: str, endpoint: str, *, livemode: bool, urgent: bool = False, most: int = 1
@@ -59,7 +62,7 @@ class Caller:
         on_answer: Callable[[str, int | None], None] = lambda endpoint, status: None,
         retries: RetryWatch | None = None,
     ) -> None:
-        """`on_answer` hears of each request's endpoint and status, None where there was no answer."""
+        """`on_answer` gets each request's endpoint and status. The status is None if there was no answer."""
         self.account_id = account_id
         self.livemode = livemode
         self._transport = transport
@@ -73,27 +76,28 @@ class Caller:
         self._monotonic = monotonic
 
     def fail_fast(self) -> "Caller":
-        """The same account and budget, with as few attempts as while a person waits."""
+        """A caller for the same account and budget, with as few attempts as for a waiting person."""
         found = copy.copy(self)
         found._attempts = FAIL_FAST_ATTEMPTS
         return found
 
     def reserve(self, endpoint: str, *, urgent: bool = False, most: int = 1) -> Reservation:
-        """Pages of a backfill stand in line for the account's budget; an urgent request goes before those that wait."""
+        """A backfill's pages wait in line for the account's budget. An urgent request goes before them."""
         return self._limiter.reserve(self.account_id, endpoint, livemode=self.livemode, urgent=urgent, most=most)
 
     def get(self, read: Read[T], *, reserved: bool = False) -> T:
-        """What its `decode` cannot decode is retried like any other failure of Stripe's.
+        """If `decode` cannot decode the answer, the request is retried like after any other failure of Stripe's.
 
-        `reserved` says that the first attempt is already paid for. Raises StripeUnavailable after the last attempt,
+        `reserved`: the first attempt already has its token. Raises StripeUnavailable after the last attempt, and
         StripeRejected at once.
         """
         return self._call(read, self._getter(read), paid=reserved)
 
     def begin(self, requests: ConcurrentSender, read: Read[T], then: Callable[[Callable[[], T]], None]) -> None:
-        """The first attempt of a read, paid for already, as one of many that a thread has under way.
+        """Sends the first attempt of a read, which already has its token, as one of many in a thread.
 
-        `then` gets a function that returns what came of it, or raises: StripeUnavailable when it may be tried `again`.
+        `then` gets a function that returns the result or raises. After StripeUnavailable, the read may be retried with
+        `again`.
         """
         started = self._monotonic()
 
@@ -103,7 +107,7 @@ class Caller:
         requests.get(self._url(read), self._sdk.headers, met)
 
     def again(self, read: Read[T], failure: StripeUnavailable, on_retry: Callable[[StripeUnavailable], None]) -> T:
-        """`get` whose first attempt ended in that failure. `on_retry` hears of each failure that is tried again."""
+        """Like `get`, after a first attempt that ended in `failure`. `on_retry` gets each failure that is retried."""
         return self._call(read, self._getter(read), failure=failure, on_retry=on_retry)
 
     def post(
@@ -115,12 +119,12 @@ class Caller:
         *,
         idempotency_key: str,
     ) -> T:
-        """The key makes a retry safe: Stripe does the work of several attempts once."""
+        """The key makes retries safe: Stripe performs several attempts only once."""
         sent = {**params, "idempotency_key": idempotency_key}
         return self._call(Read(endpoint, path, params, decode), lambda: self._sdk.write("post", path, sent))
 
     def delete(self, endpoint: str, path: str) -> None:
-        """Raises StripeRejected `resource_missing` also when an attempt without an answer had done it."""
+        """Raises StripeRejected `resource_missing` also if an earlier attempt without an answer had deleted it."""
         read: Read[None] = Read(endpoint, path, {}, lambda answer: None)
         self._call(read, lambda: self._sdk.write("delete", path, {}))
 
@@ -136,7 +140,7 @@ class Caller:
         failure: StripeUnavailable | None = None,
         on_retry: Callable[[StripeUnavailable], None] = lambda error: None,
     ) -> T:
-        """`failure`: how the first attempt ended already."""
+        """`failure`: how the first attempt has already ended."""
         with Attempts(read.endpoint, read.path, most=self._attempts, watch=self._retries) as attempts:
             while True:
                 try:
@@ -171,7 +175,7 @@ class Caller:
             raise
 
     def concurrent_requests(self) -> ConcurrentSender:
-        """For one thread."""
+        """Requests for one thread."""
         return self._transport.concurrent_requests()
 
     def _url(self, read: Read[Any]) -> str:

@@ -1,4 +1,7 @@
-"""One HTTP request with libcurl: a quarter of what it costs urllib3. Answers come as they are, whatever their status."""
+"""One HTTP request with libcurl, at a quarter of urllib3's cost.
+
+Answers are returned unchanged, whatever their status.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +13,11 @@ import stripe
 from sync.errors import StripeUnavailable
 
 _CONNECT_TIMEOUT_S = 10
-# Without a byte. Heavy pages take seconds; the SDK's own default is 80.
+# Without receiving a byte. Heavy pages take seconds; the SDK's default is 80.
 READ_TIMEOUT_S = 60
-# For an answer that drips.
+# For a whole answer that arrives slowly.
 _WHOLE_TIMEOUT_S = 300
-# A page has some 300 KB; each piece is handed to Python on its own.
+# A page has some 300 KB. Each piece is handed to Python separately.
 _PIECE_BYTES = 128 * 1024
 _REASONS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "its name could not be resolved",
@@ -24,12 +27,12 @@ _REASONS = {
     pycurl.E_GOT_NOTHING: "the connection was closed",
     pycurl.E_RECV_ERROR: "the connection was lost",
     pycurl.E_SEND_ERROR: "the connection was lost",
-    pycurl.E_PEER_FAILED_VERIFICATION: "its certificate is not to be trusted",
+    pycurl.E_PEER_FAILED_VERIFICATION: "its certificate is not trusted",
 }
 
 
 class Headers(dict[str, str]):
-    """By lower-case name; looked up in any case, for a proxy may change it."""
+    """By lower-case name. Looked up in any case, because a proxy may change it."""
 
     def __init__(self, pairs: Mapping[str, str] | None = None) -> None:
         super().__init__({name.lower(): value for name, value in (pairs or {}).items()})
@@ -55,14 +58,14 @@ Outcome = HttpAnswer | StripeUnavailable
 
 
 class Request:
-    """A handle of libcurl, used again and again, and what comes in on it."""
+    """A reusable libcurl handle, and the answer that arrives on it."""
 
     def __init__(self, read_timeout_s: int) -> None:
         self._pieces: list[bytes] = []
         self._lines: list[bytes] = []
         self._headers: Mapping[str, str] | None = None
         handle = self.handle = pycurl.Curl()
-        handle.setopt(pycurl.NOSIGNAL, 1)  # signals are the process', threads are many
+        handle.setopt(pycurl.NOSIGNAL, 1)  # signals belong to the process, which has many threads
         handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         handle.setopt(pycurl.ACCEPT_ENCODING, "gzip")
         handle.setopt(pycurl.PATH_AS_IS, 1)  # an id may be `..`
@@ -78,14 +81,14 @@ class Request:
     def prepare(self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None = None) -> None:
         handle = self.handle
         handle.setopt(pycurl.URL, url)
-        # An http:// address is a sandbox on this machine, where a proxy of the environment has no business.
+        # An http:// address is a sandbox on this machine. A proxy from the environment must not come in between.
         handle.setopt(pycurl.PROXY, "" if url.startswith("http://") else None)
         handle.setopt(pycurl.CUSTOMREQUEST, method)
         handle.setopt(pycurl.POST, body is not None)
         if body is not None:
             handle.setopt(pycurl.POSTFIELDS, body)
         if headers is not self._headers:
-            # `Expect:` sends none; it is there because an empty list would leave the last request's headers.
+            # `Expect:` sends no header. It is here because with an empty list the last request's headers would stay.
             handle.setopt(pycurl.HTTPHEADER, ["Expect:", *(f"{name}: {value}" for name, value in headers.items())])
             self._headers = headers
 
@@ -101,7 +104,7 @@ def unavailable(number: int, words: str) -> StripeUnavailable:
 
 
 def _headers(lines: list[bytes]) -> Headers:
-    """Of the last answer: an interim one (100, a proxy's) may stand before it."""
+    """The headers of the last answer. An interim one (100, or a proxy's) may come before it."""
     found: Headers = Headers()
     for line in lines:
         name, colon, value = line.partition(b":")

@@ -1,4 +1,4 @@
-"""One embedded list that is read whole, because Stripe cut it."""
+"""Reads one embedded list completely, because Stripe cut it."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from sync.stripe.pages import RawList, read_raw_list
 
 
 class Listing:
-    """`read` is its next request, `add` takes what came of it."""
+    """Send `read` next, and give its result to `add`."""
 
     def __init__(self, nested: NestedList, object_id: str, page_size: int) -> None:
         self.object_id = object_id
@@ -23,7 +23,7 @@ class Listing:
         return Read(self._endpoint, self._path, dict(self._params), _read_list)
 
     def add(self, found: tuple[Answer, RawList]) -> bool:
-        """Whether it is whole now."""
+        """Returns whether the list is complete now."""
         answer, listed = found
         self._items += listed.data
         self._until = answer.as_of_until
@@ -33,7 +33,7 @@ class Listing:
         return cursor is None
 
     def answer(self, whole: Answer) -> Answer:
-        """The items as a JSON array: true from when the object was read to when the last of them were."""
+        """The items as a JSON array. True from the read of the object to the read of the last items."""
         return Answer(b"[" + b",".join(self._items) + b"]", whole.as_of, max(whole.as_of_until, self._until))
 
 

@@ -1,11 +1,12 @@
-"""How Stripe's lists are asked for."""
+"""Parameters of Stripe's lists."""
 
 PAGE_SIZE = 100  # Stripe's largest `limit`
 
-# After all that `created` may be, test clocks' years included: what billstack.span_of has room for. Never sent as a filter.
+# Later than any `created`, even with test clocks: the highest value that billstack.span_of supports. Never sent to
+# Stripe.
 END_OF_CREATED = 1 << 40
 
 
 def created_filter(gte: int, lt: int) -> dict[str, str | int]:
-    """Of a list request for [gte, lt). Stripe's `created` has whole seconds."""
+    """The filter of a list request for [gte, lt). Stripe's `created` has whole seconds."""
     return {"created[gte]": gte, "created[lt]": lt} if lt < END_OF_CREATED else {"created[gte]": gte}

@@ -1,6 +1,6 @@
-"""Reads pages with objects of a shape that Stripe does not promise: each such object is left out, the others are kept.
+"""Reads pages with objects of an unexpected shape. Such an object is left out; the others are kept.
 
-A shape that is only needed in passing, such as an item's price, is taken as it comes. Only pages that the strict decoder
+Parts that are needed only in passing, such as an item's price, may have any shape. Only pages that the strict decoder
 refuses come here, so speed does not matter.
 """
 
@@ -20,7 +20,7 @@ class OddObject(NamedTuple):
 
 
 class ReadPage(NamedTuple):
-    """`heads` and `raws` are those of the objects that can be mirrored."""
+    """`heads` and `raws` belong to the objects that can be mirrored."""
 
     heads: list[Any]
     raws: list[msgspec.Raw]
@@ -28,7 +28,7 @@ class ReadPage(NamedTuple):
 
 
 def is_fine(head: Any) -> bool:
-    """Whether a head that the strict decoder took is one of an object to be mirrored."""
+    """Whether an object with this head, which the strict decoder accepted, can be mirrored."""
     return not head.deleted and 0 <= head.created < END_OF_CREATED
 
 
@@ -45,7 +45,10 @@ def read_one_by_one(object_type: ObjectType, raws: list[msgspec.Raw]) -> ReadPag
 
 
 def lenient_head(object_type: ObjectType, raw: bytes) -> Any | OddObject:
-    """The head of an object that can be mirrored, whatever its lists look like; or why it cannot be."""
+    """The head of an object that can be mirrored, whatever its lists look like.
+
+    Otherwise the reason why it cannot be.
+    """
     decoder = head_decoder(object_type.name)
     try:
         head = decoder.decode(raw)
@@ -59,14 +62,14 @@ def lenient_head(object_type: ObjectType, raw: bytes) -> Any | OddObject:
         deleted, created = fields.get("deleted") is True, _whole_number(fields.get(object_type.created_field))
         head = decoder.type(id=fields["id"], created=created, deleted=deleted, **lists)
     if head.deleted:
-        return OddObject(head.id, "a list gave it although it is deleted")
+        return OddObject(head.id, "a list contains it although it is deleted")
     if head.created is None or not is_fine(head):
         return OddObject(head.id, "created is no time")
     return head
 
 
 def read_items(raw: bytes) -> list[ListedItem]:
-    """Of a JSON array of items."""
+    """The items of a JSON array."""
     try:
         return msgspec.json.decode(raw, type=list[ListedItem])
     except msgspec.ValidationError:
@@ -80,7 +83,7 @@ def items_of_object(object_type: ObjectType, raw: bytes) -> list[ListedItem]:
 
 
 def last_id(raws: list[msgspec.Raw]) -> str | None:
-    """The id of the last object that has one: where the next page begins."""
+    """The id of the last object that has one. The next page begins there."""
     return next(filter(None, map(_id_of_raw, reversed(raws))), None)
 
 
@@ -116,7 +119,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _id(value: Any, *, of_text: bool = True) -> str | None:
-    """Of a reference: an id, or the whole object that has it."""
+    """The id of a reference, which is an id or a whole object."""
     found = value.get("id") if isinstance(value, dict) else value if of_text else None
     return found if isinstance(found, str) and found else None
 

@@ -1,4 +1,4 @@
-"""A page of a Stripe list: what is needed of it is read without building its objects."""
+"""A page of a Stripe list. Reads only what is needed, without building the page's objects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,21 +14,21 @@ from sync.stripe.odd_objects import OddObject, is_fine, items_of_object, last_id
 
 
 class RawList(msgspec.Struct):
-    """Objects are passed on as they came. A list without any has ended, whatever it says."""
+    """Keeps the objects as raw bytes. A list without objects has ended, whatever `has_more` says."""
 
     data: list[msgspec.Raw]
     has_more: Any = False
 
     def next_cursor(self) -> str | None:
-        """Where the next page begins; None: this is the last one."""
+        """Where the next page begins. None: this is the last one."""
         return last_id(self.data) if self.has_more is True else None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One list answer. `heads` carry id, created and embedded list of each object, in Stripe's order: newest first.
+    """One list answer. `heads` have each object's id, created and embedded list, in Stripe's order: newest first.
 
-    `odd` are objects that cannot be mirrored; they are left out of all else.
+    `odd` objects cannot be mirrored and appear nowhere else here.
     """
 
     answer: Answer
@@ -38,7 +38,7 @@ class Page:
     odd: Sequence[OddObject] = ()
 
     def named_prices(self, object_type: ObjectType, completed: Mapping[str, bytes]) -> set[str]:
-        """Ids of the prices that items or lines of these objects name, also beyond where Stripe cut their lists."""
+        """Ids of the prices that these objects' items or lines name, including the items that Stripe cut."""
         if not object_type.nested:
             return set()
         lists = [
@@ -48,13 +48,13 @@ class Page:
         return {price for items in lists for item in items if (price := item.named_price())}
 
     def cut_ids(self, object_type: ObjectType) -> list[str]:
-        """The objects of whose embedded list Stripe left out a part, each once."""
+        """The objects whose embedded list Stripe cut, each once."""
         if not object_type.nested:
             return []
         return list(dict.fromkeys(head.id for head in self.heads if is_cut(object_type, head)))
 
     def raw_objects(self) -> list[bytes]:
-        """Each object's JSON as Stripe sent it. Only for the few pages that need it."""
+        """Each object's JSON as Stripe sent it. Only a few pages need it."""
         return [bytes(raw) for raw in read_raw_list(self.answer).data]
 
 
@@ -64,7 +64,10 @@ def page_read(object_type: ObjectType, params: Mapping[str, str | int], page_siz
 
 
 def as_told_of_cursor(refused: StripeRejected, params: Mapping[str, str | int]) -> StripeRejected:
-    """CursorLost where the object that `starting_after` names is gone (stripe-facts 1.3), else the same error."""
+    """Turns an error into CursorLost if the object that `starting_after` names is gone (stripe-facts 1.3).
+
+    Any other error is returned unchanged.
+    """
     if "starting_after" not in params or not refused.is_cursor_lost:
         return refused
     return CursorLost(refused.message, status=refused.status, stripe_code=refused.stripe_code)
@@ -87,7 +90,7 @@ def read_raw_list(answer: Answer) -> RawList:
 
 
 def _page_of_odd_objects(object_type: ObjectType, answer: Answer) -> Page:
-    """The page as if Stripe had not listed those that cannot be mirrored."""
+    """The page without the objects that cannot be mirrored."""
     listed = read_raw_list(answer)
     read = read_one_by_one(object_type, listed.data)
     cursor = listed.next_cursor()
@@ -96,7 +99,7 @@ def _page_of_odd_objects(object_type: ObjectType, answer: Answer) -> Page:
 
 
 def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:
-    """Of a whole list, or of the object that has it."""
+    """The items of a whole list, or of the object that has it."""
     return read_items(completed) if completed.startswith(b"[") else items_of_object(object_type, completed)
 
 

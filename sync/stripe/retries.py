@@ -1,4 +1,4 @@
-"""When a request that failed is tried again, and who hears of it."""
+"""When a failed request is retried, and who is told about it."""
 
 import random
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import structlog
 from sync.error_text import loggable_reason
 from sync.errors import StripeUnavailable
 
-# With full jitter up to 20 s this gives Stripe about two minutes to come back before a type ends with an error.
+# With full jitter of up to 20 s, this gives Stripe about two minutes to recover before a type ends with an error.
 BACKGROUND_ATTEMPTS = 15
-# While a person waits for the answer, or where the work is tried again later anyway.
+# For requests that a person waits for, and for work that is repeated later anyway.
 FAIL_FAST_ATTEMPTS = 3
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """`attempt` of `attempts` failed; the next one comes in `wait_s`. Without `status` there was no answer at all."""
+    """`attempt` of `attempts` failed; the next one follows after `wait_s`. Without a `status` there was no answer."""
 
     path: str
     status: int | None
@@ -33,7 +33,7 @@ class Retry:
 
 
 class RetryWatch(Protocol):
-    """Hears of retries, by any thread. `request` is the same object for all attempts of one request."""
+    """Receives retries from any thread. `request` is the same object for all attempts of one request."""
 
     def waits(self, request: object, retry: Retry) -> None: ...
     def is_over(self, request: object) -> None: ...
@@ -67,7 +67,7 @@ class Attempts:
             self._watch.is_over(self)
 
     def wait_after(self, error: StripeUnavailable) -> float:
-        """Seconds until the next attempt. Raises the error itself where there is none."""
+        """Seconds until the next attempt. Raises the error itself if there is none."""
         self._failed += 1
         if self._failed >= self._most:
             raise error
@@ -79,5 +79,5 @@ class Attempts:
         return wait_s
 
     def _jittered(self) -> float:
-        """Full jitter, so that requests that failed together do not come back together."""
+        """Full jitter, so that requests that failed together are not retried together."""
         return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failed - 1)))

@@ -1,7 +1,7 @@
-"""What the Stripe SDK does for us: it writes the headers (key, version) and encodes what is posted.
+"""The parts of the Stripe SDK that we use: it writes the headers (key, version) and encodes POST bodies.
 
-What it does besides is more work than everything else that a page costs. So reads are sent with the headers that it once
-wrote, and no answer passes through it: sync/stripe/answers.py reads refusals as well.
+Everything else that it does would cost more than the rest of a page's work. So reads are sent with headers that it
+wrote once, and no answer passes through it: sync/stripe/answers.py also reads refusals.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ from sync.errors import StripeRejected
 from sync.stripe.curl import HttpAnswer, Outcome
 from sync.stripe.transport import Transport
 
-API_VERSION = "2026-10-28.endive"  # the one stripe-python 16.1 is typed for, and our tables read
+API_VERSION = "2026-10-28.endive"  # the version of stripe-python 16.1's types and of our tables
 
 
 class ConcurrentSender(Protocol):
-    """The requests of a thread that has many under way."""
+    """The requests of a thread that has many in flight."""
 
     def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None: ...
     def wait(self, timeout_s: float) -> None: ...
@@ -27,7 +27,7 @@ class ConcurrentSender(Protocol):
 
 
 class Sender(Protocol):
-    """sync/stripe/transport.py, or what stands for it in a test."""
+    """sync/stripe/transport.py, or its replacement in a test."""
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None = None
@@ -45,7 +45,10 @@ class Sdk:
         self.headers = self._headers_of_a_read()
 
     def write(self, method: str, path: str, params: Mapping[str, Any]) -> HttpAnswer:
-        """A `post` or `delete`; `idempotency_key` may be among the parameters. Its answer, whatever the status."""
+        """Sends a `post` or `delete`.
+
+        The parameters may include `idempotency_key`. Returns the answer, whatever its status.
+        """
         sending = _Sending(self._transport)
         try:
             self._request(sending, method, path, params)
@@ -71,13 +74,13 @@ class Sdk:
 
 
 def preload() -> None:
-    """Loads what the SDK and libcurl load when first used. For a process that forks: each of its children would do it."""
+    """Loads modules that the SDK and libcurl load on first use, so that forked children need not."""
     Sdk(secret_key="sk_test_none", api_base="https://stripe.invalid", transport=Transport())
     pycurl.Curl().close()
 
 
 class _SdkHttpClient(stripe.HTTPClient):
-    """The SDK's interface to HTTP. To the SDK every request succeeds with an empty body."""
+    """The SDK's HTTP interface. Every request looks successful to the SDK, with an empty body."""
 
     name = "billstack"
 
@@ -91,7 +94,7 @@ class _SdkHttpClient(stripe.HTTPClient):
         raise NotImplementedError
 
     def close(self) -> None:
-        """Connections are the transport's."""
+        """Does nothing: the transport owns the connections."""
 
 
 class _Recording(_SdkHttpClient):
@@ -106,7 +109,7 @@ class _Recording(_SdkHttpClient):
 
 
 class _Sending(_SdkHttpClient):
-    """Sends one request, and keeps its answer."""
+    """Sends one request and keeps its answer."""
 
     def __init__(self, transport: Sender) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Checks who sent a webhook: Stripe signs "{t}.{body}" with the endpoint's secret (https://docs.stripe.com/webhooks)."""
+"""Verifies a webhook: Stripe signs "{t}.{body}" with the endpoint's secret (https://docs.stripe.com/webhooks)."""
 
 import hashlib
 import hmac
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 from sync.errors import BadRequest
 
-# Stripe's own SDKs allow as much between the signature's time and ours; it bounds how long a delivery can be replayed.
+# Stripe's SDKs allow as much between the signature's time and ours. It limits how long a delivery can be replayed.
 TOLERANCE_S = 300
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 def verify(body: bytes, header: str | None, secrets: Iterable[str], *, now: float) -> None:
-    """Raises BadRequest `bad_signature` unless one of the secrets made one of the header's `v1`, and lately.
+    """Raises BadRequest `bad_signature` unless one of the secrets made one of the header's `v1`, recently.
 
-    While a secret is rolled, Stripe signs with both and sends several `v1`.
+    While a secret is being rolled, Stripe signs with both and sends several `v1`.
     """
     timestamp, signatures = _parse(header or "")
     if timestamp is None or not signatures:
@@ -31,13 +31,13 @@ def verify(body: bytes, header: str | None, secrets: Iterable[str], *, now: floa
 
 
 def is_well_formed(header: str | None) -> bool:
-    """Whether the header looks like Stripe's, whoever sent it."""
+    """Whether the header looks like Stripe's. Anybody may have sent it."""
     timestamp, signatures = _parse(header or "")
     return timestamp is not None and any(_DIGEST.fullmatch(given) for given in signatures)
 
 
 def _parse(header: str) -> tuple[str | None, list[bytes]]:
-    """The header's `t`, as it stands there, and every `v1`."""
+    """The header's unchanged `t`, and every `v1`."""
     pairs = [part.strip().partition("=") for part in header.split(",")]
     times = [value for name, _, value in pairs if name == "t"]
     signatures = [value.encode() for name, _, value in pairs if name == "v1"]

@@ -1,4 +1,4 @@
-"""Reads Stripe: pages, single objects, events, the account. What it needs of a page it reads without building objects."""
+"""Reads Stripe's pages, single objects, events and account. Reads only the needed parts of a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +15,21 @@ from sync.stripe.lists import PAGE_SIZE
 from sync.stripe.odd_objects import oldest_second
 from sync.stripe.pages import Page, RawList, as_told_of_cursor, page_read, read_raw_list
 
-# Each further round means that a nested list lost an item while it was read.
+# Each further round means that a nested list lost an item while it was being read.
 _ROUNDS = 5
 
 
-# An object's fields, of which only some are looked into.
+# An object's fields. Only some of them are decoded.
 _Fields = dict[str, msgspec.Raw]
 _NO_ITEMS = (b"", b"[]", b"null")
 
 
 @dataclass(frozen=True, slots=True)
 class EventsPage:
-    """Events as JSON, newest first; all that had happened by `as_of`, on Stripe's clock, is in it or on those after it."""
+    """Events as JSON, newest first.
+
+    This page and the ones after it contain every event up to `as_of` on Stripe's clock.
+    """
 
     bodies: list[bytes]
     as_of: int
@@ -34,7 +37,7 @@ class EventsPage:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose key it is; `now` is Stripe's clock in whole seconds."""
+    """The account of a key. `now` is Stripe's clock in whole seconds."""
 
     id: str
     name: str | None
@@ -42,27 +45,30 @@ class Account:
 
 
 class Source:
-    """One Stripe account. Raises StripeUnavailable when Stripe did not answer for long, StripeRejected when it said no."""
+    """One Stripe account.
+
+    Raises StripeUnavailable if Stripe did not answer for long, and StripeRejected if it refused.
+    """
 
     def __init__(self, caller: Caller, *, page_size: int = PAGE_SIZE) -> None:
         self.page_size = page_size
         self.caller = caller
 
     def fail_fast(self) -> "Source":
-        """For what may fail now and be tried again later."""
+        """A source for work that may fail now and is repeated later."""
         return Source(self.caller.fail_fast(), page_size=self.page_size)
 
     def reserve(self, object_type: ObjectType, most: int = 1) -> Reservation:
-        """Takes tokens for `count` list requests: wait `wait_s`, then call `page(..., reserved=True)`."""
+        """Takes tokens for `count` list requests. Wait `wait_s`, then call `page(..., reserved=True)`."""
         return self.caller.reserve(object_type.list_endpoint, most=most)
 
     def reserve_lists(self, object_type: ObjectType, most: int) -> Reservation:
-        """The same for requests of whole lists, which do not stand in line: a page waits for them."""
+        """Takes tokens for completing lists. These do not wait in line, because a page waits for them."""
         assert object_type.nested
         return self.caller.reserve(object_type.nested.endpoint, urgent=True, most=most)
 
     def page(self, object_type: ObjectType, params: Mapping[str, str | int], *, reserved: bool = False) -> Page:
-        """One page. Raises CursorLost when the object that `starting_after` names is gone (stripe-facts 1.3)."""
+        """One page. Raises CursorLost if the object that `starting_after` names is gone (stripe-facts 1.3)."""
         try:
             return self.caller.get(page_read(object_type, params, self.page_size), reserved=reserved)
         except StripeRejected as exc:
@@ -72,7 +78,7 @@ class Source:
         return page_read(object_type, params, self.page_size)
 
     def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
-        """One object with its nested lists whole; an empty body when Stripe deleted it or never had it."""
+        """One object with complete nested lists. The body is empty if Stripe deleted it or never had it."""
         path, params = object_type.path_of(object_id), object_type.retrieve_params
         for _ in range(_ROUNDS):
             try:
@@ -88,10 +94,10 @@ class Source:
         raise StripeUnavailable(f"the {object_type.name} lost items during each of {_ROUNDS} reads")
 
     def complete(self, object_type: ObjectType, cut_ids: Sequence[str], page: Answer) -> dict[str, Answer]:
-        """All items of the lists that Stripe cut, by their object's id: true from the page's beginning to the lists' end.
+        """All items of the lists that Stripe cut, by their object's id. True from the page's start to the lists' end.
 
-        A body is a JSON array of the items; but the whole object when an item was deleted while the list was read, and
-        empty when the object itself was.
+        A body is a JSON array of items. If an item was deleted during the read it is the whole object; if the object
+        itself was, it is empty.
         """
         completed: dict[str, Answer] = {}
         for object_id in cut_ids:
@@ -106,7 +112,7 @@ class Source:
         return Listing(object_type.nested, object_id, self.page_size)
 
     def events(self, *, gte: int, lte: int | None = None, types: tuple[str, ...] = ()) -> Iterator[EventsPage]:
-        """The account's events of that time, at least one page. Stripe keeps them for 30 days."""
+        """The account's events in that time, in at least one page. Stripe keeps events for 30 days."""
         params: dict[str, str | int] = {"created[gte]": gte, "limit": self.page_size}
         params |= {} if lte is None else {"created[lte]": lte}
         params |= {f"types[{index}]": name for index, name in enumerate(types)}
@@ -115,7 +121,7 @@ class Source:
             try:
                 answer, listed = self.caller.get(Read("list_events", "/v1/events", params, _read_list))
             except StripeRejected as exc:
-                # Stripe forgot the event meanwhile. Its second is read again, once.
+                # Stripe has forgotten the cursor's event. Its second is read again, once.
                 if oldest is None or not _is_to_be_reopened(exc, params, oldest):
                     raise
                 del params["starting_after"]
@@ -128,14 +134,14 @@ class Source:
             params["starting_after"], oldest = cursor, oldest_second(listed.data)
 
     def account(self) -> Account:
-        """Raises StripeRejected (401, 403) when the key is bad or may not read its own account."""
+        """Raises StripeRejected (401, 403) if the key is bad or may not read its own account."""
         answer, found = self.caller.get(Read("retrieve_account", "/v1/account", {}, _read_object))
         profile = _fields_of(found.get("business_profile"))
         dashboard = _fields_of(_fields_of(found.get("settings")).get("dashboard"))
         return Account(str(found["id"]), profile.get("name") or dashboard.get("display_name"), answer.as_of)
 
     def _with_whole_list(self, object_type: ObjectType, object_id: str, answer: Answer) -> Answer | None:
-        """None: the object, or an item that stood for a cursor, was deleted while its list was read."""
+        """None: the object, or an item used as a cursor, was deleted while its list was read."""
         nested = object_type.nested
         if nested is None:
             return answer
@@ -145,7 +151,7 @@ class Source:
             return answer
         listing = Listing(nested, object_id, self.page_size)
         if not self._read_whole(listing):
-            # One that says of no items that more follow has ended, if there is nothing to read.
+            # A list without items has ended, even if it says that more follow.
             return answer if bytes(embedded.get("data", b"")) in _NO_ITEMS else None
         items = listing.answer(answer)
         embedded |= {"data": msgspec.Raw(items.body), "has_more": msgspec.Raw(b"false")}
@@ -153,7 +159,7 @@ class Source:
         return replace(items, body=msgspec.json.encode(fields))
 
     def _read_whole(self, listing: Listing) -> bool:
-        """False: the object, or an item that stood for a cursor, was deleted meanwhile."""
+        """Returns False if the object, or an item used as a cursor, was deleted in the meantime."""
         try:
             while not listing.add(self.caller.get(listing.read())):
                 pass
@@ -170,7 +176,7 @@ def _is_to_be_reopened(exc: StripeRejected, params: Mapping[str, Any], oldest: i
 
 
 def _embedded_fields(fields: _Fields, name: str) -> _Fields:
-    """Of an embedded list; none where it is something else."""
+    """The fields of an embedded list. Empty if the value is no list."""
     raw = bytes(fields.get(name, b"null"))
     return msgspec.json.decode(raw, type=_Fields) if raw.startswith(b"{") else {}
 

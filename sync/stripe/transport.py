@@ -1,6 +1,6 @@
-"""Moves bytes between BillStack and Stripe: one request after the other by any thread, or many at once by one.
+"""Moves bytes between BillStack and Stripe: one request at a time from any thread, or many at once in one thread.
 
-Answers come as they are, whatever their status; sync/stripe/answers.py reads them.
+Returns answers unchanged, whatever their status. sync/stripe/answers.py reads them.
 """
 
 import selectors
@@ -14,9 +14,9 @@ import pycurl
 from sync.errors import StripeUnavailable
 from sync.stripe.curl import READ_TIMEOUT_S, HttpAnswer, Outcome, Request, unavailable
 
-# Connections that are kept, so that none is opened anew for each request.
+# Connections kept open, so that requests need not open new ones.
 _MOST_IDLE = 128
-# libcurl's words for a socket's events, and Python's.
+# libcurl's words for socket events, and Python's.
 _SELECTED = {
     pycurl.POLL_IN: selectors.EVENT_READ,
     pycurl.POLL_OUT: selectors.EVENT_WRITE,
@@ -30,15 +30,15 @@ _CURL_READY = {
 
 
 class Transport:
-    """Thread-safe; connections are kept and passed on from thread to thread."""
+    """Thread-safe. Keeps connections and shares them among threads."""
 
     def __init__(self, *, read_timeout_s: int = READ_TIMEOUT_S) -> None:
         self._read_timeout_s = read_timeout_s
-        self._idle: list[Request] = []  # the last one given back is the next one taken: the others may close
+        self._idle: list[Request] = []  # the last returned one is taken next, so that others can close
         self._lock = threading.Lock()
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None = None) -> HttpAnswer:
-        """Raises StripeUnavailable when there was no whole answer; it does not name the URL."""
+        """Raises StripeUnavailable, without the URL, if there was no complete answer."""
         with self._lock:
             request = self._idle.pop() if self._idle else None
         request = request or Request(self._read_timeout_s)
@@ -64,7 +64,7 @@ class Transport:
 
 
 class ConcurrentRequests:
-    """Many requests in flight at once, begun and met by one thread: with a thread for each they cost twice as much."""
+    """Many requests in flight, started and handled by one thread. A thread for each would cost twice as much."""
 
     def __init__(self, read_timeout_s: int) -> None:
         self._read_timeout_s = read_timeout_s
@@ -82,27 +82,27 @@ class ConcurrentRequests:
         self._under_way: dict[pycurl.Curl, tuple[Request, Callable[[Outcome], None]]] = {}
 
     def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None:
-        """Begins a request; `then` gets its outcome from `wait`."""
+        """Starts a request. `wait` calls `then` with its outcome."""
         request = self._idle.pop() if self._idle else Request(self._read_timeout_s)
         request.prepare("GET", url, headers)
         self._multi.add_handle(request.handle)
         self._under_way[request.handle] = request, then
 
     def wait(self, timeout_s: float) -> None:
-        """Until a request has ended, `wake` was called, or the time is over. Tells of all that have ended."""
+        """Waits until a request has ended, `wake` was called, or the time is over. Reports all that have ended."""
         give_up_at = time.monotonic() + timeout_s
         while not self._has_news(give_up_at) and time.monotonic() < give_up_at:
             pass
 
     def wake(self) -> None:
-        """By any thread: the `wait` under way, or the next one, returns at once."""
+        """Makes the current or next `wait` return at once. Call it from any thread."""
         with self._lock:
             if not self._has_rung:
                 self._has_rung = True
                 self._bell.send(b"!")
 
     def close(self) -> None:
-        """Drops what is under way, but waits for a host's name that is being looked up. A `wake` after it does nothing."""
+        """Drops requests in flight, but waits for a host name that is being resolved. A later `wake` does nothing."""
         with self._lock:
             self._has_rung = True
         for request, _ in self._under_way.values():
@@ -147,10 +147,10 @@ class ConcurrentRequests:
             self._idle.append(request)
             then(answer)
 
-    # Called by libcurl:
+    # libcurl calls these:
 
     def _watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: object) -> None:
-        """Which of a socket's events it waits for now."""
+        """The socket events that libcurl waits for now."""
         is_known = fd in self._selector.get_map()
         if what == pycurl.POLL_REMOVE:
             if is_known:

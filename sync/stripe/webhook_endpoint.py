@@ -1,6 +1,6 @@
-"""Makes or repairs a team's webhook endpoint at Stripe, and removes it again: only ever one that we made ourselves.
+"""Creates, repairs and removes a team's webhook endpoint at Stripe. Touches only endpoints that we created.
 
-Ours are known by a word in their metadata, also where a crash between Stripe's answer and our commit lost the secret.
+A word in their metadata identifies ours, even if a crash between Stripe's answer and our commit lost the secret.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from sync.stripe.sdk import API_VERSION
 
 _PATH = "/v1/webhook_endpoints"
 _MARK = "billstack_team"
-# An account has about 16 (stripe-facts section 6).
+# An account may have about 16 (stripe-facts section 6).
 _MOST_ENDPOINTS = 100
 
 
 class _Endpoint(msgspec.Struct):
-    """`secret` is only there in the answer to its creation."""
+    """Only the answer to its creation contains the `secret`."""
 
     id: str
     url: str
@@ -38,7 +38,7 @@ class _Endpoints(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """`secret` is None where the known one stays."""
+    """`secret` is None if the known one stays valid."""
 
     action: Literal["created", "repaired", "kept"]
     endpoint_id: str
@@ -55,17 +55,19 @@ def set_up(
     attempt: str,
     is_refused: bool = False,
 ) -> SetUp:
-    """An endpoint that brings these `events`, and no others.
+    """Ensures an endpoint that delivers exactly these `events`.
 
-    `known_id` is the endpoint whose secret we have. `attempt` differs from call to call: a retry makes no second one.
+    `known_id` is the endpoint whose secret we have. `attempt` differs between calls, so that a retry creates no second
+    one.
 
-    `is_refused`: what comes does not fit our secret, so Stripe may have another by now; only a new endpoint tells its own.
+    `is_refused`: deliveries do not match our secret, so Stripe may have another one. Only a new endpoint reveals its
+    secret.
 
-    Raises StripeRejected where the key may not write webhook endpoints, StripeUnavailable.
+    Raises StripeUnavailable, and StripeRejected if the key may not write webhook endpoints.
     """
     ours = [endpoint for endpoint in _list(caller) if endpoint.metadata.get(_MARK) == team_id]
     known = next((endpoint for endpoint in ours if endpoint.id == known_id), None)
-    # Neither its API version nor its secret can be changed or read later (stripe-facts section 6).
+    # Its API version cannot be changed and its secret cannot be read later (stripe-facts section 6).
     usable = known if known and known.api_version == API_VERSION and not is_refused else None
     done = _repair(caller, usable, url, events, attempt) if usable else _create(caller, team_id, url, events, attempt)
     for endpoint in ours:
@@ -75,7 +77,7 @@ def set_up(
 
 
 def remove(caller: Caller, endpoint_id: str) -> None:
-    """Also when it is gone already."""
+    """Succeeds also if it is gone already."""
     try:
         caller.delete("delete_webhook_endpoints", f"{_PATH}/{endpoint_id}")
     except StripeRejected as exc:

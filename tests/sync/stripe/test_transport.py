@@ -181,7 +181,7 @@ def test_a_certificate_of_nobody_known_is_refused(get, tmp_path) -> None:
         context.load_cert_chain(self_signed(tmp_path, "localhost"))
         threading.Thread(target=shake_hands, args=(server, context), daemon=True).start()
 
-        with pytest.raises(StripeUnavailable, match="certificate is not to be trusted"):
+        with pytest.raises(StripeUnavailable, match="certificate is not trusted"):
             get(f"https://localhost:{server.getsockname()[1]}", {})
 
 
