@@ -18,7 +18,7 @@ from sync.backfill.first_pages import FirstPages
 from sync.backfill.lease import Lease
 from sync.backfill.loop import Loop
 from sync.backfill.records import Backfill, BackfillStore
-from sync.backfill.tools import Tools
+from sync.backfill.tools import BackfillTools
 from sync.backfill.type_run import TypeRun
 from sync.backfill.windows import Window
 from sync.database.borrowing import borrowing
@@ -57,7 +57,7 @@ class Finish:
         types: list[ObjectType],
         mirrored: Mirrored,
         lease: Lease,
-        tools: Tools,
+        tools: BackfillTools,
         connection: psycopg.Connection,
     ) -> None:
         self._backfill = backfill

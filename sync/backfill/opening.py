@@ -20,7 +20,7 @@ from sync.backfill.records import OPENING_FENCE, Backfill, BackfillStore
 from sync.backfill.windows import Window
 from sync.error_text import loggable_reason
 from sync.errors import LeaseLost, StripeError, StripeRejected
-from sync.mirror.page_writer import PageObjects, as_mirrored, reject_all, write_page
+from sync.mirror.page_writer import SplitPage, as_mirrored, reject_all, write_page
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirrorStore, WindowKey
 from sync.object_types import OBJECT_TYPES, ObjectType
@@ -150,7 +150,7 @@ class Opening:
         mirrored = as_mirrored(first.type, page, first.completed, lt=first.window.lt, known_prices=self._prices_named)
         key = WindowKey(self._backfill.id, first.type.name, first.window.number, OPENING_FENCE)
         reject_all(self._mirror, first.type, page.odd)
-        written = write_page(self._mirror, first.type, key, mirrored, PageObjects(page.heads, page.raw_objects))
+        written = write_page(self._mirror, first.type, key, mirrored, SplitPage(page.heads, page.raw_objects))
         self._prices_named.update(mirrored.named_prices)
         for object_id in written.overlapping:
             refresh_or_reject(self._mirror, self._source, first.type, object_id)

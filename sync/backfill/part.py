@@ -11,7 +11,7 @@ from sync.backfill.finish import Finish
 from sync.backfill.lease import Lease
 from sync.backfill.opening import Opening
 from sync.backfill.records import FINISH, OPENING, OPENING_FENCE, Backfill, BackfillStore, TypeState
-from sync.backfill.tools import Tools
+from sync.backfill.tools import BackfillTools
 from sync.backfill.type_run import TypeRun
 from sync.backfill.windows import Window
 from sync.database.schema import check_team
@@ -34,7 +34,7 @@ class PartRun:
         backfill: Backfill,
         part: str,
         mirrored: Mirrored,
-        tools: Tools,
+        tools: BackfillTools,
         show: Callable[[TypeState], None],
         connection: psycopg.Connection,
     ) -> None:

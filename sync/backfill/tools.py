@@ -10,7 +10,7 @@ from sync.stripe.source import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class BackfillTools:
     """`connect` lends a connection in autocommit mode, as a context manager."""
 
     source: Source

@@ -26,15 +26,15 @@ from sync.backfill.pace import Pace
 from sync.backfill.progress import ShownProgress
 from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.token_pool import TokenPool
-from sync.backfill.tools import Tools
+from sync.backfill.tools import BackfillTools
 from sync.backfill.window_plan import MAX_IN_FLIGHT, WindowPlan
-from sync.backfill.windows import PageFacts, Window
+from sync.backfill.windows import PageOutline, Window
 from sync.backfill.writers import Writers
 from sync.database.borrowing import borrowing
 from sync.errors import StripeRejected
-from sync.mirror.page_writer import PageObjects, as_mirrored, reject_all, write_page
+from sync.mirror.page_writer import SplitPage, as_mirrored, reject_all, write_page
 from sync.mirror.refresh import refresh_or_reject
-from sync.mirror.store import MirroredPage, MirrorStore, WindowKey
+from sync.mirror.store import MirrorStore, WindowKey, WrittenPage
 from sync.object_types import ObjectType
 from sync.stripe.answers import Answer
 from sync.stripe.caller import Reservation
@@ -54,7 +54,7 @@ _LOOK_UP_EVERY_S = 0.2
 
 log = structlog.get_logger()
 
-Outcome = Literal["done", "yielded"]
+TurnOutcome = Literal["done", "yielded"]
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class TypeRun:
         object_type: ObjectType,
         windows: list[Window],
         lease: Lease,
-        tools: Tools,
+        tools: BackfillTools,
         store: BackfillStore,
     ) -> None:
         self._backfill = backfill
@@ -124,7 +124,7 @@ class TypeRun:
         """The share of the type that is read, 0 to 1."""
         return self._shown.share
 
-    def run(self) -> Outcome:
+    def run(self) -> TurnOutcome:
         """Runs until the type is done or the turn is over.
 
         Raises the error that ended it: StripeError, LeaseLost, psycopg.Error.
@@ -137,7 +137,7 @@ class TypeRun:
 
     # The coordinator's thread ------------------------------------------------------------------------------------
 
-    def _coordinate(self) -> Outcome:
+    def _coordinate(self) -> TurnOutcome:
         while True:
             over = self._tools.should_yield()
             if not (over or self._plan.is_finished):
@@ -176,7 +176,7 @@ class TypeRun:
 
     def _page_came(self, window: Window, asked_at: float, page: Page) -> None:
         self._pace.page_came(asked_at, self._plan.in_flight)
-        self._plan.page_arrived(window, PageFacts([head.created for head in page.heads], page.has_more, page.cursor))
+        self._plan.page_arrived(window, PageOutline([head.created for head in page.heads], page.has_more, page.cursor))
         self._shown.look()
         fetched = _Fetched(window, page, page.cut_ids(self._type))
         self._lists.extend((fetched, self._tools.source.listing(self._type, each)) for each in fetched.cut_ids)
@@ -236,7 +236,7 @@ class TypeRun:
         while line and line[0].is_whole:
             self._writers.submit(window.number, partial(self._write, line.popleft()))
 
-    def _written(self, page: MirroredPage) -> None:
+    def _written(self, page: WrittenPage) -> None:
         self._pace.unwritten -= 1
         for object_id in page.overlapping:
             self._refreshing += 1
@@ -260,6 +260,6 @@ class TypeRun:
             return
         page = as_mirrored(self._type, task.page, task.completed, lt=window.lt, known_prices=self._prices_named)
         reject_all(store, self._type, task.page.odd)
-        written = write_page(store, self._type, key, page, PageObjects(task.page.heads, task.page.raw_objects))
+        written = write_page(store, self._type, key, page, SplitPage(task.page.heads, task.page.raw_objects))
         self._prices_named.update(page.named_prices)
         self._loop.tell(self._written, written)

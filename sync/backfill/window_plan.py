@@ -12,7 +12,7 @@ here.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sync.backfill.windows import PageFacts, Reopening, Split, Window, entry_density
+from sync.backfill.windows import PageOutline, Reopening, Split, Window, entry_density
 from sync.stripe.lists import PAGE_SIZE
 
 MAX_IN_FLIGHT = 64  # 25 requests/s of one endpoint, with heavy pages of 2 s, make 50
@@ -102,7 +102,7 @@ class WindowPlan:
         self.in_flight += 1
         return window
 
-    def page_arrived(self, window: Window, page: PageFacts) -> None:
+    def page_arrived(self, window: Window, page: PageOutline) -> None:
         """The window's next page may be requested before this one is written. Pages are written in their order."""
         self._landed(window)
         window.pages += 1
@@ -181,7 +181,7 @@ class WindowPlan:
         window.in_flight = False
         self.in_flight -= 1
 
-    def _advance(self, window: Window, page: PageFacts) -> None:
+    def _advance(self, window: Window, page: PageOutline) -> None:
         # A Stripe-like server may ignore the filter. Newer objects belong to another window.
         created = [each for each in page.created if each < window.lt]
         if not created:

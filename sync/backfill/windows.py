@@ -51,7 +51,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class PageFacts:
+class PageOutline:
     """`created` of a page's objects in Stripe's order, newest first, and where the next page would start."""
 
     created: Sequence[int]
@@ -87,7 +87,7 @@ class Reopening:
     lt: int
 
 
-def entry_density(window: Window, first_page: PageFacts) -> float:
+def entry_density(window: Window, first_page: PageOutline) -> float:
     if not first_page.created:
         return 0.0
     end = first_page.created[-1] if first_page.has_more else window.gte

@@ -34,8 +34,8 @@ NAMED_WAIT_S = 5
 log = structlog.get_logger()
 
 # An event's end: applied unchanged, older than the row, settled by a fetch, or one of the ledger's states.
-Outcome = Literal["applied", "older", "fetched", "skipped", "refused", "failed"]
-Report = Callable[[Outcome, list[Ended]], None]
+EventOutcome = Literal["applied", "older", "fetched", "skipped", "refused", "failed"]
+Report = Callable[[EventOutcome, list[Ended]], None]
 
 
 def apply_batch(
@@ -47,7 +47,7 @@ def apply_batch(
     connect: Connect | None = None,
     report: Report = lambda *_: None,
     refused: StripeRejected | None = None,
-) -> dict[Outcome, int]:
+) -> dict[EventOutcome, int]:
     """Applies up to BATCH_SIZE due events. Returns the number of events by outcome; empty if none was due.
 
     Raises no StripeError: events whose object could not be fetched are stored as failed, with the reason. `connect`
@@ -119,10 +119,10 @@ class _Batch:
         self._refused = refused
         self._ledger = Ledger(connection, team_id)
         self._store = MirrorStore(connection, team_id)
-        self._counts: dict[Outcome, int] = defaultdict(int)
+        self._counts: dict[EventOutcome, int] = defaultdict(int)
         self._put_off: frozenset[str] = frozenset()
 
-    def run(self) -> dict[Outcome, int]:
+    def run(self) -> dict[EventOutcome, int]:
         events = self._ledger.claim(BATCH_SIZE)
         if not events:
             return {}
@@ -175,7 +175,7 @@ class _Batch:
         checked: dict[str, int | None],
         doubtful: _Doubtful,
         guard: Callable[[], AbstractContextManager[Any]],
-    ) -> Outcome | None:
+    ) -> EventOutcome | None:
         """None: the event is among the doubtful."""
         if way.object_type is None:
             return "refused" if way.action == "refuse" else "skipped"
@@ -219,10 +219,10 @@ class _Batch:
         }
 
     def _settle_certain(
-        self, verdicts: list[tuple[LedgerEvent, Route, Outcome | None]], doubtful: _Doubtful
-    ) -> list[tuple[Outcome, list[Ended]]]:
+        self, verdicts: list[tuple[LedgerEvent, Route, EventOutcome | None]], doubtful: _Doubtful
+    ) -> list[tuple[EventOutcome, list[Ended]]]:
         waiting = {event_id for ids in doubtful.values() for event_id in ids} | self._put_off
-        ended: dict[tuple[Outcome, str | None], list[str]] = defaultdict(list)
+        ended: dict[tuple[EventOutcome, str | None], list[str]] = defaultdict(list)
         for event, way, verdict in verdicts:
             if verdict is not None and event.id not in waiting:
                 is_known = verdict == "skipped" and way.named  # everything it names has been read since
@@ -259,7 +259,7 @@ class _Batch:
             self._store.lock_type(object_type)
         return {object_type.name: self._store.checked_until(object_type) for object_type in types}
 
-    def _settle(self, outcome: Outcome, ids: list[str], reason: str | None) -> list[Ended]:
+    def _settle(self, outcome: EventOutcome, ids: list[str], reason: str | None) -> list[Ended]:
         state: EventState = outcome if outcome in ("skipped", "refused") else "applied"
         return self._ledger.settle(ids, state, reason)
 
@@ -269,6 +269,6 @@ class _Batch:
         is_fresh = any(event.attempts == 1 for event in delivered)
         self._ledger.touch_connection(events[-1].created, version, delivered=is_fresh)
 
-    def _count(self, outcome: Outcome, events: list[Ended]) -> None:
+    def _count(self, outcome: EventOutcome, events: list[Ended]) -> None:
         self._counts[outcome] += len(events)
         self._report(outcome, events)

@@ -51,7 +51,7 @@ class EventFetches:
         self._connection = connection
         self._team_id = team_id
         self._source = source
-        self._hasty = source.fail_fast()
+        self._fail_fast = source.fail_fast()
         self._doubtful = doubtful
         self._tried = tried
         self._connect = connect
@@ -95,7 +95,7 @@ class EventFetches:
         if type_name in self._refused:
             raise self._refused[type_name]
         # An event that failed before must not delay the others for long.
-        source = self._hasty if self._tried.issuperset(self._doubtful[key]) else self._source
+        source = self._fail_fast if self._tried.issuperset(self._doubtful[key]) else self._source
         refresh(store, source, OBJECT_TYPES[type_name], object_id, advance=True)
 
     def _remember(self, exc: StripeRejected, type_name: str) -> None:

@@ -11,7 +11,7 @@ from psycopg import errors
 from sync.bounds import loggable
 from sync.error_text import loggable_reason
 from sync.errors import LeaseLost
-from sync.mirror.store import REFUSALS, MirroredPage, MirrorPage, MirrorStore, WindowKey, page_of_one, reason_of
+from sync.mirror.store import REFUSALS, MirrorStore, PageToWrite, WindowKey, WrittenPage, page_of_one, reason_of
 from sync.object_types import ObjectType
 from sync.stripe.answers import Answer
 from sync.stripe.odd_objects import OddObject
@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 
 def write_page(
-    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: "PageObjects"
-) -> MirroredPage:
+    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: PageToWrite, objects: "SplitPage"
+) -> WrittenPage:
     """Commits rows, seen, count and checkpoint together. Raises LeaseLost if another worker holds the window now.
 
     One bad object does not stop a type. If Postgres refuses a page (a NUL in a text, one id twice), each object is
@@ -44,14 +44,14 @@ def write_page(
 
 def as_mirrored(
     object_type: ObjectType, page: Page, completed: Mapping[str, Answer], *, lt: int, known_prices: AbstractSet[str]
-) -> MirrorPage:
+) -> PageToWrite:
     """Prepares a page of a window that ends before `lt`, with the answers that complete its cut lists.
 
     `known_prices` are recorded already.
     """
     created = [head.created for head in page.heads if head.created < lt]
     bodies = {object_id: answer.body for object_id, answer in completed.items()}
-    return MirrorPage(
+    return PageToWrite(
         body=page.answer.body,
         as_of=page.answer.as_of,
         as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in completed.values())]),
@@ -71,7 +71,7 @@ def reject_all(store: MirrorStore, object_type: ObjectType, odd: Sequence[OddObj
         store.reject(object_type, object_id, reason)
 
 
-class PageObjects:
+class SplitPage:
     """A page's objects one by one, as (id, raw) in the page's order. Only made if the page was refused."""
 
     def __init__(self, heads: list[Any], raws: Any) -> None:
@@ -82,7 +82,7 @@ class PageObjects:
         return [(head.id, raw) for head, raw in zip(self._heads, self._raws(), strict=True)]
 
 
-def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
+def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage:
     mirrored = store.mirror_page_alone(object_type, key, page)
     if mirrored is None:
         raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
@@ -90,8 +90,8 @@ def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, pa
 
 
 def _write_one_by_one(
-    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: MirrorPage, objects: PageObjects
-) -> MirroredPage:
+    store: MirrorStore, object_type: ObjectType, key: WindowKey, page: PageToWrite, objects: SplitPage
+) -> WrittenPage:
     """Writes each object as a page that does not end the window, then an empty page that does."""
     counted = 0
     overlapping: list[str] = []
@@ -112,4 +112,4 @@ def _write_one_by_one(
             counted += written.counted
             overlapping += written.overlapping
         store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed={}))
-    return MirroredPage(counted, overlapping)
+    return WrittenPage(counted, overlapping)

@@ -12,7 +12,7 @@ from sync.object_types import ObjectType
 from sync.stripe.answers import Answer
 from sync.stripe.source import Source
 
-Outcome = Literal["written", "equal", "deleted", "absent"]
+RowOutcome = Literal["written", "equal", "deleted", "absent"]
 # Each further round means that something else wrote the row during the fetch. That cannot happen this often.
 _ROUNDS = 20
 
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 def refresh(
     store: MirrorStore, source: Source, object_type: ObjectType, object_id: str, *, advance: bool = False
-) -> Outcome:
+) -> RowOutcome:
     """Updates one row to Stripe's present state. No transaction is open during a request to Stripe.
 
     The answer replaces the row as it was when the fetch began. A row that changed during the fetch may be newer than
@@ -53,7 +53,7 @@ def refresh_or_reject(store: MirrorStore, source: Source, object_type: ObjectTyp
 
 def _put(
     store: MirrorStore, object_type: ObjectType, object_id: str, answer: Answer, version: str | None, *, advance: bool
-) -> Outcome | None:
+) -> RowOutcome | None:
     """None: the row changed during the fetch."""
     if answer.body:
         verdict = store.put_fetched(object_type, object_id, answer, version=version, advance=advance)

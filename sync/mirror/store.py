@@ -48,7 +48,7 @@ class WindowKey:
 
 
 @dataclass(frozen=True, slots=True)
-class MirrorPage:
+class PageToWrite:
     """The parts of a page that its statement takes: Stripe's original JSON, and the window's position after it.
 
     `completed` are the bodies of Source.complete by id: the items of a cut list, or the whole object; an empty one
@@ -69,7 +69,7 @@ class MirrorPage:
 
 
 @dataclass(frozen=True, slots=True)
-class MirroredPage:
+class WrittenPage:
     """How many objects this backfill met for the first time, and which ones must be fetched."""
 
     counted: int
@@ -88,7 +88,7 @@ class MirrorStore:
         """Returns False if the window has another fence or is done. Then the page must not be written."""
         return self._run(object_type, "lock_window", **self._window(object_type, key)).fetchone() is not None
 
-    def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage | None:
+    def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage | None:
         """Locks the window, mirrors the page and commits, in one round trip.
 
         None: the window no longer belongs to the caller.
@@ -98,18 +98,18 @@ class MirrorStore:
         values = self._window(object_type, key) | self._page(object_type, page)
         with same_connection(self.connection) as connection:
             row = RoundTrips(connection).run(statements, values)
-        return MirroredPage(*row) if row else None
+        return WrittenPage(*row) if row else None
 
     def page_settings(self) -> None:
         """Settings for writing pages, for the rest of the transaction."""
         self._run(None, "page_settings")
 
-    def mirror_page(self, object_type: ObjectType, key: WindowKey, page: MirrorPage) -> MirroredPage:
+    def mirror_page(self, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage:
         """Writes rows, seen, count and checkpoint of a page. This transaction must have locked the window."""
         values = self._window(object_type, key) | self._page(object_type, page)
         row = self._run(object_type, "mirror_page", **values).fetchone()
         assert row is not None
-        return MirroredPage(*row)
+        return WrittenPage(*row)
 
     def _window(self, object_type: ObjectType, key: WindowKey) -> dict[str, Any]:
         return {
@@ -121,7 +121,7 @@ class MirrorStore:
             "fence": key.fence,
         }
 
-    def _page(self, object_type: ObjectType, page: MirrorPage) -> dict[str, Any]:
+    def _page(self, object_type: ObjectType, page: PageToWrite) -> dict[str, Any]:
         return {
             "reuses_ids": object_type.reuses_ids,
             "created_field": object_type.created_field,

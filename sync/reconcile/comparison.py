@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class ReconcileTools:
     """`catch_up` applies all events that Stripe has made so far. Returns what its clock showed before.
 
     `changed_since` returns those of the ids that have had events since a second.
@@ -66,7 +66,7 @@ class Tools:
 class ReconcileRun:
     """One turn, run by the holder of the comparison's lease."""
 
-    def __init__(self, connection: psycopg.Connection, work: Work, tools: Tools) -> None:
+    def __init__(self, connection: psycopg.Connection, work: Work, tools: ReconcileTools) -> None:
         self._connection = connection
         self._store = ReconcileStore(connection)
         self._work = work
@@ -230,7 +230,7 @@ class Comparison:
         return max(row[0], start + 1) if row else None
 
     def differing(self, page: Page, completed: dict[str, bytes]) -> dict[str, Suspicion]:
-        """The reason by id. `completed` is as in MirrorPage."""
+        """The reason by id. `completed` is as in PageToWrite."""
         try:
             return self._differing(page.answer.body, completed)
         except REFUSALS:

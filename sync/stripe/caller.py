@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from sync.errors import StripeRateLimited, StripeUnavailable
 from sync.stripe.answers import Answer, Read, read_answer
-from sync.stripe.curl import HttpAnswer, Outcome
+from sync.stripe.curl import HttpAnswer, RequestOutcome
 from sync.stripe.retries import BACKGROUND_ATTEMPTS, FAIL_FAST_ATTEMPTS, Attempts, NobodyWatches, RetryWatch
 from sync.stripe.sdk import ConcurrentSender, Sdk, Sender
 
@@ -101,7 +101,7 @@ class Caller:
         """
         started = self._monotonic()
 
-        def met(outcome: Outcome) -> None:
+        def met(outcome: RequestOutcome) -> None:
             then(lambda: self._understood(read, outcome, started))
 
         requests.get(self._url(read), self._sdk.headers, met)
@@ -158,12 +158,12 @@ class Caller:
             self._sleep(wait_s)
         started = self._monotonic()
         try:
-            outcome: Outcome = send()
+            outcome: RequestOutcome = send()
         except StripeUnavailable as error:
             outcome = error
         return self._understood(read, outcome, started)
 
-    def _understood(self, read: Read[T], outcome: Outcome, started: float) -> T:
+    def _understood(self, read: Read[T], outcome: RequestOutcome, started: float) -> T:
         if isinstance(outcome, StripeUnavailable):
             self._on_answer(read.endpoint, None)
             raise outcome

@@ -54,7 +54,7 @@ class HttpAnswer:
     body: bytes
 
 
-Outcome = HttpAnswer | StripeUnavailable
+RequestOutcome = HttpAnswer | StripeUnavailable
 
 
 class Request:

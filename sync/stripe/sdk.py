@@ -11,7 +11,7 @@ import pycurl
 import stripe
 
 from sync.errors import StripeRejected
-from sync.stripe.curl import HttpAnswer, Outcome
+from sync.stripe.curl import HttpAnswer, RequestOutcome
 from sync.stripe.transport import Transport
 
 API_VERSION = "2026-10-28.endive"  # the version of stripe-python 16.1's types and of our tables
@@ -20,7 +20,7 @@ API_VERSION = "2026-10-28.endive"  # the version of stripe-python 16.1's types a
 class ConcurrentSender(Protocol):
     """The requests of a thread that has many in flight."""
 
-    def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None: ...
+    def get(self, url: str, headers: Mapping[str, str], then: Callable[[RequestOutcome], None]) -> None: ...
     def wait(self, timeout_s: float) -> None: ...
     def wake(self) -> None: ...
     def close(self) -> None: ...

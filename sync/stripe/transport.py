@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import pycurl
 
 from sync.errors import StripeUnavailable
-from sync.stripe.curl import READ_TIMEOUT_S, HttpAnswer, Outcome, Request, unavailable
+from sync.stripe.curl import READ_TIMEOUT_S, HttpAnswer, Request, RequestOutcome, unavailable
 
 # Connections kept open, so that requests need not open new ones.
 _MOST_IDLE = 128
@@ -79,9 +79,9 @@ class ConcurrentRequests:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._timer_at: float | None = None
         self._idle: list[Request] = []
-        self._under_way: dict[pycurl.Curl, tuple[Request, Callable[[Outcome], None]]] = {}
+        self._under_way: dict[pycurl.Curl, tuple[Request, Callable[[RequestOutcome], None]]] = {}
 
-    def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None:
+    def get(self, url: str, headers: Mapping[str, str], then: Callable[[RequestOutcome], None]) -> None:
         """Starts a request. `wait` calls `then` with its outcome."""
         request = self._idle.pop() if self._idle else Request(self._read_timeout_s)
         request.prepare("GET", url, headers)

@@ -29,7 +29,7 @@ def test_from_the_first_visit_to_a_mirror(fresh_stack: Stack, sandbox: SandboxPr
 
     connect(page)
     a_killed_worker_does_not_stop_the_bar(page, product)
-    a_failing_type_is_shown_and_mended(page, sandbox)
+    a_failing_type_is_shown_and_repaired(page, sandbox)
     explore(page)
     project_customer_and_key(page)
     another_team_sees_none_of_it(fresh_stack, team_id, open_page)
@@ -76,7 +76,7 @@ def a_killed_worker_does_not_stop_the_bar(page: Page, product: Product) -> None:
     expect(page.locator("#sync-button")).to_be_focused()
 
 
-def a_failing_type_is_shown_and_mended(page: Page, sandbox: SandboxProcess) -> None:
+def a_failing_type_is_shown_and_repaired(page: Page, sandbox: SandboxProcess) -> None:
     restricted = sandbox.call("POST", "keys", account="demo", permissions=SOME_PERMISSIONS)["key"]
     replace_key(page, restricted)
     start_sync(page)

@@ -131,9 +131,9 @@ def test_a_type_that_the_key_may_not_read_fails_alone_and_the_next_backfill_mend
 
     failed = restricted.backfill(objects=["customer", "product", "invoice"])
     client.connect(team_id, restricted.key)
-    mended = restricted.backfill(objects=["customer", "product", "invoice"])
+    repaired = restricted.backfill(objects=["customer", "product", "invoice"])
 
     assert (failed["syncStatus"], failed["result"]["invoice"]["status"]) == ("error", "error")
     assert "rak_invoice_read" in failed["result"]["invoice"]["error"]
     assert [failed["result"][name]["status"] for name in ("customer", "product")] == ["ready", "ready"]
-    assert (mended["syncStatus"], mended["result"]["invoice"]["synced"]) == ("ready", 960)
+    assert (repaired["syncStatus"], repaired["result"]["invoice"]["synced"]) == ("ready", 960)

@@ -13,7 +13,7 @@ import psycopg
 from scripts.comparison import Difference, compare, mirrored_objects
 from sync.backfill.part import Ended, PartRun
 from sync.backfill.records import Backfill, BackfillStore, Part, TypeState
-from sync.backfill.tools import Tools
+from sync.backfill.tools import BackfillTools
 from sync.mirror.store import MirrorStore
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from sync.stripe.curl import HttpAnswer
@@ -118,7 +118,7 @@ class Backfilling:
         assert found
         return found
 
-    def tools(self, process: Process, should_yield: Callable[[], bool]) -> Tools:
+    def tools(self, process: Process, should_yield: Callable[[], bool]) -> BackfillTools:
         def connect() -> MortalConnection:
             if process.is_dead:
                 raise psycopg.OperationalError("a dead process connects to nothing")
@@ -129,7 +129,7 @@ class Backfilling:
         source = source_of(
             MortalTransport(self.stripe, process), page_size=self.page_size, attempts=self.attempts, budget=self.budget
         )
-        return Tools(source, connect, should_yield)
+        return BackfillTools(source, connect, should_yield)
 
     def work_on(
         self,

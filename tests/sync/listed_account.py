@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from sync.backfill.windows import PageFacts, Window
+from sync.backfill.windows import PageOutline, Window
 
 
 class LostCursor(Exception):
@@ -13,7 +13,7 @@ class LostCursor(Exception):
 @dataclass(frozen=True)
 class Answer:
     ids: list[int]
-    facts: PageFacts
+    facts: PageOutline
 
 
 class ListedAccount:
@@ -34,7 +34,7 @@ class ListedAccount:
         begin = max(oldest, end - self._page_size)
         ids = self._ids[begin:end][::-1]
         last_id = str(ids[-1]) if ids else None
-        return Answer(ids, PageFacts(self._created[begin:end][::-1], has_more=begin > oldest, last_id=last_id))
+        return Answer(ids, PageOutline(self._created[begin:end][::-1], has_more=begin > oldest, last_id=last_id))
 
     def delete(self, object_id: int) -> None:
         if object_id in self._ids:

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from sync.backfill.records import FINISH, BackfillStore
 from sync.backfill.windows import Window
-from sync.mirror.store import MirroredPage, MirrorPage, MirrorStore, WindowKey
+from sync.mirror.store import MirrorStore, PageToWrite, WindowKey, WrittenPage
 from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, ObjectType, head_struct
 from sync.stripe.answers import Answer
 from tests.factories import Json, encoded, listed
@@ -134,13 +134,13 @@ def created_of(about: Json) -> int:
 
 def page_of(
     objects: Iterable[Json], *, as_of: int, as_of_until: int | None = None, has_more: bool = True, **fields: Any
-) -> MirrorPage:
+) -> PageToWrite:
     """A list answer that was read between these seconds."""
     every = list(objects)
     edges = (
         {"newest": created_of(every[0]), "oldest": created_of(every[-1]), "cursor": every[-1]["id"]} if every else {}
     )
-    return MirrorPage(
+    return PageToWrite(
         body=encoded(listed(*every, has_more=has_more)),
         as_of=as_of,
         as_of_until=as_of if as_of_until is None else as_of_until,
@@ -154,7 +154,7 @@ def head(about: Json) -> Any:
     return msgspec.convert(about, head_struct(BY_STRIPE_OBJECT[about["object"]]))
 
 
-def mirror(store: MirrorStore, key: WindowKey, page: MirrorPage, object_type: ObjectType = CUSTOMER) -> MirroredPage:
+def mirror(store: MirrorStore, key: WindowKey, page: PageToWrite, object_type: ObjectType = CUSTOMER) -> WrittenPage:
     """Writes a page as one transaction does."""
     with store.connection.transaction():
         assert store.lock_window(object_type, key)

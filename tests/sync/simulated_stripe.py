@@ -20,7 +20,7 @@ from scripts.sandbox.seeding import Recipe
 from sync.errors import StripeUnavailable
 from sync.events.applying import Mirrored
 from sync.stripe.caller import Caller
-from sync.stripe.curl import Headers, HttpAnswer, Outcome
+from sync.stripe.curl import Headers, HttpAnswer, RequestOutcome
 from sync.stripe.retries import BACKGROUND_ATTEMPTS
 from sync.stripe.source import Source
 from tests.factories import NOW, encoded
@@ -115,12 +115,12 @@ class ThreadedRequests:
         self._simulated = simulated
         self._ended: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
-    def get(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None:
+    def get(self, url: str, headers: Mapping[str, str], then: Callable[[RequestOutcome], None]) -> None:
         threading.Thread(target=self._send, args=(url, headers, then), daemon=True).start()
 
-    def _send(self, url: str, headers: Mapping[str, str], then: Callable[[Outcome], None]) -> None:
+    def _send(self, url: str, headers: Mapping[str, str], then: Callable[[RequestOutcome], None]) -> None:
         try:
-            outcome: Outcome = self._simulated.send("GET", url, headers)
+            outcome: RequestOutcome = self._simulated.send("GET", url, headers)
         except StripeUnavailable as exc:
             outcome = exc
         except Exception as exc:

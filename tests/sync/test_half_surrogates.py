@@ -8,7 +8,7 @@ from sync.events.applying import apply_batch, read_delivered, record_event
 from sync.events.ledger import Ledger
 from sync.mirror.refresh import refresh_or_reject
 from sync.object_types import DEFAULT_TYPES
-from sync.reconcile.comparison import ReconcileRun, Tools
+from sync.reconcile.comparison import ReconcileRun, ReconcileTools
 from sync.reconcile.records import ReconcileStore
 from tests.factories import NOW, customer, encoded, event
 from tests.sync.backfilling import Backfilling
@@ -120,7 +120,7 @@ def test_a_comparison_goes_on_and_tells_of_it(run: Backfilling, spoil: Callable[
     store = ReconcileStore(run.team.connection)
     work = store.acquire(store.start(run.team.id, request_id=None)[0])
     assert work
-    tools = Tools(
+    tools = ReconcileTools(
         source_of(run.stripe, attempts=3),
         catch_up=lambda: int(run.stripe.clock()),
         changed_since=lambda ids, second: set(),

@@ -13,7 +13,7 @@ from rq import Queue, Worker, get_current_job
 
 from sync.backfill.part import PartRun
 from sync.backfill.records import FINISH, Backfill, BackfillStore
-from sync.backfill.tools import Tools
+from sync.backfill.tools import BackfillTools
 from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason
 from sync.events.routing import Mirrored
@@ -76,7 +76,7 @@ def _work_on_parts(
     ours = turn(context)
     retries = ShownRetries(context.redis, backfill.id, first)
     source = open_source(context, connected, retries=retries)
-    tools = Tools(source, lambda: connect(context), ours.is_over, ours.is_stopping)
+    tools = BackfillTools(source, lambda: connect(context), ours.is_over, ours.is_stopping)
     show = Progress(context.redis, backfill.id).show
     ended = latest = PartRun(backfill, first, mirrored(connected), tools, show, connection).run()
     while latest == "done" and not ours.is_over() and (part := take_waiting(context, backfill.id, connection)):

@@ -15,7 +15,7 @@ from sync.errors import Conflict, LeaseLost, StripeError, StripeRejected
 from sync.events.applying import apply_batch
 from sync.events.ledger import Ledger
 from sync.events.sweep import sweep
-from sync.reconcile.comparison import ReconcileRun, Tools
+from sync.reconcile.comparison import ReconcileRun, ReconcileTools
 from sync.reconcile.records import ReconcileStore, Work
 from sync.stripe.source import Source
 from sync.teams.connections import Connection, Connections
@@ -94,7 +94,9 @@ def _work(context: Context, connection: psycopg.Connection, work: Work, should_y
     source = open_source(context, connected)
     events = _Events(context, connection, connected, source)
     try:
-        ended = ReconcileRun(connection, work, Tools(source, events.catch_up, events.changed_since, should_yield)).run()
+        ended = ReconcileRun(
+            connection, work, ReconcileTools(source, events.catch_up, events.changed_since, should_yield)
+        ).run()
     except StripeError as exc:
         log.warning("reconcile.failed", reason=loggable_reason(exc))
         store.end(work, "error", exc.message)

@@ -10,7 +10,7 @@ import redis
 import structlog
 
 from sync.event_types import LISTENED_TYPES
-from sync.events.applying import Outcome
+from sync.events.applying import EventOutcome
 from sync.events.ledger import Ended
 from sync.stripe import caller
 
@@ -50,7 +50,7 @@ class Meter:
         self._lock = threading.Lock()
         self._counts: defaultdict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
 
-    def events(self, outcome: Outcome, events: list[Ended]) -> None:
+    def events(self, outcome: EventOutcome, events: list[Ended]) -> None:
         """Apply jobs report the results of events here (sync/events/applying.py)."""
         increments: list[Increment] = [(EVENTS, (known_type(event.type), outcome), 1) for event in events]
         if outcome != "failed":

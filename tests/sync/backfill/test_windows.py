@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from sync.backfill.window_plan import STRIPE_BEGINS, WindowPlan
-from sync.backfill.windows import PageFacts, Reopening, Split, Window
+from sync.backfill.windows import PageOutline, Reopening, Split, Window
 
 DAY = 86_400
 START = STRIPE_BEGINS + 1_000 * DAY
@@ -16,11 +16,11 @@ def whole_range(number: int = 0, variant: int = 0) -> Window:
     return Window(number, variant, gte=START, lt=UPPER, floor=START)
 
 
-def page(created: Sequence[int], *, has_more: bool = True) -> PageFacts:
-    return PageFacts(created, has_more, last_id=f"obj_{created[-1]}" if created else None)
+def page(created: Sequence[int], *, has_more: bool = True) -> PageOutline:
+    return PageOutline(created, has_more, last_id=f"obj_{created[-1]}" if created else None)
 
 
-def full_page(newest: int, oldest: int) -> PageFacts:
+def full_page(newest: int, oldest: int) -> PageOutline:
     """100 objects, evenly spread."""
     return page([newest - (newest - oldest) * place // 99 for place in range(100)])
 

@@ -17,9 +17,9 @@ from sync.backfill.finish import EVENTS_MARGIN_S
 from sync.errors import LeaseLost
 from sync.events.applying import apply_batch, record_event
 from sync.events.ledger import Ledger
-from sync.mirror.page_writer import PageObjects, write_page
+from sync.mirror.page_writer import SplitPage, write_page
 from sync.mirror.refresh import refresh
-from sync.mirror.store import MirrorPage, MirrorStore, WindowKey
+from sync.mirror.store import MirrorStore, PageToWrite, WindowKey
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.stripe.pages import Page
 from sync.stripe.source import Source
@@ -62,7 +62,7 @@ class _HeldPage:
     object_type: ObjectType
     key: WindowKey
     page: Page
-    written: MirrorPage
+    written: PageToWrite
 
 
 class _Run:
@@ -204,7 +204,7 @@ class _Run:
         page = self._source.page(object_type, variant)
         answers = self._source.complete(object_type, page.cut_ids(object_type), page.answer)
         key = open_window(self._store, object_type)
-        written = MirrorPage(
+        written = PageToWrite(
             body=page.answer.body,
             as_of=page.answer.as_of,
             as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in answers.values())]),
@@ -218,7 +218,7 @@ class _Run:
             return
         held = self._held.pop(self._rng.randrange(len(self._held)))
         started = self._started  # not of a backfill that begins while an object is asked for
-        objects = PageObjects(held.page.heads, held.page.raw_objects)
+        objects = SplitPage(held.page.heads, held.page.raw_objects)
         try:
             found = write_page(self._store, held.object_type, held.key, held.written, objects)
         except LeaseLost:

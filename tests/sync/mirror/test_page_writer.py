@@ -4,8 +4,8 @@ import psycopg
 import pytest
 
 from sync.errors import LeaseLost
-from sync.mirror.page_writer import PageObjects, write_page
-from sync.mirror.store import MirroredPage, MirrorStore, WindowKey
+from sync.mirror.page_writer import SplitPage, write_page
+from sync.mirror.store import MirrorStore, WindowKey, WrittenPage
 from sync.object_types import OBJECT_TYPES
 from tests.factories import CREATED, NOW, Json, customer, encoded, invoice, invoice_line, listed
 from tests.sync.conftest import Team
@@ -20,9 +20,9 @@ def key(store: MirrorStore) -> WindowKey:
     return open_window(store)
 
 
-def write(store: MirrorStore, key: WindowKey, objects: list[Json], **fields: object) -> MirroredPage:
+def write(store: MirrorStore, key: WindowKey, objects: list[Json], **fields: object) -> WrittenPage:
     page = page_of(objects, as_of=NOW, **fields)
-    apart = PageObjects([head(about) for about in objects], lambda: [encoded(about) for about in objects])
+    apart = SplitPage([head(about) for about in objects], lambda: [encoded(about) for about in objects])
     return write_page(store, OBJECT_TYPES[key.type], key, page, apart)
 
 
@@ -57,7 +57,7 @@ def test_numbers_beyond_64_bits_are_no_reason_to_reject(store: MirrorStore, key:
     page = page_of([customer("cus_1")], as_of=NOW)
     page = type(page)(**{name: getattr(page, name) for name in page.__slots__} | {"body": b'{"data":[%s]}' % body})
 
-    written = write_page(store, CUSTOMER, key, page, PageObjects([head(customer())], lambda: [body]))
+    written = write_page(store, CUSTOMER, key, page, SplitPage([head(customer())], lambda: [body]))
 
     assert written.counted == 1
     assert rejects(store) == {}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sync.backfill.records import BackfillStore
-from sync.mirror.store import MirroredPage, MirrorStore, WindowKey
+from sync.mirror.store import MirrorStore, WindowKey, WrittenPage
 from sync.object_types import OBJECT_TYPES
 from tests.factories import CREATED, FACTORIES, NOW, charge, customer, encoded, product, subscription
 from tests.sync.conftest import Team
@@ -191,7 +191,7 @@ def test_a_page_is_written_with_one_round_trip_or_not_at_all(store: MirrorStore,
     written = store.mirror_page_alone(CUSTOMER, key, page)
     late = store.mirror_page_alone(CUSTOMER, replace(key, fence=7), page_of([customer("cus_2")], as_of=NOW))
 
-    assert written == MirroredPage(1, [])
+    assert written == WrittenPage(1, [])
     assert late is None
     assert seen(store) == {"cus_1"}
     assert row(store, "cus_2") is None

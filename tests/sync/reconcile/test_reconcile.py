@@ -11,7 +11,7 @@ from sync.errors import Conflict, LeaseLost
 from sync.events.applying import apply_batch, record_events
 from sync.events.ledger import Ledger
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES, in_order
-from sync.reconcile.comparison import Ended, ReconcileRun, Tools
+from sync.reconcile.comparison import Ended, ReconcileRun, ReconcileTools
 from sync.reconcile.records import ReconcileStore, Work
 from tests.factories import NOW, customer, encoded
 from tests.sync.backfilling import Backfilling, dice
@@ -46,7 +46,9 @@ class Reconciling:
         return work
 
     def turn(self, work: Work, should_yield: Callable[[], bool] = lambda: False) -> Ended:
-        tools = Tools(self.source, self.catch_up, self.changed_since, should_yield, sleep=self.stripe.clock.advance)
+        tools = ReconcileTools(
+            self.source, self.catch_up, self.changed_since, should_yield, sleep=self.stripe.clock.advance
+        )
         return ReconcileRun(self.team.connection, work, tools).run()
 
     def run(self) -> dict[str, dict]:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sync.errors import StripeUnavailable
-from sync.stripe.curl import Headers, HttpAnswer, Outcome
+from sync.stripe.curl import Headers, HttpAnswer, RequestOutcome
 from sync.stripe.transport import ConcurrentRequests, Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: now\r\n\r\n"
@@ -82,7 +82,7 @@ def get(request, transport, requests_at_once) -> Callable[[str, dict[str, str]],
 
 def met(requests_at_once: ConcurrentRequests, urls: list[str], headers: dict[str, str]) -> list[HttpAnswer]:
     """The answers in the order in which they came."""
-    outcomes: list[Outcome] = []
+    outcomes: list[RequestOutcome] = []
     for url in urls:
         requests_at_once.get(url, headers, outcomes.append)
     give_up_at = time.monotonic() + 10
@@ -282,7 +282,7 @@ def test_each_of_many_requests_gets_its_own_answer_on_connections_that_are_kept(
     headers = {"Authorization": "Bearer sk_test_demo"}
     found: dict[int, int] = {}
 
-    def keep(limit: int, outcome: Outcome) -> None:
+    def keep(limit: int, outcome: RequestOutcome) -> None:
         assert isinstance(outcome, HttpAnswer)
         found[limit] = outcome.body.count(b'"object":"customer"')
 
@@ -325,7 +325,7 @@ def test_a_wait_ends_in_time_or_when_another_thread_wakes_it(requests_at_once) -
 
 def test_what_is_under_way_at_the_end_is_dropped(transport) -> None:
     requests_at_once = transport.concurrent_requests()
-    outcomes: list[Outcome] = []
+    outcomes: list[RequestOutcome] = []
     with answering(None) as (url, requests):
         requests_at_once.get(url, {}, outcomes.append)
         while not requests:
