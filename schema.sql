@@ -650,7 +650,8 @@ RETURN CASE every
     WHEN 'year' THEN 1.0 / 12
 END / nullif(interval_count, 0);
 
--- What a quantity costs by a price's tiers; NULL where Stripe did not send them. The first tier's flat amount is due for none, too.
+-- The cost of a quantity by a price's tiers. NULL if Stripe did not send them. The first tier's flat amount is due even
+-- for a quantity of 0.
 CREATE OR REPLACE FUNCTION billstack.tiered_amount(tiers jsonb, mode text, quantity numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -681,8 +682,8 @@ BEGIN ATOMIC
     END;
 END;
 
--- What is left of an amount after discounts that go on: of coupons for ever, and repeating ones that have not ended. In
--- Stripe's order: a percentage is of what the ones before it left. One that Stripe named by its id alone takes nothing off.
+-- An amount after its lasting discounts: coupons for ever, and repeating ones that have not ended. In Stripe's order: a
+-- percentage applies to what earlier discounts left. A discount that Stripe named only by its id takes nothing off.
 CREATE OR REPLACE FUNCTION billstack.discounted(amount numeric, discounts jsonb, currency text, moment timestamptz)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -721,7 +722,7 @@ RETURN CASE
     ELSE billstack.as_array(v -> 'discounts')
 END;
 
--- How many of them Stripe named by their ids alone, or whose coupon it did.
+-- How many of them, or of their coupons, Stripe named only by id.
 CREATE OR REPLACE FUNCTION billstack.unknown_discounts(discounts jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT count(*)
@@ -1216,7 +1217,7 @@ CREATE INDEX IF NOT EXISTS credit_notes_status ON {team}.credit_notes (status);
 
 -- part: type invoiceitem -------------------------------------------------------------------------------------------
 
--- It has `date` in place of `created`. Since 2025-03-31.basil its price is under pricing and its subscription under parent.
+-- It has `date` in place of `created`. Since 2025-03-31.basil its price is under pricing, its subscription under parent.
 CREATE TABLE IF NOT EXISTS {team}.invoiceitems (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'date')) STORED,
@@ -1248,7 +1249,7 @@ CREATE INDEX IF NOT EXISTS invoiceitems_price ON {team}.invoiceitems (price);
 
 -- part: type invoice_payment ---------------------------------------------------------------------------------------
 
--- Joins an invoice with its payment intent, and through it with its charge: invoices name neither since 2025-03-31.basil.
+-- Joins an invoice with its payment intent, and so with its charge. Since 2025-03-31.basil, invoices name neither.
 CREATE TABLE IF NOT EXISTS {team}.invoice_payments (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -1368,10 +1369,10 @@ $$;
 
 -- part: numbers ----------------------------------------------------------------------------------------------------
 
--- Views that answer questions of the business; docs/numbers.md defines each column. They are as true as the mirror is. Deleted
--- objects (tombstones) are left out. Amounts of several currencies are never added.
+-- Views that answer business questions. docs/numbers.md defines each column. They are as current as the mirror. Deleted
+-- objects (tombstones) are left out. Amounts of different currencies are never added.
 
--- Before 2020-08-27 an item had a plan and no price; before 2016 the plan stood on the subscription, which had no items.
+-- Before 2020-08-27 an item had a plan and no price. Before 2016 the plan was on the subscription, which had no items.
 CREATE OR REPLACE VIEW {team}.subscription_items AS
 SELECT billstack.as_text(item -> 'id') AS id,
     subscriptions.id AS subscription,
@@ -1601,7 +1602,7 @@ WHERE month IS NOT NULL AND currency IS NOT NULL
 GROUP BY month, currency;
 COMMENT ON VIEW {team}.revenue_by_month IS 'BillStack: paid invoices, charges and refunds by month and currency';
 
--- A customer has a row for each currency that they have paid, owe or were charged in; one who has none has a row of zeros.
+-- A customer has a row for each currency that they paid, owe or were charged in. Without any, they have a row of zeros.
 CREATE OR REPLACE VIEW {team}.customer_totals AS
 SELECT customers.id AS customer,
     customers.email,

@@ -1,6 +1,6 @@
 """A process' connections to Postgres: at most a fixed number, lent out one by one.
 
-A thread that finds none free waits in line, for a limited time. So does one whom Postgres refuses a connection ("too
+A thread that finds none free waits in line, for a limited time. So does one that Postgres refuses a connection ("too
 many clients"). psycopg's own pool doubles its wait after each refusal, up to minutes. It also lends the connection that
 was idle longest, so none is ever idle long enough to be closed. Both matter when Postgres is short of connections.
 """

@@ -190,7 +190,7 @@ class Changer:
         return None if charge is None else self._post(f"/v1/charges/{charge}/{what}")
 
     def _some_more(self, event: str) -> Kind | None:
-        """One of the further types of which Stripe tells so."""
+        """One of the further types for which Stripe sends this event."""
         kinds = [MORE_KINDS[type] for type in self._more if event in MORE_KINDS[type].events]
         return self._dice.pick(kinds) if kinds else None
 

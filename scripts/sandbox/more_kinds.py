@@ -1,6 +1,6 @@
-"""The object types beyond the first six: where each one's list is, what it can be narrowed to, and which events it has.
+"""The object types beyond the first six: the address of each list, its filters, and the type's events.
 
-Their events are fewer than one might think: Stripe tells nobody of a balance transaction or of a changed invoice item.
+Some have few events: Stripe sends none for a balance transaction or for a change of an invoice item.
 """
 
 from collections.abc import Mapping
@@ -200,7 +200,7 @@ _ROWS = (
 )
 
 MORE_KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}
-# What an account holds at scale 1, of what does not follow from the first six.
+# The contents of an account at scale 1, except types whose number follows from the first six.
 MORE_COUNTS: Mapping[str, int] = {
     "setup_intent": 120,
     "coupon": 12,

@@ -1,4 +1,4 @@
-"""Makes one object of a type beyond the first six, which names others that the account has."""
+"""Creates one object of a type beyond the first six. It names other objects of the account."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,11 +11,11 @@ from scripts.sandbox.shelf import Shelf
 from scripts.sandbox.subscription_shapes import embedded_list
 
 _DAY = 86_400
-Made = tuple[Json, list[Json] | None]  # the object, and its list where it has one
+Made = tuple[Json, list[Json] | None]  # the object, and its list if it has one
 
 
 class Maker:
-    """Of one account. The same dice and shelves give the same objects."""
+    """Creates objects for one account. The same dice and shelves give the same objects."""
 
     def __init__(self, shelves: Mapping[str, Shelf], dice: Dice, *, livemode: bool) -> None:
         self._shelves = shelves
@@ -41,7 +41,10 @@ class Maker:
         }
 
     def make(self, type: str, created: int, about: Json | None = None) -> Made:
-        """`about` is what it belongs to, such as a payment intent's charge; without, something that the account has."""
+        """`about` is the object that it belongs to, such as a payment intent's charge.
+
+        None: any object of the account.
+        """
         kind = MORE_KINDS[type]
         head = {
             "id": kind.id_prefix + self._dice.token(kind.id_length),
@@ -53,7 +56,7 @@ class Maker:
         return self._makers[type](head, about)
 
     def some(self, type: str) -> Json | None:
-        """A random one that the account lists."""
+        """A random object that the account lists."""
         timeline = self._shelves[type].timeline
         if not len(timeline):
             return None
@@ -175,7 +178,7 @@ class Maker:
         }, None
 
     def _balance_transaction(self, head: Json, about: Json | None) -> Made:
-        """Of a charge, a refund or a payout, which names it."""
+        """Belongs to a charge, a refund or a payout, which names it."""
         source = about or self.some("charge") or {"object": "charge", "id": None, "amount": 900, "currency": "usd"}
         comes_in = source["object"] == "charge"
         fee = source["amount"] * 29 // 1000 + 30 if comes_in else 0
@@ -247,7 +250,7 @@ class Maker:
         }, None
 
     def _checkout_session(self, head: Json, about: Json | None) -> Made:
-        """Its `line_items` are only there where they are expanded."""
+        """Its `line_items` appear only if they are expanded."""
         charge, count = self._charge(about), self._many()
         items = [self._line("li_1", "item", charge["currency"]) for _ in range(count)]
         is_done = self._dice.chance(0.7)
@@ -304,7 +307,7 @@ class Maker:
         }, lines
 
     def _many(self) -> int:
-        """Now and then more than Stripe embeds."""
+        """Sometimes more than Stripe embeds."""
         return self._dice.number(11, 130) if self._dice.chance(0.08) else self._dice.number(1, 3)
 
     def _line(self, prefix: str, object: str, currency: str) -> Json:

@@ -1,5 +1,6 @@
-"""Fills an account with the types beyond the first six, so that they fit those: every charge has its payment intent and its
-balance transaction, what was refunded its refund, and payouts add up.
+"""Fills an account with the types beyond the first six, consistently with those.
+
+Every charge has its payment intent and balance transaction, every refunded amount its refund, and payouts add up.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,8 +14,8 @@ from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
 
 _WEEK = 7 * 86_400
-_DISPUTED = 60  # one charge of so many
-# In this order: each may name those before it.
+_DISPUTED = 60  # one charge in this many
+# In this order, because each type may name the ones before it.
 _ORDER = (
     "refund",
     "dispute",

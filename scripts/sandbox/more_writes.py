@@ -1,7 +1,7 @@
-"""Makes, changes and deletes objects of the types beyond the first six.
+"""Creates, changes and deletes objects of the types beyond the first six.
 
-At Stripe nobody can make a dispute, a payout or a balance transaction, or change one; here one can, for what happens to
-a business has to come from somewhere.
+At Stripe nobody can create or change a dispute, a payout or a balance transaction. Here a caller can, because something
+has to cause the events of a business.
 """
 
 from scripts.sandbox.fields import Field, flag, merge_metadata, read, text
@@ -16,7 +16,7 @@ _FIELDS: dict[str, Field] = {"active": flag, "description": text, "name": text, 
 
 
 def create(state: State, params: Params, *, type: str) -> Json:
-    """One with everything made up but what is told of it."""
+    """Creates an object with the given fields and makes up all others."""
     obj, children = Maker(state.shelves, state.dice, livemode=state.livemode).make(type, state.now())
     given = read(params, {**_FIELDS, "id": text})
     if "id" in given:

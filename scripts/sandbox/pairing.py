@@ -1,4 +1,4 @@
-"""Which seconds belong together: an invoice's and its charge's, a subscription's and its first invoice's."""
+"""Pairs seconds that belong together: an invoice's with its charge's, a subscription's with its first invoice's."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 def followers(firsts: Sequence[int], seconds: Sequence[int], usable: Iterable[int] | None = None) -> dict[int, int]:
     """For each of `firsts` the place of the next of `seconds` that is not before it, each used once; both are sorted.
 
-    `usable` are the places that may be used, in order. What comes too late for all of them has none.
+    `usable` are the places that may be used, in order. An entry of `firsts` after all of them gets none.
     """
     found: dict[int, int] = {}
     places = iter(range(len(seconds)) if usable is None else usable)

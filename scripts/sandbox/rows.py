@@ -1,4 +1,4 @@
-"""What one type of the sandbox says of itself: where its list is, and what that can be narrowed by."""
+"""The row of one type of the sandbox: the address of its list, and the list's filters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,14 +33,14 @@ class Kind:
     facets: Mapping[str, Callable[[Json], Facet]] = field(default_factory=dict)
     indexed: tuple[str, ...] = ()
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    unsupported: tuple[str, ...] = ()  # Stripe has these filters, the sandbox does not and says so
+    unsupported: tuple[str, ...] = ()  # filters of Stripe that the sandbox refuses
     children: str | None = None
-    hides_children: bool = False  # the list is only there where it is expanded
+    hides_children: bool = False  # the list appears only if it is expanded
     event_prefix: str = ""
-    events: tuple[str, ...] = ("created", "updated", "deleted")  # those of creating, changing and deleting one, if any
+    events: tuple[str, ...] = ("created", "updated", "deleted")  # for creating, changing and deleting, if any
     deletable: bool = False
     object: str = ""
-    created: str = "created"  # the field that says so
+    created: str = "created"  # the field with the creation time
 
     @property
     def path(self) -> str:
