@@ -6,7 +6,7 @@ from api.account.status import read_status
 from api.dashboard.pages import show_page
 from api.http.access import Access, allow
 from api.http.context import current_context
-from api.projects.key_store import KeyStore, Scope
+from api.projects.key_store import SCOPE_WORDS, KeyStore, Scope
 from api.projects.store import ProjectStore
 from sync.customers.store import ProjectCustomer, ProjectCustomerStore
 from sync.errors import NotFound
@@ -55,7 +55,9 @@ def show_keys(team_id: str) -> str:
         found = KeyStore(connection).list_keys(team_id)
         of_team = ProjectStore(connection, team_id).list_projects()
     names = {project.id: project.name for project in of_team}
-    return show_page("api_keys.html", team_id, keys=found, projects=of_team, names=names, scopes=list(Scope))
+    return show_page(
+        "api_keys.html", team_id, keys=found, projects=of_team, names=names, scopes=list(Scope), scope_words=SCOPE_WORDS
+    )
 
 
 def _people(store: ProjectCustomerStore, project_id: str, email: str, page: int) -> list[ProjectCustomer]:

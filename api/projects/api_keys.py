@@ -23,12 +23,14 @@ blueprint = Blueprint(
 )
 
 _SCOPES = tuple(scope.value for scope in Scope)
+# Stripe itself is reached only with a key that was created for it.
+_UNASKED = [scope.value for scope in Scope if scope not in (Scope.READ_STRIPE, Scope.CHANGE_STRIPE)]
 
 
 class NewKey(Body):
     name = Text(longest=100, required=True)
     projectId = Text(longest=100, metadata={"description": "without it, the key is for all projects and the mirror"})
-    scopes = Choices(_SCOPES, load_default=list(_SCOPES))
+    scopes = Choices(_SCOPES, load_default=_UNASKED)
     expiresAt = FutureTime(load_default=None, allow_none=False)
 
 

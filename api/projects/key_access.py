@@ -6,7 +6,7 @@ from math import ceil
 from flask import Response, g
 
 from api.http.context import current_context
-from api.http.rate_limits import API_KEY_REQUESTS, Count, spend
+from api.http.rate_limits import API_KEY_REQUESTS, Taken, take
 from api.projects.key_store import KeyStore, PresentedKey
 from sync.database.server import NO_WRITES
 from sync.errors import TooManyRequests, Unauthorized
@@ -25,17 +25,17 @@ def authenticate_key(raw_key: str) -> PresentedKey:
         if key.is_use_due:
             with contextlib.suppress(*NO_WRITES):  # reads go on
                 store.note_use(key.id)
-    g.key_count = spend(context.redis, API_KEY_REQUESTS, key.id)
-    if g.key_count is not None and g.key_count.spent > API_KEY_REQUESTS.most:
-        raise TooManyRequests("this API key is making too many requests: slow down", retry_after_s=g.key_count.reset_s)
+    g.key_count = taken = take(context.redis, API_KEY_REQUESTS, key.id)
+    if taken is not None and not taken.is_allowed:
+        raise TooManyRequests("this API key is making too many requests: slow down", retry_after_s=taken.wait_s)
     return key
 
 
 def show_rate_limit(response: Response) -> Response:
     """Puts the state of the key's rate limit into headers. No headers while Redis is unavailable."""
-    count: Count | None = g.get("key_count")
+    count: Taken | None = g.get("key_count")
     if count is not None:
         response.headers["RateLimit-Limit"] = str(count.limit.most)
         response.headers["RateLimit-Remaining"] = str(count.remaining)
-        response.headers["RateLimit-Reset"] = str(ceil(count.reset_s))
+        response.headers["RateLimit-Reset"] = str(ceil(count.full_s))
     return response

@@ -31,9 +31,21 @@ class Scope(StrEnum):
     READ_PRODUCTS = "products:read"
     READ_SUBSCRIPTIONS = "subscriptions:read"
     READ_INVOICES = "invoices:read"
-    # Of the gateway: whatever the mirror cannot answer goes to Stripe, with the team's own key.
+    # For the gateway: what the mirror cannot answer goes to Stripe, with the team's own key.
     READ_STRIPE = "stripe:read"
     CHANGE_STRIPE = "stripe:write"
+
+
+# What a key with the scope may do, for the people who create keys.
+SCOPE_WORDS = {
+    Scope.READ_CUSTOMERS: "read customers and what belongs to them",
+    Scope.CHANGE_CUSTOMERS: "link and change a project's customers",
+    Scope.READ_PRODUCTS: "read products, prices and discounts",
+    Scope.READ_SUBSCRIPTIONS: "read subscriptions and the team's numbers",
+    Scope.READ_INVOICES: "read invoices, charges and other payments",
+    Scope.READ_STRIPE: "read everything at Stripe that the team's Stripe key can read",
+    Scope.CHANGE_STRIPE: "change anything at Stripe that the team's Stripe key can change",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 import hashlib
 import re
+import time
 from dataclasses import replace
 
 import pytest
 import redis
 from flask.testing import FlaskClient
 
-from api.http.rate_limits import API_KEY_REQUESTS
+from api.http.rate_limits import Limit, take
 
 SCOPES = ["customers:read", "customers:write", "products:read", "subscriptions:read", "invoices:read"]
 
@@ -162,30 +163,49 @@ def test_the_last_use_is_written_once_a_minute(owner, keys, new_key, use, databa
     assert owner.client.get(keys).json["keys"][0]["lastUsedAt"]
 
 
-def test_answers_say_where_the_limit_stands(new_key, use):
+@pytest.fixture
+def slow_limit(monkeypatch):
+    """So slow that no token comes back during a test."""
+    limit = Limit("slow", most=3, rate=0.01)
+    monkeypatch.setattr("api.projects.key_access.API_KEY_REQUESTS", limit)
+    return limit
+
+
+def test_answers_say_where_the_limit_stands(new_key, use, slow_limit):
     raw_key = new_key()["rawKey"]
 
     first, second = use(raw_key), use(raw_key)
 
-    assert first.headers["RateLimit-Limit"] == str(API_KEY_REQUESTS.most)
-    assert first.headers["RateLimit-Remaining"] == str(API_KEY_REQUESTS.most - 1)
-    assert second.headers["RateLimit-Remaining"] == str(API_KEY_REQUESTS.most - 2)
-    assert 0 < int(second.headers["RateLimit-Reset"]) <= API_KEY_REQUESTS.window_s
+    assert first.headers["RateLimit-Limit"] == "3"
+    assert (first.headers["RateLimit-Remaining"], second.headers["RateLimit-Remaining"]) == ("2", "1")
+    assert 100 < int(second.headers["RateLimit-Reset"]) <= 200
 
 
-def test_a_key_that_is_used_too_fast_waits(new_key, use, redis_url):
+def test_a_key_that_is_used_too_fast_waits(new_key, use, slow_limit):
     created, other = new_key(), new_key()
-    use(created["rawKey"])
-    with redis.Redis.from_url(redis_url) as connection:
-        connection.incrby(API_KEY_REQUESTS.counter(created["key"]["id"]), API_KEY_REQUESTS.most - 2)
+    for _ in range(slow_limit.most - 1):
+        use(created["rawKey"])
 
     last, refused = use(created["rawKey"]), use(created["rawKey"])
 
     assert (last.status_code, last.headers["RateLimit-Remaining"]) == (200, "0")
     assert (refused.status_code, refused.json["code"]) == (429, "too_many_requests")
-    assert 0 < int(refused.headers["Retry-After"]) <= API_KEY_REQUESTS.window_s
+    assert 90 < int(refused.headers["Retry-After"]) <= 100
     assert refused.headers["RateLimit-Remaining"] == "0"
     assert use(other["rawKey"]).status_code == 200
+
+
+def test_a_key_whose_burst_is_used_up_waits_for_one_token_only(redis_url):
+    """Stripe's libraries wait for a second or so; they give up on a Retry-After of most of a minute."""
+    limit = Limit("quick", most=5, rate=20.0)
+    with redis.Redis.from_url(redis_url) as connection:
+        burst = [take(connection, limit, "a key") for _ in range(6)]
+        time.sleep(burst[-1].wait_s)
+        later = take(connection, limit, "a key")
+
+    assert [each.is_allowed for each in burst] == [True] * 5 + [False]
+    assert 0 < burst[-1].wait_s <= 1 / limit.rate
+    assert later.is_allowed
 
 
 def test_without_redis_everybody_may(new_app, settings, new_key, owner, project):
