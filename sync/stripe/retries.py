@@ -1,10 +1,10 @@
 """When a failed request is retried, and who is told about it."""
 
-import random
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+import tenacity
 
 from sync.error_text import loggable_reason
 from sync.errors import StripeUnavailable
@@ -13,8 +13,8 @@ from sync.errors import StripeUnavailable
 BACKGROUND_ATTEMPTS = 15
 # For requests that a person waits for, and for work that is repeated later anyway.
 FAIL_FAST_ATTEMPTS = 3
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 20.0
+# Full jitter, so that requests that failed together are not retried together.
+_JITTERED = tenacity.wait_random_exponential(multiplier=0.5, max=20.0)
 
 log = structlog.get_logger()
 
@@ -48,36 +48,39 @@ class NobodyWatches:
 
 
 class Attempts:
-    """The attempts of one request, as a context manager."""
+    """The attempts of one request, as a context manager. tenacity decides how many there are and how long they wait.
 
-    __slots__ = ("_endpoint", "_failed", "_most", "_path", "_watch")
+    Its own loop would block: here a thread that has many requests under way asks when to send one of them again.
+    """
+
+    __slots__ = ("_endpoint", "_most", "_path", "_state", "_watch")
 
     def __init__(self, endpoint: str, path: str, *, most: int, watch: RetryWatch) -> None:
         self._endpoint = endpoint
         self._path = path
         self._most = most
         self._watch = watch
-        self._failed = 0
+        self._state: tenacity.RetryCallState | None = None
 
     def __enter__(self) -> "Attempts":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._failed:
+        if self._state:
             self._watch.is_over(self)
 
     def wait_after(self, error: StripeUnavailable) -> float:
         """Seconds until the next attempt. Raises the error itself if there is none."""
-        self._failed += 1
-        if self._failed >= self._most:
+        if self._state is None:
+            self._state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        else:
+            self._state.prepare_for_next_attempt()
+        if tenacity.stop_after_attempt(self._most)(self._state):
             raise error
-        wait_s = self._jittered() if error.retry_after_s is None else error.retry_after_s
-        log.info("stripe.retried", endpoint=self._endpoint, attempt=self._failed, reason=loggable_reason(error))
+        failed = self._state.attempt_number
+        wait_s = _JITTERED(self._state) if error.retry_after_s is None else error.retry_after_s
+        log.info("stripe.retried", endpoint=self._endpoint, attempt=failed, reason=loggable_reason(error))
         self._watch.waits(
-            self, Retry(self._path, error.status, error.request_id, error.message, self._failed, self._most, wait_s)
+            self, Retry(self._path, error.status, error.request_id, error.message, failed, self._most, wait_s)
         )
         return wait_s
-
-    def _jittered(self) -> float:
-        """Full jitter, so that requests that failed together are not retried together."""
-        return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failed - 1)))
