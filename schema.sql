@@ -1331,6 +1331,73 @@ CREATE INDEX IF NOT EXISTS early_fraud_warnings_newest ON {team}.early_fraud_war
 CREATE INDEX IF NOT EXISTS early_fraud_warnings_charge ON {team}.early_fraud_warnings (charge);
 CREATE INDEX IF NOT EXISTS early_fraud_warnings_payment_intent ON {team}.early_fraud_warnings (payment_intent);
 
+-- part: type quote -------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS {team}.quotes (
+    LIKE billstack.mirror_row INCLUDING ALL,
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
+    number text GENERATED ALWAYS AS (billstack.as_text(raw -> 'number')) STORED,
+    status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    amount_subtotal bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_subtotal')) STORED,
+    amount_total bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount_total')) STORED,
+    invoice text GENERATED ALWAYS AS (billstack.as_id(raw -> 'invoice')) STORED,
+    subscription text GENERATED ALWAYS AS (billstack.as_id(raw -> 'subscription')) STORED,
+    subscription_schedule text GENERATED ALWAYS AS (billstack.as_id(raw -> 'subscription_schedule')) STORED,
+    collection_method text GENERATED ALWAYS AS (billstack.as_text(raw -> 'collection_method')) STORED,
+    expires_at timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'expires_at')) STORED,
+    description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS quotes_newest ON {team}.quotes (created, id);
+CREATE INDEX IF NOT EXISTS quotes_customer ON {team}.quotes (customer);
+CREATE INDEX IF NOT EXISTS quotes_invoice ON {team}.quotes (invoice);
+CREATE INDEX IF NOT EXISTS quotes_subscription ON {team}.quotes (subscription);
+CREATE INDEX IF NOT EXISTS quotes_status ON {team}.quotes (status);
+
+-- part: type payment_link ------------------------------------------------------------------------------------------
+
+-- It says of no time when it was made.
+CREATE TABLE IF NOT EXISTS {team}.payment_links (
+    LIKE billstack.mirror_row INCLUDING ALL,
+    created timestamptz GENERATED ALWAYS AS (to_timestamp(0)) STORED,
+    url text GENERATED ALWAYS AS (billstack.as_text(raw -> 'url')) STORED,
+    active boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'active')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    submit_type text GENERATED ALWAYS AS (billstack.as_text(raw -> 'submit_type')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS payment_links_newest ON {team}.payment_links (created, id);
+
+-- part: type meter -------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS {team}.meters (
+    LIKE billstack.mirror_row INCLUDING ALL,
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    display_name text GENERATED ALWAYS AS (billstack.as_text(raw -> 'display_name')) STORED,
+    event_name text GENERATED ALWAYS AS (billstack.as_text(raw -> 'event_name')) STORED,
+    status text GENERATED ALWAYS AS (billstack.as_text(raw -> 'status')) STORED,
+    formula text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['default_aggregation', 'formula'])) STORED,
+    updated timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'updated')) STORED
+);
+CREATE INDEX IF NOT EXISTS meters_newest ON {team}.meters (created, id);
+CREATE INDEX IF NOT EXISTS meters_event_name ON {team}.meters (event_name);
+
+-- part: type feature -----------------------------------------------------------------------------------------------
+
+-- It says of no time when it was made.
+CREATE TABLE IF NOT EXISTS {team}.features (
+    LIKE billstack.mirror_row INCLUDING ALL,
+    created timestamptz GENERATED ALWAYS AS (to_timestamp(0)) STORED,
+    name text GENERATED ALWAYS AS (billstack.as_text(raw -> 'name')) STORED,
+    lookup_key text GENERATED ALWAYS AS (billstack.as_text(raw -> 'lookup_key')) STORED,
+    active boolean GENERATED ALWAYS AS (billstack.as_boolean(raw -> 'active')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS features_newest ON {team}.features (created, id);
+CREATE INDEX IF NOT EXISTS features_lookup_key ON {team}.features (lookup_key);
+
 -- part: settled ----------------------------------------------------------------------------------------------------
 
 -- Settings for every table of objects. Compressing raw with Postgres' own pglz costs more than everything else in a

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sync.registry import billing, first_six, payments
+from sync.registry import billing, first_six, more, payments
 from sync.registry.row import NestedList, ObjectType
 
 __all__ = ["OBJECT_TYPES", "NestedList", "ObjectType"]
@@ -56,7 +56,7 @@ class EmbeddedList(msgspec.Struct, gc=False):
 
 
 OBJECT_TYPES: Mapping[str, ObjectType] = {
-    each.name: each for each in (*first_six.TYPES, *payments.TYPES, *billing.TYPES)
+    each.name: each for each in (*first_six.TYPES, *payments.TYPES, *billing.TYPES, *more.TYPES)
 }
 # The types that every team mirrors. A team mirrors others once a backfill has named them
 # (sync/teams/mirrored_types.py).
@@ -66,6 +66,10 @@ REREAD_TYPES: tuple[str, ...] = tuple(name for name, each in OBJECT_TYPES.items(
 BY_STRIPE_OBJECT: Mapping[str, ObjectType] = {each.stripe_object: each for each in OBJECT_TYPES.values()}
 
 
+# The second in which objects of a list without `created` count as created.
+UNDATED = 0
+
+
 def in_order(names: Collection[str]) -> list[ObjectType]:
     """These types, in the registry's order."""
     return [object_type for name, object_type in OBJECT_TYPES.items() if name in names]
@@ -73,11 +77,12 @@ def in_order(names: Collection[str]) -> list[ObjectType]:
 
 def head_struct(object_type: ObjectType) -> type[Any]:
     """A msgspec struct with the few fields of an object that Python needs; the rest is skipped unread."""
-    fields: list[Any] = [("id", str), ("created", int)]
+    created: Any = ("created", int) if object_type.is_by_time else ("created", int, UNDATED)
+    fields: list[Any] = [("id", str), created]
     if object_type.nested:
         fields.append((object_type.nested.field, EmbeddedList | None, None))
     fields.append(("deleted", bool, False))
-    renamed = {"created": object_type.created_field}
+    renamed = {"created": object_type.paging_field}
     return msgspec.defstruct(f"{object_type.name.title()}Head", fields, gc=False, rename=renamed)
 
 

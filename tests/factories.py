@@ -345,6 +345,49 @@ def subscription_schedule(id: str = "sub_sched_1", **fields: Any) -> Json:
     }
 
 
+def quote(id: str = "qt_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "quote",
+        "created": CREATED,
+        "customer": "cus_1",
+        "number": "QT-1",
+        "status": "open",
+        "currency": "usd",
+        "amount_total": 4900,
+        "metadata": {},
+        **fields,
+    }
+
+
+def payment_link(id: str = "plink_1", **fields: Any) -> Json:
+    return {"id": id, "object": "payment_link", "active": True, "url": "https://buy.example", "metadata": {}, **fields}
+
+
+def meter(id: str = "mtr_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "billing.meter",
+        "created": CREATED,
+        "display_name": "Requests",
+        "event_name": "requests",
+        "status": "active",
+        **fields,
+    }
+
+
+def feature(id: str = "feat_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "entitlements.feature",
+        "active": True,
+        "lookup_key": "export",
+        "name": "Export",
+        "metadata": {},
+        **fields,
+    }
+
+
 FACTORIES = {
     "customer": customer,
     "product": product,
@@ -368,6 +411,10 @@ FACTORIES = {
     "invoiceitem": invoiceitem,
     "invoice_payment": invoice_payment,
     "subscription_schedule": subscription_schedule,
+    "quote": quote,
+    "payment_link": payment_link,
+    "meter": meter,
+    "feature": feature,
 }
 
 

@@ -100,6 +100,9 @@ WHERE true
 -- name: or_invoice
         UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.invoice = ANY (%(texts)s)
 
+-- name: or_lookup_key
+        UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.lookup_key = ANY (%(texts)s)
+
 -- name: or_source
         UNION ALL SELECT known.id FROM {team}.{table} AS known WHERE known.source = ANY (%(texts)s)
 

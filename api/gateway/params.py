@@ -32,7 +32,8 @@ class Filter:
 
 def first_unanswerable(type_name: str, values: Values) -> str | None:
     """A parameter of a list that the mirror cannot honour: one of Stripe's, or one that nobody knows."""
-    return next((name for name in values if name not in FILTERS[type_name] and name not in _PAGING), None)
+    known = {*FILTERS[type_name], *_PAGING} - (set() if OBJECT_TYPES[type_name].is_by_time else {"created"})
+    return next((name for name in values if name not in known), None)
 
 
 def select(type_name: str, values: Values) -> Selection:

@@ -78,6 +78,9 @@ ORDER BY page.created, page.id
 -- name: where_invoice
     AND mirror.invoice = %(invoice)s
 
+-- name: where_lookup_key
+    AND mirror.lookup_key = %(lookup_key)s
+
 -- name: where_lookup_keys
     AND mirror.lookup_key = ANY (%(lookup_keys)s)
 

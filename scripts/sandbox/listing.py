@@ -88,7 +88,7 @@ def list_objects(shelf: Shelf, params: Params, *, not_before: int | None = None)
 def select(shelf: Shelf, params: Params, not_before: int | None = None) -> Selection:
     kind = shelf.kind
     _refuse_unsupported(kind, params)
-    refuse_unknown(params, _PAGING | {"created"} | frozenset(kind.filters))
+    refuse_unknown(params, _PAGING | frozenset(("created",) if kind.lists_by_time else ()) | frozenset(kind.filters))
     first, last = created_range(params.get("created"))
     if not_before is not None:
         first = max(first or 0, not_before)

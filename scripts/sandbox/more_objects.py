@@ -38,6 +38,10 @@ class Maker:
             "subscription_schedule": self._subscription_schedule,
             "transfer": self._transfer,
             "early_fraud_warning": self._early_fraud_warning,
+            "quote": self._quote,
+            "payment_link": self._payment_link,
+            "meter": self._meter,
+            "feature": self._feature,
         }
 
     def make(self, type: str, created: int, about: Json | None = None) -> Made:
@@ -49,7 +53,7 @@ class Maker:
         head = {
             "id": kind.id_prefix + self._dice.token(kind.id_length),
             "object": kind.object_name,
-            kind.created: created,
+            **({kind.created: created} if kind.created else {}),
             "livemode": self._livemode,
             "metadata": {"source": self._dice.pick(("web", "sales", "パートナー"))} if self._dice.chance(0.5) else {},
         }
@@ -422,6 +426,59 @@ class Maker:
             "charge": charge["id"],
             "fraud_type": self._dice.pick(("made_with_stolen_card", "misc", "unauthorized_use_of_card")),
             "payment_intent": charge["payment_intent"],
+        }, None
+
+    def _quote(self, head: Json, about: Json | None) -> Made:
+        amount = self._dice.number(1_000, 900_000)
+        return {
+            **head,
+            "amount_subtotal": amount,
+            "amount_total": amount,
+            "collection_method": "charge_automatically",
+            "currency": "usd",
+            "customer": self._id_of("customer"),
+            "description": None,
+            "expires_at": head["created"] + 30 * _DAY,
+            "invoice": None,
+            "number": f"QT-{self._dice.number(1, 99999):05}",
+            "status": self._dice.pick(("draft", "open", "accepted", "canceled")),
+            "subscription": None,
+            "subscription_schedule": None,
+            "test_clock": None,
+        }, None
+
+    def _payment_link(self, head: Json, about: Json | None) -> Made:
+        return {
+            **head,
+            "active": self._dice.chance(0.8),
+            "allow_promotion_codes": False,
+            "currency": "usd",
+            "payment_method_types": None,
+            "submit_type": "auto",
+            "url": f"https://buy.stripe.com/test_{self._dice.token(14)}",
+        }, None
+
+    def _meter(self, head: Json, about: Json | None) -> Made:
+        name = self._dice.pick(("Requests", "Minutes", "Größe"))
+        return {
+            **_without(head, "metadata"),
+            "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"},
+            "default_aggregation": {"formula": "sum"},
+            "display_name": name,
+            "event_name": f"{name.lower()}_{self._dice.token(4)}",
+            "event_time_window": None,
+            "status": "active",
+            "status_transitions": {"deactivated_at": None},
+            "updated": head["created"],
+            "value_settings": {"event_payload_key": "value"},
+        }, None
+
+    def _feature(self, head: Json, about: Json | None) -> Made:
+        return {
+            **head,
+            "active": True,
+            "lookup_key": f"feature_{self._dice.token(6)}",
+            "name": self._dice.pick(("Export", "Single sign-on", "Größere Teams")),
         }, None
 
 

@@ -33,6 +33,10 @@ _ORDER = (
     "subscription_schedule",
     "transfer",
     "early_fraud_warning",
+    "quote",
+    "payment_link",
+    "meter",
+    "feature",
 )
 
 

@@ -40,7 +40,8 @@ class Kind:
     events: tuple[str, ...] = ("created", "updated", "deleted")  # for creating, changing and deleting, if any
     deletable: bool = False
     object: str = ""
-    created: str = "created"  # the field with the creation time
+    created: str = "created"  # the field with the creation time; empty if no object says it
+    lists_by_time: bool = True  # the list takes `created`
 
     @property
     def path(self) -> str:

@@ -42,7 +42,9 @@ class Shelf:
         known = self.by_id.get(obj["id"])
         if known is None:
             self._serial += 1
-            record = Record(obj["id"], key_of(obj[self.kind.created], self._serial), body, facets, cut)
+            record = Record(
+                obj["id"], key_of(obj[self.kind.created] if self.kind.created else 0, self._serial), body, facets, cut
+            )
             self.by_id[record.id] = record
             if listed:
                 self.timeline.add(record)

@@ -20,7 +20,7 @@ from sync.backfill.loop import Loop
 from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.tools import BackfillTools
 from sync.backfill.type_run import TypeRun
-from sync.backfill.windows import Window
+from sync.backfill.windows import Window, first_window
 from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason
 from sync.errors import StripeRejected, TurnOver
@@ -107,19 +107,26 @@ class Finish:
         with Loop(self._tools.source.caller, most_threads=_FETCHERS) as loop:
             pages = FirstPages(loop, self._tools.source)
             for object_type in self._types:
+                # A list without `created` has no tail. Events tell what is new, or the whole of it is read again.
+                if not object_type.is_by_time:
+                    grown.update([object_type.name] if object_type.is_reread else [])
+                    continue
                 for variant in range(len(object_type.variants)):
                     pages.ask(
-                        object_type, self._tail(1, variant), partial(came, object_type), partial(refused, object_type)
+                        object_type,
+                        self._tail(object_type, 1, variant),
+                        partial(came, object_type),
+                        partial(refused, object_type),
                     )
             while pages.unanswered:
                 self._check()
                 loop.wait(_LOOK_UP_EVERY_S)
         return [object_type for object_type in self._types if object_type.name in grown]
 
-    def _tail(self, number: int, variant: int) -> Window:
+    def _tail(self, object_type: ObjectType, number: int, variant: int) -> Window:
         assert self._backfill.upper is not None
         start = max(self._backfill.gte, self._backfill.upper)
-        return Window(number, variant, gte=start, lt=END_OF_CREATED, floor=start)
+        return replace(first_window(object_type, variant, gte=start, lt=END_OF_CREATED), number=number)
 
     def _read_tails(self, object_types: list[ObjectType]) -> None:
         """Side by side, because each is only a request or two."""
@@ -134,11 +141,11 @@ class Finish:
         with connection.transaction():
             store.hold(backfill.id, self._lease.part, fence)
             # Windows of an attempt that died:
-            store.close_windows(backfill.id, object_type.name, gte=self._tail(0, 0).gte)
+            store.close_windows(backfill.id, object_type.name, gte=self._tail(object_type, 0, 0).gte)
             windows = store.take_windows(backfill.id, object_type.name, fence)
             number = max(window.number for window in windows)
             for variant in range(len(object_type.variants)):
-                tail = self._tail(number + 1 + variant, variant)
+                tail = self._tail(object_type, number + 1 + variant, variant)
                 store.insert_window(backfill.id, object_type.name, tail, fence)
                 windows.append(tail)
         open_windows = [window for window in windows if not window.done]

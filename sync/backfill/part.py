@@ -13,7 +13,7 @@ from sync.backfill.opening import Opening
 from sync.backfill.records import FINISH, OPENING, OPENING_FENCE, Backfill, BackfillStore, TypeState
 from sync.backfill.tools import BackfillTools
 from sync.backfill.type_run import TypeRun
-from sync.backfill.windows import Window
+from sync.backfill.windows import first_window
 from sync.database.schema import check_team
 from sync.error_text import loggable_reason
 from sync.errors import LeaseLost, SchemaError, StripeError, TurnOver
@@ -129,7 +129,7 @@ class PartRun:
             self._store.hold(backfill.id, self._part, lease.fence)
             windows = self._store.take_windows(backfill.id, object_type.name, lease.fence)
             for variant in range(0 if windows else len(object_type.variants)):
-                window = Window(variant + 1, variant, gte=backfill.gte, lt=backfill.upper, floor=backfill.gte)
+                window = first_window(object_type, variant, gte=backfill.gte, lt=backfill.upper)
                 self._store.insert_window(backfill.id, object_type.name, window, lease.fence)
                 windows.append(window)
         run = TypeRun(backfill, object_type, windows, lease, self._tools, self._store)

@@ -17,7 +17,7 @@ from sync.database.session import SILENT_S
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
 from sync.mirror.store import MirrorStore, WindowKey
-from sync.object_types import in_order
+from sync.object_types import OBJECT_TYPES, in_order
 from sync.sql import Queries
 from sync.teams.mirrored_types import MirroredTypes
 
@@ -255,6 +255,7 @@ class BackfillStore:
             fence=OPENING_FENCE,
             types=[name for name, _ in variants],
             variants=[variant for _, variant in variants],
+            are_by_time=[OBJECT_TYPES[name].is_by_time for name, _ in variants],
         ).fetchall()
         return [(name, Window(*window)) for name, *window in rows]
 

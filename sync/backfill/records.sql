@@ -170,10 +170,14 @@ marked AS (
     WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = held.part
 )
 INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floor, fence)
-SELECT %(backfill_id)s, held.part, wanted.variant + 1, wanted.variant, %(gte)s, fixed.upper, %(gte)s, held.fence
+SELECT %(backfill_id)s, held.part, wanted.variant + 1, wanted.variant, bounds.gte, bounds.lt, bounds.gte, held.fence
 FROM fixed
 CROSS JOIN held
-JOIN unnest(%(types)s::text[], %(variants)s::integer[]) AS wanted (type, variant) ON wanted.type = held.part
+JOIN unnest(%(types)s::text[], %(variants)s::integer[], %(are_by_time)s::boolean[]) AS wanted (type, variant, is_by_time)
+    ON wanted.type = held.part
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN is_by_time THEN %(gte)s ELSE 0 END AS gte, CASE WHEN is_by_time THEN fixed.upper ELSE 1 END AS lt
+) AS bounds
 RETURNING type, number, variant, gte, lt, floor;
 
 -- name: end_opening

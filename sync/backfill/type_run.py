@@ -81,7 +81,7 @@ class _CursorLost:
 
 def params(object_type: ObjectType, window: Window) -> dict[str, str | int]:
     """A window's list request. Filters stay the same under a cursor."""
-    bounds = created_filter(window.gte, window.lt)
+    bounds = created_filter(window.gte, window.lt) if object_type.is_by_time else {}
     cursor = {"starting_after": window.cursor} if window.cursor else {}
     return {**object_type.variants[window.variant], **bounds, **cursor}
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sync.object_types import UNDATED, ObjectType
+
 # How much denser than the window itself its unread rest may be assumed to be, based on its older neighbour.
 MOST_DENSER = 4
 
@@ -48,6 +50,13 @@ class Window:
         if self.older is None or self.older.entry_density is None:
             return None
         return min(self.older.entry_density, MOST_DENSER * self.density)
+
+
+def first_window(object_type: ObjectType, variant: int, *, gte: int, lt: int) -> Window:
+    """The whole of a variant. A list without `created` is one second, and a second is never split."""
+    if not object_type.is_by_time:
+        gte, lt = UNDATED, UNDATED + 1
+    return Window(variant + 1, variant, gte=gte, lt=lt, floor=gte)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ def reread(connection: psycopg.Connection, team_id: str, source: Source, *, is_o
 
 def _pages(source: Source, object_type: ObjectType, start: int) -> Iterator[Page]:
     for variant in object_type.variants:
-        params: dict[str, str | int] = {**variant, **created_filter(start, END_OF_CREATED)}
+        params: dict[str, str | int] = {**variant}
+        if object_type.is_by_time:
+            params |= created_filter(start, END_OF_CREATED)
         while True:
             page = source.page(object_type, params)
             yield page

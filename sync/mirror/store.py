@@ -19,7 +19,7 @@ from sync.bounds import CLOCK_LEEWAY_S
 from sync.database.borrowing import same_connection
 from sync.database.schema import schema_name
 from sync.json_text import AsJsonb
-from sync.object_types import ObjectType
+from sync.object_types import UNDATED, ObjectType
 from sync.round_trip import RoundTrips
 from sync.sql import BoundQueries, Queries
 from sync.stripe.answers import Answer
@@ -124,7 +124,8 @@ class MirrorStore:
     def _page(self, object_type: ObjectType, page: PageToWrite) -> dict[str, Any]:
         return {
             "reuses_ids": object_type.reuses_ids,
-            "created_field": object_type.created_field,
+            "paging_field": object_type.paging_field,
+            "undated": None if object_type.is_by_time else UNDATED,
             "page": AsJsonb(page.body),
             "list": object_type.list_field,
             "completed": AsJsonb(by_id(page.completed)),

@@ -58,13 +58,13 @@ page AS MATERIALIZED (
             WHEN 'object' THEN part
             ELSE object
         END AS raw,
-        billstack.as_bigint(object -> %(created_field)s::text) AS created
+        coalesce(billstack.as_bigint(object -> %(paging_field)s::text), %(undated)s::bigint) AS created
     FROM held
     CROSS JOIN jsonb_array_elements(%(page)s::jsonb -> 'data') AS object
     CROSS JOIN LATERAL (SELECT %(completed)s::jsonb -> (object ->> 'id') AS part) AS completed
     WHERE part IS DISTINCT FROM 'null'
-        AND billstack.as_bigint(object -> %(created_field)s::text) >= held.floor
-        AND billstack.as_bigint(object -> %(created_field)s::text) < held.lt
+        AND coalesce(billstack.as_bigint(object -> %(paging_field)s::text), %(undated)s::bigint) >= held.floor
+        AND coalesce(billstack.as_bigint(object -> %(paging_field)s::text), %(undated)s::bigint) < held.lt
 ),
 span AS MATERIALIZED (
     SELECT billstack.span_of(%(ordinal)s, min(page.created), max(page.created)) AS span

@@ -102,7 +102,7 @@ class ReconcileRun:
                 self._settle(object_type)
                 continue
             start = work.compared_until
-            end = compare.slice_end(start, rows=SLICE_ROWS) or END_OF_CREATED
+            end = (object_type.is_by_time and compare.slice_end(start, rows=SLICE_ROWS)) or END_OF_CREATED
             work.found[object_type.name]["compared"] += self._compare_slice(compare, object_type, start, end)
             work.compared_until = end
             self._store.save(work)
@@ -136,7 +136,9 @@ class ReconcileRun:
 
     def _pages(self, object_type: ObjectType, start: int, end: int) -> Iterator[Page]:
         for variant in object_type.variants:
-            params: dict[str, str | int] = {**variant, **created_filter(start, end)}
+            params: dict[str, str | int] = {**variant}
+            if object_type.is_by_time:
+                params |= created_filter(start, end)
             oldest = end
             while True:
                 # Waits in line for the budget, because nobody waits for a comparison.
@@ -149,7 +151,8 @@ class ReconcileRun:
                     if params.get("created[lt]") == oldest + 1:
                         raise  # it failed again without any progress
                     del params["starting_after"]
-                    params["created[lt]"] = oldest + 1
+                    if object_type.is_by_time:
+                        params["created[lt]"] = oldest + 1
                     continue
                 yield page
                 if not page.has_more:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+ListKind = Literal["created", "cursor"]
 FilterKind = Literal["text", "texts", "flag", "status"]
 
 
@@ -90,7 +91,8 @@ class ObjectType:
     `ordinal` is its place on the number line of billstack.span_of and never changes. `stripe_object` is Stripe's
     `object` value. `events` are the types of all events that carry such an object with an id. `deleted_by` is the one
     that means that the object is gone. `variants` are the list filters that together give every object (stripe-facts:
-    what lists leave out). `created_field` has the creation time. `reuses_ids`: people choose the ids, and may choose a
+    what lists leave out). `lists` is "cursor" if the
+    list takes no `created`. `created_field` has the creation time. `reuses_ids`: people choose the ids, and may choose a
     deleted object's id again. `is_reread`: Stripe sends no events for some changes, so the newest objects are listed
     again regularly. `permission` is what a restricted key needs to read them, `scope` what our own API keys need.
     `is_default`: every team mirrors it.
@@ -110,6 +112,7 @@ class ObjectType:
     variants: tuple[Mapping[str, str], ...] = ({},)
     nested: NestedList | None = None
     created_field: str = "created"
+    lists: ListKind = "created"
     reuses_ids: bool = False
     is_reread: bool = False
     is_default: bool = False
@@ -125,6 +128,16 @@ class ObjectType:
     def path_of(self, object_id: str) -> str:
         """The path of one object of this type at Stripe."""
         return f"{self.path}/{id_in_path(object_id)}"
+
+    @property
+    def is_by_time(self) -> bool:
+        """Whether its list takes `created`. Otherwise it is read in order, as if all were created in the second 0."""
+        return self.lists == "created"
+
+    @property
+    def paging_field(self) -> str:
+        """The field that a page's place in time is read from; of other lists, one that no object has."""
+        return self.created_field if self.is_by_time else "(none)"
 
     @property
     def list_endpoint(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sync.object_types import EmbeddedList, ListedItem, ObjectType, embedded_list, head_decoder
+from sync.object_types import UNDATED, EmbeddedList, ListedItem, ObjectType, embedded_list, head_decoder
 from sync.stripe.lists import END_OF_CREATED
 
 WITHOUT_ID = "(without an id)"
@@ -59,13 +59,17 @@ def lenient_head(object_type: ObjectType, raw: bytes) -> Any | OddObject:
         lists = (
             {object_type.nested.field: _embedded(fields.get(object_type.nested.field))} if object_type.nested else {}
         )
-        deleted, created = fields.get("deleted") is True, _whole_number(fields.get(object_type.created_field))
+        deleted, created = fields.get("deleted") is True, _second_of(object_type, fields)
         head = decoder.type(id=fields["id"], created=created, deleted=deleted, **lists)
     if head.deleted:
         return OddObject(head.id, "a list contains it although it is deleted")
     if head.created is None or not is_fine(head):
         return OddObject(head.id, "created is no time")
     return head
+
+
+def _second_of(object_type: ObjectType, fields: dict[str, Any]) -> int | None:
+    return _whole_number(fields.get(object_type.created_field)) if object_type.is_by_time else UNDATED
 
 
 def read_items(raw: bytes) -> list[ListedItem]:

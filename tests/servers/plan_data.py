@@ -154,7 +154,7 @@ SAMPLES: dict[str, Any] = {
     "customer": "cus_77", "lookup_keys": ["key_1", "key_2"], "payment_intent": "pi_77", "person": "pc_77", "price": "price_77",
     "product": "prod_77", "shippable": True, "statuses": ["open"], "subscription": "sub_77", "transfer_group": "group_1",
     "charge": "charge_77", "code": "SUN", "coupon": "SUMMER_1", "destination": "ba_1", "inclusive": True,
-    "hidden": ["line_items"], "created_field": "created",
+    "hidden": ["line_items"], "paging_field": "created", "undated": None, "are_by_time": [True],
         "invoice": "in_77", "payment_link": "plink_1", "payment_method": "pm_77", "source": "charge_77",
     "table": "charges",
     "url": "https://example.com", "customer_email": "c77@example.com", "before_created": START + 500.0, "before_id": "charge_500",

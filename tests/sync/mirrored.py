@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from sync.backfill.records import FINISH, BackfillStore
 from sync.backfill.windows import Window
 from sync.mirror.store import MirrorStore, PageToWrite, WindowKey, WrittenPage
-from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, ObjectType, head_struct
+from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, UNDATED, ObjectType, head_struct
 from sync.stripe.answers import Answer
 from tests.factories import Json, encoded, listed
 
@@ -128,7 +128,8 @@ def set_window(store: MirrorStore, number: int, object_type: ObjectType = CUSTOM
 
 
 def created_of(about: Json) -> int:
-    second: int = about[BY_STRIPE_OBJECT[about["object"]].created_field]
+    object_type = BY_STRIPE_OBJECT[about["object"]]
+    second: int = about[object_type.created_field] if object_type.is_by_time else UNDATED
     return second
 
 

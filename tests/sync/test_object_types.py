@@ -39,6 +39,8 @@ def _missing(each: ObjectType) -> list[str]:
         "a factory": each.name in FACTORIES and FACTORIES[each.name]()["object"] == each.stripe_object,
         "a sandbox kind": each.name in KINDS,
         "a list in the sandbox at Stripe's address": each.name in KINDS and KINDS[each.name].path == each.path,
+        "the same kind of list in the sandbox": each.name in KINDS
+        and KINDS[each.name].lists_by_time == each.is_by_time,
         "the sandbox's permission": each.name in KINDS and f"rak_{KINDS[each.name].permission}_read" == each.permission,
         "a scope that API keys have": each.scope in {scope.value for scope in Scope},
         "a group of Stripe's documentation": each.group in _GROUPS,

@@ -34,6 +34,7 @@ from workers.settings import Settings
 TYPES = list(OBJECT_TYPES)
 CUT = ("items", "lines", "reversals")
 FEW = {"dispute": 7, "early_fraud_warning": 5, "coupon": 5, "promotion_code": 8, "tax_rate": 6}
+FEW |= {"meter": 5, "feature": 5, "quote": 30, "payment_link": 12}
 SERVICES = {"invoiceitems": "invoice_items"}  # as the library names it
 
 
@@ -105,7 +106,7 @@ def service(client, name):
 
 
 def created(each):
-    return each.get("created", each.get("date"))
+    return each.get("created", each.get("date", 0))
 
 
 def read_all(client, name, params):
@@ -146,6 +147,12 @@ def filters_of(name, found):
     """Every filter of the type, with values that some objects have and one that none has."""
     first, middle = found[0], found[len(found) // 2]
     newest, at, oldest = created(first), created(middle), created(found[-1])
+    if not OBJECT_TYPES[name].is_by_time:
+        yield from (
+            {},
+            *({param: value} for param, values in further_filters_of(name, middle).items() for value in values),
+        )
+        return
     yield from ({}, {"created": at}, {"created": {"gte": at}}, {"created": {"gt": at}}, {"created": {"lt": at}})
     yield from ({"created": {"lte": at}}, {"created": {"gt": oldest, "lt": newest}}, {"created": {"gte": newest + 1}})
     yield from ({"created": {"gte": at, "gt": at - 5, "lte": newest + 10**12}}, {"created": {"lt": -5}})

@@ -22,7 +22,9 @@ from api.gateway.errors import is_of_mirror
 from api.projects.key_store import KeyStore, Scope
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
+from sync.object_types import OBJECT_TYPES
 from sync.teams.database_access import DatabaseAccess
+from sync.teams.mirrored_types import MirroredTypes
 from tests.api.conftest import PASSWORD
 from tests.api.gateway.mirror_filling import fill_mirror, finish_backfill
 from tests.api.openapi.odd_requests import Operation, Request, operations, requests_of
@@ -86,6 +88,8 @@ def surroundings(app, new_member, database, stripe, monkeypatch):
         teams.append(owner.team_id)
         viewer = new_member("viewer", team_id=owner.team_id)
         assert owner.client.post(f"{owner.stripe}/connect", json={"secretKey": KEY}).status_code == 200
+        with database.transaction():
+            MirroredTypes(database, owner.team_id).add(OBJECT_TYPES)
         fill_mirror(database, owner.team_id, stripe, "demo")
         finish_backfill(database, owner.team_id)
         team = f"/api/billstack/teams/{owner.team_id}"

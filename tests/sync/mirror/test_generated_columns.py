@@ -69,13 +69,17 @@ def test_no_value_of_any_field_raises(store: MirrorStore, name: str) -> None:
         columns_of(store, about)
 
 
-@pytest.mark.parametrize("name", OBJECT_TYPES)
+# Those that say when they were made.
+DATED = [name for name, each in OBJECT_TYPES.items() if each.created_field in FACTORIES[name]()]
+
+
+@pytest.mark.parametrize("name", DATED)
 @pytest.mark.parametrize("odd", [-1, 253402300800, 10**400, "1767225600", True, [], {}, None])
 def test_a_time_that_is_none_is_null(store: MirrorStore, name: str, odd: Any) -> None:
     assert columns_of(store, FACTORIES[name](created=odd))["created"] is None
 
 
-@pytest.mark.parametrize("name", OBJECT_TYPES)
+@pytest.mark.parametrize("name", DATED)
 def test_the_last_second_of_the_year_9999_is_still_a_time(store: MirrorStore, name: str) -> None:
     assert columns_of(store, FACTORIES[name](created=253402300799))["created"].year == 9999
 
@@ -223,7 +227,8 @@ def test_a_fraction_in_a_whole_number_is_null_and_never_rounded(store: MirrorSto
         found = columns_of(store, about)
 
         for (column,) in columns:
-            assert column in OWN_COLUMNS or found[column] is None, column
+            is_made_up = column == "created" and name not in DATED
+            assert column in OWN_COLUMNS or is_made_up or found[column] is None, column
 
 
 def fractions_everywhere(value: Any, fraction: float) -> Any:

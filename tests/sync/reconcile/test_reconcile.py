@@ -1,6 +1,6 @@
 """A comparison finds every difference between mirror and Stripe, repairs it, says what it was, and touches nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,14 +27,14 @@ ALL = COUNTS | {"price": 10}
 class Reconciling:
     """One team's mirror, equal to Stripe at first, and comparisons of it."""
 
-    def __init__(self, team: Team, *, seed: int = 1, page_size: int = 10) -> None:
+    def __init__(self, team: Team, *, seed: int = 1, page_size: int = 10, further: Collection[str] = ()) -> None:
         team.connection.execute("DELETE FROM billstack.reconciles WHERE team_id = %s", (team.id,))
         self.team = team
-        self.stripe = simulated_stripe(seed=seed, counts=COUNTS)
+        self.stripe = simulated_stripe(seed=seed, counts=COUNTS | dict.fromkeys(further, 9))
         self.backfilling = Backfilling(team, self.stripe)
         self.source = source_of(self.stripe, page_size=page_size)
         self.store = ReconcileStore(team.connection)
-        self.backfilling.run(self.backfilling.start())
+        self.backfilling.run(self.backfilling.start(*DEFAULT_TYPES, *further))
         self.stripe.clock.advance(3600)
 
     def start(self) -> str:
@@ -290,9 +290,10 @@ def test_it_is_due_a_day_after_the_last_backfill_and_the_last_comparison(reconci
 def test_whatever_drifted_is_exactly_what_is_told(team: Team, seed: int) -> None:
     empty_team(team)
     rng = dice(seed)
-    reconciling = Reconciling(team, seed=seed, page_size=rng.choice([1, 7, 100]))
+    further = rng.sample([name for name in OBJECT_TYPES if name not in DEFAULT_TYPES], 3)
+    reconciling = Reconciling(team, seed=seed, page_size=rng.choice([1, 7, 100]), further=further)
     done: dict[str, dict[str, list[str]]] = {}
-    for name, object_type in ((each.name, each) for each in in_order(DEFAULT_TYPES)):
+    for name, object_type in ((each.name, each) for each in in_order({*DEFAULT_TYPES, *further})):
         picked = rng.sample(reconciling.ids(name), rng.randint(0, 3))
         for object_id in picked:
             kind = rng.choice(["missing", "stale", "notDeleted"])
@@ -304,7 +305,7 @@ def test_whatever_drifted_is_exactly_what_is_told(team: Team, seed: int) -> None
     assert {name: {kind: sorted(ids) for kind, ids in kinds.items()} for name, kinds in found.items()} == {
         name: {kind: sorted(ids) for kind, ids in kinds.items()} for name, kinds in done.items()
     }
-    assert reconciling.backfilling.differences() == []
+    assert reconciling.backfilling.differences(*DEFAULT_TYPES, *further) == []
 
 
 def let_drift(reconciling: Reconciling, table: str, object_id: str, kind: str) -> str:
