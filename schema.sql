@@ -714,12 +714,13 @@ BEGIN ATOMIC
     LIMIT 1;
 END;
 
--- The discounts of a subscription, an item or a customer as one array. There was a single `discount` before 2025-03-31.
-CREATE OR REPLACE FUNCTION billstack.discounts_of(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- The discounts of a subscription or an item as one array. There was a single `discount` before 2025-03-31.
+CREATE OR REPLACE FUNCTION billstack.discounts_of(discounts jsonb, discount jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN jsonb_typeof(v -> 'discount') = 'object' AND jsonb_array_length(billstack.as_array(v -> 'discounts')) < 2
-    THEN jsonb_build_array(v -> 'discount')
-    ELSE billstack.as_array(v -> 'discounts')
+    WHEN jsonb_typeof(discount) = 'object' AND jsonb_array_length(billstack.as_array(discounts)) < 2
+    THEN jsonb_build_array(discount)
+    ELSE billstack.as_array(discounts)
 END;
 
 -- How many of them, or of their coupons, Stripe named only by id.
@@ -1450,56 +1451,72 @@ SELECT billstack.as_text(item -> 'id') AS id,
     billstack.as_id(priced -> 'product') AS product,
     coalesce(billstack.as_text(priced -> 'nickname'), billstack.as_text(priced -> 'lookup_key')) AS nickname,
     billstack.as_bigint(item -> 'quantity') AS quantity,
-    coalesce(
-        billstack.as_decimal(charged -> 'unit_amount_decimal'), billstack.as_decimal(charged -> 'unit_amount'),
-        billstack.as_decimal(charged -> 'amount_decimal'), billstack.as_decimal(charged -> 'amount')) AS unit_amount,
-    coalesce(
-        billstack.as_text(priced #> ARRAY['recurring', 'interval']), billstack.as_text(priced -> 'interval')) AS recurring_interval,
-    coalesce(
-        billstack.as_bigint(priced #> ARRAY['recurring', 'interval_count']),
-        billstack.as_bigint(priced -> 'interval_count'), 1) AS recurring_interval_count,
-    coalesce(
-        billstack.as_text(priced #> ARRAY['recurring', 'usage_type']),
-        billstack.as_text(priced -> 'usage_type'), 'licensed') AS usage_type,
-    coalesce(billstack.as_text(priced -> 'billing_scheme'), 'per_unit') AS billing_scheme,
-    CASE
-        WHEN priced ->> 'billing_scheme' = 'tiered'
-        THEN billstack.tiered_amount(charged -> 'tiers', priced ->> 'tiers_mode', billstack.as_decimal(item -> 'quantity'))
-        ELSE coalesce(
-            billstack.as_decimal(charged -> 'unit_amount_decimal'), billstack.as_decimal(charged -> 'unit_amount'),
-            billstack.as_decimal(charged -> 'amount_decimal'), billstack.as_decimal(charged -> 'amount'))
-            * CASE coalesce(priced #>> ARRAY['transform_quantity', 'round'], priced #>> ARRAY['transform_usage', 'round'])
-                WHEN 'up' THEN ceil(billstack.as_decimal(item -> 'quantity') / nullif(billstack.as_decimal(coalesce(
-                    priced #> ARRAY['transform_quantity', 'divide_by'], priced #> ARRAY['transform_usage', 'divide_by'])), 0))
-                WHEN 'down' THEN floor(billstack.as_decimal(item -> 'quantity') / nullif(billstack.as_decimal(coalesce(
-                    priced #> ARRAY['transform_quantity', 'divide_by'], priced #> ARRAY['transform_usage', 'divide_by'])), 0))
-                ELSE billstack.as_decimal(item -> 'quantity')
-            END
-    END AS amount,
+    terms.unit_amount,
+    terms.recurring_interval,
+    coalesce(terms.recurring_interval_count, 1) AS recurring_interval_count,
+    coalesce(terms.usage_type, 'licensed') AS usage_type,
+    coalesce(terms.billing_scheme, 'per_unit') AS billing_scheme,
+    reckoned.amount,
     coalesce(billstack.as_time(item -> 'current_period_start'), subscriptions.current_period_start)
         AS current_period_start,
     coalesce(billstack.as_time(item -> 'current_period_end'), subscriptions.current_period_end) AS current_period_end,
     billstack.as_time(item -> 'created') AS created,
     billstack.as_object(item -> 'metadata') AS metadata,
-    billstack.discounts_of(item) AS discounts,
+    billstack.discounts_of(item -> 'discounts', item -> 'discount') AS discounts,
+    billstack.discounts_of(whole.discounts, whole.discount) AS subscription_discounts,
+    subscriptions.status = 'paused'
+        OR subscriptions.status IN ('active', 'past_due') AND coalesce(jsonb_typeof(whole.pause_collection) = 'object', false)
+        AS is_paused,
+    greatest(subscriptions.created, CASE WHEN subscriptions.trial_end <= now() THEN subscriptions.trial_end END) AS began_at,
+    subscriptions.ended_at,
     item AS raw
 FROM {team}.subscriptions
-CROSS JOIN jsonb_array_elements(
+-- Taken out of raw once: each look into a compressed object opens all of it.
+CROSS JOIN LATERAL jsonb_to_record(subscriptions.raw)
+    AS whole (items jsonb, plan jsonb, quantity jsonb, discounts jsonb, discount jsonb, pause_collection jsonb)
+CROSS JOIN LATERAL jsonb_array_elements(
     CASE
-        WHEN jsonb_typeof(subscriptions.raw #> ARRAY['items', 'data']) = 'array'
-        THEN subscriptions.raw #> ARRAY['items', 'data']
-        ELSE jsonb_build_array(jsonb_build_object('plan', subscriptions.raw -> 'plan', 'quantity', subscriptions.raw -> 'quantity'))
+        WHEN jsonb_typeof(whole.items -> 'data') = 'array' THEN whole.items -> 'data'
+        ELSE jsonb_build_array(jsonb_build_object('plan', whole.plan, 'quantity', whole.quantity))
     END
 ) AS item
 CROSS JOIN coalesce(billstack.as_object(item -> 'price'), billstack.as_object(item -> 'plan')) AS priced
+-- What the price costs in the subscription's currency.
 CROSS JOIN LATERAL (
-    -- What the price costs in the subscription's currency.
     SELECT CASE
         WHEN priced ->> 'currency' IS DISTINCT FROM subscriptions.currency AND subscriptions.currency IS NOT NULL
         THEN priced #> ARRAY['currency_options', subscriptions.currency]
         ELSE priced
     END AS charged
+    OFFSET 0  -- or Postgres would write the expression out, and reckon it, wherever its name stands
 ) AS in_currency
+CROSS JOIN LATERAL (
+    SELECT billstack.as_decimal(item -> 'quantity') AS units,
+        coalesce(
+            billstack.as_decimal(charged -> 'unit_amount_decimal'), billstack.as_decimal(charged -> 'unit_amount'),
+            billstack.as_decimal(charged -> 'amount_decimal'), billstack.as_decimal(charged -> 'amount')) AS unit_amount,
+        coalesce(priced #>> ARRAY['recurring', 'interval'], priced ->> 'interval') AS recurring_interval,
+        coalesce(
+            billstack.as_bigint(priced #> ARRAY['recurring', 'interval_count']),
+            billstack.as_bigint(priced -> 'interval_count')) AS recurring_interval_count,
+        coalesce(priced #>> ARRAY['recurring', 'usage_type'], priced ->> 'usage_type') AS usage_type,
+        priced ->> 'billing_scheme' AS billing_scheme,
+        coalesce(
+            billstack.as_object(priced -> 'transform_quantity'), billstack.as_object(priced -> 'transform_usage')) AS package
+    OFFSET 0
+) AS terms
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN terms.billing_scheme = 'tiered'
+        THEN billstack.tiered_amount(charged -> 'tiers', priced ->> 'tiers_mode', terms.units)
+        WHEN terms.package ->> 'round' = 'up'
+        THEN terms.unit_amount * ceil(terms.units / nullif(billstack.as_decimal(terms.package -> 'divide_by'), 0))
+        WHEN terms.package ->> 'round' = 'down'
+        THEN terms.unit_amount * floor(terms.units / nullif(billstack.as_decimal(terms.package -> 'divide_by'), 0))
+        ELSE terms.unit_amount * terms.units
+    END AS amount
+    OFFSET 0
+) AS reckoned
 WHERE subscriptions.deleted_at IS NULL AND priced IS NOT NULL;
 COMMENT ON VIEW {team}.subscription_items IS 'BillStack: one row an item of a subscription';
 
@@ -1555,7 +1572,7 @@ SELECT subscription,
         ELSE coalesce(
             billstack.discounted(sum(after_items) OVER of_subscription, discounts, currency, now())
             / nullif(sum(after_items) OVER of_subscription, 0), 1)
-    END * billstack.times_a_month(recurring_interval, recurring_interval_count)) AS amount,
+    END * times_a_month) AS amount,
     counts_as = 'mrr' AND why IN ('active', 'past_due') AS counts,
     why,
     counts_as,
@@ -1572,16 +1589,15 @@ FROM (
         items.quantity,
         items.currency,
         items.status,
-        items.recurring_interval,
-        items.recurring_interval_count,
         CASE
             WHEN items.usage_type = 'metered' THEN NULL
             WHEN items.discounts = '[]' THEN items.amount
             ELSE billstack.discounted(items.amount, items.discounts, items.currency, now())
         END AS after_items,
+        rate.times_a_month,
         of_all.discounts,
         CASE
-            WHEN paused THEN 'paused'
+            WHEN items.is_paused THEN 'paused'
             WHEN items.status = 'trialing' THEN 'trialing'
             WHEN items.status IN ('active', 'past_due') THEN 'mrr'
         END AS counts_as,
@@ -1589,28 +1605,30 @@ FROM (
             WHEN items.usage_type = 'metered' THEN 'metered'
             WHEN items.amount IS NULL AND items.billing_scheme = 'tiered' THEN 'tiers_unknown'
             WHEN items.amount IS NULL THEN 'amount_unknown'
-            WHEN billstack.times_a_month(items.recurring_interval, items.recurring_interval_count) IS NULL THEN 'not_recurring'
-            WHEN paused THEN 'paused'
+            WHEN rate.times_a_month IS NULL THEN 'not_recurring'
+            WHEN items.is_paused THEN 'paused'
             ELSE items.status
         END AS why,
-        greatest(subscriptions.created, CASE WHEN subscriptions.trial_end <= now() THEN subscriptions.trial_end END)
-            AS began_at,
-        subscriptions.ended_at,
-        billstack.unknown_discounts(items.discounts) + billstack.unknown_discounts(of_all.discounts) AS unknown_discounts
+        items.began_at,
+        items.ended_at,
+        CASE WHEN items.discounts = '[]' THEN 0 ELSE billstack.unknown_discounts(items.discounts) END
+            + CASE WHEN of_all.discounts = '[]' THEN 0 ELSE billstack.unknown_discounts(of_all.discounts) END
+            AS unknown_discounts
     FROM {team}.subscription_items AS items
-    JOIN {team}.subscriptions ON subscriptions.id = items.subscription
-    LEFT JOIN {team}.customers ON customers.id = subscriptions.customer
+    LEFT JOIN {team}.customers ON customers.id = items.customer
     -- A customer's discount is for the subscriptions that have none of their own.
     CROSS JOIN LATERAL (
         SELECT CASE
-            WHEN billstack.discounts_of(subscriptions.raw) <> '[]' THEN billstack.discounts_of(subscriptions.raw)
+            WHEN items.subscription_discounts <> '[]' THEN items.subscription_discounts
             WHEN jsonb_typeof(customers.raw -> 'discount') = 'object' THEN jsonb_build_array(customers.raw -> 'discount')
             ELSE '[]'
-        END AS discounts,
-        items.status = 'paused'
-            OR items.status IN ('active', 'past_due') AND jsonb_typeof(subscriptions.raw -> 'pause_collection') = 'object'
-            AS paused
+        END AS discounts
+        OFFSET 0
     ) AS of_all
+    CROSS JOIN LATERAL (
+        SELECT billstack.times_a_month(items.recurring_interval, items.recurring_interval_count) AS times_a_month
+        OFFSET 0
+    ) AS rate
 ) AS items
 WINDOW of_subscription AS (PARTITION BY subscription);
 COMMENT ON VIEW {team}.subscription_mrr IS
@@ -1634,7 +1652,8 @@ WHERE currency IS NOT NULL
 GROUP BY currency;
 COMMENT ON VIEW {team}.mrr IS 'BillStack: monthly recurring revenue by currency';
 
--- Months are UTC's. `captured` came with 2012, `amount_captured` in 2020; an uncaptured charge is no revenue.
+-- Months are UTC's. An uncaptured charge is no revenue: its amount_captured is 0. Before 2020-08-27, `captured` alone said so;
+-- reading it from raw costs more than all the rest.
 CREATE OR REPLACE VIEW {team}.revenue_by_month AS
 SELECT month,
     currency,
@@ -1663,7 +1682,12 @@ FROM (
         coalesce(amount_captured, amount, 0),
         coalesce(amount_refunded, 0)
     FROM {team}.charges
-    WHERE status = 'succeeded' AND raw -> 'captured' IS DISTINCT FROM 'false' AND deleted_at IS NULL
+    WHERE status = 'succeeded'
+        AND CASE
+            WHEN amount_captured IS NULL THEN raw -> 'captured' IS DISTINCT FROM 'false'
+            ELSE amount_captured > 0
+        END
+        AND deleted_at IS NULL
 ) AS parts
 WHERE month IS NOT NULL AND currency IS NOT NULL
 GROUP BY month, currency;
@@ -1707,7 +1731,11 @@ LEFT JOIN (
             0 AS open_amount
         FROM {team}.charges
         CROSS JOIN LATERAL (
-            SELECT status = 'succeeded' AND raw -> 'captured' IS DISTINCT FROM 'false' AS is_payment
+            SELECT status = 'succeeded'
+                AND CASE
+                    WHEN amount_captured IS NULL THEN raw -> 'captured' IS DISTINCT FROM 'false'
+                    ELSE amount_captured > 0
+                END AS is_payment
         ) AS judged
         WHERE deleted_at IS NULL
         UNION ALL
