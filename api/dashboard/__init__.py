@@ -7,6 +7,7 @@ from api.dashboard import (
     explore,
     formats,
     operations,
+    overview,
     people_pages,
     problems,
     psql_page,
@@ -16,6 +17,7 @@ from api.dashboard import (
 
 PAGES = (
     entry_pages.blueprint,
+    overview.blueprint,
     stripe_page.blueprint,
     explore.blueprint,
     psql_page.blueprint,

@@ -19,7 +19,7 @@ def home() -> Response | str:
     team = last_team(list_teams())
     if team is None:
         return show_page("no_team.html")
-    return redirect(url_for("dashboard.stripe_page.show", team_id=team.id))
+    return redirect(url_for("dashboard.overview.show", team_id=team.id))
 
 
 @blueprint.get("/sign-in")

@@ -12,7 +12,7 @@ from api.people.cookies import read_cookie, set_cookie
 from sync.teams.mirrored_types import MirroredTypes
 
 _LAST_TEAM = "billstack_team"
-_FIRST_PAGE = "dashboard.stripe_page.show"
+_FIRST_PAGE = "dashboard.overview.show"
 # An object belongs to one team, but every team has these lists.
 _LISTS = {
     "dashboard.projects.show_one": "dashboard.projects.show_all",

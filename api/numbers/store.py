@@ -33,6 +33,16 @@ class InCurrency:
 
 
 @dataclass(frozen=True, slots=True)
+class Revenue:
+    """Of a month, in the currency's smallest unit."""
+
+    month: date
+    charged: int
+    refunded: int
+    net: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventCounts:
     processed: int
     waiting: int
@@ -66,3 +76,16 @@ class NumbersStore:
             found = cursor.execute(self._queries["events"], self._whose | {"since": since}).fetchone()
         assert found is not None
         return found
+
+    def moves(self, currency: str, first: date) -> dict[date, int]:
+        """By month, how many more subscriptions ran at its end; the first month has all earlier ones too."""
+        return dict(self._connection.execute(self._queries["moves"], {"currency": currency, "first": first}).fetchall())
+
+    def revenue(self, currency: str, first: date) -> dict[date, Revenue]:
+        with self._connection.cursor(row_factory=class_row(Revenue)) as cursor:
+            found = cursor.execute(self._queries["revenue"], {"currency": currency, "first": first}).fetchall()
+        return {each.month: each for each in found}
+
+    def failed_payments(self, since: datetime) -> int:
+        row = self._connection.execute(self._queries["failed_payments"], {"since": since}).fetchone()
+        return row[0] if row else 0

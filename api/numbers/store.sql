@@ -75,3 +75,28 @@ SELECT (
         FROM billstack.events
         WHERE team_id = %(team_id)s AND state = 'failed' AND to_timestamp(created) >= %(since)s
     ) AS failed;
+
+-- name: moves
+-- By month, how many subscriptions began to count and how many ended; those of before the first month count on it.
+WITH runs AS (
+    SELECT DISTINCT subscription, began_at, ended_at
+    FROM {team}.subscription_mrr
+    WHERE currency = %(currency)s AND (counts_as = 'mrr' OR status = 'canceled' AND began_at < ended_at)
+)
+SELECT greatest(date_trunc('month', at AT TIME ZONE 'UTC')::date, %(first)s) AS month, sum(change)::bigint
+FROM runs
+CROSS JOIN LATERAL (VALUES (began_at, 1), (ended_at, -1)) AS moves (at, change)
+WHERE at IS NOT NULL
+GROUP BY month
+ORDER BY month;
+
+-- name: revenue
+SELECT month, charged, refunded, net
+FROM {team}.revenue_by_month
+WHERE currency = %(currency)s AND month >= %(first)s
+ORDER BY month;
+
+-- name: failed_payments
+SELECT count(*)
+FROM {team}.charges
+WHERE status = 'failed' AND deleted_at IS NULL AND created >= %(since)s;

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 AXE_VERSION = "4.14.1"
 SIGNED_OUT = ("/sign-in", "/teams/team_x/nothing")
 OF_TEAM = (
+    "overview",
     "stripe",
     "explore/customers",
     "explore/products",

@@ -49,8 +49,11 @@ ALLOWED: Mapping[str, int] = {
     "numbers.store.currencies": 30 * ROWS["subscriptions"],
     "numbers.store.statuses": 6 * ROWS["subscriptions"],
     "numbers.store.new_customers": 4 * ROWS["customers"],
-    "numbers.store.new_people": 4 * plan_data.PEOPLE,
+    "numbers.store.new_people": 8 * plan_data.PEOPLE,
     "numbers.store.events": 6 * _TEAMS_EVENTS,
+    "numbers.store.moves": 30 * ROWS["subscriptions"],
+    "numbers.store.revenue": 6 * (ROWS["invoices"] + ROWS["charges"]),
+    "numbers.store.failed_payments": 4 * ROWS["charges"],
 }
 # What a name means elsewhere.
 OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
@@ -58,6 +61,9 @@ OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
     "teams.activity.since": {"since": plan_data.NOW - timedelta(days=2)},
     "numbers.store.currencies": {"since": plan_data.NOW - timedelta(days=30)},
     "numbers.store.events": {"since": plan_data.NOW - timedelta(days=30)},
+    "numbers.store.moves": {"first": plan_data.NOW.date()},
+    "numbers.store.revenue": {"first": plan_data.NOW.date()},
+    "numbers.store.failed_payments": {"since": plan_data.NOW - timedelta(days=30)},
     "numbers.store.new_customers": {"first": plan_data.NOW.date()},
     "numbers.store.new_people": {"first": plan_data.NOW.date()},
     "backfill.records.insert_backfill": {"id": "bf_new", "team_id": "team_1"},

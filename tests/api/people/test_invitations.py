@@ -94,7 +94,7 @@ def test_an_older_team_does_not_become_the_start_page(owner, invite, new_member)
         person.team_id,
         owner.team_id,
     ]
-    assert person.client.get("/", headers=BROWSER).headers["Location"] == f"/teams/{person.team_id}/stripe"
+    assert person.client.get("/", headers=BROWSER).headers["Location"] == f"/teams/{person.team_id}/overview"
 
 
 def test_a_person_without_an_account_makes_one_by_the_link(owner, members, invite, client, sign_in):
@@ -276,7 +276,7 @@ def test_the_operators_page_does_not_switch_the_team(new_member):
     page = someone.client.get("/operators", headers=BROWSER).text
 
     assert f'href="/teams/{other}/members"' in page
-    assert someone.client.get("/", headers=BROWSER).headers["Location"] == f"/teams/{other}/stripe"
+    assert someone.client.get("/", headers=BROWSER).headers["Location"] == f"/teams/{other}/overview"
 
 
 def test_a_team_that_one_left_is_no_start_page(owner, new_member, database):
@@ -284,4 +284,4 @@ def test_a_team_that_one_left_is_no_start_page(owner, new_member, database):
     owner.client.get(f"/teams/{other}/members", headers=BROWSER)
     database.execute("DELETE FROM billstack.members WHERE team_id = %s", (other,))
 
-    assert owner.client.get("/", headers=BROWSER).headers["Location"] == f"/teams/{owner.team_id}/stripe"
+    assert owner.client.get("/", headers=BROWSER).headers["Location"] == f"/teams/{owner.team_id}/overview"
