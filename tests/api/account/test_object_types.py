@@ -137,8 +137,8 @@ def test_the_webhook_that_we_made_brings_the_events_of_the_types_that_are_mirror
     assert brought() == set(listened_types(DEFAULT_TYPES))
 
 
-def test_a_list_of_a_type_that_is_not_mirrored_says_so_in_stripes_form(connected):
+def test_a_list_of_a_type_that_is_not_mirrored_is_never_answered_from_the_mirror(connected):
     answer = connected.client.get(f"/api/billstack/teams/{connected.team_id}/mirror/v1/coupons")
 
-    assert answer.status_code == 409
-    assert answer.json["error"]["code"] == "not_mirrored"
+    assert answer.status_code == 403
+    assert "this team does not mirror coupons" in answer.json["error"]["message"]
