@@ -1462,8 +1462,8 @@ SELECT billstack.as_text(item -> 'id') AS id,
     coalesce(billstack.as_time(item -> 'current_period_end'), subscriptions.current_period_end) AS current_period_end,
     billstack.as_time(item -> 'created') AS created,
     billstack.as_object(item -> 'metadata') AS metadata,
-    billstack.discounts_of(item -> 'discounts', item -> 'discount') AS discounts,
-    billstack.discounts_of(whole.discounts, whole.discount) AS subscription_discounts,
+    terms.discounts,
+    of_subscription.discounts AS subscription_discounts,
     subscriptions.status = 'paused'
         OR subscriptions.status IN ('active', 'past_due') AND coalesce(jsonb_typeof(whole.pause_collection) = 'object', false)
         AS is_paused,
@@ -1474,6 +1474,10 @@ FROM {team}.subscriptions
 -- Taken out of raw once: each look into a compressed object opens all of it.
 CROSS JOIN LATERAL jsonb_to_record(subscriptions.raw)
     AS whole (items jsonb, plan jsonb, quantity jsonb, discounts jsonb, discount jsonb, pause_collection jsonb)
+CROSS JOIN LATERAL (
+    SELECT billstack.discounts_of(whole.discounts, whole.discount) AS discounts
+    OFFSET 0  -- or Postgres would write the expression out, and reckon it, wherever its name stands
+) AS of_subscription
 CROSS JOIN LATERAL jsonb_array_elements(
     CASE
         WHEN jsonb_typeof(whole.items -> 'data') = 'array' THEN whole.items -> 'data'
@@ -1488,7 +1492,7 @@ CROSS JOIN LATERAL (
         THEN priced #> ARRAY['currency_options', subscriptions.currency]
         ELSE priced
     END AS charged
-    OFFSET 0  -- or Postgres would write the expression out, and reckon it, wherever its name stands
+    OFFSET 0
 ) AS in_currency
 CROSS JOIN LATERAL (
     SELECT billstack.as_decimal(item -> 'quantity') AS units,
@@ -1502,7 +1506,8 @@ CROSS JOIN LATERAL (
         coalesce(priced #>> ARRAY['recurring', 'usage_type'], priced ->> 'usage_type') AS usage_type,
         priced ->> 'billing_scheme' AS billing_scheme,
         coalesce(
-            billstack.as_object(priced -> 'transform_quantity'), billstack.as_object(priced -> 'transform_usage')) AS package
+            billstack.as_object(priced -> 'transform_quantity'), billstack.as_object(priced -> 'transform_usage')) AS package,
+        billstack.discounts_of(item -> 'discounts', item -> 'discount') AS discounts
     OFFSET 0
 ) AS terms
 CROSS JOIN LATERAL (

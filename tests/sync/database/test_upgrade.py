@@ -362,7 +362,7 @@ def test_a_view_that_changed_is_made_again_and_only_then(
 def test_somebodys_own_view_with_a_name_of_ours_is_named_and_kept(connection: psycopg.Connection) -> None:
     connection.execute("CREATE VIEW stripe_team_b.mrr AS SELECT 1 AS own")
 
-    with pytest.raises(SchemaError, match=r"stripe_team_b\.mrr is not BillStack's"):
+    with pytest.raises(SchemaError, match=r"stripe_team_b\.mrr does not belong to BillStack"):
         upgrade(connection)
 
     assert connection.execute("SELECT own FROM stripe_team_b.mrr").fetchall() == [(1,)]
