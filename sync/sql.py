@@ -54,7 +54,7 @@ class BoundQueries:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._statements)
+        return tuple(self._blocks)
 
     def numbered(self, name: str) -> Numbered:
         """Returns the same object each time for a name."""

@@ -12,6 +12,7 @@ from sync.object_types import OBJECT_TYPES
 
 TEAM, PROJECT, BACKFILL, USER = "team_plans", "proj_plans", "bf_plans_1", "user_1"
 SCHEMA = schema.schema_name(TEAM)
+NEXT_SCHEMA = f"{SCHEMA}_next"  # of tables that are made anew (sync/database/rebuild.py)
 TEAMS = 1_000
 EVENTS, PEOPLE, NAMED_PRICES = 20_000, 10_000, 5_000
 ROWS = {
@@ -115,6 +116,7 @@ def fill(connection: psycopg.Connection) -> None:
     with connection.transaction():
         schema.create_team_schema(connection, TEAM)
         schema.ensure_tables(connection, TEAM, OBJECT_TYPES.values())
+        schema.make_tables(connection, NEXT_SCHEMA)
     for table in (each.table for each in OBJECT_TYPES.values()):
         statement = sql.SQL(_OBJECTS).format(table=sql.Identifier(SCHEMA, table))
         values = {"prefix": PREFIXES.get(table, f"{table}_"), "rows": ROWS.get(table, OTHER_ROWS), "start": START}
@@ -165,7 +167,10 @@ SAMPLES: dict[str, Any] = {
     "webhook_secret": b"x", "endpoint_id": "we_1", "endpoint_secret": b"x", "every_s": 60, "sealed_key": b"x", "valid": True,
     "default_types": ["customer"], "reread_types": ["balance_transaction"],
     "upper": 1, "compared_until": 1, "suspects": Jsonb({}), "found": Jsonb({}), "span": "hour",
-    "kept": timedelta(days=400), "tables": [f"{SCHEMA}.charges"],
+    "kept": timedelta(days=400), "tables": [f"{SCHEMA}.charges"], "schemas": [SCHEMA, NEXT_SCHEMA], "old": f"{SCHEMA}.charges",
+    "new": f"{NEXT_SCHEMA}.charges", "table": f"{SCHEMA}.charges", "ours": ["charges_pkey"], "table_name": "charges",
+    "next_schema": NEXT_SCHEMA, "longest": timedelta(days=90), "variants": [98],
+    "texts": ["cus_77", "cus_77 "], "find": "c77@example.com",
 }  # fmt: skip
 
 # For a parameter that has no value above.
