@@ -1,41 +1,36 @@
-"""A process' connections to Postgres: at most a fixed number, lent out one by one.
+"""A process' connections to Postgres: psycopg's pool, set for a Postgres that is short of connections.
 
-A thread that finds none free waits in line, for a limited time. So does one that Postgres refuses a connection ("too
-many clients"). psycopg's own pool doubles its wait after each refusal, up to minutes. It also lends the connection that
-was idle longest, so none is ever idle long enough to be closed. Both matter when Postgres is short of connections.
+It lends at most a fixed number. A thread that finds none free waits in line, for a limited time. So does one whom Postgres
+refuses a connection ("too many clients"): meanwhile the pool tries again about once a second.
 """
 
-import contextlib
-import random
 import select
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
-import structlog
-from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from sync.database.server import set_isolation
 from sync.round_trip import forget_statements
 
-# After this an idle connection is closed: other hosts may need it more.
+__all__ = ["Pool", "PoolTimeout", "PooledConnection"]
+
+# A process without work holds no connection after this time: other hosts may need them more.
 IDLE_S = 20.0
 # A host that vanished says nothing, so a connection that was idle this long is tested before it is lent.
 _ASK_AFTER_S = 5.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
-
-_log = structlog.get_logger()
-
-
-class PoolTimeout(psycopg.OperationalError):
-    """No connection in the caller's time: all were lent, or Postgres refused another."""
+# psycopg's pool doubles its wait after each refusal. It gives up after this time; we start it again while somebody waits.
+_TRY_FOR_S = 1.0
 
 
-class Pool:
-    """Thread-safe. Opens nothing before it is needed: Postgres may be unavailable at start and come back later."""
+class PooledConnection(psycopg.Connection):
+    lent_at = float("-inf")
+
+
+class Pool(ConnectionPool[PooledConnection]):
+    """Thread-safe. Connects to nothing before it is needed: Postgres may be unavailable at start and come back later."""
 
     def __init__(
         self,
@@ -46,147 +41,46 @@ class Pool:
         options: Mapping[str, Any],
         refused: Callable[[], object] = lambda: None,
     ) -> None:
-        """`options` are psycopg's. `refused` is called for each connection that Postgres refuses."""
-        self.size = size
-        self._url = url
-        self._wait_s = wait_s
-        self._options = options
+        """`options` are psycopg's. `refused` is called when Postgres has refused connections for about a second."""
         self._refused = refused
-        self._changed = threading.Condition()
-        self._line: deque[object] = deque()
-        self._lent = 0  # including those being opened; with the idle ones, never more than `size`
-        self._idle: list[tuple[float, psycopg.Connection]] = []  # the last one returned is lent first
-        self._closer: threading.Thread | None = None
+        super().__init__(
+            url,
+            connection_class=PooledConnection,
+            kwargs=dict(options),
+            min_size=0,
+            max_size=size,
+            timeout=wait_s,
+            max_idle=IDLE_S / size,  # each time, one that was not needed meanwhile is closed
+            reconnect_timeout=_TRY_FOR_S,
+            reconnect_failed=self._try_again,
+            configure=set_isolation,
+            check=self._look_at,
+            open=True,
+        )
 
-    @contextlib.contextmanager
-    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection]:
-        """In autocommit mode. Raises PoolTimeout."""
-        connection = self._take(time.monotonic() + (self._wait_s if timeout is None else timeout))
+    def _try_again(self, _: ConnectionPool[Any]) -> None:
+        """The pool itself tries again only when another thread asks. Those that wait already would wait in vain."""
+        self._refused()
+        if self.get_stats().get("requests_waiting"):
+            self.check()
+
+    def _look_at(self, connection: PooledConnection) -> None:
+        """Raises psycopg.OperationalError for a dead connection. It costs a round trip only after a pause."""
+        now = time.monotonic()
         try:
-            yield connection
-        finally:
-            self._give_back(connection)
-
-    def close(self) -> None:
-        """Closes idle connections. A lent one is closed when it is returned."""
-        with self._changed:
-            self.size = 0
-        self.close_idle()
-
-    def close_idle(self) -> None:
-        with self._changed:
-            self._close_idle(before=float("inf"))
-
-    def _take(self, until: float) -> psycopg.Connection:
-        self._stand_in_line(until)
-        try:
-            return self._idle_one() or self._open(until)
-        except BaseException:
-            self._let_go()
-            raise
-
-    def _stand_in_line(self, until: float) -> None:
-        """Waits until this thread may take a connection.
-
-        Without a line, a thread that returns one and wants it again would always win.
-        """
-        me = object()
-        with self._changed:
-            self._line.append(me)
-            try:
-                left = until - time.monotonic()
-                if not self._changed.wait_for(lambda: self._line[0] is me and self._lent < self.size, left):
-                    raise PoolTimeout(f"none of the {self.size} connections of this process was free in time")
-                self._lent += 1
-            finally:
-                self._line.remove(me)
-                self._changed.notify_all()
-
-    def _idle_one(self) -> psycopg.Connection | None:
-        while True:
-            with self._changed:
-                if not self._idle:
-                    return None
-                since, connection = self._idle.pop()
-            if _is_alive(connection, must_answer=time.monotonic() - since > _ASK_AFTER_S):
-                return connection
-            connection.close()
-
-    def _open(self, until: float) -> psycopg.Connection:
-        """Opens a connection, or takes one that another thread returns while Postgres refuses."""
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                return self._connect()
-            except psycopg.OperationalError as exc:
-                self._refused()
-                if time.monotonic() + pause_s > until:
-                    raise PoolTimeout(f"Postgres gave no connection in time: {exc}") from exc
-            with self._changed:
-                self._changed.wait_for(lambda: self._idle, pause_s * random.uniform(0.8, 1.2))
-            if connection := self._idle_one():
-                return connection
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-    def _connect(self) -> psycopg.Connection:
-        connection: psycopg.Connection = psycopg.connect(self._url, **self._options)
-        try:
-            set_isolation(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _give_back(self, connection: psycopg.Connection) -> None:
-        """Does not lend a connection again that is broken or still in a transaction."""
-        with contextlib.suppress(psycopg.Error):
+            if now - connection.lent_at > _ASK_AFTER_S or _is_readable(connection):
+                connection.execute("")
             forget_statements(connection)
-        if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
+        except psycopg.Error:
             connection.close()
-        with self._changed:
-            if self.size == 0:
-                connection.close()
-            elif not connection.closed:
-                self._idle.append((time.monotonic(), connection))
-                self._start_closer()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        with self._changed:
-            self._lent -= 1
-            self._changed.notify_all()
-
-    # Idle connections -------------------------------------------------------------------------------------------------
-
-    def _start_closer(self) -> None:
-        if self._closer is None:
-            self._closer = threading.Thread(target=self._close_now_and_then, name="pool", daemon=True)
-            self._closer.start()
-
-    def _close_now_and_then(self) -> None:
-        """Its thread runs only while a connection is idle."""
-        while True:
-            time.sleep(IDLE_S / 4)
-            with self._changed:
-                self._close_idle(before=time.monotonic() - IDLE_S)
-                if not self._idle:
-                    self._closer = None
-                    return
-
-    def _close_idle(self, *, before: float) -> None:
-        while self._idle and self._idle[0][0] < before:
-            self._idle.pop(0)[1].close()
+            # The pool pauses after each dead connection that it finds: one by one, they would take longer than anybody waits.
+            self.drain()
+            raise
+        connection.lent_at = now
 
 
-def _is_alive(connection: psycopg.Connection, *, must_answer: bool) -> bool:
-    """If Postgres ends a connection it says so, which makes the socket readable. Nothing else arrives unasked."""
-    try:
-        socket = select.poll()
-        socket.register(connection, select.POLLIN)
-        if connection.closed or socket.poll(0):
-            return False
-        if must_answer:
-            connection.execute("")
-    except (psycopg.Error, OSError):
-        return False
-    return True
+def _is_readable(connection: psycopg.Connection) -> bool:
+    """A Postgres that ends a connection says so; hardly anything else comes unasked."""
+    socket = select.poll()
+    socket.register(connection, select.POLLIN)
+    return bool(socket.poll(0))

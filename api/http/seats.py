@@ -18,7 +18,7 @@ import psycopg
 import structlog
 
 from sync.errors import TooManyRequests
-from workers.pool import Pool
+from workers.pool import Pool, PooledConnection
 
 # A process' connections that stay free for requests without a team.
 KEPT_FREE = 2
@@ -148,7 +148,7 @@ class SharedPool(Pool):
         super().__init__(url, size=size, **options)
 
     @contextlib.contextmanager
-    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection]:
+    def connection(self, timeout: float | None = None) -> Iterator[PooledConnection]:
         team_id = TEAM.get()
         with self.seats.take(team_id), super().connection(timeout) as connection:
             if team_id is None:

@@ -17,11 +17,11 @@ def read_only(app, owner, new_member, database_url):
     database = sql.Identifier(urlsplit(database_url).path.strip("/"))
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
-        app.extensions[EXTENSION].pool.close_idle()
+        app.extensions[EXTENSION].pool.drain()
         yield
         admin.execute("SET default_transaction_read_only = off")
         admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))
-        app.extensions[EXTENSION].pool.close_idle()
+        app.extensions[EXTENSION].pool.drain()
 
 
 @pytest.mark.usefixtures("read_only")
