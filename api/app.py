@@ -21,7 +21,7 @@ from api.people import audit, audit_views, auth, credentials, invitations, membe
 from api.projects import api_keys, customers
 from api.projects import views as projects_views
 from api.webhooks import views as webhook_views
-from sync.errors import ConfigError
+from sync.errors import BillStackError
 from workers.context import open_context, refuse_unfit_postgres
 from workers.logging import configure_logging
 from workers.redis.address import refuse_open_redis
@@ -93,6 +93,6 @@ def read_settings() -> Settings:
         settings = Settings.from_env(os.environ)
         refuse_open_redis(settings)
         refuse_unfit_postgres(settings.database_url, "DATABASE_URL")
-    except ConfigError as exc:
+    except BillStackError as exc:
         sys.exit(f"billstack: {exc.message}")
     return settings

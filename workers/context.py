@@ -3,6 +3,7 @@
 They are the Postgres pool, Redis, and the box that encrypts and decrypts secrets.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from redis.backoff import ExponentialBackoff
 from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
+from sync.database.schema import refuse_too_new
 from sync.database.server import refuse_unfit
 from sync.teams.secrets import SecretBox
 from workers.pool import Pool
@@ -91,9 +93,15 @@ def connection_options(database_url: str, application_name: str) -> dict[str, An
 def refuse_unfit_postgres(url: str, name: str) -> None:
     """Raises ConfigError if the mirror would come out wrong on this server.
 
-    `name` is the setting that has its address.
+    `name` is the setting that has its address. Raises SchemaError if the database is too new for this program.
     """
-    refuse_unfit(lambda: psycopg.connect(url, **connection_options(url, "billstack")), name)
+
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(url, **connection_options(url, "billstack"))
+
+    refuse_unfit(connect, name)
+    with contextlib.suppress(psycopg.OperationalError), connect() as connection:
+        refuse_too_new(connection)
 
 
 def connect_redis(settings: Settings) -> redis.Redis:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from sync.database import row_counts
 from sync.errors import SchemaError
@@ -133,7 +133,10 @@ def drop_team_schema(connection: psycopg.Connection, team_id: str) -> None:
 
 def check_version(connection: psycopg.Connection) -> None:
     """Raises SchemaError, which says what to run, unless this program may use the database."""
-    version, oldest_program = control_version(connection)
+    _check_control(*control_version(connection))
+
+
+def _check_control(version: int | None, oldest_program: int) -> None:
     if version is None or version < SCHEMA_VERSION:
         raise SchemaError("the database is not set up for this version: run `flask --app api init-db`")
     if oldest_program > SCHEMA_VERSION:
@@ -142,10 +145,21 @@ def check_version(connection: psycopg.Connection) -> None:
 
 def check_team(connection: psycopg.Connection, team_id: str) -> None:
     """Raises SchemaError unless this program may use the team's tables. A team without tables is fine."""
-    check_version(connection)
-    version = team_version(connection, team_id)
+    try:
+        row = connection.execute(_PLAIN["both_versions"], {"schema": schema_name(team_id)}).fetchone()
+    except errors.UndefinedTable:
+        row = None
+    control, oldest_program, version = row or (None, 0, None)
+    _check_control(control, oldest_program)
     if version is not None and version < SCHEMA_VERSION:
         raise SchemaError(f"the tables of {team_id} have an older version: upgrade them with `flask --app api init-db`")
+
+
+def refuse_too_new(connection: psycopg.Connection) -> None:
+    """Raises SchemaError if the database is too new for this program. One that is too old will be upgraded."""
+    version, oldest_program = control_version(connection)
+    if version is not None and oldest_program > SCHEMA_VERSION:
+        raise _newer(version)
 
 
 def refuse_newer(connection: psycopg.Connection) -> None:

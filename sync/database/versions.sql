@@ -10,6 +10,17 @@ SELECT coalesce(substring(obj_description(oid, 'pg_namespace') FROM '^billstack 
 FROM pg_namespace
 WHERE nspname = %(schema)s;
 
+-- name: both_versions
+-- The two of them, in the form above, in one row: each job asks for them.
+SELECT version,
+    coalesce((to_jsonb(schema_version) ->> 'oldest_program')::integer, version),
+    (
+        SELECT coalesce(substring(obj_description(oid, 'pg_namespace') FROM '^billstack ([0-9]+)$')::integer, 0)
+        FROM pg_namespace
+        WHERE nspname = %(schema)s
+    )
+FROM billstack.schema_version;
+
 -- name: mark
 COMMENT ON SCHEMA {team} IS {comment};
 

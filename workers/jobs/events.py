@@ -9,8 +9,9 @@ import psycopg
 import structlog
 
 from sync.database.borrowing import borrowing
+from sync.database.schema import check_team
 from sync.error_text import loggable_reason
-from sync.errors import StripeError, StripeRejected
+from sync.errors import SchemaError, StripeError, StripeRejected
 from sync.events.applying import apply_batch
 from sync.events.fetches import UNAUTHORIZED
 from sync.events.ledger import Ledger
@@ -56,6 +57,8 @@ def apply_events(team_id: str) -> int:
 def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
     connected = _connection_of(context, team_id)
     if connected is None:
+        return 0
+    if is_outdated(context, team_id):  # its events stay in the ledger, and the scheduler wakes us again
         return 0
     settled, report = 0, context.meter.events
     # Few attempts: an event whose object cannot be fetched comes due again later, and the others do not wait for it.
@@ -112,7 +115,7 @@ def sweep_events(team_id: str) -> int:
 
 def _sweep(context: Context, team_id: str) -> int:
     connected = _connection_of(context, team_id)
-    if connected is None:
+    if connected is None or is_outdated(context, team_id):
         return 0
     over_at = time.monotonic() + TURN_S
     source = open_source(context, connected, attempts=FAIL_FAST_ATTEMPTS)
@@ -147,6 +150,17 @@ def _refused(connected: Connection | None) -> StripeRejected | None:
     if connected is None or connected.key_valid:
         return None
     return StripeRejected("Stripe refuses the stored key.", status=UNAUTHORIZED)
+
+
+def is_outdated(context: Context, team_id: str) -> bool:
+    """Whether the tables are of another version than this program, as during a rolling deploy."""
+    try:
+        with context.pool.connection() as connection:
+            check_team(connection, team_id)
+    except SchemaError as exc:
+        log.warning("events.wait", reason=exc.message)
+        return True
+    return False
 
 
 def _connection_of(context: Context, team_id: str) -> Connection | None:

@@ -10,8 +10,9 @@ import psycopg
 import redis
 import structlog
 
+from sync.database.schema import check_team
 from sync.error_text import loggable_reason
-from sync.errors import Conflict, LeaseLost, StripeError, StripeRejected
+from sync.errors import Conflict, LeaseLost, SchemaError, StripeError, StripeRejected
 from sync.events.applying import apply_batch
 from sync.events.ledger import Ledger
 from sync.events.sweep import sweep
@@ -67,12 +68,16 @@ def work_on_reconcile(reconcile_id: str) -> str:
         # People wait for backfills, nobody for a comparison: it continues only while no backfill waits for a worker.
         turn = jobs.turn(context, while_others_wait_s=0.0)
         ended = take_turn(context, reconcile_id, turn.is_over)
-        enqueue_reconciles(context)
+        if ended != "waits":  # else the scheduler enqueues it again, and not at once
+            enqueue_reconciles(context)
         return ended
 
 
 def take_turn(context: Context, reconcile_id: str, should_yield: Callable[[], bool]) -> str:
-    """Works until the comparison is over or `should_yield`. Returns "not_ours" if another worker holds it."""
+    """Works until the comparison is over or `should_yield`. Returns "not_ours" if another worker holds it.
+
+    Returns "waits" if the team's tables have another version than this program.
+    """
     with jobs.connect(context) as connection:
         store = ReconcileStore(connection)
         work = store.acquire(reconcile_id)
@@ -83,10 +88,25 @@ def take_turn(context: Context, reconcile_id: str, should_yield: Callable[[], bo
         except LeaseLost as exc:
             log.info("reconcile.lost", reason=exc.message)
             return "not_ours"
+        except Exception:
+            if not _is_outdated(connection, work.team_id):
+                raise
+            store.give_back(work)
+            return "waits"
+
+
+def _is_outdated(connection: psycopg.Connection, team_id: str) -> bool:
+    try:
+        check_team(connection, team_id)
+    except SchemaError as exc:
+        log.warning("reconcile.waits", reason=exc.message)
+        return True
+    return False
 
 
 def _work(context: Context, connection: psycopg.Connection, work: Work, should_yield: Callable[[], bool]) -> str:
     store = ReconcileStore(connection)
+    check_team(connection, work.team_id)
     connected = Connections(connection, context.box).get(work.team_id)
     if connected is None or connected.secret_key is None:
         store.end(work, "canceled", "the team was disconnected")
