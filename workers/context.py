@@ -18,6 +18,7 @@ from sync.database.schema import refuse_too_new
 from sync.database.server import refuse_unfit
 from sync.teams.secrets import SecretBox
 from workers.pool import Pool
+from workers.redis import sentinel
 from workers.redis.meter import Meter
 from workers.redis.trouble import REFUSED, Trouble
 from workers.settings import Settings
@@ -106,7 +107,8 @@ def refuse_unfit_postgres(url: str, name: str) -> None:
 
 def connect_redis(settings: Settings) -> redis.Redis:
     """RQ's workers extend the timeout for commands that wait for a job."""
-    return redis.Redis.from_url(
+    connect = sentinel.connect if sentinel.is_sentinel(settings.redis_url) else redis.Redis.from_url
+    return connect(
         settings.redis_url,
         socket_connect_timeout=_REDIS_TIMEOUT_S,
         socket_timeout=_REDIS_TIMEOUT_S,

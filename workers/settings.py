@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from sync.errors import ConfigError
+from workers.redis import sentinel
 
 _SECRET_KEY_BYTES = 32
 # Stripe allows 25 requests a second per endpoint. The rest is for the merchant.
@@ -51,7 +52,7 @@ class Settings:
         settings = cls(
             database_url=reader.postgres_url("DATABASE_URL"),
             database_direct_url=reader.postgres_url("DATABASE_DIRECT_URL", env.get("DATABASE_URL", "")),
-            redis_url=reader.url("REDIS_URL", ("redis", "rediss", "unix")),
+            redis_url=reader.redis_url("REDIS_URL"),
             secret_keys=reader.secret_keys("BILLSTACK_SECRET_KEY"),
             public_url=reader.url("BILLSTACK_PUBLIC_URL", ("http", "https")).rstrip("/"),
             stripe_api_base=reader.url("STRIPE_API_BASE", ("http", "https"), "https://api.stripe.com").rstrip("/"),
@@ -99,6 +100,15 @@ class _Reader:
             scheme = ""
         if scheme not in schemes:
             self._complain(name, f"a URL that starts with {' or '.join(scheme + '://' for scheme in schemes)}")
+        return value
+
+    def redis_url(self, name: str) -> str:
+        value = self.url(name, ("redis", "rediss", "unix", *sentinel.SCHEMES))
+        if sentinel.is_sentinel(value):
+            try:
+                sentinel.read(value)
+            except ValueError:
+                self._complain(name, sentinel.FORM)
         return value
 
     def postgres_url(self, name: str, default: str | None = None) -> str:

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from scripts.run_procfile import ROOT, LogFiles, ProcfileRunner, read_procfile
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
 LOOPBACK = "127.0.0.1"  # for this machine only
+
+
+Between = Callable[[EmbeddedPostgres | ExternalServer], AbstractContextManager[Mapping[str, str]]]
 
 
 class StackError(Exception):
@@ -49,6 +52,7 @@ def running_stack(
     durable: bool = True,
     postgres_kind: type[EmbeddedPostgres] = EmbeddedPostgres,
     gunicorn: str = "",
+    between: Between = lambda _: nullcontext({}),
     on_event: Callable[[str], None] = print,
 ) -> Iterator[Stack]:
     """Starts everything, waits until it answers, and stops it at the end.
@@ -57,6 +61,7 @@ def running_stack(
         settings: the settings other than addresses: BILLSTACK_SECRET_KEY, STRIPE_API_BASE...
         listener: the socket that the web accepts on, closed at the end; by default on a free port.
         gunicorn: further command-line options of the web.
+        between: starts a pooler for Postgres, or another Redis, and returns the settings with their addresses.
         on_event: gets a sentence when a process has died and is being restarted.
 
     Raises:
@@ -66,12 +71,13 @@ def running_stack(
         listener or listen() as listening,
         embedded_postgres(state_dir, durable, kind=postgres_kind) as postgres,
         embedded_valkey(state_dir, durable) as redis,
+        between(postgres) as addresses,
     ):
         port = listening.getsockname()[1]
         url = f"http://{LOOPBACK}:{port}"
         env = {
             **os.environ, **settings,
-            "DATABASE_URL": postgres.url, "REDIS_URL": redis.url,
+            "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, **addresses,
             "PORT": str(port), "BILLSTACK_PUBLIC_URL": url,
             "GUNICORN_CMD_ARGS": f"--bind fd://{listening.fileno()} {gunicorn}",
         }  # fmt: skip

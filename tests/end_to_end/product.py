@@ -7,7 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from api.people.passwords import hash_password
 from scripts.api_client import ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
 from scripts.local.servers import EmbeddedPostgres
-from scripts.local.stack import Stack, running_stack
+from scripts.local.stack import Between, Stack, running_stack
 from scripts.sandbox.running import SandboxProcess
 from sync.database.schema import schema_name
 
@@ -138,6 +138,7 @@ def running_installation(
     settings: dict[str, str] | None = None,
     gunicorn: str = "",
     postgres_kind: type[EmbeddedPostgres] = EmbeddedPostgres,
+    between: Between = lambda _: nullcontext({}),
 ) -> Iterator[Installation]:
     """Starts everything."""
     with SandboxProcess(*sandbox_arguments) as sandbox:
@@ -147,7 +148,9 @@ def running_installation(
             "BILLSTACK_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "STRIPE_API_BASE": sandbox.url,
         }
-        with running_stack(state_dir, settings=environment, gunicorn=gunicorn, postgres_kind=postgres_kind) as stack:
+        with running_stack(
+            state_dir, settings=environment, gunicorn=gunicorn, postgres_kind=postgres_kind, between=between
+        ) as stack:
             yield Installation(stack, sandbox)
 
 

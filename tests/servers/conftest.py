@@ -51,6 +51,13 @@ def find_program(*candidates: str) -> Path | None:
     return next((path for path in map(Path, candidates) if path.exists()), None)
 
 
+def pgbouncer(config: pytest.Config) -> Path:
+    program = find_program("/usr/sbin/pgbouncer")
+    require_servers(config, "PgBouncer (apt install pgbouncer)", program is not None)
+    assert program
+    return program
+
+
 @pytest.fixture
 def pooler(
     request: pytest.FixtureRequest,
@@ -59,9 +66,7 @@ def pooler(
     tmp_path: Path,
 ) -> Iterator[Pooler]:
     """Debian's PgBouncer before a database of the test's own, in the mode that the test asks for by its parameter."""
-    program = find_program("/usr/sbin/pgbouncer")
-    require_servers(request.config, "PgBouncer (apt install pgbouncer)", program is not None)
-    assert program
+    program = pgbouncer(request.config)
     database = urlsplit(new_database()).path.strip("/")
     if isinstance(postgres_server, ExternalServer):
         pytest.skip("needs a Postgres of the test's own")
@@ -73,7 +78,9 @@ def pooler(
 
 
 @contextmanager
-def running_pooler(program: Path, folder: Path, server: EmbeddedPostgres, database: str, mode: str) -> Iterator[Pooler]:
+def running_pooler(
+    program: Path, folder: Path, server: EmbeddedPostgres, database: str, mode: str, *, size: int = POOL_SIZE
+) -> Iterator[Pooler]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     hosts = parse_qs(urlsplit(server.url).query)["host"][0]
@@ -83,7 +90,7 @@ def running_pooler(program: Path, folder: Path, server: EmbeddedPostgres, databa
         "unix_socket_dir": "",
         "auth_type": "any",
         "pool_mode": mode,
-        "default_pool_size": POOL_SIZE,
+        "default_pool_size": size,
         "max_client_conn": 100,
     }
     lines = [f"{name} = {value}" for name, value in settings.items()]

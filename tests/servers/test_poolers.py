@@ -1,24 +1,31 @@
 """Through a pooler, which lends one server connection to many processes, each statement is the one that was meant."""
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from scripts.local.servers import EmbeddedPostgres, ExternalServer, temporary_state_dir
 from sync.backfill.records import BackfillStore
 from sync.database.server import set_isolation
 from sync.errors import ConfigError
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
+from tests.end_to_end.product import running_installation
+from tests.end_to_end.test_events import wait_until_delivered, wait_until_quiet
 from tests.factories import customer
-from tests.servers.conftest import POOL_SIZE, Pooler
+from tests.servers.conftest import POOL_SIZE, Pooler, pgbouncer, running_pooler
 from tests.sync.conftest import Team, make_team
 from tests.sync.mirrored import open_window, page_of
 from workers.context import connection_options, refuse_unfit_postgres
 
 TYPES = [OBJECT_TYPES[name] for name in ("customer", "charge", "invoice", "price")]
 PAGES, PAGE = 12, 10
+COUNTS = {"customer": 600, "product": 5, "price": 10, "subscription": 500, "invoice": 600, "charge": 800}
 LEFT = ("synchronous_commit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit", "plan_cache_mode")
 
 
@@ -109,6 +116,42 @@ def test_an_isolation_that_a_pooler_keeps_us_from_setting_is_refused(pooler: Poo
     with pytest.raises(ConfigError, match=r"run ALTER ROLE postgres IN DATABASE .* 'read committed'"):
         refuse_unfit_postgres(pooler.url, "DATABASE_URL")
     refuse_unfit_postgres(pooler.direct_url, "DATABASE_URL")
+
+
+@pytest.mark.slow
+def test_the_whole_product_is_exact_with_all_of_it_behind_a_pooler(request: pytest.FixtureRequest) -> None:
+    """In transaction mode, and the workers have no other address: a backfill, events meanwhile, a killed worker, statuses."""
+    program = pgbouncer(request.config)
+
+    @contextmanager
+    def between(postgres: EmbeddedPostgres | ExternalServer) -> Iterator[Mapping[str, str]]:
+        assert isinstance(postgres, EmbeddedPostgres)
+        database = urlsplit(postgres.url).path.strip("/")
+        with (
+            temporary_state_dir() as folder,
+            running_pooler(program, folder, postgres, database, "transaction", size=8) as pooler,
+        ):
+            yield {"DATABASE_URL": pooler.url, "DATABASE_DIRECT_URL": pooler.url}
+
+    with temporary_state_dir() as folder, running_installation(folder, between=between) as installation:
+        product = installation.new_team("pooled", counts=COUNTS)
+        product.client.call("POST", f"/api/billstack/teams/{product.team_id}/stripe/webhook", {})
+        product.sandbox.call("PUT", "deliveries", shuffle=True, duplicates=0.3, delay_s=1.0, seed=5)
+        product.slow_stripe(100)
+        product.client.start_backfill(product.team_id)
+        product.sandbox.change(200, account=product.account, seed=5, over_s=4)
+        product.wait_for(lambda status: status["result"]["charge"]["synced"] > 0)
+        killed = product.kill_work_horse()
+        product.slow_stripe(0)
+
+        wait_until_delivered(product)
+        status = product.wait_while_syncing(180)
+        wait_until_quiet(product)
+
+        assert killed
+        assert status["syncStatus"] == "ready", status
+        assert product.differences() == []
+        assert status["lastEventAt"], status
 
 
 def is_shared(pooler: Pooler) -> bool:

@@ -1,10 +1,12 @@
 """Refuses a Redis that is open to the internet: anybody could write jobs and budgets there."""
 
+import contextlib
 import ipaddress
 import socket
 from urllib.parse import parse_qs, urlsplit
 
 from sync.errors import ConfigError
+from workers.redis import sentinel
 from workers.settings import Settings
 
 
@@ -25,11 +27,16 @@ def _has_password(url: str) -> bool:
 
 
 def _addresses(url: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    parts = urlsplit(url)
-    if not parts.hostname:  # a Unix socket
-        return []
-    try:
-        found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return []
+    found = []
+    for host in _hosts(url):
+        with contextlib.suppress(OSError):
+            found += socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
+
+
+def _hosts(url: str) -> list[str]:
+    """None for a socket in the file system."""
+    if sentinel.is_sentinel(url):
+        return [host for host, _ in sentinel.read(url).addresses]
+    host = urlsplit(url).hostname
+    return [host] if host else []
