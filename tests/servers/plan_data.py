@@ -116,7 +116,7 @@ def fill(connection: psycopg.Connection) -> None:
     with connection.transaction():
         schema.create_team_schema(connection, TEAM)
         schema.ensure_tables(connection, TEAM, OBJECT_TYPES.values())
-        schema.make_tables(connection, NEXT_SCHEMA)
+        schema.make_tables(connection, NEXT_SCHEMA, OBJECT_TYPES.values())
     for table in (each.table for each in OBJECT_TYPES.values()):
         statement = sql.SQL(_OBJECTS).format(table=sql.Identifier(SCHEMA, table))
         values = {"prefix": PREFIXES.get(table, f"{table}_"), "rows": ROWS.get(table, OTHER_ROWS), "start": START}
@@ -168,7 +168,7 @@ SAMPLES: dict[str, Any] = {
     "default_types": ["customer"], "reread_types": ["balance_transaction"],
     "upper": 1, "compared_until": 1, "suspects": Jsonb({}), "found": Jsonb({}), "span": "hour",
     "kept": timedelta(days=400), "tables": [f"{SCHEMA}.charges"], "schemas": [SCHEMA, NEXT_SCHEMA], "old": f"{SCHEMA}.charges",
-    "new": f"{NEXT_SCHEMA}.charges", "table": f"{SCHEMA}.charges", "ours": ["charges_pkey"], "table_name": "charges",
+    "new": f"{NEXT_SCHEMA}.charges", "ours": ["charges_pkey"], "table_name": "charges",
     "next_schema": NEXT_SCHEMA, "longest": timedelta(days=90), "variants": [98],
     "texts": ["cus_77", "cus_77 "], "find": "c77@example.com",
 }  # fmt: skip

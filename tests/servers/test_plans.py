@@ -78,6 +78,7 @@ OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
     "backfill.records.insert_leases": {"parts": ["other"]},
     "backfill.records.insert_window": {"number": 99},
     "backfill.records.split": {"number": 99},
+    "database.rebuild.grants": {"table": f"{SCHEMA}.charges"},
     "database.rebuild.forget_changed": {"since": "1"},
     "database.rebuild.copy_changed": {"since": str(2**31)},
     "database.rebuild.move_count": {"schema": "elsewhere"},
@@ -152,10 +153,10 @@ def explored() -> dict[str, Statement]:
     for table in TABLES.values():
         conditions: dict[str, tuple[str, ...]] = {"all": (), "older": ("before",), "id": ("where_id",)}
         conditions["undated"] = ("before_undated",)
-        conditions["found"] = ("find", *(f"or_{place}" for place in table.finds), "end_find")
-        conditions |= {"customer": ("where_customer",)} if any(each.to == "customers" for each in table.columns) else {}
-        conditions |= {"status": ("where_status",)} if table.statuses else {}
-        conditions |= {"active": ("where_active",)} if table.has_active else {}
+        conditions["found"] = ("find", *(f"or_{place}" for place in table.explored.finds), "end_find")
+        conditions |= {"customer": ("where_customer",)} if "customer" in table.explored.finds else {}
+        conditions |= {"status": ("where_status",)} if table.explored.statuses else {}
+        conditions |= {"active": ("where_active",)} if table.explored.has_active else {}
         for name, blocks in conditions.items():
             statement = Statement(ROWS_PAGE, (_select(table.name), *blocks, "page"), table.name, is_list=True)
             found[f"dashboard.mirror_rows.{table.name}.{name}"] = statement
@@ -169,6 +170,7 @@ def bound(file: Path, table: str = "charges") -> BoundQueries:
         "next": plan_data.NEXT_SCHEMA,
         "table": table,
         "tables": table,
+        "views": table,
         "columns": sql.SQL("id, raw, as_of, as_of_until") if file == REBUILD else sql.Identifier("object", "id"),
         "role": "postgres",
         "schema": SCHEMA,
