@@ -10,6 +10,7 @@ import structlog
 from api.http.times import duration_s, iso
 from api.webhooks.setup import follow_types
 from sync.backfill.records import BackfillStore
+from sync.database.schema import ensure_team_schema
 from sync.object_types import OBJECT_TYPES
 from sync.teams.connections import Connections
 from workers.context import Context
@@ -39,6 +40,7 @@ def start_backfill(
         connections = Connections(connection, context.box)
         connections.lock(team_id)
         connections.connected(team_id)
+        ensure_team_schema(connection, team_id)  # a backup may have left it out
         store = BackfillStore(connection)
         started = store.start(team_id, objects, created_after, request_id=request_id)
         states = store.types(started.id)

@@ -92,6 +92,8 @@ def mark(connection: psycopg.Connection, name: str) -> None:
 
 def ensure_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     """Does nothing if the schema exists: another pass would lock tables that a backfill is writing."""
+    if team_version(connection, team_id) is not None:  # nobody waits for an upgrade of other teams
+        return
     lock(connection)
     if team_version(connection, team_id) is None:
         create_team_schema(connection, team_id)

@@ -65,6 +65,7 @@ def upgrade(
     run.insist(lambda: _upgrade_control(connection), "the control schema")
     wanted = run.insist(lambda: _wanted_shape(connection), "the catalog")
     run.upgrade_teams(wanted)
+    _forget_lost_mirrors(connection, tell)
 
 
 def outdated_teams(connection: psycopg.Connection, wanted: Shape) -> list[str]:
@@ -129,6 +130,18 @@ def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) ->
         create_team_schema(connection, team_id)
         for grant in grants:
             connection.execute(grant)
+
+
+def _forget_lost_mirrors(connection: psycopg.Connection, tell: Callable[[str], None]) -> None:
+    """Where a backup left out a team's tables, nothing may claim that they are complete. A backfill makes them anew."""
+    for (team_id,) in connection.execute(_QUERIES["teams_without_tables"]).fetchall():
+        with connection.transaction():
+            forgotten = [
+                connection.execute(_QUERIES[statement], {"team_id": team_id}).rowcount
+                for statement in ("forget_backfills", "forget_reconciles", "forget_proofs")
+            ]
+        if any(forgotten):
+            tell(f"{team_id} has no tables any more: start a backfill, which makes and fills them")
 
 
 def _object_tables(found: Shape) -> list[str]:

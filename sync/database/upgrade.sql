@@ -35,6 +35,28 @@ ORDER BY connections.team_id;
 SELECT team_id, type
 FROM billstack.mirrored_types;
 
+-- name: teams_without_tables
+-- A connection and the team's schema come and go in one commit: only a backup of less than all of it leaves one alone.
+SELECT team_id
+FROM billstack.connections
+WHERE to_regnamespace('stripe_' || team_id) IS NULL
+ORDER BY team_id;
+
+-- name: forget_backfills
+-- What they had read is gone: none goes on, none is adopted, and none proves anything.
+UPDATE billstack.backfills
+SET state = 'canceled', finished_at = coalesce(finished_at, now())
+WHERE team_id = %(team_id)s AND state <> 'canceled';
+
+-- name: forget_reconciles
+UPDATE billstack.reconciles
+SET state = 'canceled', finished_at = coalesce(finished_at, now())
+WHERE team_id = %(team_id)s AND state <> 'canceled';
+
+-- name: forget_proofs
+DELETE FROM billstack.type_proofs
+WHERE team_id = %(team_id)s;
+
 -- name: holders
 -- The sessions whose open transactions lock a team's tables.
 SELECT DISTINCT

@@ -369,3 +369,31 @@ def test_somebodys_own_view_with_a_name_of_ours_is_named_and_kept(connection: ps
     connection.execute("ALTER VIEW stripe_team_b.mrr RENAME TO own_mrr")
     upgrade(connection)
     assert "mrr" in views(connection, "team_b")
+
+
+def test_nothing_claims_that_a_mirror_is_complete_that_a_backup_left_out(
+    connection: psycopg.Connection,
+) -> None:
+    upgrade(connection)
+    for state in ("running", "ready"):
+        connection.execute(
+            "INSERT INTO billstack.backfills (id, team_id, objects, state) VALUES (%s, 'team_a', '{charge}', %s)",
+            (f"bf_{state}", state),
+        )
+    connection.execute(
+        "INSERT INTO billstack.type_proofs VALUES ('team_a', 'charge', now(), 1), ('team_b', 'charge', now(), 1)"
+    )
+    schema.drop_team_schema(connection, "team_a")
+
+    told: list[str] = []
+    upgrade(connection, told.append)
+
+    assert connection.execute("SELECT team_id FROM billstack.type_proofs").fetchall() == [("team_b",)]
+    states = connection.execute("SELECT DISTINCT state FROM billstack.backfills WHERE team_id = 'team_a'").fetchall()
+    assert states == [("canceled",)]
+    assert any("team_a has no tables any more: start a backfill" in line for line in told)
+    told.clear()
+    upgrade(connection, told.append)
+    assert told == []
+    schema.ensure_team_schema(connection, "team_a")  # as the backfill's start does
+    assert rows(connection, "team_a", "charges") == []
