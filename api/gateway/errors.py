@@ -20,6 +20,10 @@ class NoSuchObject(NotFound):
         super().__init__(f"No such {type_name}: '{object_id}'", code="resource_missing", details={"param": "id"})
 
 
+class OnlyStripeCan(Exception):
+    """The mirror cannot make this answer, as it turned out on the way. The message says why; Stripe is asked instead."""
+
+
 class NotYetKnown(BillStackError):
     """The mirror cannot vouch for an answer, and the key may not have Stripe asked. A 404 would be a lie."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from api.gateway.errors import OnlyStripeCan
 from sync.object_types import OBJECT_TYPES, ObjectType
 
 Json = dict[str, Any]
@@ -28,12 +29,8 @@ _OF_PLAN = ("active", "metadata", "nickname")
 _EMBEDDED = ("price", "coupon")
 
 
-class CannotExpand(Exception):
-    """Only Stripe can: the path leaves what the mirror holds. The message says where."""
-
-
 def expand(objects: Sequence[Json], paths: Iterable[str], find: Find) -> None:
-    """Replaces ids by whole objects along each path, one look-up a level and type. Raises CannotExpand."""
+    """Replaces ids by whole objects along each path, one look-up a level and type. Raises OnlyStripeCan."""
     for path in paths:
         level: list[Json] = list(objects)
         for name in path.split("."):
@@ -45,7 +42,7 @@ def _expand_level(level: list[Json], name: str, path: str, find: Find) -> list[J
     below: list[Json] = []
     for holder in level:
         if name not in holder:
-            raise CannotExpand(f"the mirror cannot expand {path}")
+            raise OnlyStripeCan(f"the mirror cannot expand {path}")
         value = holder[name]
         if isinstance(value, str):
             ids.setdefault(value, []).append(holder)
@@ -53,10 +50,10 @@ def _expand_level(level: list[Json], name: str, path: str, find: Find) -> list[J
             below.append(value)
         elif isinstance(value, list):
             if not all(isinstance(each, dict) for each in value):
-                raise CannotExpand(f"the mirror cannot expand {path}")
+                raise OnlyStripeCan(f"the mirror cannot expand {path}")
             below += value
         elif value is not None:
-            raise CannotExpand(f"the mirror cannot expand {path}")
+            raise OnlyStripeCan(f"the mirror cannot expand {path}")
     for object_id, found in _found(ids, name, path, find).items():
         for holder in ids[object_id]:
             holder[name] = found
@@ -69,10 +66,10 @@ def _found(ids: dict[str, list[Json]], name: str, path: str, find: Find) -> dict
         return {}
     object_type = OBJECT_TYPES.get(_FIELDS.get(name, ""))
     if object_type is None:
-        raise CannotExpand(f"the mirror cannot expand {path}")
+        raise OnlyStripeCan(f"the mirror cannot expand {path}")
     rows = find(object_type, list(ids))
     if missing := ids.keys() - rows.keys():
-        raise CannotExpand(f"the mirror has no {object_type.words} {min(missing)}, which {path} names")
+        raise OnlyStripeCan(f"the mirror has no {object_type.words} {min(missing)}, which {path} names")
     return {object_id: shown(object_type, object_id, *row) for object_id, row in rows.items()}
 
 

@@ -5,19 +5,18 @@ answered from where.
 """
 
 import time
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
 from flask import Flask, Response, current_app, g, request
 
-from api.gateway import expand, written
 from api.gateway import params as mirror_params
+from api.gateway import written
 from api.gateway.decision import Asked, Decision, Forward, MirrorList, MirrorNested, MirrorObject, decide
-from api.gateway.errors import MissingScope, NoSuchObject, NotYetKnown, RefusedParameter
+from api.gateway.errors import MissingScope, NotYetKnown, OnlyStripeCan
 from api.gateway.forward import READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
-from api.gateway.store import LostCursor, MirrorReader, Standing
+from api.gateway.mirror_answers import MirrorAnswers
+from api.gateway.store import MirrorReader, Standing
 from api.http.access import Access
 from api.http.addresses import address_of
 from api.http.context import EXTENSION, current_context
@@ -47,12 +46,6 @@ blueprint = Blueprint(
     " stripe:read; changes go there with stripe:write. X-BillStack-Source says who answered, X-BillStack-Synced-At up to"
     " when the mirror is right. Lists inside objects are whole where Stripe cuts them at ten.",
 )
-# Stripe goes on answering for a deleted customer; the others it no longer knows.
-_RETRIEVABLE_WHEN_DELETED = ("customer",)
-
-
-class _OnlyStripeCan(Exception):
-    """Found out while the mirror's answer was made. The message says why."""
 
 
 def install(app: Flask) -> None:
@@ -80,7 +73,7 @@ def answer(team_id: str) -> Response:
         try:
             if not isinstance(decision, Forward):
                 return _from_mirror(reader, decision, standing)
-        except (expand.CannotExpand, _OnlyStripeCan) as exc:
+        except OnlyStripeCan as exc:
             decision = Forward(str(exc))
     return _from_stripe(team_id, decision)
 
@@ -89,7 +82,7 @@ def answer(team_id: str) -> Response:
 
 
 def _from_mirror(reader: MirrorReader, decision: Decision, standing: Standing) -> Response:
-    mirror = _Mirror(reader, standing)
+    mirror = MirrorAnswers(reader, standing, _may_read)
     if isinstance(decision, MirrorList):
         body = mirror.list(decision)
     elif isinstance(decision, MirrorNested):
@@ -105,84 +98,6 @@ def _from_mirror(reader: MirrorReader, decision: Decision, standing: Standing) -
     assert known is not None
     response.headers["X-BillStack-Synced-At"] = known
     return response
-
-
-class _Mirror:
-    """Makes the bodies of answers."""
-
-    def __init__(self, reader: MirrorReader, standing: Standing) -> None:
-        self._reader = reader
-        self._known = standing.right_as_of
-
-    def list(self, asked: MirrorList) -> bytes:
-        try:
-            found = self._reader.page(asked.object_type, asked.selection, asked.paging)
-        except LostCursor:
-            param = "starting_after" if asked.paging.after is not None else "ending_before"
-            message = f"No such {asked.object_type.stripe_object}: '{asked.paging.cursor}'"
-            raise RefusedParameter(message, param, code="resource_missing") from None
-        data = self._finished(asked.object_type, found.bodies, asked.expand)
-        url = asked.object_type.path
-        return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
-
-    def object(self, asked: MirrorObject) -> bytes:
-        object_id, body, is_deleted = self._row(asked.object_type, asked.ids)
-        if is_deleted:
-            return msgspec.json.encode(expand.shown(asked.object_type, object_id, body, is_deleted=True))
-        return msgspec.json.encode(self._finished(asked.object_type, [body], asked.expand)[0])
-
-    def nested(self, asked: MirrorNested) -> bytes:
-        """A page of the list inside one object, which the mirror holds whole."""
-        object_id, body, is_deleted = self._row(asked.object_type, asked.ids, whole=True)
-        if is_deleted:
-            raise NoSuchObject(asked.object_type.stripe_object, object_id)
-        holder = msgspec.json.decode(body)
-        expand.renew([holder], self._known, self._reader.objects)
-        items: list[dict[str, Any]] = (holder.get(asked.nested.field) or {}).get("data", [])
-        data, has_more = _page_of(items, asked)
-        return msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": asked.url})
-
-    def _row(self, object_type: ObjectType, ids: tuple[str, ...], *, whole: bool = False) -> tuple[str, str, bool]:
-        """(id, JSON, is deleted). Raises NoSuchObject."""
-        rows = self._reader.objects(object_type, ids, whole=whole)
-        for object_id in ids:
-            if object_id in rows:
-                body, is_deleted = rows[object_id]
-                if is_deleted and object_type.name not in _RETRIEVABLE_WHEN_DELETED:
-                    break
-                return object_id, body, is_deleted
-        raise NoSuchObject(object_type.stripe_object, ids[0])
-
-    def _finished(self, object_type: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> Sequence[Any]:
-        """The objects as they are answered: as Stripe sent them, but with today's copies and with what is expanded."""
-        if not paths and not any(expand.embeds(object_type, body) for body in bodies):
-            return [msgspec.Raw(body.encode()) for body in bodies]
-        objects = [msgspec.json.decode(body) for body in bodies]
-        expand.renew(objects, self._known, self._reader.objects)
-        expand.expand(objects, paths, self._find)
-        return objects
-
-    def _find(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
-        """For `expand`: only what the mirror can vouch for and this key may read."""
-        if object_type.name not in self._known:
-            raise expand.CannotExpand(f"the mirror has not read all {object_type.title.lower()}")
-        if not _may_read(object_type):
-            raise expand.CannotExpand(f"this API key lacks the scope {object_type.scope} to expand {object_type.words}")
-        return self._reader.objects(object_type, ids)
-
-
-def _page_of(items: list[dict[str, Any]], asked: MirrorNested) -> tuple[list[dict[str, Any]], bool]:
-    paging = asked.paging
-    if paging.cursor is None:
-        return items[: paging.limit], len(items) > paging.limit
-    at = next((index for index, each in enumerate(items) if each.get("id") == paging.cursor), None)
-    if at is None:
-        raise _OnlyStripeCan(f"the mirror has no {paging.cursor} in this list")
-    if paging.after is not None:
-        rest = items[at + 1 :]
-        return rest[: paging.limit], len(rest) > paging.limit
-    first = max(0, at - paging.limit)
-    return items[first:at], first > 0
 
 
 # From Stripe ----------------------------------------------------------------------------------------------------------

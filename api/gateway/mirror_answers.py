@@ -1,0 +1,94 @@
+"""Makes the mirror's answers: lists, objects and the lists inside objects, as Stripe would write them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from api.gateway import expand
+from api.gateway.decision import MirrorList, MirrorNested, MirrorObject
+from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
+from api.gateway.store import LostCursor, MirrorReader, Standing
+from sync.object_types import ObjectType
+
+# Stripe goes on answering for a deleted customer; the others it no longer knows.
+_RETRIEVABLE_WHEN_DELETED = ("customer",)
+
+
+class MirrorAnswers:
+    """The bodies of answers. `may_read` says whether the caller's key reads a type, for what `expand` shows."""
+
+    def __init__(self, reader: MirrorReader, standing: Standing, may_read: Callable[[ObjectType], bool]) -> None:
+        self._reader = reader
+        self._known = standing.right_as_of
+        self._may_read = may_read
+
+    def list(self, asked: MirrorList) -> bytes:
+        try:
+            found = self._reader.page(asked.object_type, asked.selection, asked.paging)
+        except LostCursor:
+            param = "starting_after" if asked.paging.after is not None else "ending_before"
+            message = f"No such {asked.object_type.stripe_object}: '{asked.paging.cursor}'"
+            raise RefusedParameter(message, param, code="resource_missing") from None
+        data = self._finished(asked.object_type, found.bodies, asked.expand)
+        url = asked.object_type.path
+        return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
+
+    def object(self, asked: MirrorObject) -> bytes:
+        object_id, body, is_deleted = self._row(asked.object_type, asked.ids)
+        if is_deleted:
+            return msgspec.json.encode(expand.shown(asked.object_type, object_id, body, is_deleted=True))
+        return msgspec.json.encode(self._finished(asked.object_type, [body], asked.expand)[0])
+
+    def nested(self, asked: MirrorNested) -> bytes:
+        """A page of the list inside one object, which the mirror holds whole."""
+        object_id, body, is_deleted = self._row(asked.object_type, asked.ids, whole=True)
+        if is_deleted:
+            raise NoSuchObject(asked.object_type.stripe_object, object_id)
+        holder = msgspec.json.decode(body)
+        expand.renew([holder], self._known, self._reader.objects)
+        items: list[dict[str, Any]] = (holder.get(asked.nested.field) or {}).get("data", [])
+        data, has_more = _page_of(items, asked)
+        return msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": asked.url})
+
+    def _row(self, object_type: ObjectType, ids: tuple[str, ...], *, whole: bool = False) -> tuple[str, str, bool]:
+        """(id, JSON, is deleted). Raises NoSuchObject."""
+        rows = self._reader.objects(object_type, ids, whole=whole)
+        for object_id in ids:
+            if object_id in rows:
+                body, is_deleted = rows[object_id]
+                if is_deleted and object_type.name not in _RETRIEVABLE_WHEN_DELETED:
+                    break
+                return object_id, body, is_deleted
+        raise NoSuchObject(object_type.stripe_object, ids[0])
+
+    def _finished(self, object_type: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> Sequence[Any]:
+        """The objects as they are answered: as Stripe sent them, but with today's copies and with what is expanded."""
+        if not paths and not any(expand.embeds(object_type, body) for body in bodies):
+            return [msgspec.Raw(body.encode()) for body in bodies]
+        objects = [msgspec.json.decode(body) for body in bodies]
+        expand.renew(objects, self._known, self._reader.objects)
+        expand.expand(objects, paths, self._find)
+        return objects
+
+    def _find(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+        """For `expand`: only what the mirror can vouch for and this key may read."""
+        if object_type.name not in self._known:
+            raise OnlyStripeCan(f"the mirror has not read all {object_type.title.lower()}")
+        if not self._may_read(object_type):
+            raise OnlyStripeCan(f"this API key lacks the scope {object_type.scope} to expand {object_type.words}")
+        return self._reader.objects(object_type, ids)
+
+
+def _page_of(items: list[dict[str, Any]], asked: MirrorNested) -> tuple[list[dict[str, Any]], bool]:
+    paging = asked.paging
+    if paging.cursor is None:
+        return items[: paging.limit], len(items) > paging.limit
+    at = next((index for index, each in enumerate(items) if each.get("id") == paging.cursor), None)
+    if at is None:
+        raise OnlyStripeCan(f"the mirror has no {paging.cursor} in this list")
+    if paging.after is not None:
+        rest = items[at + 1 :]
+        return rest[: paging.limit], len(rest) > paging.limit
+    first = max(0, at - paging.limit)
+    return items[first:at], first > 0
