@@ -314,7 +314,10 @@ class BackfillStore:
     def _run_as_session(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
         """`own_pid` is the server process as this client knows it. A pooler gives each client a number of its own."""
         with same_connection(self.connection) as connection:
-            return connection.execute(_QUERIES[name], params | {"own_pid": connection.info.backend_pid})
+            return connection.execute(_QUERIES[name], params | {"own_pid": self._own_pid(connection)})
+
+    def _own_pid(self, connection: psycopg.Connection) -> int:
+        return connection.info.backend_pid
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
         return self.connection.execute(_QUERIES[name], params)

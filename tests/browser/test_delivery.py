@@ -49,6 +49,6 @@ def test_the_api_reference_is_read_by_opening_what_one_looks_for(synced: Product
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto("/api/docs")
 
-    assert page.evaluate("document.documentElement.scrollHeight") < 6000
+    assert page.evaluate("document.documentElement.scrollHeight") < 9000
     page.get_by_text("/api/auth/sign-in", exact=True).click()
     expect(page.get_by_text("curl -X POST").first).to_be_visible()

@@ -25,7 +25,7 @@ def test_an_account_is_made_as_ordered(served: SandboxThread) -> None:
         ("POST", "accounts", {"name": "x", "colour": "red"}),
         ("PUT", "faults", {"faults": [{"kind": "earthquake"}]}),
         ("GET", "stats", {"account": "nobody"}),
-        ("GET", "objects", {"type": "dispute"}),
+        ("GET", "objects", {"type": "unicorn"}),
         ("GET", "nothing", {}),
         ("PUT", "deliveries", {"speed": 5}),
     ],

@@ -94,7 +94,7 @@ def prove(connection: psycopg.Connection, team_id: str, types: list[str]) -> Non
     """So that the mirror can vouch for these types: all that had happened by PROVEN_AT is in it."""
     connection.execute(
         "INSERT INTO billstack.type_proofs (team_id, type, completed_at, known_until)"
-        " SELECT %s, unnest(%s::text[]), %s, extract(epoch FROM %s::timestamptz)",
+        " SELECT %s, unnest(%s::text[]), %s, extract(epoch FROM %s::timestamptz) ON CONFLICT DO NOTHING",
         (team_id, types, PROVEN_AT, PROVEN_AT),
     )
 

@@ -314,8 +314,9 @@ def test_another_teams_objects_do_not_show(put, new_member, database):
 # Speed ----------------------------------------------------------------------------------------------------------------
 
 
-# A single-digit number of milliseconds on an idle machine; this one may be busy.
-SLOWEST_S = 0.03
+# Times a request that finds nothing, on this machine at this moment: 3 ms on an idle one. To read or sort all rows takes
+# more than ten times as long.
+SLOWEST = 6
 
 
 def test_a_page_of_a_large_mirror_comes_through_an_index(team, database, get, mirror, link):
@@ -340,8 +341,9 @@ def test_a_page_of_a_large_mirror_comes_through_an_index(team, database, get, mi
     }
     for name, read in reads.items():
         assert read().status_code == 200
+        nothing = min(timed(lambda: mirror("charges")) for _ in range(10))
         took = min(timed(read) for _ in range(10))
-        assert took < SLOWEST_S, name
+        assert took < SLOWEST * nothing, name
 
 
 def timed(read):

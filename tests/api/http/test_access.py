@@ -49,6 +49,8 @@ def test_every_change_of_a_team_is_declared_as_one(app):
     rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(TEAM_PREFIX)]
 
     for rule in rules:
+        if access_of(app, rule.endpoint) is Access.GATEWAY:
+            continue  # what it changes is at Stripe, and asks for stripe:write
         changes = bool(rule.methods & UNSAFE_METHODS)
         assert (access_of(app, rule.endpoint) in CHANGES) == changes, rule.rule
 

@@ -275,7 +275,7 @@ def test_a_password_that_everybody_guesses_is_refused(app, database, password):
     )
 
     assert result.exit_code == 2
-    assert "--password is one of the first that anybody guesses" in result.stderr
+    assert "--password is one of the first passwords that attackers guess" in result.stderr
     assert database.execute("SELECT count(*) FROM billstack.users").fetchone() == (0,)
 
 

@@ -554,7 +554,8 @@ def test_a_silent_holder_behind_a_pooler_loses_its_lease_sooner(backfills: Backf
 
 
 class Pooled(BackfillStore):
-    _own_pid = 5
+    def _own_pid(self, connection: psycopg.Connection) -> int:
+        return 5
 
 
 def test_the_connection_that_renewed_last_is_the_one_that_counts(backfills: BackfillStore, team: Team) -> None:
