@@ -30,7 +30,7 @@ def from_operations() -> list[str]:
 @pytest.mark.parametrize(
     ("source", "fewest"),
     [(from_alerts, 8), (from_dashboard, 17), (from_operations, 9)],
-    ids=lambda each: str(each)[:30],
+    ids=["alerts", "dashboard", "operations"],
 )
 def test_each_metric_that_is_named_is_there(client, source, fewest):
     text = client.get("/metrics").get_data(as_text=True)

@@ -92,7 +92,7 @@ def test_samples_of_old_and_new_shapes_apply_without_error(apply, type, written,
         )
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("seconds", [0, 5])
 @pytest.mark.parametrize("kind", ["product", "customer"])
 def test_an_object_whose_id_is_used_again_lives(apply, stripe, store, order, seconds, kind):
