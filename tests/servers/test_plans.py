@@ -53,7 +53,7 @@ ALLOWED: Mapping[str, int] = {
     "customers.store.where_email": 8 * plan_data.PEOPLE,
     "events.ledger.mentioned": 4 * plan_data.EVENTS,
     # Numbers of a whole business: each reads all of its subscriptions or customers, once.
-    "numbers.store.currencies": 30 * ROWS["subscriptions"],
+    "numbers.store.currencies": 40 * ROWS["subscriptions"],
     "numbers.store.statuses": 6 * ROWS["subscriptions"],
     "numbers.store.new_customers": 4 * ROWS["customers"],
     "numbers.store.new_people": 8 * plan_data.PEOPLE,

@@ -21,6 +21,11 @@ def read_only(app, owner, new_member, database_url):
         yield
         admin.execute("SET default_transaction_read_only = off")
         admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))
+        # Also a connection that the pool was just opening: no later test is to get a read-only one.
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
         app.extensions[EXTENSION].pool.drain()
 
 
