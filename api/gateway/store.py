@@ -112,11 +112,6 @@ class MirrorReader:
         blocks = ("where_small_project" if block == "where_project" else block for block in selection.blocks)
         return replace(selection, blocks=tuple(blocks))
 
-    def object(self, object_type: ObjectType, object_id: str) -> tuple[str, bool] | None:
-        """Its JSON, and whether Stripe deleted it since."""
-        params = {"id": object_id, "hidden": object_type.hidden_fields}
-        return self._run(object_type, ("object",), params).fetchone()
-
     def objects(
         self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
     ) -> dict[str, tuple[str, bool]]:

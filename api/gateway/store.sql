@@ -158,11 +158,6 @@ FROM (
 -- name: where_url
     AND mirror.raw ->> 'url' = %(url)s
 
--- name: object
-SELECT (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL
-FROM {team}.{table}
-WHERE id = %(id)s
-
 -- name: objects
 SELECT id, (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL
 FROM {team}.{table}
