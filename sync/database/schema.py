@@ -14,9 +14,9 @@ from sync.errors import SchemaError
 from sync.object_types import DEFAULT_TYPES, ObjectType, in_order
 from sync.sql import Queries
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # The oldest program that may still use a database of this version, which matters during a rolling deploy.
-OLDEST_PROGRAM = 2
+OLDEST_PROGRAM = 3
 _SCHEMA_SQL = Path(__file__).parents[2] / "schema.sql"
 # An arbitrary number of our own, for the time before there is a table with a row to lock.
 _UPGRADE_LOCK = 0x62696C6C  # "bill"
