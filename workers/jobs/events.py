@@ -130,7 +130,7 @@ def _sweep(context: Context, team_id: str) -> int:
         connections.sweep_again(team_id)
     if swept.new:
         connections.webhook_missed(team_id)
-        written = _reread(connection, team_id, source, lambda: time.monotonic() > over_at)
+    written = _reread(connection, team_id, source, lambda: time.monotonic() > over_at)
     log.info("events.swept", written=written, new=swept.new, complete=swept.complete)
     if swept.new:
         wake_events(context, team_id)
