@@ -297,6 +297,32 @@ RETURN session IS NOT NULL AND NOT EXISTS (
         OR split_part(session, '@', 2) = extract(epoch FROM backend.backend_start)::text
 );
 
+-- Whether a holder that renewed last at that moment over that connection is dead.
+CREATE OR REPLACE FUNCTION billstack.has_died(session text, renewed_at timestamptz, silent_s double precision)
+RETURNS boolean LANGUAGE sql
+RETURN renewed_at < clock_timestamp() - silent_s * interval '1 second' AND billstack.session_ended(session);
+
+-- Whether a part that is not done may be taken: never taken, given back, or with a dead holder. Nobody gets `finish`
+-- before all types are done: it would declare half a mirror ready.
+CREATE OR REPLACE FUNCTION billstack.is_free(
+    lease billstack.leases, lease_s double precision, pooled_s double precision, silent_s double precision
+)
+RETURNS boolean LANGUAGE sql
+RETURN (
+        NOT lease.held
+        OR lease.renewed_at < clock_timestamp() - lease_s * interval '1 second'
+        OR (lease.session IS NULL AND lease.renewed_at < clock_timestamp() - pooled_s * interval '1 second')
+        OR billstack.has_died(lease.session, lease.renewed_at, silent_s)
+    )
+    AND (
+        lease.part <> 'finish'
+        OR NOT EXISTS (
+            SELECT
+            FROM billstack.leases AS others
+            WHERE others.backfill_id = lease.backfill_id AND others.part <> 'finish' AND NOT others.done
+        )
+    );
+
 -- A half-open range [gte, lt) of `created`, read newest first with its own cursor (sync/backfill/windows.py).
 CREATE TABLE IF NOT EXISTS billstack.windows (
     backfill_id text NOT NULL REFERENCES billstack.backfills ON DELETE CASCADE,

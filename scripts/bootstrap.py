@@ -1,6 +1,6 @@
 """Creates .venv from a lock file with whatever this machine has: uv, venv and pip, or pip alone.
 
-Runs before anything is installed, so it imports only the standard library. `scripts/setup` starts it:
+Runs before anything is installed, so it is one file and imports only the standard library. `scripts/setup` starts it:
 
     ./scripts/setup                what the product runs on
     ./scripts/setup --with demo    also the demo's Postgres and Valkey

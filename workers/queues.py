@@ -13,7 +13,7 @@ from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
 
-from sync.backfill.records import FINISH, BackfillStore, Part
+from sync.backfill.part_records import FINISH, Part, PartStore
 from sync.events.ledger import take_from_dead, teams_waiting
 from sync.reconcile.records import Idle, ReconcileStore
 from sync.teams.connections import Connections
@@ -50,7 +50,7 @@ log = structlog.get_logger()
 def enqueue_due(context: Context, backfill_id: str | None = None) -> int:
     """Enqueues every part (of one backfill or of all) that no worker holds and that is not queued already."""
     with context.pool.connection() as connection:
-        parts = BackfillStore(connection).due_parts(backfill_id)
+        parts = PartStore(connection).due_parts(backfill_id)
     return _enqueue_parts(context, parts)
 
 
@@ -65,7 +65,7 @@ def take_waiting(context: Context, backfill_id: str, connection: psycopg.Connect
     Enqueues the remaining ones for other workers if they are not queued yet. The lease decides as always: if a worker
     has just fetched the part's job, one of the two gets no lease.
     """
-    parts = BackfillStore(connection).due_parts(backfill_id)
+    parts = PartStore(connection).due_parts(backfill_id)
     if not parts:
         return None
     _enqueue_parts(context, parts[1:])

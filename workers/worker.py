@@ -15,7 +15,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
 
-from sync.backfill.records import BackfillStore
+from sync.backfill.part_records import PartStore
 from sync.stripe.sdk import preload
 from workers.context import Context, connect_redis, open_context
 from workers.horse import Call, Horse
@@ -166,5 +166,5 @@ def go_on(context: Context, job: Job) -> None:
         return  # an events job: its claimed events come due again by themselves
     log.warning("job.killed", backfill=backfill_id, type=part)
     with context.pool.connection() as connection:
-        BackfillStore(connection).release_dead(backfill_id, part, int(fence) + 1)
+        PartStore(connection).release_dead(backfill_id, part, int(fence) + 1)
     enqueue_due(context, backfill_id)

@@ -67,33 +67,21 @@ def backfill_history(context: Context, team_id: str, limit: int) -> list[dict[st
     """The newest first."""
     with context.pool.connection() as connection:
         rows = BackfillStore(connection).history(team_id, limit)
-    return [_shown(*row) for row in rows]
+    return [_shown(row) for row in rows]
 
 
-def _shown(
-    backfill_id: str,
-    objects: list[str],
-    created_after: datetime | None,
-    state: str,
-    requested_at: datetime,
-    finished_at: datetime | None,
-    error: str | None,
-    warnings: list[str],
-    adopted: str | None,
-    types: dict[str, Any],
-    written: int | None,
-) -> dict[str, Any]:
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "id": backfill_id,
-        "status": "syncing" if state == "running" else state,
-        "objects": objects,
-        "createdAfter": iso(created_after),
-        "startedAt": iso(requested_at),
-        "finishedAt": iso(finished_at),
-        "durationSeconds": duration_s(requested_at, finished_at),
-        "written": int(written or 0),
-        "error": error,
-        "warnings": warnings,
-        "adopted": adopted,
-        "result": {name: types[name] for name in objects},
+        "id": row["id"],
+        "status": "syncing" if row["state"] == "running" else row["state"],
+        "objects": row["objects"],
+        "createdAfter": iso(row["created_after"]),
+        "startedAt": iso(row["requested_at"]),
+        "finishedAt": iso(row["finished_at"]),
+        "durationSeconds": duration_s(row["requested_at"], row["finished_at"]),
+        "written": int(row["written"] or 0),
+        "error": row["error"],
+        "warnings": row["warnings"],
+        "adopted": row["adopted"],
+        "result": {name: row["types"][name] for name in row["objects"]},
     }

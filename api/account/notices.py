@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sync.backfill.records import FINISH
+from sync.backfill.part_records import FINISH
 from sync.object_types import OBJECT_TYPES
 
 # One page of a busy account may take this long. After that, people begin to wonder.

@@ -38,15 +38,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "lastSyncedAt": iso(row["last_synced_at"]),
         "lastFullSyncAt": last_full_sync(mirror),
         "lastEventAt": iso(row["last_event_at"]),
-        "warnings": [
-            *_postgres_warnings(row),
-            *shown.trouble,
-            *_key_warnings(row),
-            *(row["warnings"] or []),
-            *webhook_warnings(row),
-            *_event_warnings(row),
-            *_not_stored(row),
-        ],
+        "warnings": _warnings(row, shown),
         "result": {
             name: _type_shown(row["types"][name], shown.types.get(name))
             for name in row["objects"] or []
@@ -58,6 +50,18 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "lastRun": _last_run_shown(row["last_run"]),
         "lastReconcile": _reconcile_shown(row),
     }
+
+
+def _warnings(row: dict[str, Any], shown: Shown) -> list[str]:
+    return [
+        *_postgres_warnings(row),
+        *shown.trouble,
+        *_key_warnings(row),
+        *(row["warnings"] or []),
+        *webhook_warnings(row),
+        *_event_warnings(row),
+        *_not_stored(row),
+    ]
 
 
 def _postgres_warnings(row: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.http.times import iso
-from sync.backfill.records import FINISH, LEASE_S, POOLED_LEASE_S
+from sync.backfill.part_records import FINISH, LEASE_S, POOLED_LEASE_S
 from sync.database.session import SILENT_S
 
 # The longest time from a holder's death to its replacement: SILENT_S, the scheduler's next look, a free worker.

@@ -73,25 +73,23 @@ def running_stack(
         embedded_valkey(state_dir, durable) as redis,
         between(postgres) as addresses,
     ):
-        port = listening.getsockname()[1]
-        url = f"http://{LOOPBACK}:{port}"
-        env = {
-            **os.environ, **settings,
-            "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, **addresses,
-            "PORT": str(port), "BILLSTACK_PUBLIC_URL": url,
-            "GUNICORN_CMD_ARGS": f"--bind fd://{listening.fileno()} {gunicorn}",
-        }  # fmt: skip
+        servers = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, **addresses}
+        env = {**os.environ, **settings, **servers, **_web_settings(listening, gunicorn)}
         run_flask(env, "init-db")
-        log_dir = state_dir / "logs"
-        with ProcfileRunner(
-            read_procfile(),
-            env=env,
-            output=LogFiles(log_dir),
-            on_event=on_event,
-            pass_fds={"web": [listening.fileno()]},
-        ) as processes:
+        url, logs = env["BILLSTACK_PUBLIC_URL"], LogFiles(state_dir / "logs")
+        fds = {"web": [listening.fileno()]}
+        with ProcfileRunner(read_procfile(), env=env, output=logs, on_event=on_event, pass_fds=fds) as processes:
             wait_until_ready(url, processes)
-            yield Stack(url, postgres, redis, processes, env, log_dir)
+            yield Stack(url, postgres, redis, processes, env, state_dir / "logs")
+
+
+def _web_settings(listening: socket.socket, gunicorn: str) -> dict[str, str]:
+    port = listening.getsockname()[1]
+    return {
+        "PORT": str(port),
+        "BILLSTACK_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+        "GUNICORN_CMD_ARGS": f"--bind fd://{listening.fileno()} {gunicorn}",
+    }
 
 
 def listen(port: int = 0) -> socket.socket:

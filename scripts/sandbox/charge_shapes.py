@@ -1,4 +1,8 @@
-"""The shapes of a card charge and its refund."""
+"""The shapes of a card charge and its refund.
+
+A shape is one literal with Stripe's fields in Stripe's order, to be compared with its documentation. So the functions
+are long.
+"""
 
 from scripts.sandbox.shapes import Json
 

@@ -1,4 +1,8 @@
-"""The shape of an invoice and its lines, and how finalizing and settling change it."""
+"""The shape of an invoice and its lines, and how finalizing and settling change it.
+
+A shape is one literal with Stripe's fields in Stripe's order, to be compared with its documentation. So the functions
+are long.
+"""
 
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.subscription_shapes import embedded_list

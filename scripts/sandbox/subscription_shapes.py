@@ -1,4 +1,8 @@
-"""The shape of a subscription and its items, and how Stripe embeds a nested list."""
+"""The shape of a subscription and its items, and how Stripe embeds a nested list.
+
+A shape is one literal with Stripe's fields in Stripe's order, to be compared with its documentation. So the functions
+are long.
+"""
 
 from scripts.sandbox.shapes import Json, plan
 

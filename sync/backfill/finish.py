@@ -17,6 +17,7 @@ import structlog
 from sync.backfill.first_pages import FirstPages
 from sync.backfill.lease import Lease
 from sync.backfill.loop import Loop
+from sync.backfill.part_records import PartStore
 from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.tools import BackfillTools
 from sync.backfill.type_run import TypeRun
@@ -139,7 +140,7 @@ class Finish:
         connection = borrowing(self._tools.connect)
         store = BackfillStore(connection)
         with connection.transaction():
-            store.hold(backfill.id, self._lease.part, fence)
+            PartStore(connection).hold(backfill.id, self._lease.part, fence)
             # Windows of an attempt that died:
             store.close_windows(backfill.id, object_type.name, gte=self._tail(object_type, 0, 0).gte)
             windows = store.take_windows(backfill.id, object_type.name, fence)

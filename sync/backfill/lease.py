@@ -11,6 +11,7 @@ from types import TracebackType
 import psycopg
 import structlog
 
+from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore, TypeState
 from sync.database.session import watch
 from sync.errors import LeaseLost
@@ -69,20 +70,19 @@ class Lease:
             if self._stopped.wait(RENEW_EVERY_S):
                 return
             with self._connect() as connection:
-                store = BackfillStore(connection)
                 watch(connection)
-                self._renew(store)
+                self._renew(connection)
                 while not self._stopped.wait(RENEW_EVERY_S):
-                    self._renew(store)
+                    self._renew(connection)
         except Exception as exc:
             log.warning("lease.lost" if isinstance(exc, LeaseLost) else "lease.not_renewed", reason=str(exc))
             self._error = exc
 
-    def _renew(self, store: BackfillStore) -> None:
+    def _renew(self, connection: psycopg.Connection) -> None:
         state = None
-        with store.connection.transaction():
-            store.renew(self._backfill_id, self.part, self.fence)
+        with connection.transaction():
+            PartStore(connection).renew(self._backfill_id, self.part, self.fence)
             if self._progress:
-                state = store.publish(self._backfill_id, self.part, self._progress())
+                state = BackfillStore(connection).publish(self._backfill_id, self.part, self._progress())
         if state:
             self._show(state)

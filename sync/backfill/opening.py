@@ -16,7 +16,8 @@ import structlog
 
 from sync.backfill.first_pages import FirstPages
 from sync.backfill.loop import Loop
-from sync.backfill.records import OPENING_FENCE, Backfill, BackfillStore
+from sync.backfill.part_records import OPENING_FENCE, PartStore
+from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.windows import Window
 from sync.error_text import loggable_reason
 from sync.errors import LeaseLost, StripeError, StripeRejected
@@ -65,6 +66,7 @@ class Opening:
         self._backfill = backfill
         self._source = source.fail_fast()
         self._store = BackfillStore(connection)
+        self._parts = PartStore(connection)
         self._mirror = MirrorStore(connection, backfill.team_id)
         self._is_stopping = is_stopping
         self._clock = clock
@@ -77,7 +79,7 @@ class Opening:
 
         Raises psycopg.OperationalError if Postgres is unavailable; the leases are free again soon.
         """
-        types = self._store.acquire_all(self._backfill.id)
+        types = self._parts.acquire_all(self._backfill.id)
         if not types:
             return False
         log.info("opening.taken", types=types)
@@ -94,7 +96,7 @@ class Opening:
         except Exception:
             log.exception("opening.broke")
             self._left.update(types)
-        whole = self._store.end_opening(self._backfill.id, types, [name for name in types if name not in self._left])
+        whole = self._parts.end_opening(self._backfill.id, types, [name for name in types if name not in self._left])
         log.info("opening.done", whole=whole)
         return True
 

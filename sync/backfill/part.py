@@ -10,7 +10,8 @@ import structlog
 from sync.backfill.finish import Finish
 from sync.backfill.lease import Lease
 from sync.backfill.opening import Opening
-from sync.backfill.records import FINISH, OPENING, OPENING_FENCE, Backfill, BackfillStore, TypeState
+from sync.backfill.part_records import FINISH, OPENING, OPENING_FENCE, PartStore
+from sync.backfill.records import Backfill, BackfillStore, TypeState
 from sync.backfill.tools import BackfillTools
 from sync.backfill.type_run import TypeRun
 from sync.backfill.windows import first_window
@@ -44,6 +45,7 @@ class PartRun:
         self._tools = tools
         self._show = show
         self._store = BackfillStore(connection)
+        self._parts = PartStore(connection)
 
     def run(self) -> Ended:
         """Stripe's errors and our own mistakes end the part and are stored as its error.
@@ -54,7 +56,7 @@ class PartRun:
             return "waits"
         if self._part == OPENING:
             return self._open()
-        fence = self._store.acquire(self._backfill.id, self._part)
+        fence = self._parts.acquire(self._backfill.id, self._part)
         if fence is None:
             return "not_ours"
         log.info("part.taken", fence=fence)
@@ -68,7 +70,7 @@ class PartRun:
         except LOSSES:
             self._let_go(fence)
             raise
-        self._store.give_back(self._backfill.id, self._part, fence, done=done)
+        self._parts.give_back(self._backfill.id, self._part, fence, done=done)
         self._show_types()
         log.info("part.done" if done else "part.yielded")
         return "done" if done else "yielded"
@@ -92,7 +94,7 @@ class PartRun:
     def _let_go(self, fence: int) -> None:
         """Best effort: if Postgres itself is gone, the lease's closed connection says the same."""
         with contextlib.suppress(psycopg.Error), self._tools.connect() as connection:
-            BackfillStore(connection).let_go(self._backfill.id, self._part, fence)
+            PartStore(connection).let_go(self._backfill.id, self._part, fence)
 
     def _work(self, lease: Lease) -> bool:
         work = self._finish if self._part == FINISH else self._mirror_type
@@ -126,7 +128,7 @@ class PartRun:
         backfill, object_type = self._with_upper(), OBJECT_TYPES[self._part]
         assert backfill.upper is not None
         with self._store.connection.transaction():
-            self._store.hold(backfill.id, self._part, lease.fence)
+            self._parts.hold(backfill.id, self._part, lease.fence)
             windows = self._store.take_windows(backfill.id, object_type.name, lease.fence)
             for variant in range(0 if windows else len(object_type.variants)):
                 window = first_window(object_type, variant, gte=backfill.gte, lt=backfill.upper)

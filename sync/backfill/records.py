@@ -1,19 +1,16 @@
 """The records of backfills in the control schema: one method per statement of records.sql, and the requests to them."""
 
-import os
-import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
+from sync.backfill.part_records import FINISH, OPENING_FENCE
 from sync.backfill.windows import Split, Window
-from sync.database.borrowing import same_connection
-from sync.database.session import SILENT_S
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
 from sync.mirror.store import MirrorStore, WindowKey
@@ -22,19 +19,6 @@ from sync.sql import Queries
 from sync.teams.mirrored_types import MirroredTypes
 
 _QUERIES = Queries(Path(__file__).with_name("records.sql")).bind()
-
-# A holder renews twice a second. After SILENT_S without a renewal, Postgres is asked whether its connection is still
-# open. If it is closed, the holder is dead and its part is free. If it is open, the process is paused or Postgres is
-# slow. Then the lease lasts this long.
-LEASE_S = 30
-# Behind a pooler, Postgres cannot tell the two apart. A holder that is silent this long then counts as dead, and its
-# late pages fail the fence check.
-POOLED_LEASE_S = 10
-_SILENCES = {"lease_s": LEASE_S, "pooled_s": POOLED_LEASE_S, "silent_s": SILENT_S}
-FINISH = "finish"
-# All types of a backfill that nobody has begun are one part, with their first fence (sync/backfill/opening.py).
-OPENING = "opening"
-OPENING_FENCE = 1
 
 TypeStatus = Literal["pending", "syncing", "ready", "error"]
 
@@ -56,19 +40,6 @@ class Backfill:
     def gte(self) -> int:
         """The oldest `created` that it covers. `created_after` is exclusive, and Stripe's seconds are whole."""
         return max(0, int(self.created_after.timestamp()) + 1) if self.created_after else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of work of a backfill: an object type, the finish, or the opening."""
-
-    backfill_id: str
-    team_id: str
-    part: str
-    fence: int
-    held: bool
-    request_id: str | None
-    untouched: bool  # nobody has begun the backfill
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +119,6 @@ class BackfillStore:
         assert row is not None
         return row[0], row[1]
 
-    def acquire(self, backfill_id: str, part: str) -> int | None:
-        """The new holder's fence. None if another worker holds the part or nothing is left to do."""
-        params = {"backfill_id": backfill_id, "part": part, "holder": _holder(), **_SILENCES}
-        row = self._run_as_session("acquire", **params).fetchone()
-        return row[0] if row else None
-
-    def hold(self, backfill_id: str, part: str, fence: int) -> None:
-        """Keeps the part from being canceled or taken over until the transaction ends. Raises LeaseLost."""
-        if not self._one("hold", backfill_id=backfill_id, part=part, fence=fence):
-            raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
-
     def take_windows(self, backfill_id: str, object_type: str, fence: int) -> list[Window]:
         """All windows of a type. Pages of an earlier holder that are not committed by now never will be."""
         self._run("mark_syncing", backfill_id=backfill_id, type=object_type)
@@ -203,19 +163,11 @@ class BackfillStore:
         if not row:
             raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
 
-    def renew(self, backfill_id: str, part: str, fence: int) -> None:
-        """Raises LeaseLost if the backfill was canceled or the part taken over."""
-        if not self._run_as_session("renew", backfill_id=backfill_id, part=part, fence=fence).fetchone():
-            raise LeaseLost(f"the lease on {part} of {backfill_id} is gone")
-
     def publish(self, backfill_id: str, object_type: str, progress: float) -> TypeState:
         row = self._one("publish", backfill_id=backfill_id, type=object_type, progress=progress)
         assert row is not None
         synced, shown, status = row
         return TypeState(object_type, status, int(synced), shown, None)
-
-    def give_back(self, backfill_id: str, part: str, fence: int, *, done: bool) -> bool:
-        return self._one("give_back", backfill_id=backfill_id, part=part, fence=fence, done=done) is not None
 
     def end_type(
         self, backfill_id: str, object_type: str, fence: int, *, status: TypeStatus, error: str | None = None
@@ -225,20 +177,6 @@ class BackfillStore:
             "end_type", backfill_id=backfill_id, type=object_type, fence=fence, status=status, error=error
         ):
             raise LeaseLost(f"{object_type} now belongs to another worker")
-
-    def due_parts(self, backfill_id: str | None = None) -> list[Part]:
-        """Work that nobody holds and that could be done now, of one backfill or of all."""
-        with self.connection.cursor(row_factory=class_row(Part)) as cursor:
-            parts = cursor.execute(_QUERIES["due_parts"], {"backfill_id": backfill_id, **_SILENCES}).fetchall()
-        return list(dict.fromkeys(replace(part, part=OPENING) if part.untouched else part for part in parts))
-
-    def acquire_all(self, backfill_id: str) -> list[str]:
-        """Takes the types of a backfill that nobody has begun, with OPENING_FENCE.
-
-        Empty if another worker has begun.
-        """
-        rows = self._run_as_session("acquire_all", backfill_id=backfill_id, holder=_holder()).fetchall()
-        return [part for (part,) in rows]
 
     def open_windows(
         self, backfill: Backfill, now: int, variants: Sequence[tuple[str, int]]
@@ -258,20 +196,6 @@ class BackfillStore:
             are_by_time=[OBJECT_TYPES[name].is_by_time for name, _ in variants],
         ).fetchall()
         return [(name, Window(*window)) for name, *window in rows]
-
-    def end_opening(self, backfill_id: str, parts: Sequence[str], read: Sequence[str]) -> list[str]:
-        """Gives all parts back. Those that were `read` and have no open window are done, and are returned."""
-        params = {"parts": list(parts), "read": list(read), "fence": OPENING_FENCE}
-        rows = self._run("end_opening", backfill_id=backfill_id, **params).fetchall()
-        return [part for part, done in rows if done]
-
-    def let_go(self, backfill_id: str, part: str, fence: int) -> None:
-        """Gives the part up. It is free as if the holder had died: SILENT_S after its last renewal."""
-        self._run("let_go", backfill_id=backfill_id, part=part, fence=fence, opening=OPENING)
-
-    def release_dead(self, backfill_id: str, part: str, fence: int) -> bool:
-        """For the opening, releases all types that its holder had."""
-        return self._one("release_dead", backfill_id=backfill_id, part=part, fence=fence, opening=OPENING) is not None
 
     def types(self, backfill_id: str) -> list[TypeState]:
         with self.connection.cursor(row_factory=class_row(TypeState)) as cursor:
@@ -305,19 +229,13 @@ class BackfillStore:
         canceled: str = row[0]
         return canceled
 
-    def history(self, team_id: str, limit: int) -> list[tuple[Any, ...]]:
-        return self._run("history", team_id=team_id, limit=limit).fetchall()
+    def history(self, team_id: str, limit: int) -> list[dict[str, Any]]:
+        """The newest first, with the states of their types."""
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(_QUERIES["history"], {"team_id": team_id, "limit": limit}).fetchall()
 
     def _one(self, name: str, **params: Any) -> tuple[Any, ...] | None:
         return self._run(name, **params).fetchone()
-
-    def _run_as_session(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
-        """`own_pid` is the server process as this client knows it. A pooler gives each client a number of its own."""
-        with same_connection(self.connection) as connection:
-            return connection.execute(_QUERIES[name], params | {"own_pid": self._own_pid(connection)})
-
-    def _own_pid(self, connection: psycopg.Connection) -> int:
-        return connection.info.backend_pid
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
         return self.connection.execute(_QUERIES[name], params)
@@ -332,7 +250,3 @@ def _same_or_conflict(running: tuple[Any, ...], wanted: list[str], created_after
         code="backfill_in_progress",
         details={"backfillId": backfill_id},
     )
-
-
-def _holder() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,5 +1,5 @@
--- The records of backfills in the control schema: the requests, the holders of their parts, and the progress of
--- windows.
+-- The records of backfills in the control schema: the requests, and the progress of their types
+-- and windows. part_records.sql has who works on them.
 
 -- name: running
 SELECT id, objects, created_after, requested_at
@@ -82,66 +82,6 @@ SET started = coalesce(started, %(now)s), upper = coalesce(upper, %(now)s)
 WHERE id = %(backfill_id)s
 RETURNING started, upper;
 
--- name: acquire
--- Free parts: never taken, given back, or with a dead holder. Nobody gets `finish` before all types are done: it would
--- declare half a mirror ready.
-UPDATE billstack.leases
-SET fence = fence + 1,
-    held = true,
-    renewed_at = clock_timestamp(),
-    holder = %(holder)s,
-    session = billstack.own_session(%(own_pid)s)
-FROM billstack.backfills
-WHERE leases.backfill_id = %(backfill_id)s
-    AND leases.part = %(part)s
-    AND backfills.id = leases.backfill_id
-    AND backfills.state = 'running'
-    AND NOT leases.done
-    AND (
-        NOT leases.held
-        OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second'
-        OR (leases.session IS NULL AND leases.renewed_at < clock_timestamp() - %(pooled_s)s * interval '1 second')
-        OR (
-            leases.renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
-            AND billstack.session_ended(leases.session)
-        )
-    )
-    AND (
-        leases.part <> 'finish'
-        OR NOT EXISTS (
-            SELECT
-            FROM billstack.leases AS others
-            WHERE others.backfill_id = leases.backfill_id AND others.part <> 'finish' AND NOT others.done
-        )
-    )
-RETURNING leases.fence;
-
--- name: acquire_all
--- For a backfill that nobody has begun. In the parts' order, so that concurrent callers cannot deadlock.
-WITH free AS MATERIALIZED (
-    SELECT leases.part
-    FROM billstack.leases
-    JOIN billstack.backfills ON backfills.id = leases.backfill_id
-    WHERE leases.backfill_id = %(backfill_id)s
-        AND leases.part <> 'finish'
-        AND leases.fence = 0
-        AND NOT leases.held
-        AND NOT leases.done
-        AND backfills.state = 'running'
-        AND backfills.adopted IS NULL
-    ORDER BY leases.part
-    FOR UPDATE OF leases
-)
-UPDATE billstack.leases
-SET fence = fence + 1,
-    held = true,
-    renewed_at = clock_timestamp(),
-    holder = %(holder)s,
-    session = billstack.own_session(%(own_pid)s)
-FROM free
-WHERE leases.backfill_id = %(backfill_id)s AND leases.part = free.part
-RETURNING leases.part;
-
 -- name: open_windows
 -- The upper end, and the first windows of the types that the caller still holds. Does for all types what fix_upper,
 -- hold, mark_syncing and insert_window do for one.
@@ -180,45 +120,6 @@ CROSS JOIN LATERAL (
 ) AS bounds
 RETURNING type, number, variant, gte, lt, floor;
 
--- name: end_opening
--- All types of the opening that its holder still has, in one commit. Types that are completely read get their exact
--- count, as in end_type. The others become free.
-WITH held AS MATERIALIZED (
-    SELECT part
-    FROM billstack.leases
-    WHERE backfill_id = %(backfill_id)s AND part = ANY (%(parts)s::text[]) AND fence = %(fence)s AND held
-    ORDER BY part
-    FOR UPDATE
-),
-counts AS MATERIALIZED (
-    SELECT windows.type, sum(windows.counted) AS synced, sum(windows.written) AS written
-    FROM held
-    JOIN billstack.windows ON windows.backfill_id = %(backfill_id)s AND windows.type = held.part
-    WHERE held.part = ANY (%(read)s::text[])
-    GROUP BY windows.type
-    HAVING bool_and(windows.done)
-),
-counted AS (
-    INSERT INTO billstack.activity AS activity (team_id, hour, what, count)
-    SELECT backfills.team_id, date_trunc('hour', clock_timestamp(), 'UTC'), counts.type, counts.written
-    FROM counts
-    JOIN billstack.backfills ON backfills.id = %(backfill_id)s
-    WHERE counts.written > 0
-    ORDER BY counts.type
-    ON CONFLICT (team_id, hour, what) DO UPDATE SET count = activity.count + excluded.count
-),
-ended AS (
-    UPDATE billstack.backfill_types
-    SET status = 'ready', error = NULL, synced = counts.synced, written = counts.written, progress = 1, moved_at = clock_timestamp()
-    FROM counts
-    WHERE backfill_types.backfill_id = %(backfill_id)s AND backfill_types.type = counts.type
-)
-UPDATE billstack.leases
-SET held = false, done = EXISTS (SELECT FROM counts WHERE counts.type = leases.part), renewed_at = clock_timestamp()
-FROM held
-WHERE leases.backfill_id = %(backfill_id)s AND leases.part = held.part
-RETURNING leases.part, leases.done;
-
 -- name: mark_syncing
 UPDATE billstack.backfill_types
 SET status = 'syncing', moved_at = clock_timestamp()
@@ -254,19 +155,6 @@ SELECT %(backfill_id)s, %(type)s, %(number)s, %(variant)s, %(floor)s, %(mid)s, %
 FROM raised
 RETURNING number;
 
--- name: hold
--- Call it before adding windows. Until the commit nobody can cancel the backfill or take the part over: they could not
--- see the new windows, which would keep a fence that still writes.
-SELECT leases.fence
-FROM billstack.leases
-JOIN billstack.backfills ON backfills.id = leases.backfill_id
-WHERE leases.backfill_id = %(backfill_id)s
-    AND leases.part = %(part)s
-    AND leases.fence = %(fence)s
-    AND leases.held
-    AND backfills.state = 'running'
-FOR SHARE;
-
 -- name: take_windows
 -- Stamps the new fence. A page of the previous holder that is not committed by now never will be.
 UPDATE billstack.windows
@@ -299,18 +187,6 @@ WHERE backfill_id = %(backfill_id)s
     AND fence = %(fence)s
     AND NOT done
 RETURNING number;
-
--- name: renew
-UPDATE billstack.leases
-SET renewed_at = clock_timestamp(), session = billstack.own_session(%(own_pid)s)
-FROM billstack.backfills
-WHERE leases.backfill_id = %(backfill_id)s
-    AND leases.part = %(part)s
-    AND leases.fence = %(fence)s
-    AND leases.held
-    AND backfills.id = leases.backfill_id
-    AND backfills.state = 'running'
-RETURNING leases.fence;
 
 -- name: publish
 -- The count is the sum over committed pages. It never goes down, because windows are never removed. Writes since the
@@ -347,12 +223,6 @@ counted AS (
 )
 SELECT synced, progress, status
 FROM published;
-
--- name: give_back
-UPDATE billstack.leases
-SET held = false, done = %(done)s, renewed_at = clock_timestamp()
-WHERE backfill_id = %(backfill_id)s AND part = %(part)s AND fence = %(fence)s
-RETURNING fence;
 
 -- name: end_type
 -- Only for the holder of the lease: a worker that lost it may have failed where its successor succeeds. Stores the
@@ -393,53 +263,6 @@ SET status = %(status)s,
 FROM known, counts
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s
 RETURNING backfill_types.type;
-
--- name: due_parts
--- Work that nobody holds although it could be done: never enqueued, its job lost, or its holder dead. `finish` waits
--- for all types.
-SELECT leases.backfill_id, backfills.team_id, leases.part, leases.fence, leases.held, backfills.request_id,
-    backfills.adopted IS NULL AND NOT EXISTS (
-        SELECT
-        FROM billstack.leases AS begun
-        WHERE begun.backfill_id = leases.backfill_id AND begun.fence > 0
-    ) AS untouched
-FROM billstack.leases
-JOIN billstack.backfills ON backfills.id = leases.backfill_id
-WHERE NOT leases.done
-    AND backfills.state = 'running'
-    AND (%(backfill_id)s::text IS NULL OR leases.backfill_id = %(backfill_id)s)
-    AND (
-        NOT leases.held
-        OR leases.renewed_at < clock_timestamp() - %(lease_s)s * interval '1 second'
-        OR (leases.session IS NULL AND leases.renewed_at < clock_timestamp() - %(pooled_s)s * interval '1 second')
-        OR (
-            leases.renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
-            AND billstack.session_ended(leases.session)
-        )
-    )
-    AND (
-        leases.part <> 'finish'
-        OR NOT EXISTS (
-            SELECT
-            FROM billstack.leases AS others
-            WHERE others.backfill_id = leases.backfill_id AND others.part <> 'finish' AND NOT others.done
-        )
-    )
-ORDER BY leases.renewed_at, leases.part;
-
--- name: let_go
--- The holder could not continue. Not free at once: the cause, such as a full disk or a restarting Postgres, may last.
-UPDATE billstack.leases
-SET session = '0@0'
-WHERE backfill_id = %(backfill_id)s AND %(part)s IN (part, %(opening)s) AND held AND fence = %(fence)s
-RETURNING fence;
-
--- name: release_dead
--- The worker saw its work-horse die, so there is no need to wait for the lease to expire.
-UPDATE billstack.leases
-SET held = false, renewed_at = clock_timestamp()
-WHERE backfill_id = %(backfill_id)s AND %(part)s IN (part, %(opening)s) AND held AND fence = %(fence)s
-RETURNING fence;
 
 -- name: types
 SELECT type, status, synced, progress, error

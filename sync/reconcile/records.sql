@@ -38,13 +38,7 @@ WHERE secret_key IS NOT NULL
 SELECT id, team_id, request_id, fence
 FROM billstack.reconciles
 WHERE state = 'running'
-    AND (
-        held_until < clock_timestamp()
-        OR (
-            renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
-            AND billstack.session_ended(session)
-        )
-    );
+    AND (held_until < clock_timestamp() OR billstack.has_died(session, renewed_at, %(silent_s)s));
 
 -- name: acquire
 UPDATE billstack.reconciles
@@ -54,13 +48,7 @@ SET fence = fence + 1,
     session = billstack.this_session()
 WHERE id = %(id)s
     AND state = 'running'
-    AND (
-        held_until < clock_timestamp()
-        OR (
-            renewed_at < clock_timestamp() - %(silent_s)s * interval '1 second'
-            AND billstack.session_ended(session)
-        )
-    )
+    AND (held_until < clock_timestamp() OR billstack.has_died(session, renewed_at, %(silent_s)s))
 RETURNING fence, team_id, upper, type, compared_until, suspects, found;
 
 -- name: renew

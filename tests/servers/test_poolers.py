@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from scripts.local.servers import EmbeddedPostgres, ExternalServer, temporary_state_dir
+from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore
 from sync.database.server import set_isolation
 from sync.errors import ConfigError
@@ -84,9 +85,9 @@ def test_a_holder_is_not_known_by_a_connection_that_outlives_it(pooler: Pooler, 
     backfills = BackfillStore(team.connection)
     backfill_id = backfills.start(team.id, ["customer", "charge"], None, request_id=None).id
     with connect(pooler.url) as pooled:
-        assert BackfillStore(pooled).acquire(backfill_id, "customer")
+        assert PartStore(pooled).acquire(backfill_id, "customer")
     with connect(pooler.direct_url) as direct:
-        assert BackfillStore(direct).acquire(backfill_id, "charge")
+        assert PartStore(direct).acquire(backfill_id, "charge")
 
     found = team.connection.execute("SELECT part, session IS NULL FROM billstack.leases WHERE held")
 

@@ -12,7 +12,8 @@ import psycopg
 
 from scripts.comparison import Difference, compare, mirrored_objects
 from sync.backfill.part import Ended, PartRun
-from sync.backfill.records import Backfill, BackfillStore, Part, TypeState
+from sync.backfill.part_records import Part, PartStore
+from sync.backfill.records import Backfill, BackfillStore, TypeState
 from sync.backfill.tools import BackfillTools
 from sync.mirror.store import MirrorStore
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
@@ -107,6 +108,10 @@ class Backfilling:
         return BackfillStore(self.team.connection)
 
     @property
+    def parts(self) -> PartStore:
+        return PartStore(self.team.connection)
+
+    @property
     def mirror(self) -> MirrorStore:
         return MirrorStore(self.team.connection, self.team.id)
 
@@ -153,7 +158,7 @@ class Backfilling:
             return None
 
     def due(self, backfill_id: str) -> list[Part]:
-        return self.store.due_parts(backfill_id)
+        return self.parts.due_parts(backfill_id)
 
     def let_leases_run_out(self) -> None:
         """Also the claims on events: a minute passes."""

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore
 from sync.database import schema
 from sync.events.ledger import Ledger
@@ -93,6 +94,11 @@ def store(team: Team) -> MirrorStore:
 @pytest.fixture
 def backfills(team: Team) -> BackfillStore:
     return BackfillStore(team.connection)
+
+
+@pytest.fixture
+def part_store(team: Team) -> PartStore:
+    return PartStore(team.connection)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from sync.backfill.records import FINISH, BackfillStore
+from sync.backfill.part_records import FINISH, PartStore
+from sync.backfill.records import BackfillStore
 from sync.backfill.windows import Window
 from sync.mirror.store import MirrorStore, PageToWrite, WindowKey, WrittenPage
 from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, UNDATED, ObjectType, head_struct
@@ -91,7 +92,7 @@ def acquire_finish(backfills: BackfillStore, backfill_id: str) -> int:
     backfills.connection.execute(
         "UPDATE billstack.leases SET done = true WHERE backfill_id = %s AND part <> 'finish'", (backfill_id,)
     )
-    fence = backfills.acquire(backfill_id, FINISH)
+    fence = PartStore(backfills.connection).acquire(backfill_id, FINISH)
     assert fence
     return fence
 

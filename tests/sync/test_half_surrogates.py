@@ -51,7 +51,7 @@ def test_a_backfill_rejects_that_object_alone_and_says_why(run: Backfilling, spo
 
     assert [(difference.missing, difference.different) for difference in run.differences()] == [((victim,), ())]
     assert list(rejects(run.mirror)) == [victim]
-    (warning,) = run.store.history(run.team.id, 1)[0][7]
+    (warning,) = run.store.history(run.team.id, 1)[0]["warnings"]
     assert "surrogate" in warning
 
 

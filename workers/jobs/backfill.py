@@ -12,7 +12,8 @@ import structlog
 from rq import Queue, Worker, get_current_job
 
 from sync.backfill.part import PartRun
-from sync.backfill.records import FINISH, Backfill, BackfillStore
+from sync.backfill.part_records import FINISH
+from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.tools import BackfillTools
 from sync.database.borrowing import borrowing
 from sync.error_text import loggable_reason

@@ -156,7 +156,15 @@ def filters_of(name, found):
     yield from ({}, {"created": at}, {"created": {"gte": at}}, {"created": {"gt": at}}, {"created": {"lt": at}})
     yield from ({"created": {"lte": at}}, {"created": {"gt": oldest, "lt": newest}}, {"created": {"gte": newest + 1}})
     yield from ({"created": {"gte": at, "gt": at - 5, "lte": newest + 10**12}}, {"created": {"lt": -5}})
-    values = {
+    values = filters_of_the_first_six(found, first, middle)
+    for param, choices in values.get(name, further_filters_of(name, middle)).items():
+        for value in choices:
+            yield {param: value}
+        yield {param: choices[0], "created": {"gte": at}}
+
+
+def filters_of_the_first_six(found, first, middle):
+    return {
         "customer": {"email": [middle.get("email"), "nobody@example.com"]},
         "product": {
             "active": [True, False],
@@ -167,7 +175,7 @@ def filters_of(name, found):
         },
         "price": {
             "active": [True, False],
-            "currency": sorted({each["currency"] for each in found} if name == "price" else ()),
+            "currency": sorted({each["currency"] for each in found if each["object"] == "price"}),
             "lookup_keys": [["none"]],
             "product": [middle.get("product"), "prod_x"],
             "type": ["one_time", "recurring"],
@@ -193,10 +201,6 @@ def filters_of(name, found):
             "transfer_group": ["none"],
         },
     }
-    for param, choices in values.get(name, further_filters_of(name, middle)).items():
-        for value in choices:
-            yield {param: value}
-        yield {param: choices[0], "created": {"gte": at}}
 
 
 def further_filters_of(name, middle):

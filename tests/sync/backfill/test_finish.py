@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from psycopg import sql
 
-from sync.backfill.records import FINISH
+from sync.backfill.part_records import FINISH
 from sync.events.applying import record_event
 from sync.events.ledger import Ledger
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
@@ -26,7 +26,7 @@ def run(team: Team) -> Backfilling:
 
 
 def warnings(run: Backfilling) -> list[str]:
-    found: list[str] = run.store.history(run.team.id, 1)[0][7]
+    found: list[str] = run.store.history(run.team.id, 1)[0]["warnings"]
     return found
 
 
@@ -359,7 +359,7 @@ def test_a_failed_type_is_not_finished_and_its_rows_are_no_suspects(run: Backfil
 
     assert run.run(run.start("customer", "charge")) == "error"
     assert asked_for(run, "/v1/charges") == []
-    assert run.store.types(run.store.history(run.team.id, 1)[0][0])
+    assert run.store.types(run.store.history(run.team.id, 1)[0]["id"])
 
 
 def test_an_error_in_the_finish_is_the_backfills_and_the_next_one_only_finishes(run: Backfilling) -> None:

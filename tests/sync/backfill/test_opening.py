@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.backfill.records import FINISH, OPENING, OPENING_FENCE
+from sync.backfill.part_records import FINISH, OPENING, OPENING_FENCE
 from sync.object_types import DEFAULT_TYPES, in_order
 from tests.sync.backfilling import Backfilling, Process
 from tests.sync.conftest import Team
@@ -107,18 +107,18 @@ def test_a_key_that_stripe_refuses_altogether_leaves_every_part(run: Backfilling
 
 def test_one_of_two_opens_it(run: Backfilling) -> None:
     backfill_id = run.start()
-    assert run.store.acquire_all(backfill_id)
+    assert run.parts.acquire_all(backfill_id)
 
     assert run.work_on(backfill_id, OPENING) == "not_ours"
 
 
 def test_what_a_dead_opening_held_is_released_at_once(run: Backfilling) -> None:
     backfill_id = run.start()
-    run.store.acquire_all(backfill_id)
+    run.parts.acquire_all(backfill_id)
     assert due(run, backfill_id) == []
 
-    assert not run.store.release_dead(backfill_id, OPENING, OPENING_FENCE + 1)
-    assert run.store.release_dead(backfill_id, OPENING, OPENING_FENCE)
+    assert not run.parts.release_dead(backfill_id, OPENING, OPENING_FENCE + 1)
+    assert run.parts.release_dead(backfill_id, OPENING, OPENING_FENCE)
 
     assert due(run, backfill_id) == sorted(DEFAULT_TYPES)
     assert run.run(backfill_id) == "ready"
@@ -163,7 +163,7 @@ def test_what_others_took_over_meanwhile_is_theirs(run: Backfilling) -> None:
         if request.path == "/v1/customers" and not taken:
             taken.append(None)
             run.let_leases_run_out()
-            fence = run.store.acquire(backfill_id, "customer")
+            fence = run.parts.acquire(backfill_id, "customer")
             assert fence == OPENING_FENCE + 1
             run.store.take_windows(backfill_id, "customer", fence)
             taken.append(fence)
@@ -176,7 +176,7 @@ def test_what_others_took_over_meanwhile_is_theirs(run: Backfilling) -> None:
     assert run.synced(backfill_id)["customer"] == 0
     fence = taken[-1]
     assert fence
-    run.store.give_back(backfill_id, "customer", fence, done=False)
+    run.parts.give_back(backfill_id, "customer", fence, done=False)
     assert run.run(backfill_id) == "ready"
     assert run.synced(backfill_id) == SMALL
     assert run.differences() == []

@@ -1,4 +1,4 @@
-"""Requests for backfills: one runs at a time, the same one twice is one, an errored one is adopted; leases and their fences."""
+"""Requests for backfills: one runs at a time, the same one twice is one, an errored one is adopted; counts and windows."""
 
 import threading
 from datetime import UTC, datetime
@@ -7,13 +7,14 @@ import psycopg
 import pytest
 
 from scripts.local.processes import wait_until
-from sync.backfill.records import FINISH, LEASE_S, OPENING, POOLED_LEASE_S, BackfillStore
+from sync.backfill.part_records import PartStore
+from sync.backfill.records import BackfillStore
 from sync.backfill.windows import Split, Window
-from sync.database.session import SILENT_S
 from sync.errors import Conflict, LeaseLost
 from sync.mirror.store import MirrorStore, WindowKey
-from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
+from sync.object_types import OBJECT_TYPES
 from tests.factories import NOW, customer
+from tests.sync.backfill.parts import AFTER, EVERY, age, due, end_type, start
 from tests.sync.conftest import Team
 from tests.sync.mirrored import (
     CUSTOMER,
@@ -28,34 +29,7 @@ from tests.sync.mirrored import (
     windows,
 )
 
-EVERY = list(DEFAULT_TYPES)
-AFTER = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-def start(backfills: BackfillStore, team: Team, objects: list[str] | None = None, after: datetime | None = None) -> str:
-    return backfills.start(team.id, objects or EVERY, after, request_id=None).id
-
-
-def age(backfills: BackfillStore, backfill_id: str, seconds: int = 31) -> None:
-    """As if nobody had touched its leases for so long."""
-    backfills.connection.execute(
-        "UPDATE billstack.leases SET renewed_at = renewed_at - %s * interval '1 second' WHERE backfill_id = %s",
-        (seconds, backfill_id),
-    )
-
-
-def parts(backfills: BackfillStore, backfill_id: str) -> list[str]:
-    return sorted(part.part for part in backfills.due_parts(backfill_id))
-
-
-def end_type(backfills: BackfillStore, backfill_id: str, name: str, *, status: str = "ready") -> None:
-    fence = backfills.acquire(backfill_id, name)
-    assert fence
-    backfills.end_type(backfill_id, name, fence, status=status, error=None if status == "ready" else "No.")
-    assert backfills.give_back(backfill_id, name, fence, done=True)
-
-
-# Requests ---------------------------------------------------------------------------------------------------------------
+# Requests --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_request_again_finds_the_running_one(backfills: BackfillStore, team: Team) -> None:
@@ -131,10 +105,10 @@ def errored(backfills: BackfillStore, team: Team, store: MirrorStore) -> WindowK
     """A backfill of customers and charges that met one customer and failed on charges."""
     backfill_id = start(backfills, team, ["customer", "charge"])
     backfills.fix_upper(backfill_id, NOW)
-    fence = backfills.acquire(backfill_id, "charge")
+    fence = PartStore(backfills.connection).acquire(backfill_id, "charge")
     assert fence
     backfills.insert_window(backfill_id, "charge", Window(1, 0, gte=0, lt=NOW, floor=0), fence)
-    backfills.give_back(backfill_id, "charge", fence, done=False)
+    PartStore(backfills.connection).give_back(backfill_id, "charge", fence, done=False)
     key = WindowKey(backfill_id, "customer", 1, 1)
     backfills.insert_window(backfill_id, "customer", Window(1, 0, gte=0, lt=NOW, floor=0), 1)
     mirror(store, key, page_of([customer()], as_of=NOW))
@@ -159,20 +133,20 @@ def test_an_errored_backfill_is_adopted_by_the_same_request(
     assert seen(store) == {"cus_1"}
     states = {state.type: (state.status, state.synced, state.error) for state in backfills.types(adopting)}
     assert states == {"customer": ("ready", 1, None), "charge": ("pending", 0, None)}
-    assert parts(backfills, adopting) == ["charge"], "what was ready is not done again"
+    assert due(backfills, adopting) == ["charge"], "what was ready is not done again"
 
 
 def test_a_late_page_of_the_errored_backfill_is_refused_after_its_adoption(
-    backfills: BackfillStore, team: Team, store: MirrorStore
+    backfills: BackfillStore, part_store: PartStore, team: Team, store: MirrorStore
 ) -> None:
     errored(backfills, team, store)
-    last = backfills.history(team.id, 1)[0][0]
+    last = backfills.history(team.id, 1)[0]["id"]
     late = WindowKey(last, "charge", 1, 1)
 
     adopting = start(backfills, team, ["charge", "customer"])
 
     assert not store.lock_window(OBJECT_TYPES["charge"], late)
-    fence = backfills.acquire(adopting, "charge")
+    fence = part_store.acquire(adopting, "charge")
     assert fence
     backfills.take_windows(adopting, "charge", fence)
     assert store.lock_window(OBJECT_TYPES["charge"], WindowKey(adopting, "charge", 1, fence))
@@ -213,37 +187,37 @@ def test_history_is_newest_first_and_says_who_was_adopted(
 
     found = backfills.history(team.id, 20)
 
-    assert [entry[0] for entry in found] == [adopting, key.backfill_id]
-    assert [entry[8] for entry in found] == [key.backfill_id, None]
+    assert [entry["id"] for entry in found] == [adopting, key.backfill_id]
+    assert [entry["adopted"] for entry in found] == [key.backfill_id, None]
     assert len(backfills.history(team.id, 1)) == 1
 
 
-# Cancel -----------------------------------------------------------------------------------------------------------------
+# Cancel ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_canceled_backfill_takes_no_page_and_has_no_work_left(
-    backfills: BackfillStore, team: Team, store: MirrorStore
+    backfills: BackfillStore, part_store: PartStore, team: Team, store: MirrorStore
 ) -> None:
     key = open_window(store)
-    fence = backfills.acquire(key.backfill_id, "customer")
+    fence = part_store.acquire(key.backfill_id, "customer")
     assert fence
 
     assert backfills.cancel(team.id) == key.backfill_id
 
     assert not store.lock_window(CUSTOMER, key)
-    assert parts(backfills, key.backfill_id) == []
-    assert backfills.acquire(key.backfill_id, "charge") is None
+    assert due(backfills, key.backfill_id) == []
+    assert part_store.acquire(key.backfill_id, "charge") is None
     with pytest.raises(LeaseLost):
-        backfills.renew(key.backfill_id, "customer", fence)
+        part_store.renew(key.backfill_id, "customer", fence)
     with pytest.raises(LeaseLost):
         backfills.split(key.backfill_id, "customer", "customer", Split(1, 2, 0, 0, 100, 1.0), 1)
 
 
 def test_a_window_that_is_split_off_while_somebody_cancels_takes_no_page_either(
-    backfills: BackfillStore, team: Team, store: MirrorStore
+    backfills: BackfillStore, part_store: PartStore, team: Team, store: MirrorStore
 ) -> None:
     key = open_window(store, lt=1000)
-    fence = backfills.acquire(key.backfill_id, "customer")
+    fence = part_store.acquire(key.backfill_id, "customer")
     assert fence == key.fence
     with team.connect() as connection:
         canceling = threading.Thread(target=BackfillStore(connection).cancel, args=(team.id,))
@@ -257,17 +231,17 @@ def test_a_window_that_is_split_off_while_somebody_cancels_takes_no_page_either(
 
 
 def test_a_window_that_is_split_off_while_the_part_is_taken_over_is_the_new_holders(
-    backfills: BackfillStore, team: Team, store: MirrorStore
+    backfills: BackfillStore, part_store: PartStore, team: Team, store: MirrorStore
 ) -> None:
     key = open_window(store, lt=1000)
-    assert backfills.acquire(key.backfill_id, "customer") == 1
+    assert part_store.acquire(key.backfill_id, "customer") == 1
     age(backfills, key.backfill_id)
     taken: list[int | None] = []
     with team.connect() as connection:
         successor = BackfillStore(connection)
 
         def take_over() -> None:
-            taken.append(successor.acquire(key.backfill_id, "customer"))
+            taken.append(PartStore(connection).acquire(key.backfill_id, "customer"))
             successor.take_windows(key.backfill_id, "customer", 2)
 
         taking = threading.Thread(target=take_over)
@@ -297,7 +271,7 @@ def test_a_finish_that_ends_after_the_cancel_changes_nothing(backfills: Backfill
     with pytest.raises(LeaseLost):
         backfills.end(backfill_id, fence, state="ready", error=None, warnings=[])
 
-    assert backfills.history(team.id, 1)[0][3] == "canceled"
+    assert backfills.history(team.id, 1)[0]["state"] == "canceled"
 
 
 def test_nothing_to_cancel_is_none(backfills: BackfillStore, team: Team, other_team: Team) -> None:
@@ -306,124 +280,7 @@ def test_nothing_to_cancel_is_none(backfills: BackfillStore, team: Team, other_t
     assert backfills.cancel(team.id) is None
 
 
-# Leases -----------------------------------------------------------------------------------------------------------------
-
-
-def test_a_part_has_one_holder(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-
-    assert backfills.acquire(backfill_id, "customer") == 1
-    assert backfills.acquire(backfill_id, "customer") is None
-    assert backfills.acquire(backfill_id, "charge") == 1
-
-
-def test_of_many_who_ask_at_once_one_gets_the_lease(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-    got = []
-    together = threading.Barrier(6)
-
-    def ask() -> None:
-        with team.connect() as connection:
-            together.wait()
-            got.append(BackfillStore(connection).acquire(backfill_id, "customer"))
-
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(got, key=str) == [1, *[None] * 5]
-
-
-def test_a_lease_that_ran_out_goes_to_the_next_one_and_is_lost_for_good(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-    first = backfills.acquire(backfill_id, "customer")
-    age(backfills, backfill_id)
-
-    second = backfills.acquire(backfill_id, "customer")
-
-    assert (first, second) == (1, 2)
-    with pytest.raises(LeaseLost):
-        backfills.renew(backfill_id, "customer", 1)
-    with pytest.raises(LeaseLost):
-        backfills.end_type(backfill_id, "customer", 1, status="error", error="No.")
-    assert not backfills.give_back(backfill_id, "customer", 1, done=True)
-    backfills.renew(backfill_id, "customer", 2)
-
-
-def test_a_renewed_lease_does_not_run_out(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-    fence = backfills.acquire(backfill_id, "customer")
-    assert fence
-    age(backfills, backfill_id)
-    backfills.renew(backfill_id, "customer", fence)
-
-    assert backfills.acquire(backfill_id, "customer") is None
-
-
-def test_who_takes_over_takes_the_windows_that_are_not_done(
-    backfills: BackfillStore, team: Team, store: MirrorStore
-) -> None:
-    old = open_window(store)
-    mirror(store, old, page_of([customer()], as_of=NOW, has_more=False))
-    still_open = open_window(store)
-
-    found = backfills.take_windows(old.backfill_id, "customer", 2)
-
-    assert [(window.number, window.done, window.cursor) for window in found] == [(1, True, "cus_1"), (2, False, None)]
-    assert not store.lock_window(CUSTOMER, still_open)
-    assert store.lock_window(CUSTOMER, WindowKey(old.backfill_id, "customer", 2, 2))
-
-
-def test_due_is_what_nobody_works_on_and_the_finish_comes_last(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team, ["customer", "charge"])
-    assert parts(backfills, backfill_id) == [OPENING], "all of it, while nobody has begun"
-
-    fence = backfills.acquire(backfill_id, "customer")
-    assert fence
-    assert parts(backfills, backfill_id) == ["charge"]
-
-    age(backfills, backfill_id)
-    assert parts(backfills, backfill_id) == ["charge", "customer"], "its holder is dead"
-
-    end_type(backfills, backfill_id, "customer")
-    assert parts(backfills, backfill_id) == ["charge"]
-
-    end_type(backfills, backfill_id, "charge", status="error")
-    assert parts(backfills, backfill_id) == [FINISH]
-
-
-def test_the_finish_is_nobodys_before_all_types_are_done(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team, ["customer", "charge"])
-    assert backfills.acquire(backfill_id, FINISH) is None
-
-    end_type(backfills, backfill_id, "customer")
-    assert backfills.acquire(backfill_id, FINISH) is None
-
-    end_type(backfills, backfill_id, "charge", status="error")
-    assert backfills.acquire(backfill_id, FINISH) == 1
-
-
-def test_a_part_given_back_waits_behind_those_that_waited(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team, ["customer", "charge"])
-    fence = backfills.acquire(backfill_id, "charge")
-    assert fence
-    backfills.give_back(backfill_id, "charge", fence, done=False)
-
-    assert [part.part for part in backfills.due_parts(backfill_id)] == ["customer", "charge"]
-
-
-def test_a_dead_holders_lease_is_released_by_its_fence_only(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-    backfills.acquire(backfill_id, "customer")
-
-    assert not backfills.release_dead(backfill_id, "customer", 2)
-    assert backfills.release_dead(backfill_id, "customer", 1)
-    assert backfills.acquire(backfill_id, "customer") == 2
-
-
-# Counts and clocks ------------------------------------------------------------------------------------------------------
+# Counts and clocks -----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_job_fixes_the_upper_end_for_all(backfills: BackfillStore, team: Team) -> None:
@@ -448,10 +305,10 @@ def test_published_is_what_the_pages_add_up_to_and_progress_never_goes_down(
 
 
 def test_a_type_that_fails_between_two_renewals_ends_with_the_exact_count(
-    backfills: BackfillStore, store: MirrorStore
+    backfills: BackfillStore, part_store: PartStore, store: MirrorStore
 ) -> None:
     key = open_window(store)
-    fence = backfills.acquire(key.backfill_id, "customer")
+    fence = part_store.acquire(key.backfill_id, "customer")
     assert fence
     mirror(store, key, page_of([customer("cus_1"), customer("cus_2")], as_of=NOW))
 
@@ -461,9 +318,11 @@ def test_a_type_that_fails_between_two_renewals_ends_with_the_exact_count(
     assert (state.status, state.synced, state.error) == ("error", 2, "No.")
 
 
-def test_a_split_is_a_raised_floor_and_a_new_window_or_neither(backfills: BackfillStore, store: MirrorStore) -> None:
+def test_a_split_is_a_raised_floor_and_a_new_window_or_neither(
+    backfills: BackfillStore, part_store: PartStore, store: MirrorStore
+) -> None:
     key = open_window(store, lt=1000)
-    assert backfills.acquire(key.backfill_id, "customer") == 1
+    assert part_store.acquire(key.backfill_id, "customer") == 1
     split = Split(giver=1, number=2, variant=0, floor=0, mid=400, expected_density=1.0)
 
     with pytest.raises(LeaseLost):
@@ -501,104 +360,3 @@ def test_created_after_is_exclusive_in_whole_seconds(
 
     assert found
     assert found.gte == gte
-
-
-# A holder's death, and its mere silence -----------------------------------------------------------------------------------
-
-
-def test_a_dead_holders_part_is_free_seconds_after_its_last_renewal(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-    with team.connect() as holder:
-        fence = BackfillStore(holder).acquire(backfill_id, "customer")
-        assert fence
-        BackfillStore(holder).renew(backfill_id, "customer", fence)
-    wait_until(lambda: session_ended(backfills, backfill_id), timeout_s=5)
-
-    assert "customer" not in parts(backfills, backfill_id), "a moment ago it was renewed"
-    age(backfills, backfill_id, SILENT_S + 1)
-
-    assert "customer" in parts(backfills, backfill_id)
-    assert backfills.acquire(backfill_id, "customer") == fence + 1
-    with pytest.raises(LeaseLost):
-        backfills.renew(backfill_id, "customer", fence)
-
-
-def test_a_silent_holder_whose_connection_is_open_keeps_its_lease(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-    with team.connect() as holder:
-        fence = BackfillStore(holder).acquire(backfill_id, "customer")
-        assert fence
-        age(backfills, backfill_id, LEASE_S - 5)
-
-        assert "customer" not in parts(backfills, backfill_id)
-        assert backfills.acquire(backfill_id, "customer") is None
-        BackfillStore(holder).renew(backfill_id, "customer", fence)
-
-
-def test_a_silent_holder_behind_a_pooler_loses_its_lease_sooner(backfills: BackfillStore, team: Team) -> None:
-    """Whose number of its server process is not the server's."""
-    backfill_id = start(backfills, team)
-    with team.connect() as holder:
-        fence = Pooled(holder).acquire(backfill_id, "customer")
-        assert fence
-        Pooled(holder).renew(backfill_id, "customer", fence)
-        age(backfills, backfill_id, POOLED_LEASE_S - 2)
-        assert "customer" not in parts(backfills, backfill_id)
-
-        age(backfills, backfill_id, 3)
-
-        assert "customer" in parts(backfills, backfill_id)
-        assert backfills.acquire(backfill_id, "customer") == fence + 1
-        with pytest.raises(LeaseLost):
-            Pooled(holder).renew(backfill_id, "customer", fence)
-
-
-class Pooled(BackfillStore):
-    def _own_pid(self, connection: psycopg.Connection) -> int:
-        return 5
-
-
-def test_the_connection_that_renewed_last_is_the_one_that_counts(backfills: BackfillStore, team: Team) -> None:
-    """Behind a pooler each renewal may come through another one."""
-    backfill_id = start(backfills, team)
-    with team.connect() as former, team.connect() as holder:
-        fence = BackfillStore(former).acquire(backfill_id, "customer")
-        assert fence
-        former.close()
-        BackfillStore(holder).renew(backfill_id, "customer", fence)
-        age(backfills, backfill_id, SILENT_S + 1)
-
-        assert "customer" not in parts(backfills, backfill_id)
-
-
-def test_another_connection_with_a_dead_holders_number_does_not_keep_its_lease(
-    backfills: BackfillStore, team: Team
-) -> None:
-    backfill_id = start(backfills, team)
-    backfills.acquire(backfill_id, "customer")
-    with team.connect() as later:
-        backfills.connection.execute("UPDATE billstack.leases SET session = %s", (f"{later.info.backend_pid}@1.5",))
-        age(backfills, backfill_id, SILENT_S + 1)
-
-        assert "customer" in parts(backfills, backfill_id)
-
-
-def test_a_part_that_is_let_go_is_free_a_little_later(backfills: BackfillStore, team: Team) -> None:
-    backfill_id = start(backfills, team)
-    fence = backfills.acquire(backfill_id, "customer")
-    assert fence
-    backfills.let_go(backfill_id, "customer", fence + 1)
-    age(backfills, backfill_id, SILENT_S + 1)
-    assert "customer" not in parts(backfills, backfill_id), "another fence's"
-
-    backfills.let_go(backfill_id, "customer", fence)
-
-    assert "customer" in parts(backfills, backfill_id)
-
-
-def session_ended(backfills: BackfillStore, backfill_id: str) -> bool:
-    row = backfills.connection.execute(
-        "SELECT billstack.session_ended(session) FROM billstack.leases WHERE backfill_id = %s AND part = 'customer'",
-        (backfill_id,),
-    ).fetchone()
-    return bool(row and row[0])

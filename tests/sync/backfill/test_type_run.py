@@ -455,7 +455,7 @@ def test_what_postgres_refuses_is_a_warning_and_the_rest_is_mirrored(run: Backfi
     assert run.synced(backfill_id)["customer"] == counted
     assert list(rejects(run.mirror)) == [victim]
     assert [difference.missing for difference in run.differences("customer")] == [(victim,)]
-    warnings = run.store.history(run.team.id, 1)[0][7]
+    warnings = run.store.history(run.team.id, 1)[0]["warnings"]
     assert len(warnings) == 1
     assert victim in warnings[0]
 

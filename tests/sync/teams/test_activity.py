@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore
 from sync.events.applying import apply_batch, record_event
 from sync.events.ledger import Ledger
@@ -47,10 +48,10 @@ def test_objects_count_when_they_are_published_and_only_once(
 
 
 def test_objects_of_the_last_moment_count_at_the_end_of_their_type(
-    backfills: BackfillStore, store: MirrorStore, team: Team
+    backfills: BackfillStore, part_store: PartStore, store: MirrorStore, team: Team
 ) -> None:
     key = open_window(store)
-    fence = backfills.acquire(key.backfill_id, "customer")
+    fence = part_store.acquire(key.backfill_id, "customer")
     mirror(store, key, page_of([customer("cus_1")], as_of=NOW))
     backfills.publish(key.backfill_id, "customer", 0.5)
     mirror(store, open_window(store), page_of([customer("cus_2")], as_of=NOW))
@@ -62,16 +63,16 @@ def test_objects_of_the_last_moment_count_at_the_end_of_their_type(
 
 
 def test_what_a_renewal_publishes_while_the_type_ends_is_not_counted_again(
-    backfills: BackfillStore, store: MirrorStore, team: Team
+    backfills: BackfillStore, part_store: PartStore, store: MirrorStore, team: Team
 ) -> None:
     key = open_window(store)
-    fence = backfills.acquire(key.backfill_id, "customer")
+    fence = part_store.acquire(key.backfill_id, "customer")
     assert fence
     mirror(store, key, page_of([customer("cus_1")], as_of=NOW))
 
     with team.connect() as connection, connection.transaction():
         keeper = BackfillStore(connection)
-        keeper.renew(key.backfill_id, "customer", fence)
+        PartStore(connection).renew(key.backfill_id, "customer", fence)
         keeper.publish(key.backfill_id, "customer", 0.5)
         ending = threading.Thread(target=lambda: backfills.end_type(key.backfill_id, "customer", fence, status="ready"))
         ending.start()

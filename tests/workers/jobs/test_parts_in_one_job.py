@@ -7,7 +7,7 @@ from rq import Queue
 
 from api.account.backfills import start_backfill
 from sync.backfill.part import Ended, PartRun
-from sync.backfill.records import BackfillStore
+from sync.backfill.part_records import PartStore
 from sync.object_types import DEFAULT_TYPES
 from workers.jobs.backfill import work_on_part
 from workers.queues import BACKFILLS, take_waiting
@@ -65,12 +65,12 @@ class OnlyTheOpening(PartRun):
 
 
 def test_what_another_worker_holds_is_left_to_it(context, database, backfill_id):
-    held = BackfillStore(database).acquire(backfill_id, "invoice")
+    held = PartStore(database).acquire(backfill_id, "invoice")
 
     work_on_part(backfill_id, "charge")
 
     assert state(database, backfill_id) == "running"
-    assert BackfillStore(database).give_back(backfill_id, "invoice", held, done=False)
+    assert PartStore(database).give_back(backfill_id, "invoice", held, done=False)
     assert take_waiting(context, backfill_id, database) == "invoice"
 
 
