@@ -22,10 +22,11 @@ from sync.stripe.source import Source
 from sync.teams.connections import Connection, Connections
 from workers.context import Context
 from workers.jobs import backfill as jobs
+from workers.jobs.side_by_side import SideBySide
 from workers.queues import EVENTS, take_waiting_events, wake_events, wake_mark
 from workers.stripe_account import open_source
 
-# After this, other teams' events get their turn. It ends earlier if one is waiting or the worker stops.
+# The longest turn of a job. It ends earlier if the worker stops.
 TURN_S = 20.0
 # Each account has its own budget, so several sweeps wait for Stripe side by side.
 SWEPT_TOGETHER = 4
@@ -34,24 +35,20 @@ log = structlog.get_logger()
 
 
 def apply_events(team_id: str) -> int:
-    """Drains one team's ledger, then those of waiting teams, for one turn. Returns how many events it settled.
+    """Drains one team's ledger, and those of waiting teams beside it, for one turn. Returns how many events it settled.
 
     Two events of a small team take less time than a job does.
     """
     with jobs.job_context(team=team_id) as context:
         context.redis.delete(wake_mark(team_id))
-        turn = jobs.turn(context, EVENTS, longest_s=TURN_S)
-        settled = _apply(context, team_id, turn)
-        while not turn.is_over() and (facts := take_waiting_events(context)):
-            with structlog.contextvars.bound_contextvars(**facts):
-                try:
-                    settled += _apply(context, facts["team"], turn)
-                except Exception as exc:
-                    # If it fails again, it does so in a job of its own and under its own name.
-                    log.warning("events.put_back", reason=loggable_reason(exc))
-                    wake_events(context, facts["team"], request_id=facts.get("request_id"))
-                    break
-        return settled
+        turn = jobs.turn(context, EVENTS, longest_s=TURN_S, while_others_wait_s=TURN_S)
+        teams = SideBySide(
+            lambda team_id: _apply(context, team_id, turn),
+            lambda: take_waiting_events(context),
+            lambda facts: wake_events(context, facts["team"], request_id=facts.get("request_id")),
+            turn.is_over,
+        )
+        return teams.run({"team": team_id})
 
 
 def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
