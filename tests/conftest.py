@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # These take longest: whoever got them last would still be at it when all the others are done.
-_FIRST = ("end_to_end", "browser", "scripts")
+_FIRST = ("end_to_end", "browser", "scripts", "gateway_clients")
 # The files of each share a running installation: one test process runs all of them.
 _TOGETHER = ("end_to_end", "browser")
 

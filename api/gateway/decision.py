@@ -12,7 +12,7 @@ from api.http.addresses import possible_ids
 from sync.object_types import OBJECT_TYPES, NestedList, ObjectType
 from sync.stripe.sdk import API_VERSION
 
-DEEPEST_EXPAND = 4  # Stripe's limit
+DEEPEST_EXPAND = 4  # Stripe's limit; the `data.` of a list counts, too
 # Addresses below a list that are no ids.
 _WORDS = frozenset({"search", "upcoming", "create_preview"})
 _TYPES = {object_type.path: object_type for object_type in OBJECT_TYPES.values()}
@@ -170,9 +170,9 @@ def _expand(values: Values, *, prefix: str = "") -> tuple[str, ...] | Forward:
     for path in paths:
         if not isinstance(path, str) or not path:
             raise RefusedParameter("Invalid array", "expand")
-        if path.removeprefix(prefix).count(".") >= DEEPEST_EXPAND:
+        if path.count(".") >= DEEPEST_EXPAND:
             message = f"You cannot expand more than {DEEPEST_EXPAND} levels of a property. Property: {path}"
-            raise RefusedParameter(message, "expand")
+            raise RefusedParameter(message, code="property_expansion_max_depth")
         if not path.startswith(prefix):
             return Forward(f"the mirror cannot expand {path}")
     return tuple(path.removeprefix(prefix) for path in paths)

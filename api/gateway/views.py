@@ -123,7 +123,7 @@ def _from_stripe(team_id: str, decision: Forward) -> Response:
     KeyWatch(context, connected).answered(answered.status)
     response = Response(answered.body, status=answered.status, headers=headers_back(answered))
     response.headers["X-BillStack-Source"] = "stripe"
-    if _is_change() and answered.status < 300 and "Stripe-Account" not in request.headers:
+    if _is_change() and _may_have_changed(answered.status) and "Stripe-Account" not in request.headers:
         with context.pool.connection() as connection:
             is_in = written.bring_in(
                 MirrorStore(connection, team_id),
@@ -141,6 +141,10 @@ def _from_stripe(team_id: str, decision: Forward) -> Response:
 
 def _is_change() -> bool:
     return request.method != "GET"
+
+
+def _may_have_changed(status: int) -> bool:
+    return status < 300 or status == written.PAYMENT_FAILED
 
 
 def _is_in_our_shape() -> bool:

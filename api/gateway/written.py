@@ -19,11 +19,25 @@ from sync.stripe.source import Source
 
 log = structlog.get_logger()
 
+# Parameters are right and the request failed all the same: a card was declined. Attempts leave their traces.
+PAYMENT_FAILED = 402
+# What the preview of an invoice has as id. It exists nowhere.
+_PREVIEW = "upcoming_in"
+
 
 class _Head(msgspec.Struct):
     id: str
     object: str
     deleted: bool = False
+
+
+class _Error(msgspec.Struct):
+    payment_intent: _Head | None = None
+    setup_intent: _Head | None = None
+
+
+class _Failure(msgspec.Struct):
+    error: _Error
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +71,11 @@ def bring_in(
 
     `is_ours`: the answer has the mirror's version and nothing expanded, so it can be kept as it is.
     """
+    if answer.status == PAYMENT_FAILED:
+        return _bring_in_failed(store, open_source, before, answer, mirrored)
     head = _head(answer.body)
     object_type = BY_STRIPE_OBJECT.get(head.object) if head else None
-    if head is None or object_type is None or object_type.name not in mirrored:
+    if head is None or object_type is None or object_type.name not in mirrored or head.id.startswith(_PREVIEW):
         return True
     try:
         _put(store, open_source, before, answer, head, object_type, elapsed_s=elapsed_s, is_ours=is_ours)
@@ -67,6 +83,38 @@ def bring_in(
         log.warning("gateway.behind", type=object_type.name, reason=type(exc).__name__)
         return False
     return True
+
+
+def _bring_in_failed(
+    store: MirrorStore,
+    open_source: Callable[[], Source],
+    before: Before | None,
+    answer: HttpAnswer,
+    mirrored: Collection[str],
+) -> bool:
+    """What the address and the error name has changed, although Stripe refused."""
+    touched: dict[tuple[str, str], ObjectType] = {}
+    for head in _intents(answer.body):
+        if object_type := BY_STRIPE_OBJECT.get(head.object):
+            touched[object_type.name, head.id] = object_type
+    if before:
+        touched[before.object_type.name, before.object_id] = before.object_type
+    try:
+        for (name, object_id), object_type in touched.items():
+            if name in mirrored:
+                refresh(store, open_source(), object_type, object_id)
+    except (psycopg.Error, BillStackError) as exc:
+        log.warning("gateway.behind", reason=type(exc).__name__)
+        return False
+    return True
+
+
+def _intents(body: bytes) -> list[_Head]:
+    try:
+        error = msgspec.json.decode(body, type=_Failure).error
+    except msgspec.DecodeError:
+        return []
+    return [head for head in (error.payment_intent, error.setup_intent) if head]
 
 
 def _put(

@@ -30,8 +30,10 @@ from sync.errors import (
     TurnOver,
     Unauthorized,
 )
+from sync.stripe.sdk import API_VERSION
 from workers.logging import redact
 
+_API_VERSION = re.compile(r"[\w.-]{1,40}", re.ASCII)
 # The most specific class decides. An error that is not listed is our fault: 500.
 STATUS: dict[type[BillStackError], int] = {
     BadRequest: 400,
@@ -86,12 +88,19 @@ def error_answer(
     if is_of_mirror(request.path):
         response = jsonify(stripe_body(status, code, redact(message), details))
         response.headers["Request-Id"] = request_id()
+        response.headers["Stripe-Version"] = _api_version()
     else:
         response = jsonify({"error": redact(message), "code": code} | ({"details": details} if details else {}))
     response.status_code = status
     if retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, int(-(-retry_after_s // 1))))
     return response
+
+
+def _api_version() -> str:
+    """The request's, as Stripe says it back."""
+    asked = request.headers.get("Stripe-Version", "")
+    return asked if _API_VERSION.fullmatch(asked) else API_VERSION
 
 
 def status_of(error: BillStackError) -> int:

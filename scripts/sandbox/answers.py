@@ -38,7 +38,7 @@ class Refused(Exception):
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
-        error: dict[str, str] = {"message": message, "type": type}
+        error: dict[str, Any] = {"message": message, "type": type}
         if code is not None:
             error["code"] = code
             error["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"

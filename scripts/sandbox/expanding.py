@@ -9,22 +9,33 @@ from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
 from scripts.sandbox.subscription_shapes import embedded_list
 
-_TYPE_OF_PREFIX = {
-    "cus": "customer",
-    "prod": "product",
-    "price": "price",
-    "sub": "subscription",
-    "in": "invoice",
-    "ch": "charge",
-}
+_MOST_LEVELS = 4  # Stripe counts the `data.` of a list, too
+# The longest first: a schedule's id begins like a subscription's.
+_PREFIXES = sorted(
+    ((kind.id_prefix.rstrip("0123456789"), kind.name) for kind in KINDS.values() if kind.id_prefix), reverse=True
+)
+# Fields that are named after what they hold in some other way, or hold ids that people choose.
+_TYPE_OF_FIELD = {"customer": "customer", "product": "product", "price": "price", "coupon": "coupon"}
 
 
 def expanded(state: State, answer: Answer, expand: Any) -> Answer:
     """The answer with these paths expanded. `total_count` can no longer be (stripe-facts.md, section 1.6)."""
     body = decode(answer.body)
     for path in expand if isinstance(expand, list) else [expand]:
-        _expand(state, body, plain_text(path, "expand").split("."), path)
+        names = plain_text(path, "expand").split(".")
+        if len(names) > _MOST_LEVELS:
+            raise _too_deep(path)
+        _expand(state, body, names, path)
     return Answer(answer.status, encode(body), answer.headers)
+
+
+def _too_deep(path: str) -> Refused:
+    refused = Refused(
+        f"You cannot expand more than {_MOST_LEVELS} levels of a property. Property: {path}",
+        code="property_expansion_max_depth",
+    )
+    del refused.error["doc_url"]  # Stripe has no page about it
+    return refused
 
 
 def _expand(state: State, value: Any, names: list[str], path: str) -> None:
@@ -38,7 +49,7 @@ def _expand(state: State, value: Any, names: list[str], path: str) -> None:
     if not isinstance(value, dict) or name not in value:
         raise Refused(f"This property cannot be expanded ({path}).", param="expand[0]")
     if isinstance(value[name], str):
-        value[name] = _object(state, value[name], path)
+        value[name] = _object(state, name, value[name], path)
     if len(names) > 1 and value[name] is not None:
         _expand(state, value[name], names[1:], path)
 
@@ -51,12 +62,12 @@ def _show_children(state: State, value: Json, name: str) -> None:
             value[name] = embedded_list(children, f"{kind.path}/{value['id']}/{name}")
 
 
-def _object(state: State, id: str, path: str) -> Any:
-    type = _TYPE_OF_PREFIX.get(id.partition("_")[0])
+def _object(state: State, field: str, id: str, path: str) -> Any:
+    type = _TYPE_OF_FIELD.get(field) or next((name for prefix, name in _PREFIXES if id.startswith(prefix)), None)
     if type is None:
         raise Refused(f"This property cannot be expanded ({path}).", param="expand[0]")
     shelf = state.shelves[type]
     if id in shelf.deleted:
-        return {"id": id, "object": type, "deleted": True}
+        return {"id": id, "object": shelf.kind.object_name, "deleted": True}
     record = shelf.get(id)
     return decode(record.body) if record is not None else id

@@ -77,6 +77,8 @@ def plain_text(value: Any, param: str) -> str:
 
 
 def boolean(value: Any, param: str) -> bool:
-    if value not in ("true", "false"):
+    """In any case: stripe-python sent Python's own words for years."""
+    word = value.lower() if isinstance(value, str) else ""
+    if word not in ("true", "false"):
         raise Refused(f"Invalid boolean: {value}", param=param)
-    return bool(value == "true")
+    return word == "true"

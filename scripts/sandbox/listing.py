@@ -13,6 +13,7 @@ from scripts.sandbox.timeline import Accepts, Record, Timeline
 
 MAX_LIMIT = 100
 _PAGING = frozenset(("limit", "starting_after", "ending_before", "expand"))
+FLAGS = ("true", "false")
 _BOUNDS = frozenset(("gt", "gte", "lt", "lte"))
 
 
@@ -118,6 +119,8 @@ def _accepted(name: str, rule: Filter, params: Params) -> frozenset[str] | None:
     if isinstance(value, list):
         return frozenset(plain_text(each, name) for each in value)
     value = plain_text(value, name)
+    if rule.allowed == FLAGS:
+        value = value.lower()
     if rule.allowed and value not in rule.allowed:
         raise Refused(f"Invalid {name}: must be one of {', '.join(rule.allowed)}", param=name)
     return rule.accepted(value)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from urllib.parse import unquote_plus
 
-from scripts.sandbox import billing_writes, more_writes, shapes, writes
+from scripts.sandbox import billing_writes, more_writes, payments, sales, searching, shapes, writes
 from scripts.sandbox.answers import Answer, Refused, no_such, ok, unrecognized
 from scripts.sandbox.expanding import expanded
 from scripts.sandbox.forms import Params
@@ -104,6 +104,27 @@ def _account(state: State, _: str, params: Params) -> Answer:
     return ok(shapes.account(state.id, state.name, state.created))
 
 
+def _balance(state: State, _: str, params: Params) -> Answer:
+    return ok(shapes.balance(state.livemode))
+
+
+def _searcher(type: str) -> Handler:
+    find = partial(searching.search, type=type)
+    return lambda state, id, params: _with_expansion(state, find(state, id, params), _but_total(params))
+
+
+def _but_total(params: Params) -> Params:
+    """`total_count` is no property of an object."""
+    paths = [path for path in params.get("expand", ()) if path != "total_count"]
+    return {"expand": paths} if paths else {}
+
+
+def _told_or_made_up(type: str, create: Callable[[State, Params], Json], mark: str) -> Callable[[State, Params], Json]:
+    """As Stripe does where a caller says what it shall be; the changes of a sandbox's business say nothing."""
+    make_up = partial(more_writes.create, type=type)
+    return lambda state, params: create(state, params) if mark in params else make_up(state, params)
+
+
 def _list_lines(state: State, id: str, params: Params) -> Answer:
     children = state.children("invoice", id)
     return list_children(children, params, "line item", f"/v1/invoices/{id}/lines")
@@ -124,7 +145,7 @@ def _list_items(state: State, _: str, params: Params) -> Answer:
         raise Refused("Missing required param: subscription.", code="parameter_missing", param="subscription")
     state.named("subscription", id, "subscription")
     children = state.children("subscription", id)
-    return list_children(children, params, "subscription item", f"/v1/subscription_items?subscription={id}")
+    return list_children(children, params, "subscription item", "/v1/subscription_items")
 
 
 def _list_events(state: State, _: str, params: Params) -> Answer:
@@ -219,6 +240,34 @@ for _kind in MORE_KINDS.values():
     )
     if _kind.children:
         _add("GET", f"{_kind.path}/:id/{_kind.children}", f"rak_{_kind.permission}_read", _child_lister(_kind))
+for _type in searching.FIELDS:
+    _add("GET", f"{KINDS[_type].path}/search", f"rak_{KINDS[_type].permission}_read", _searcher(_type))
+for _name, _create, _mark in (
+    ("payment_intent", payments.create_intent, "amount"),
+    ("setup_intent", payments.create_setup, "customer"),
+    ("checkout_session", sales.create_session, "mode"),
+):
+    _kind = KINDS[_name]
+    _add("POST", _kind.path, f"rak_{_kind.permission}_write", _creator(_told_or_made_up(_name, _create, _mark)))
+_INTENTS = KINDS["payment_intent"].path
+for _action, _act in (
+    ("confirm", payments.confirm_intent),
+    ("capture", payments.capture_intent),
+    ("cancel", payments.cancel_intent),
+):
+    _add("POST", f"{_INTENTS}/:id/{_action}", "rak_payment_intent_write", _updater(_act))
+_add("POST", f"{_INTENTS}/:id", "rak_payment_intent_write", _updater(payments.update_intent))
+_add(
+    "POST",
+    f"{KINDS['setup_intent'].path}/:id/cancel",
+    "rak_setup_intent_write",
+    _updater(partial(payments.cancel_intent, type="setup_intent")),
+)
+_add("POST", "/v1/checkout/sessions/:id/expire", "rak_checkout_session_write", _doer(sales.expire_session))
+_add("POST", "/v1/billing_portal/sessions", "rak_customer_portal_write", _creator(sales.create_portal_session))
+_add("POST", f"{INVOICE.path}/create_preview", "rak_invoice_write", _creator(sales.preview_invoice))
+_add("GET", f"{INVOICE.path}/upcoming", "rak_invoice_read", _creator(sales.preview_invoice))
+_add("GET", "/v1/balance", "rak_balance_read", _balance)
 _add("POST", "/v1/refunds", "rak_charge_write", _creator(writes.create_refund))
 # Not Stripe's own addresses: in reality, a card holder or a bank does these.
 _add("POST", f"{KINDS['charge'].path}/:id/dispute", "rak_charge_write", _doer(writes.dispute_charge))

@@ -98,8 +98,20 @@ class Sandbox:
         return tenant.account.handle(method, path, params, headers)
 
     def open(self, headers: Mapping[str, str]) -> Tenant:
-        """The account of the request's key. Otherwise raises 401."""
+        """The account of the request's key; 401 for another key, 403 for an account that the key may not act for."""
         key = api_key(headers.get("authorization"))
+        tenant = self._of_key(key)
+        named = headers.get("stripe-account", tenant.account.state.id)
+        if named != tenant.account.state.id:
+            raise Refused(
+                f"The provided key '{masked(key)}' does not have access to account '{named}' (or that account does not "
+                "exist). Application access may have been revoked.",
+                status=403,
+                code="account_invalid",
+            )
+        return tenant
+
+    def _of_key(self, key: str) -> Tenant:
         if key in self._restricted:
             restricted = self._restricted[key]
             return self.tenant(restricted.name, livemode=restricted.livemode)

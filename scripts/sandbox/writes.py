@@ -5,6 +5,7 @@ from scripts.sandbox.answers import Refused, decode, encode, no_such
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
 from scripts.sandbox.forms import Params, whole_number
 from scripts.sandbox.kinds import CHARGE, CUSTOMER, PRICE, PRODUCT, WEBHOOK_ENDPOINT, Kind
+from scripts.sandbox.payments import charge_to_refund
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
 
@@ -198,8 +199,8 @@ def update_charge(state: State, id: str, params: Params) -> Json:
 
 def create_refund(state: State, params: Params) -> Json:
     """Refunds a charge fully or in part: `refund.created` and `charge.refunded`."""
-    given = read(params, {"amount": integer, "charge": text, "reason": text}, required=("charge",))
-    charge = state.named("charge", given["charge"], "charge")
+    given = read(params, {"amount": integer, "charge": text, "payment_intent": text, "reason": text})
+    charge = charge_to_refund(state, given)
     left = charge["amount_captured"] - charge["amount_refunded"]
     amount = given.get("amount", left)
     if left <= 0:
@@ -207,6 +208,7 @@ def create_refund(state: State, params: Params) -> Json:
     if not 0 < amount <= left:
         raise Refused(f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount")
     refund = charge_shapes.refund("re_3" + state.dice.token(22), state.now(), charge, amount)
+    refund["reason"] = given.get("reason")
     merge_metadata(refund, params)
     state.create("refund", refund)
     old = charge["amount_refunded"]

@@ -100,6 +100,7 @@ def test_what_is_not_known_is_never_answered(target, standing):
         "/v1/customers?limit=ten",
         "/v1/customers?starting_after=a&ending_before=b",
         "/v1/invoices/in_1?expand[]=a.b.c.d.e",
+        "/v1/subscriptions?expand[]=data.items.data.price.product",
         "/v1/invoices?status=gone",
     ],
 )

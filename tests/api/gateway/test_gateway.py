@@ -144,7 +144,7 @@ EXPANDED = [
     ("invoices", ["data.customer", "data.lines"]),
     ("prices", ["data.product"]),
     ("subscriptions", ["data.customer", "data.latest_invoice.customer"]),
-    ("subscriptions", ["data.items.data.price.product"]),
+    ("subscriptions", ["data.items.data.price"]),
     ("charges", ["data.customer"]),
 ]
 
@@ -160,7 +160,7 @@ def test_expanded_lists_are_stripes(gateway, table, paths):
     assert by_id(ours[1]["data"]) == by_id(theirs[1]["data"])
 
 
-@pytest.mark.parametrize(("table", "paths"), EXPANDED)
+@pytest.mark.parametrize(("table", "paths"), [*EXPANDED, ("subscriptions", ["data.items.data.price.product"])])
 def test_expanded_objects_are_stripes(gateway, table, paths):
     (first,) = raw(gateway.stripe(), "get", f"/v1/{table}", limit=1)[1]["data"]
     paths = [path.removeprefix("data.") for path in paths]
@@ -333,6 +333,45 @@ def test_a_repeated_write_with_its_key_is_one(gateway):
 
     assert first.id == second.id
     assert len(client.v1.customers.list({"email": "once@example.com"}).data) == 1
+
+
+def test_a_declined_payment_is_read_as_stripe_has_it(gateway):
+    """Stripe refuses the request, and the intent has changed all the same."""
+    client = gateway.client()
+    created = client.v1.payment_intents.create({"amount": 500, "currency": "usd"})
+
+    with pytest.raises(stripe.CardError):
+        client.v1.payment_intents.confirm(created.id, {"payment_method": "pm_card_chargeDeclined"})
+    headers, found = raw(client, "get", f"/v1/payment_intents/{created.id}")
+
+    assert (headers["X-BillStack-Source"], found["last_payment_error"]["code"]) == ("mirror", "card_declined")
+
+
+def test_an_intent_that_was_declined_at_its_creation_is_found(gateway):
+    client = gateway.client()
+    declined = {"amount": 500, "currency": "usd", "payment_method": "pm_card_chargeDeclined", "confirm": True}
+
+    with pytest.raises(stripe.CardError) as caught:
+        client.v1.payment_intents.create(declined)
+    created_id = caught.value.json_body["error"]["payment_intent"]["id"]
+
+    assert client.v1.payment_intents.retrieve(created_id).status == "requires_payment_method"
+
+
+def test_the_preview_of_an_invoice_is_no_invoice(gateway):
+    client = gateway.client()
+    subscription = gateway.stripe().v1.subscriptions.list({"limit": 1}).data[0]
+
+    previewed = client.v1.invoices.create_preview({"subscription": subscription.id})
+
+    assert gateway.row("invoices", previewed.id) is None
+
+
+def test_errors_say_the_requests_api_version(gateway):
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        gateway.client(version="2023-10-16").v1.customers.list({"limit": 0})
+
+    assert caught.value.headers["Stripe-Version"] == "2023-10-16"
 
 
 def test_a_mirror_that_could_not_take_a_write_says_so(gateway, monkeypatch):

@@ -239,7 +239,7 @@ def test_the_deleted_are_gone_except_a_customer_by_its_id(mirror, team, database
     [
         ("customers", {"email": "\0"}, "email"),
         ("customers", {"starting_after": "\0"}, "starting_after"),
-        ("customers", {"expand[]": "data.a.b.c.d.e"}, "expand"),
+        ("customers", {"expand[]": "data.a.b.c.d.e"}, None),
         ("products", {"ids": "prod_1"}, "ids"),
     ],
 )
@@ -247,7 +247,7 @@ def test_what_stripe_would_refuse_is_refused(mirror, path, query, param):
     answer = mirror(path, **query)
 
     assert (answer.status_code, answer.json["error"]["type"]) == (400, "invalid_request_error")
-    assert answer.json["error"]["param"] == param
+    assert answer.json["error"].get("param") == param
 
 
 @pytest.mark.parametrize(
