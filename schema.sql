@@ -582,6 +582,18 @@ WHERE backfills.state = 'ready'
 ORDER BY backfills.team_id, backfill_types.type, backfills.finished_at DESC
 ON CONFLICT (team_id, type) DO NOTHING;
 
+-- Numbers of a large mirror, which take seconds to reckon: what a page shows until they are reckoned anew
+-- (api/numbers/kept.py). They are deleted with the mirror.
+CREATE TABLE IF NOT EXISTS billstack.kept_numbers (
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    name text NOT NULL,                   -- what they depend on beside the mirror: days, month, project
+    found jsonb,                          -- NULL until they were reckoned once
+    as_of timestamptz,                    -- all that Stripe had by then is in them; NULL: no full sync had finished
+    reckoned_at timestamptz,
+    claimed_until timestamptz,            -- a process is reckoning them
+    PRIMARY KEY (team_id, name)
+);
+
 -- Functions that read Stripe's JSON for the generated columns. Written so that Postgres can inline them, and so that
 -- they never raise: a value of another JSON type, or one that does not fit, is NULL in the column and still in raw.
 
@@ -826,7 +838,12 @@ CREATE TABLE IF NOT EXISTS {team}.customers (
     metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
 );
 CREATE INDEX IF NOT EXISTS customers_newest ON {team}.customers (created, id);
-CREATE INDEX IF NOT EXISTS customers_email ON {team}.customers (lower(email));
+-- Of the search, by how a text starts. Postgres refuses an entry of 3 KB, so names are cut.
+CREATE INDEX IF NOT EXISTS customers_email_start ON {team}.customers (lower(email) text_pattern_ops);
+CREATE INDEX IF NOT EXISTS customers_name_start ON {team}.customers (lower(left(name, 200)) text_pattern_ops);
+CREATE INDEX IF NOT EXISTS customers_last_name_start
+    ON {team}.customers (lower(left(substring(name FROM '[^[:space:]]+$'), 200)) text_pattern_ops);
+DROP INDEX IF EXISTS {team}.customers_email;  -- of version 3; the first of these serves its readers too
 
 -- part: type product -----------------------------------------------------------------------------------------------
 
@@ -938,6 +955,7 @@ CREATE INDEX IF NOT EXISTS invoices_newest ON {team}.invoices (created, id);
 CREATE INDEX IF NOT EXISTS invoices_customer ON {team}.invoices (customer);
 CREATE INDEX IF NOT EXISTS invoices_subscription ON {team}.invoices (subscription);
 CREATE INDEX IF NOT EXISTS invoices_status ON {team}.invoices (status);
+CREATE INDEX IF NOT EXISTS invoices_number_start ON {team}.invoices (lower(left(number, 200)) text_pattern_ops);
 CREATE INDEX IF NOT EXISTS invoices_collection_method ON {team}.invoices ((raw ->> 'collection_method'), created, id);
 
 -- part: type charge ------------------------------------------------------------------------------------------------

@@ -246,6 +246,13 @@ class WebhookState(Body):
     )
 
 
+class ProblemAnswer(Body):
+    about = fields.String(
+        required=True, validate=validate.OneOf(["server", "key", "sync", "webhook", "events", "comparison"])
+    )
+    sentence = fields.String(required=True)
+
+
 class StatusAnswer(Body):
     connected = fields.Boolean(required=True)
     isActive = fields.Boolean(required=True)
@@ -263,6 +270,9 @@ class StatusAnswer(Body):
     )
     lastEventAt = fields.DateTime(required=True, allow_none=True)
     warnings = fields.List(fields.String(), required=True)
+    problems = fields.List(
+        fields.Nested(ProblemAnswer), required=True, metadata={"description": "the warnings, with what each is about"}
+    )
     result = fields.Dict(fields.String(), fields.Nested(TypeAnswer), required=True)
     mirror = fields.Dict(fields.String(), fields.Nested(MirroredAnswer), required=True)
     webhook = fields.Nested(WebhookState, required=True, allow_none=True)

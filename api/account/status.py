@@ -26,6 +26,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
     shown = read_live(context.redis, row["id"]) if row["state"] == "running" else Shown()
     mirror = mirror_shown(row)
     webhook = webhook_shown(row, webhook_address(context.settings.public_url, team_id))
+    problems = _problems(row, shown)
     return {
         "connected": row["connected"],
         "isActive": row["connected"] and row["key_valid"],
@@ -38,7 +39,8 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "lastSyncedAt": iso(row["last_synced_at"]),
         "lastFullSyncAt": last_full_sync(mirror),
         "lastEventAt": iso(row["last_event_at"]),
-        "warnings": _warnings(row, shown),
+        "warnings": [problem["sentence"] for problem in problems],
+        "problems": problems,
         "result": {
             name: _type_shown(row["types"][name], shown.types.get(name))
             for name in row["objects"] or []
@@ -52,16 +54,17 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
     }
 
 
-def _warnings(row: dict[str, Any], shown: Shown) -> list[str]:
-    return [
-        *_postgres_warnings(row),
-        *shown.trouble,
-        *_key_warnings(row),
-        *(row["warnings"] or []),
-        *webhook_warnings(row),
-        *_event_warnings(row),
-        *_not_stored(row),
-    ]
+def _problems(row: dict[str, Any], shown: Shown) -> list[dict[str, str]]:
+    """What is wrong, and what it is about: where a page leads somebody who wants to mend it."""
+    sentences = {
+        "server": [*_postgres_warnings(row), *shown.trouble],
+        "key": _key_warnings(row),
+        "sync": row["warnings"] or [],
+        "webhook": webhook_warnings(row),
+        "events": _event_warnings(row),
+        "comparison": _not_stored(row),
+    }
+    return [{"about": about, "sentence": sentence} for about, found in sentences.items() for sentence in found]
 
 
 def _postgres_warnings(row: dict[str, Any]) -> list[str]:
@@ -123,6 +126,7 @@ def _never_connected() -> dict[str, Any]:
         "syncStatus": "pending",
         **dict.fromkeys(absent),
         "warnings": [],
+        "problems": [],
         "result": {},
         "mirror": {},
         "webhook": None,

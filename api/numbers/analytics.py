@@ -7,8 +7,9 @@ from typing import Any
 
 from api.account.status import read_status
 from api.numbers.currencies import whole_units
+from api.numbers.kept import Wanted, read_numbers
 from api.numbers.store import EventCounts, InCurrency, NumbersStore
-from sync.errors import Conflict
+from sync.errors import Conflict, TooManyRequests
 from workers.context import Context
 
 # In the order of a subscription's life.
@@ -22,22 +23,33 @@ STATUSES = (
     "paused",
     "incomplete_expired",
 )
-# The types from which the numbers are read.
-_TYPES = ("customer", "subscription")
+# Older numbers of a large mirror are reckoned anew while the caller waits, up to this long.
+_OLDEST_S = 3600.0
+_PATIENCE_S = 20.0
+_RETRY_AFTER_S = 10.0
 
 
 def read_analytics(context: Context, team_id: str, days: int, project_id: str | None = None) -> dict[str, Any]:
-    """Raises Conflict for a team without a mirror."""
+    """Raises Conflict for a team without a mirror, TooManyRequests while the first numbers take long."""
     status = read_status(context, team_id)
     if not status["schemaExists"]:
         raise Conflict("this team has no mirror yet: connect it to Stripe first", code="not_connected")
-    now = datetime.now(UTC)
-    since = now - timedelta(days=days)
-    first = now.date() - timedelta(days=days - 1)
-    with context.pool.connection() as connection:
-        store = NumbersStore(connection, team_id, project_id)
-        currencies, statuses, events = store.currencies(since), store.statuses(), store.events(since)
-        growth = customer_growth(store.new_customers(first), first, days)
+    wanted = Wanted(
+        team_id,
+        f"analytics {days} {project_id or ''}".strip(),
+        lambda connection: reckon(NumbersStore(connection, team_id, project_id), datetime.now(UTC), days),
+    )
+    numbers = read_numbers(context, wanted, status["mirror"], oldest_s=_OLDEST_S, patience_s=_PATIENCE_S)
+    if numbers is None:
+        raise TooManyRequests("the numbers are being reckoned: ask again in a moment", retry_after_s=_RETRY_AFTER_S)
+    return numbers.found | {"asOf": numbers.as_of}
+
+
+def reckon(store: NumbersStore, now: datetime, days: int) -> dict[str, Any]:
+    """All but `asOf`, in the API's shape."""
+    since, first = now - timedelta(days=days), now.date() - timedelta(days=days - 1)
+    currencies, statuses, events = store.currencies(since, first), store.statuses(), store.events(since)
+    growth = customer_growth(store.new_customers(first), first, days)
     main = main_currency(currencies)
     return {
         "currencies": {each.currency: _shown(each) for each in currencies},
@@ -48,7 +60,6 @@ def read_analytics(context: Context, team_id: str, days: int, project_id: str | 
         "subscriptionBreakdown": {status: statuses.get(status, 0) for status in STATUSES},
         "customerGrowth": growth,
         "webhookStats": _events_shown(events),
-        "asOf": right_as_of(status["mirror"]),
     }
 
 
@@ -70,12 +81,6 @@ def customer_growth(new: Mapping[date, int], first: date, days: int) -> list[dic
     totals = list(accumulate(new.get(day, 0) for day in dates))
     totals[-1] += later
     return [{"date": day.isoformat(), "count": count} for day, count in zip(dates, totals, strict=True)]
-
-
-def right_as_of(mirror: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The moment up to which all of these types are known. None before a full sync has finished."""
-    moments = [mirror.get(name, {}).get("rightAsOf") for name in _TYPES]
-    return min(moment for moment in moments if moment) if all(moments) else None
 
 
 def _shown(each: InCurrency) -> dict[str, int]:

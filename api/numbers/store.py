@@ -1,6 +1,7 @@
 """Numbers of a team's business in Postgres; the statements are in store.sql."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ _QUERIES = Queries(Path(__file__).with_name("store.sql"))
 class InCurrency:
     """Amounts are per month, in the currency's smallest unit.
 
-    `lost` subscriptions have ended since a moment. `left` of them, and all that `stayed`, had begun before it.
+    `lost` subscriptions have ended since a moment. `left` of them, and all that `stayed`, had begun before it. `moves`:
+    by month (ISO 8601), how many more subscriptions ran at its end; the first month has all earlier ones too.
     """
 
     currency: str
@@ -30,16 +32,7 @@ class InCurrency:
     lost: int
     stayed: int
     left: int
-
-
-@dataclass(frozen=True, slots=True)
-class Revenue:
-    """Of a month, in the currency's smallest unit."""
-
-    month: date
-    charged: int
-    refunded: int
-    net: int
+    moves: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +50,11 @@ class NumbersStore:
         self._queries = _QUERIES.bind(team=schema_name(team_id))
         self._whose = {"team_id": team_id, "project_id": project_id}
 
-    def currencies(self, since: datetime) -> list[InCurrency]:
+    def currencies(self, since: datetime, first: date) -> list[InCurrency]:
+        """`first` is the first month of `moves`."""
+        params = self._whose | {"since": since, "first": first}
         with self._connection.cursor(row_factory=class_row(InCurrency)) as cursor:
-            return cursor.execute(self._queries["currencies"], self._whose | {"since": since}).fetchall()
+            return cursor.execute(self._queries["currencies"], params).fetchall()
 
     def statuses(self) -> dict[str, int]:
         """How many subscriptions have each status."""
@@ -77,14 +72,9 @@ class NumbersStore:
         assert found is not None
         return found
 
-    def moves(self, currency: str, first: date) -> dict[date, int]:
-        """By month, how many more subscriptions ran at its end; the first month has all earlier ones too."""
-        return dict(self._connection.execute(self._queries["moves"], {"currency": currency, "first": first}).fetchall())
-
-    def revenue(self, currency: str, first: date) -> dict[date, Revenue]:
-        with self._connection.cursor(row_factory=class_row(Revenue)) as cursor:
-            found = cursor.execute(self._queries["revenue"], {"currency": currency, "first": first}).fetchall()
-        return {each.month: each for each in found}
+    def revenue(self, first: date) -> dict[str, dict[str, int]]:
+        """By currency and month (ISO 8601): net revenue, in the currency's smallest unit."""
+        return dict(self._connection.execute(self._queries["revenue"], {"first": first}).fetchall())
 
     def failed_payments(self, since: datetime) -> int:
         row = self._connection.execute(self._queries["failed_payments"], {"since": since}).fetchone()

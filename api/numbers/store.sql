@@ -2,30 +2,63 @@
 -- customers of that project; with NULL, of all.
 
 -- name: currencies
--- A canceled subscription is lost only if it had ever begun to count: one that ended within its trial had not.
-SELECT currency,
-    coalesce(round(sum(amount) FILTER (WHERE counts)), 0)::bigint AS mrr,
-    count(DISTINCT subscription) FILTER (WHERE counts_as = 'mrr') AS active_subscriptions,
-    coalesce(round(sum(amount) FILTER (WHERE counts AND began_at > %(since)s)), 0)::bigint AS new_mrr,
-    coalesce(round(sum(amount) FILTER (WHERE was_lost)), 0)::bigint AS churned_mrr,
-    count(DISTINCT subscription) FILTER (WHERE counts_as = 'mrr' AND began_at > %(since)s) AS began,
-    count(DISTINCT subscription) FILTER (WHERE was_lost) AS lost,
-    count(DISTINCT subscription) FILTER (WHERE counts_as = 'mrr' AND began_at <= %(since)s) AS stayed,
-    count(DISTINCT subscription) FILTER (WHERE was_lost AND began_at <= %(since)s) AS left
-FROM {team}.subscription_mrr
-CROSS JOIN LATERAL (
-    SELECT coalesce(status = 'canceled' AND ended_at > %(since)s AND began_at < ended_at, false) AS was_lost
-) AS judged
-WHERE currency IS NOT NULL
-    AND (
-        %(project_id)s::text IS NULL
-        OR customer IN (
-            SELECT stripe_customer_id
-            FROM billstack.project_customers
-            WHERE team_id = %(team_id)s AND project_id = %(project_id)s
+-- The view is read once: it opens the JSON of every subscription. A canceled subscription is lost only if it had ever
+-- begun to count: one that ended within its trial had not. `moves`: by month, how many more began to count than ended;
+-- those of before the first month count on it.
+WITH subscriptions AS MATERIALIZED (
+    SELECT currency,
+        subscription,
+        sum(amount) AS amount,
+        sum(amount) FILTER (WHERE counts) AS counted,
+        bool_or(counts_as = 'mrr') AS runs,
+        bool_or(status = 'canceled' AND began_at < ended_at) AS ran,
+        min(began_at) AS began_at,
+        min(ended_at) AS ended_at
+    FROM {team}.subscription_mrr
+    WHERE currency IS NOT NULL
+        AND (
+            %(project_id)s::text IS NULL
+            OR subscription = ANY (ARRAY(
+                SELECT id
+                FROM {team}.subscriptions
+                WHERE customer = ANY (ARRAY(
+                    SELECT stripe_customer_id
+                    FROM billstack.project_customers
+                    WHERE team_id = %(team_id)s AND project_id = %(project_id)s
+                ))
+            ))
         )
-    )
-GROUP BY currency
+    GROUP BY currency, subscription
+),
+totals AS (
+    SELECT currency,
+        coalesce(round(sum(counted)), 0)::bigint AS mrr,
+        count(*) FILTER (WHERE runs) AS active_subscriptions,
+        coalesce(round(sum(counted) FILTER (WHERE began_at > %(since)s)), 0)::bigint AS new_mrr,
+        coalesce(round(sum(amount) FILTER (WHERE ran AND ended_at > %(since)s)), 0)::bigint AS churned_mrr,
+        count(*) FILTER (WHERE runs AND began_at > %(since)s) AS began,
+        count(*) FILTER (WHERE ran AND ended_at > %(since)s) AS lost,
+        count(*) FILTER (WHERE runs AND began_at <= %(since)s) AS stayed,
+        count(*) FILTER (WHERE ran AND ended_at > %(since)s AND began_at <= %(since)s) AS left
+    FROM subscriptions
+    GROUP BY currency
+),
+by_month AS (
+    SELECT currency,
+        greatest(date_trunc('month', at AT TIME ZONE 'UTC')::date, %(first)s) AS month,
+        sum(change)::bigint AS change
+    FROM subscriptions
+    CROSS JOIN LATERAL (VALUES (began_at, 1), (ended_at, -1)) AS moves (at, change)
+    WHERE (runs OR ran) AND at IS NOT NULL
+    GROUP BY currency, month
+)
+SELECT currency, mrr, active_subscriptions, new_mrr, churned_mrr, began, lost, stayed, totals.left,
+    (
+        SELECT coalesce(jsonb_object_agg(month, change), jsonb_build_object())
+        FROM by_month
+        WHERE by_month.currency = totals.currency
+    ) AS moves
+FROM totals
 ORDER BY currency;
 
 -- name: statuses
@@ -76,25 +109,11 @@ SELECT (
         WHERE team_id = %(team_id)s AND state = 'failed' AND to_timestamp(created) >= %(since)s
     ) AS failed;
 
--- name: moves
--- By month, how many subscriptions began to count and how many ended; those of before the first month count on it.
-WITH runs AS (
-    SELECT DISTINCT subscription, began_at, ended_at
-    FROM {team}.subscription_mrr
-    WHERE currency = %(currency)s AND (counts_as = 'mrr' OR status = 'canceled' AND began_at < ended_at)
-)
-SELECT greatest(date_trunc('month', at AT TIME ZONE 'UTC')::date, %(first)s) AS month, sum(change)::bigint
-FROM runs
-CROSS JOIN LATERAL (VALUES (began_at, 1), (ended_at, -1)) AS moves (at, change)
-WHERE at IS NOT NULL
-GROUP BY month
-ORDER BY month;
-
 -- name: revenue
-SELECT month, charged, refunded, net
+SELECT currency, jsonb_object_agg(month, net)
 FROM {team}.revenue_by_month
-WHERE currency = %(currency)s AND month >= %(first)s
-ORDER BY month;
+WHERE month >= %(first)s
+GROUP BY currency;
 
 -- name: failed_payments
 SELECT count(*)

@@ -138,7 +138,7 @@ def _forget_lost_mirrors(connection: psycopg.Connection, tell: Callable[[str], N
         with connection.transaction():
             forgotten = [
                 connection.execute(_QUERIES[statement], {"team_id": team_id}).rowcount
-                for statement in ("forget_backfills", "forget_reconciles", "forget_proofs")
+                for statement in ("forget_backfills", "forget_reconciles", "forget_proofs", "forget_numbers")
             ]
         if any(forgotten):
             tell(f"{team_id} has no tables any more: start a backfill, which makes and fills them")

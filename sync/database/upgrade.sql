@@ -57,6 +57,10 @@ WHERE team_id = %(team_id)s AND state <> 'canceled';
 DELETE FROM billstack.type_proofs
 WHERE team_id = %(team_id)s;
 
+-- name: forget_numbers
+DELETE FROM billstack.kept_numbers
+WHERE team_id = %(team_id)s;
+
 -- name: holders
 -- The sessions whose open transactions lock a team's tables.
 SELECT DISTINCT

@@ -36,6 +36,7 @@ _DELETIONS = (
     "delete_events",
     "delete_activity",
     "delete_proofs",
+    "delete_numbers",
     "delete_mirrored_types",
     "delete",
 )

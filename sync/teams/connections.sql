@@ -204,6 +204,10 @@ WHERE team_id = %(team_id)s;
 DELETE FROM billstack.type_proofs
 WHERE team_id = %(team_id)s;
 
+-- name: delete_numbers
+DELETE FROM billstack.kept_numbers
+WHERE team_id = %(team_id)s;
+
 -- name: delete_mirrored_types
 DELETE FROM billstack.mirrored_types
 WHERE team_id = %(team_id)s;

@@ -3,12 +3,14 @@
 import json
 import re
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
-from api.dashboard.overview import compared_at, months_until
+from api.dashboard.health import compared_at, next_comparison
 from api.dashboard.plots import HEIGHT, WIDTH, Value, plot
+from api.numbers.business import months_until
+from api.numbers.kept import SMALL
 from sync.object_types import BY_STRIPE_OBJECT
 from tests.api.gateway.mirror_filling import connect_team, put_objects
 from tests.factories import DAY, charge, listed, price, subscription, subscription_item
@@ -115,7 +117,49 @@ def test_it_names_a_refused_key_and_where_to_mend_it(show, team, database):
     page = show()
 
     assert "Standing still" in page
-    assert f'<a href="/teams/{team.team_id}/stripe">What to do about it' in page
+    assert f'<a href="/teams/{team.team_id}/stripe#keys">Enter a valid key</a>' in page
+
+
+def test_each_problem_leads_to_where_it_is_mended(show, team, database):
+    database.execute(
+        "UPDATE billstack.connections SET key_valid = false, sweep_error = 'No events.', refused_at = now(),"
+        " refused_since = now(), refused_deliveries = 1 WHERE team_id = %s",
+        (team.team_id,),
+    )
+
+    links = re.findall(r'<li class="problem">.*?<a href="/teams/\w+/stripe#(\w+)">', show(), flags=re.DOTALL)
+
+    assert sorted(links) == ["keys", "webhook", "webhook"]
+
+
+def test_a_large_mirrors_page_opens_without_its_tables(show, put, team, database):
+    """What a look costs does not depend on the mirror: once numbers are kept, nothing else is read of it."""
+    put(subscription("sub_1"))
+    database.execute(
+        "UPDATE billstack.row_counts SET live = %s WHERE schema_name = %s AND table_name = 'subscriptions'",
+        (SMALL + 1, f"stripe_{team.team_id}"),
+    )
+    for _ in range(100):  # the first numbers may take longer than a look waits
+        if "data-renewed" not in show():
+            break
+    database.execute(f'DROP VIEW "stripe_{team.team_id}".subscription_items CASCADE')
+    database.execute(f'DROP TABLE "stripe_{team.team_id}".charges CASCADE')
+
+    page = show()
+
+    assert figures(page)["MRR"] == "49.00 USD"
+    assert "data-renewed" not in page
+
+
+def test_a_large_mirrors_old_numbers_are_shown_while_new_ones_are_reckoned(show, put, team, database):
+    test_a_large_mirrors_page_opens_without_its_tables(show, put, team, database)
+    database.execute("UPDATE billstack.kept_numbers SET reckoned_at = now() - interval '1 day'")
+
+    page = show()
+
+    assert figures(page)["MRR"] == "49.00 USD"
+    assert "newer ones are being reckoned" in page
+    assert "data-renewed" in page
 
 
 def test_the_months_end_with_the_current_one():
@@ -127,6 +171,31 @@ def test_all_is_compared_once_each_type_was():
         compared_at({"customer": {"comparedAt": "2026-01-02"}, "price": {"comparedAt": "2026-01-01"}}) == "2026-01-01"
     )
     assert compared_at({"customer": {"comparedAt": "2026-01-02"}, "price": {"comparedAt": None}}) is None
+
+
+STATUS = {
+    "connected": True,
+    "syncStatus": "ready",
+    "lastSyncedAt": "2026-01-01T10:00:00Z",
+    "lastReconcile": {"status": "done", "startedAt": "2026-01-01T12:30:00Z"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "in 1 hour"),
+        ({"lastReconcile": None}, "in a moment"),
+        ({"lastReconcile": {"status": "running", "startedAt": "2026-01-02T11:00:00Z"}}, "running now"),
+        ({"lastSyncedAt": None}, "a day after the first sync"),
+        ({"syncStatus": "syncing"}, "a day after this sync"),
+        ({"connected": False}, "none while disconnected"),
+        ({"lastSyncedAt": "2026-01-01T11:50:00Z", "lastReconcile": None}, "in 50 minutes"),
+    ],
+    ids=["after a comparison", "overdue", "running", "never synced", "syncing", "disconnected", "after a sync"],
+)
+def test_the_next_comparison_comes_a_day_after_the_last_proof(changes, words):
+    assert next_comparison({**STATUS, **changes}, datetime(2026, 1, 2, 11, 0, tzinfo=UTC)) == words
 
 
 @pytest.mark.parametrize("amounts", [[0, 0, 0], [1, 10**12, -5], [7]])
