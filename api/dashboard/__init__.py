@@ -11,6 +11,7 @@ from api.dashboard import (
     people_pages,
     problems,
     psql_page,
+    search,
     stripe_page,
     team_pages,
 )
@@ -20,6 +21,7 @@ PAGES = (
     overview.blueprint,
     stripe_page.blueprint,
     explore.blueprint,
+    search.blueprint,
     psql_page.blueprint,
     team_pages.projects,
     team_pages.keys,

@@ -22,6 +22,8 @@ AXE_VERSION = "4.14.1"
 SIGNED_OUT = ("/sign-in", "/teams/team_x/nothing")
 OF_TEAM = (
     "overview",
+    "search",
+    "search?q=a",
     "stripe",
     "explore/customers",
     "explore/products",

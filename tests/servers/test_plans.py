@@ -58,7 +58,6 @@ ALLOWED: Mapping[str, int] = {
     "numbers.store.new_customers": 4 * ROWS["customers"],
     "numbers.store.new_people": 8 * plan_data.PEOPLE,
     "numbers.store.events": 6 * _TEAMS_EVENTS,
-    "numbers.store.moves": 30 * ROWS["subscriptions"],
     "numbers.store.revenue": 6 * (ROWS["invoices"] + ROWS["charges"]),
     "numbers.store.failed_payments": 4 * ROWS["charges"],
 }
@@ -66,9 +65,9 @@ ALLOWED: Mapping[str, int] = {
 OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
     "people.links.create": {"purpose": "set_up", "user_id": None},
     "teams.activity.since": {"since": plan_data.NOW - timedelta(days=2)},
-    "numbers.store.currencies": {"since": plan_data.NOW - timedelta(days=30)},
+    "numbers.store.currencies": {"since": plan_data.NOW - timedelta(days=30), "first": plan_data.NOW.date()},
+    "numbers.kept.keep": {"as_of": plan_data.NOW},
     "numbers.store.events": {"since": plan_data.NOW - timedelta(days=30)},
-    "numbers.store.moves": {"first": plan_data.NOW.date()},
     "numbers.store.revenue": {"first": plan_data.NOW.date()},
     "numbers.store.failed_payments": {"since": plan_data.NOW - timedelta(days=30)},
     "numbers.store.new_customers": {"first": plan_data.NOW.date()},
@@ -105,6 +104,7 @@ _TYPES = {
 SYNC, API = ROOT / "sync", ROOT / "api"
 MIRROR, PEOPLE, LISTS = SYNC / "mirror/store.sql", SYNC / "customers/store.sql", API / "gateway/store.sql"
 _PLANNED = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+SEARCH = API / "dashboard/search.sql"
 ROWS_PAGE, REBUILD = API / "dashboard/mirror_rows.sql", SYNC / "database/rebuild.sql"
 FILES = sorted(path for folder in ("sync", "api", "workers") for path in (ROOT / folder).rglob("*.sql"))
 # Blocks that are a statement only with others, below.
@@ -131,7 +131,8 @@ def statements() -> dict[str, Statement]:
                 found[f"{file.parent.name}.{file.stem}.{name}"] = Statement(file, (name,))
     for name, ending in {"where_id": (), "where_stripe_customer": (), "where_email": ("page",), "page": ()}.items():
         found[f"customers.store.{name}"] = Statement(PEOPLE, ("select", name, *ending))
-    return found | lists() | explored()
+    starts = {name: Statement(SEARCH, (name,)) for name in bound(SEARCH).names if name != "by_id"}
+    return found | lists() | explored() | {f"dashboard.search.{name}": each for name, each in starts.items()}
 
 
 def lists() -> dict[str, Statement]:
@@ -176,6 +177,8 @@ def bound(file: Path, table: str = "charges") -> BoundQueries:
         "schema": SCHEMA,
         "database": "postgres",
         "comment": sql.Literal("x"),
+        "kind": sql.Literal("x"),
+        "title": "id",
     }
     return Queries(file).bind(**{name: value for name, value in names.items() if f"{{{name}}}" in file.read_text()})
 

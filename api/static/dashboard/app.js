@@ -2,11 +2,15 @@
 import { startForms } from "./forms.js";
 import { startLiveStatus } from "./live.js";
 import { startMenus } from "./menus.js";
+import { startRenewed } from "./renewed.js";
+import { startSearch } from "./search.js";
 import { startTimes } from "./times.js";
 
 startForms();
 startMenus();
 startTimes();
 startLiveStatus();
+startRenewed();
+startSearch();
 document.documentElement.dataset.ready = "";
 dispatchEvent(new Event("billstack:ready"));
