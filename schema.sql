@@ -411,6 +411,7 @@ CREATE INDEX IF NOT EXISTS events_pending ON billstack.events (team_id, next_att
 CREATE INDEX IF NOT EXISTS events_unapplied ON billstack.events (team_id, created) WHERE state IN ('pending', 'failed');
 CREATE INDEX IF NOT EXISTS events_failed ON billstack.events (team_id, created) WHERE state = 'failed';
 CREATE INDEX IF NOT EXISTS events_received ON billstack.events (received_at);
+CREATE INDEX IF NOT EXISTS events_log ON billstack.events (team_id, created, id);
 
 -- What came in, by the hour, for the chart on a team's page. Counting the ledger or the mirror would read all of it.
 CREATE TABLE IF NOT EXISTS billstack.activity (
@@ -447,6 +448,22 @@ ALTER TABLE billstack.reconciles
     ADD COLUMN IF NOT EXISTS session text;
 CREATE UNIQUE INDEX IF NOT EXISTS reconciles_one_running ON billstack.reconciles (team_id) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, requested_at DESC);
+
+-- What comparisons repaired, kept for 30 days (sync/database/leftovers.py): the fields that differed, with their old and
+-- new values as JSON texts. Written with the repair, by its transaction.
+CREATE TABLE IF NOT EXISTS billstack.repairs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
+    reconcile_id text NOT NULL,
+    type text NOT NULL,
+    object_id text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('missing', 'stale', 'notDeleted')),
+    at timestamptz NOT NULL DEFAULT now(),
+    fields jsonb NOT NULL,                -- [{"path", "old", "new"}]; NULL for a field that was not there
+    more_fields integer NOT NULL DEFAULT 0           -- that differed besides
+);
+CREATE INDEX IF NOT EXISTS repairs_team ON billstack.repairs (team_id, id);
+CREATE INDEX IF NOT EXISTS repairs_at ON billstack.repairs (at);
 
 -- What the mirrors are made of -------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import cli, dashboard
-from api.account import database_access, event_views, live_status, object_type_views
+from api.account import database_access, event_log_views, event_views, live_status, object_type_views
 from api.account import views as account_views
 from api.gateway import project_views
 from api.gateway import views as gateway_views
@@ -51,6 +51,7 @@ DOCUMENTED = (
     account_views,
     live_status,
     event_views,
+    event_log_views,
     object_type_views,
     webhook_views,
     health,

@@ -4,6 +4,7 @@ from flask import Blueprint, Flask
 
 from api.dashboard import (
     entry_pages,
+    event_pages,
     explore,
     formats,
     operations,
@@ -20,6 +21,8 @@ PAGES = (
     entry_pages.blueprint,
     overview.blueprint,
     stripe_page.blueprint,
+    event_pages.events,
+    event_pages.repairs,
     explore.blueprint,
     search.blueprint,
     psql_page.blueprint,

@@ -17,6 +17,7 @@ _FIRST_PAGE = "dashboard.overview.show"
 _LISTS = {
     "dashboard.projects.show_one": "dashboard.projects.show_all",
     "dashboard.explore.show_object": "dashboard.explore.show_table",
+    "dashboard.events.show_one": "dashboard.events.show_log",
 }
 
 

@@ -16,6 +16,7 @@ TITLES = {
     "stripe": "Stripe connection and backfill",
     "live_status": "Live status",
     "stripe_events": "Events, webhook and comparison",
+    "event_log": "Event log",
     "projects": "Projects",
     "api_keys": "API keys",
     "customers": "A project's customers",

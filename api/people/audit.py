@@ -32,6 +32,7 @@ ACTIONS: dict[str, str | None] = {
     "customers.unlink_customer": "customer.unlinked",
     "database_access.open_access": "access.opened",
     "database_access.remove_access": "access.removed",
+    "event_log.replay": "event.replayed",
     "invitations.accept": "member.joined",
     "invitations.invite": "member.invited",
     "invitations.withdraw": "invitation.withdrawn",

@@ -19,3 +19,13 @@ WHERE expires_at < now()
 -- name: prune_audit_log
 DELETE FROM billstack.audit_log
 WHERE at < now() - %(kept)s
+
+-- name: prune_repairs
+DELETE FROM billstack.repairs
+WHERE id IN (
+    SELECT id
+    FROM billstack.repairs
+    WHERE at < now() - %(kept)s
+    ORDER BY at
+    LIMIT 1000
+)

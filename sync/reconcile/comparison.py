@@ -27,6 +27,7 @@ from sync.mirror.refresh import refresh
 from sync.mirror.store import REFUSALS, MirrorStore, by_id, page_of_one, reason_of
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.reconcile.records import ReconcileStore, Suspicion, Work
+from sync.reconcile.repairs import MOST_RECORDED, RecordingStore, forget_repairs
 from sync.sql import Queries
 from sync.stripe.lists import END_OF_CREATED, created_filter
 from sync.stripe.odd_objects import OddObject
@@ -43,7 +44,8 @@ IDS_SHOWN = 20
 # A crash loses the report of at most this many repairs.
 _SETTLED_AT_A_TIME = 50
 
-_Drift = tuple[str, str, str | None]  # type, kind, and why it could not be repaired
+# Type, kind, why it could not be repaired, and the record of the repair.
+_Drift = tuple[str, str, str | None, int | None]
 Ended = Literal["done", "yielded", "canceled"]
 
 log = structlog.get_logger()
@@ -71,6 +73,8 @@ class ReconcileRun:
         self._store = ReconcileStore(connection)
         self._work = work
         self._tools = tools
+        repaired = (found[kind]["count"] for found in work.found.values() for kind in _REPAIRED if kind in found)
+        self._room = MOST_RECORDED - sum(repaired)
 
     def run(self) -> Ended:
         """Returns "canceled" if a backfill began, which repairs as much.
@@ -172,9 +176,11 @@ class ReconcileRun:
             some = dict(list(work.suspects.items())[:_SETTLED_AT_A_TIME])
             drifted = {id: drift for id, suspicion in some.items() if (drift := self._ask(object_type, id, suspicion))}
             under_way = self._tools.changed_since(list(drifted), caught_up) if drifted else set()
-            for object_id, drift in drifted.items():
+            for object_id, (type_name, kind, reason, _) in drifted.items():
                 if object_id not in under_way:
-                    self._note(object_id, *drift)
+                    self._note(object_id, type_name, kind, reason)
+            if under_way:
+                forget_repairs(self._connection, [record for id in under_way if (record := drifted[id][3])])
             work.suspects = {id: suspicion for id, suspicion in work.suspects.items() if id not in some}
             self._store.save(work)
 
@@ -185,16 +191,19 @@ class ReconcileRun:
         if suspicion == "unlisted" and not compare.is_live(object_id):
             return None  # the event of its deletion was on its way
         self._store.renew(self._work)
-        mirror = MirrorStore(self._connection, self._work.team_id)
+        mirror = RecordingStore(self._connection, self._work.team_id, self._work.id, room=self._room)
         try:
             outcome = refresh(mirror, self._tools.source, about, object_id)
         except REFUSALS as exc:
             mirror.reject(about, object_id, reason_of(exc))
-            return about.name, "notStored", reason_of(exc)
+            return about.name, "notStored", reason_of(exc), None
         if suspicion in ("unlisted", "named") and outcome in ("equal", "written"):
             self._work.found[about.name]["compared"] += 1  # no list contained it
+        self._room -= bool(mirror.recorded)
         kind = _KIND_OF.get((suspicion, outcome))
-        return (about.name, kind, None) if kind else None
+        if kind is None and mirror.recorded:
+            forget_repairs(self._connection, [mirror.recorded])
+        return (about.name, kind, None, mirror.recorded) if kind else None
 
     def _note(self, object_id: str, type_name: str, kind: str, reason: str | None) -> None:
         log.warning("object.had_drifted", type=type_name, id=loggable(object_id), kind=kind)
@@ -208,7 +217,8 @@ class ReconcileRun:
 
 _PRICE = OBJECT_TYPES["price"]
 # An object that could not be stored could not be repaired either.
-_KINDS = ("missing", "stale", "notDeleted", "notStored")
+_REPAIRED = ("missing", "stale", "notDeleted")
+_KINDS = (*_REPAIRED, "notStored")
 # How a suspicion ends as drift. A combination that is not here means that the row was right by then.
 _KIND_OF: dict[tuple[Suspicion, str], str] = {
     ("missing", "written"): "missing",

@@ -33,6 +33,7 @@ SWEEP_RARELY_S = 1800
 _DELETIONS = (
     "delete_backfills",
     "delete_reconciles",
+    "delete_repairs",
     "delete_events",
     "delete_activity",
     "delete_proofs",

@@ -192,6 +192,10 @@ WHERE team_id = %(team_id)s;
 DELETE FROM billstack.reconciles
 WHERE team_id = %(team_id)s;
 
+-- name: delete_repairs
+DELETE FROM billstack.repairs
+WHERE team_id = %(team_id)s;
+
 -- name: delete_events
 DELETE FROM billstack.events
 WHERE team_id = %(team_id)s;

@@ -69,6 +69,10 @@ INSERT INTO billstack.events (team_id, id, type, created, body, delivered, state
     SELECT %(team)s, 'evt_new_' || i, 'customer.updated', 1700000000 + i, '{}', true,
         CASE WHEN i %% 10 = 0 THEN 'failed' ELSE 'pending' END
     FROM generate_series(1, 1000) i;
+INSERT INTO billstack.repairs (team_id, reconcile_id, type, object_id, kind, fields, at)
+    SELECT CASE WHEN i %% 2 = 0 THEN %(team)s ELSE 'team_' || (i %% %(teams)s + 1) END, 'rec_1', 'charge', 'ch_' || i,
+        'stale', '[]', now() - i * interval '1 minute'
+    FROM generate_series(1, %(events)s) i;
 INSERT INTO billstack.activity (team_id, hour, what, count)
     SELECT t.id, date_trunc('hour', now()) - i * interval '1 hour', 'event', 1
     FROM billstack.teams t, generate_series(1, 20) i;
@@ -171,6 +175,8 @@ SAMPLES: dict[str, Any] = {
     "new": f"{NEXT_SCHEMA}.charges", "ours": ["charges_pkey"], "table_name": "charges",
     "next_schema": NEXT_SCHEMA, "longest": timedelta(days=90), "variants": [98],
     "texts": ["cus_77", "cus_77 "], "find": "c77@example.com",
+    "before": START + 10**6, "look": 1_000, "family": None, "mentioned": None, "reconcile_id": "rec_1", "object_id": "ch_1",
+    "kind": "stale", "fields": Jsonb([]), "more_fields": 0, "repair_ids": [1, 2], "before_repair": 2**62,
 }  # fmt: skip
 
 # For a parameter that has no value above.

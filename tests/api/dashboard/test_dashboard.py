@@ -15,6 +15,8 @@ from sync.object_types import OBJECT_TYPES
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 OF_TEAM = (
     "stripe",
+    "events",
+    "repairs",
     *(f"explore/{kind}" for kind in TABLES),
     "psql",
     "projects",

@@ -11,6 +11,8 @@ _ENDED = {
     "one_time_links": "(token_sha256, purpose, expires_at) VALUES ('\\x00', 'set_up', {})",
     "invitations": "(id, team_id, email, role, token_sha256, expires_at) "
     "VALUES ('inv_1', 'team_1', 'a@b.c', 'viewer', '\\x00', {})",
+    "repairs": "(at, team_id, reconcile_id, type, object_id, kind, fields) "
+    "VALUES ({} - interval '30 days', 'team_1', 'rc_1', 'customer', 'cus_1', 'stale', '[]')",
     "audit_log": "(at, actor, action, details) VALUES ({} - interval '400 days', 'x', 'y', '{{}}')",
 }
 
