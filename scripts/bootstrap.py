@@ -79,13 +79,16 @@ class Bootstrap:
         """Installs, unless the stamp says that this or more is installed already.
 
         Raises:
-            SetupError: nothing on this machine can install packages, or the install failed.
+            SetupError: nothing on this machine can install packages, the install failed, or .venv is another's.
         """
         if self._is_current():
             return
         with one_at_a_time(self._root / LOCKS["product"]):
             if self._is_current():  # another set-up did it while this one waited
                 return
+            if self.venv.is_symlink() and not self._is_sound():
+                # Making it would empty the folder that it leads to, which something else uses.
+                raise SetupError(f".venv is a link to {self.venv.resolve()}: remove the link, then run this again")
             started = time.monotonic()
             wanted = self._wanted()
             self._install(self._root / LOCKS[wanted])

@@ -206,6 +206,20 @@ def test_an_unknown_set_is_refused_with_those_that_there_are(tmp_path):
     assert "tests" in done.stderr
 
 
+def test_a_venv_that_is_a_link_is_refused_and_what_it_leads_to_is_kept(tmp_path, fake_uv):
+    somebodys = tmp_path / "somebodys"
+    (somebodys / "bin").mkdir(parents=True)
+    (somebodys / "bin" / "python").symlink_to(sys.executable)
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / ".venv").symlink_to(somebodys)
+
+    with pytest.raises(SetupError, match=f"a link to {somebodys}: remove the link"):
+        Bootstrap(checkout(folder), fake_uv[0], has_modules).run()
+
+    assert (somebodys / "bin" / "python").exists()
+
+
 def test_a_moved_checkout_is_set_up_anew(tmp_path, fake_uv):
     environ, calls = fake_uv
     (tmp_path / "old").mkdir()

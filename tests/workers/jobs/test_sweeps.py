@@ -1,5 +1,8 @@
 """A sweep that finds no new event still lists the newest objects of the types that Stripe sends no events for."""
 
+from psycopg import sql
+
+from sync.database.schema import schema_name
 from sync.teams.mirrored_types import MirroredTypes
 from workers.jobs import events
 
@@ -16,5 +19,6 @@ def test_a_sweep_without_news_lists_types_without_events_again(context, database
 
     assert events.sweep_events(team_id) == 0
 
-    found = database.execute(f"SELECT id FROM stripe_{team_id}.features").fetchall()
+    features = sql.Identifier(schema_name(team_id), "features")
+    found = database.execute(sql.SQL("SELECT id FROM {}").format(features)).fetchall()
     assert found == [(feature,)]
