@@ -5,6 +5,7 @@
     ./scripts/bench --again         plus a second backfill of the unchanged account
     ./scripts/bench --fair          how long a small team waits while a huge one is mirrored
     ./scripts/bench --teams 200     many small teams at once
+    ./scripts/bench --reads         what the gateway's reads take from a mirror of 94,580 objects; always without limits
     ./scripts/bench --memory        whether memory grows with the account
     ./scripts/bench --postgres debian   on Debian's Postgres as installed, instead of the embedded one
     ./scripts/bench --peers         compared with @supabase/stripe-sync-engine; needs Node
@@ -65,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         measures.measure_fairness(conditions, findings)
     elif options.teams:
         measures.measure_teams(conditions, findings, count=options.teams)
+    elif options.reads:
+        measures.measure_reads(conditions, findings)
     elif options.memory:
         measures.measure_growth(conditions, findings)
     elif options.peers:
@@ -91,7 +94,7 @@ def interrupt(*_: object) -> NoReturn:
 
 def conditions_of(options: argparse.Namespace) -> Conditions:
     scale = options.scale or (PEERS_SCALE if options.peers else SCALE)
-    if options.no_limits:
+    if options.no_limits or options.reads:
         return Conditions(scale, options.profile, latency_ms=0.0, rates=Rates(), postgres=options.postgres)
     rates = Rates(options.account_rps, options.endpoint_rps)
     return Conditions(scale, options.profile, options.latency_ms, rates, options.postgres)
@@ -123,6 +126,9 @@ def parse_arguments() -> argparse.Namespace:
     others.add_argument("--again", action="store_true", help="also a second backfill of the unchanged account")
     others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")
     others.add_argument("--teams", type=int, metavar="N", help="N small teams at once, then their events")
+    others.add_argument(
+        "--reads", action="store_true", help="what the gateway's reads take, from the mirror and forwarded"
+    )
     others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
     others.add_argument(
         "--peers", action="store_true", help="compared with @supabase/stripe-sync-engine; needs Node and npm"

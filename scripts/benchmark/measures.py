@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scripts.benchmark import comparison, peer, report, targets, teams
+from scripts.benchmark import comparison, peer, reads, report, targets, teams
 from scripts.benchmark.drain import THREADS_WITH_LATENCY, THREADS_WITHOUT, Drain
 from scripts.benchmark.rig import Conditions, Rig, Run, Team, running_rig, secret_key
 from scripts.benchmark.rows import Rows
@@ -127,6 +127,19 @@ def measure_teams(conditions: Conditions, findings: Findings, *, count: int) -> 
     )
     say(report.load(found.usage))
     findings.facts |= {"teams": found, "teamsPerSecond": found.teams_per_s}
+
+
+def measure_reads(conditions: Conditions, findings: Findings) -> None:
+    """The gateway's answers from a large mirror, and what forwarding costs."""
+    with running_rig(conditions, account=ACCOUNT) as rig:
+        team = rig.connect(ACCOUNT)
+        rig.run_to_end(team)
+        rig.keep_house()
+        found, found_targets = reads.measure(rig, team)
+    say("", *table(reads.HEADS, reads.rows(found)))
+    say(*(report.load(each.usage) for each in found[-1:]))
+    findings.facts |= {"reads": {each.name: [each.a_second, each.at(50), each.at(99)] for each in found}}
+    findings.targets += found_targets
 
 
 def measure_peers(conditions: Conditions, findings: Findings, *, timeout_s: float) -> None:
