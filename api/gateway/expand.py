@@ -91,18 +91,27 @@ def renew(objects: Sequence[Json], types: Iterable[str], find: Find) -> None:
     for name in set(_EMBEDDED) & set(types):
         object_type = OBJECT_TYPES[name]
         places = [place for each in objects for place in _places(each, object_type.stripe_object)]
-        rows = find(object_type, list({holder[field]["id"] for holder, field in places})) if places else {}
+        plans = [plan for each in objects for plan in _plans(each)] if name == "price" else []
+        ids = {holder[field]["id"] for holder, field in places} | {plan["id"] for plan in plans}
+        rows = find(object_type, sorted(ids)) if ids else {}
+        today = {
+            object_id: msgspec.json.decode(body) for object_id, (body, is_deleted) in rows.items() if not is_deleted
+        }
         for holder, field in places:
-            body, is_deleted = rows.get(holder[field]["id"], ("", True))
-            if not is_deleted:
-                holder[field] = msgspec.json.decode(body)
-                _renew_plan(holder, holder[field])
+            if holder[field]["id"] in today:
+                holder[field] = today[holder[field]["id"]]
+        for plan in plans:
+            price = today.get(plan["id"], {})
+            plan |= {field: price[field] for field in _OF_PLAN if field in price}
 
 
-def _renew_plan(holder: Json, price: Json) -> None:
-    plan = holder.get("plan")
-    if isinstance(plan, dict) and plan.get("id") == price["id"]:
-        plan |= {name: price[name] for name in _OF_PLAN if name in price}
+def _plans(value: Any) -> Iterator[Json]:
+    """Every plan below the top level: a price in its old shape, with the same id."""
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(each, dict) and each.get("object") == "plan" and isinstance(each.get("id"), str):
+            yield each
+        else:
+            yield from _plans(each)
 
 
 def _places(value: Any, name: str) -> Iterator[tuple[Json, str]]:

@@ -2,9 +2,10 @@
 
 import copy
 import itertools
+import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -22,7 +23,13 @@ NO_HEADERS: Mapping[str, str] = {}
 # When Stripe fails during a request: before it has done anything, or after it has done everything.
 Broken = Literal["before", "after"] | None
 
+_VERSION = re.compile(r"20[12]\d-(0\d|1[0-2])-[0-3]\d(\.[a-z]+)?(;.*)?", re.ASCII)
 _BROKEN = Refused("An unexpected error occurred. Please try again.", status=500, type="api_error").answer()
+
+
+def _refuse_unknown_version(version: str | None) -> None:
+    if version is not None and not _VERSION.fullmatch(version):
+        raise Refused(f"Invalid Stripe API version: {version}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Account:
         request_id = f"req_{next(self._request_ids):014}"
         try:
             operation, id = routes.find(method, path)
+            _refuse_unknown_version(headers.get("stripe-version"))
             key = headers.get("idempotency-key") if method == "POST" else None
             ask = _Ask(operation, id, path, nest(params.items()), request_id, key, broken)
             answer = self._work(ask) if key is None else self._work_once(ask, key)
@@ -87,7 +95,9 @@ class Account:
             answer = ask.operation.run(self.state, ask.id, ask.params)
         finally:
             self.state.request = (None, None)
-        return _BROKEN if ask.broken == "after" else answer
+        if ask.broken == "after":
+            return _BROKEN
+        return replace(answer, body=self.state.shown(answer.body))
 
     def list(self, path: str, params: Mapping[str, Any]) -> Answer:
         """A page: `account.list("/v1/customers", {"limit": 100, "created": {"lte": 5}})`."""

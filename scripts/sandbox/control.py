@@ -43,6 +43,7 @@ class Control:
             ("GET", "faults"): self._faults,
             ("PUT", "faults"): self._set_faults,
             ("DELETE", "faults"): self._clear_faults,
+            ("PUT", "embedding"): self._set_embedding,
             ("PUT", "latency"): self._set_latency,
             ("PUT", "limits"): self._set_limits,
             ("GET", "stats"): self._stats,
@@ -110,6 +111,12 @@ class Control:
     def _clear_faults(self, _: Params) -> Any:
         self._server.faults = FaultPlan()
         return self._faults({})
+
+    def _set_embedding(self, params: Params) -> Any:
+        """Whether answers show embedded prices and coupons as they are today, as Stripe's do."""
+        state = self._tenant(params).account.state
+        state.embeds_todays = params["todays"] is True
+        return {"todays": state.embeds_todays}
 
     def _set_latency(self, params: Params) -> Any:
         self._server.latency.seconds = params["ms"] / 1000

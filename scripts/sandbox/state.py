@@ -12,6 +12,7 @@ import msgspec
 from scripts.sandbox import shapes
 from scripts.sandbox.answers import Refused, decode, encode, no_such
 from scripts.sandbox.dice import Dice
+from scripts.sandbox.embedding import with_todays
 from scripts.sandbox.kinds import EVENT, KINDS, WEBHOOK_ENDPOINT, Kind
 from scripts.sandbox.seeding import Recipe, Seeder
 from scripts.sandbox.shapes import Json
@@ -47,6 +48,7 @@ class State:
         self.endpoints = Shelf(WEBHOOK_ENDPOINT)
         self.secrets: dict[str, str] = {}
         self.outbox: deque[tuple[str, str]] = deque()
+        self.embeds_todays = False  # whether answers and events show embedded objects as they are today
         self.request: tuple[str | None, str | None] = (None, None)  # id and idempotency key, for the events it makes
         self.created = recipe.until or self.now()
         # Contains the time, so that after a restart with the same history no new object or event gets a used id.
@@ -141,6 +143,7 @@ class State:
     def emit(self, type: str, body: bytes, previous: Json | None = None) -> None:
         """Records an event with the object's present state, and queues it for the endpoints that listen to it."""
         wanting = [id for id in self.endpoints.by_id if self._wants(id, type)]
+        body = self.shown(body)
         data: dict[str, Any] = {"object": msgspec.Raw(body)}
         if previous is not None:
             data["previous_attributes"] = previous
@@ -157,6 +160,9 @@ class State:
         }
         self.events.put(event)
         self.outbox.extend((str(event["id"]), endpoint) for endpoint in wanting)
+
+    def shown(self, body: bytes) -> bytes:
+        return with_todays(self.shelves, body) if self.embeds_todays else body
 
     def _wants(self, endpoint_id: str, type: str) -> bool:
         endpoint = decode(self.endpoints.by_id[endpoint_id].body)
