@@ -4,6 +4,7 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
+from api.gateway import commands as gateway_commands
 from api.operate import event_commands, secret_commands
 from api.operate.command_line import connect
 from api.people import commands
@@ -14,7 +15,12 @@ from sync.errors import SchemaError
 
 def install(app: Flask) -> None:
     app.cli.add_command(init_db)
-    for command in (*commands.COMMANDS, *event_commands.COMMANDS, *secret_commands.COMMANDS):
+    for command in (
+        *commands.COMMANDS,
+        *event_commands.COMMANDS,
+        *secret_commands.COMMANDS,
+        *gateway_commands.COMMANDS,
+    ):
         app.cli.add_command(command)
 
 
