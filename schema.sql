@@ -179,6 +179,8 @@ ALTER TABLE billstack.connections
     ADD COLUMN IF NOT EXISTS refused_since timestamptz,
     ADD COLUMN IF NOT EXISTS refused_at timestamptz,
     ADD COLUMN IF NOT EXISTS secrets_changed_at timestamptz;
+-- Stripe's API version that the mirror's objects have. NULL: the program's own.
+ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS api_version text;
 
 -- Teams that read their mirror with a database role (sync/teams/database_access.py), created on demand. It is deleted
 -- with the mirror (purge). Only Postgres has the password.

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import errors
 from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from sync.json_text import AsJsonb
 from sync.sql import Numbered
@@ -27,6 +28,8 @@ _EITHER = select.POLLIN | select.POLLOUT
 _SYNCS = 2  # one after the statements, one after the commit
 # Independent of the database's or role's default: a page must see what was committed while it waited for a lock.
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
+# All statements see one moment.
+_BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Each statement is of one team; those of the next teams would come on top of them for ever.
 _MOST_PREPARED = 60
 
@@ -60,46 +63,59 @@ class RoundTrips:
     def run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Returns the first row of the last statement, or None if it has none.
 
-        Values are texts, numbers, booleans, AsJsonb or None. Raises psycopg.Error like `execute`; then no statement has
-        had an effect.
+        Values are texts, numbers, booleans, lists of texts, AsJsonb or None. Raises psycopg.Error like `execute`; then
+        no statement has had an effect.
         """
+        last = self._results(_BEGIN, statements, values)[-1]
+        return self._rows(last)[0] if last.ntuples else None
+
+    def read(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[list[tuple[Any, ...]]]:
+        """Returns all rows of each statement, as of one moment."""
+        results = self._results(_BEGIN_READING, statements, values)
+        return [self._rows(each) for each in results]
+
+    def _rows(self, result: PGresult) -> list[tuple[Any, ...]]:
+        rows = Transformer(self._connection)
+        rows.set_pgresult(result)
+        return rows.load_rows(0, result.ntuples, tuple)
+
+    def _results(self, begin: bytes, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[PGresult]:
         try:
-            return self._run(statements, values)
+            return self._send(begin, statements, values)
         except errors.InvalidSqlStatementName:
             self._known.prepared.clear()
         try:
-            return self._run(statements, values)  # another client deallocated them
+            return self._send(begin, statements, values)  # another client deallocated them
         except errors.InvalidSqlStatementName:
             self._known.is_shared = True
-            return self._run(statements, values)
+            return self._send(begin, statements, values)
 
-    def _run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    def _send(self, begin: bytes, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[PGresult]:
+        """One result for each statement."""
         with self._connection.lock:
             sent = [[_as_sent(values[name]) for name in each.names] for each in statements]
-            names = [] if self._known.is_shared else [self._name(each) for each in statements]
+            names = [None if self._known.is_shared or each.is_planned_anew else self._name(each) for each in statements]
             socket = select.poll()
             socket.register(self._connection, _READABLE)
             pgconn = self._connection.pgconn
             pgconn.enter_pipeline_mode()
-            pgconn.send_query_params(_BEGIN, None)
-            for number, (statement, arguments) in enumerate(zip(statements, sent, strict=True)):
-                if self._known.is_shared:
+            pgconn.send_query_params(begin, None)
+            for statement, name, arguments in zip(statements, names, sent, strict=True):
+                if name is None:
                     pgconn.send_query_params(statement.text, arguments)
                 else:
-                    pgconn.send_query_prepared(names[number], arguments)
+                    pgconn.send_query_prepared(name, arguments)
             pgconn.pipeline_sync()
             pgconn.send_query_params(b"COMMIT", None)  # rolls back if a statement failed
             pgconn.pipeline_sync()
-            results = self._results(socket)
+            results = self._received(socket)
             pgconn.exit_pipeline_mode()
             if pgconn.transaction_status != TransactionStatus.IDLE:  # the commit itself timed out
                 pgconn.exec_(b"ROLLBACK")
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise errors.error_from_result(result)
-        rows = Transformer(self._connection)
-        rows.set_pgresult(results[-2])  # the result before the commit's
-        return rows.load_row(0, tuple) if results[-2].ntuples else None
+        return results[1:-1]
 
     def _name(self, statement: Numbered) -> bytes:
         prepared = self._known.prepared
@@ -116,7 +132,7 @@ class RoundTrips:
                 raise error
         return name
 
-    def _results(self, socket: select.poll) -> list[Any]:
+    def _received(self, socket: select.poll) -> list[PGresult]:
         """One result for each statement up to the first that failed, and the commit's."""
         pgconn = self._connection.pgconn
         while pgconn.flush():
@@ -124,7 +140,7 @@ class RoundTrips:
             socket.poll()
             pgconn.consume_input()  # Postgres may be waiting for us to read
         socket.modify(self._connection, _READABLE)
-        results: list[Any] = []
+        results: list[PGresult] = []
         syncs = 0
         while syncs < _SYNCS:
             while pgconn.is_busy():
@@ -156,4 +172,13 @@ def _as_sent(value: object) -> bytes | None:
             if "\0" in value:  # libpq would end the text there
                 raise psycopg.DataError("Postgres cannot store a NUL in a text")
             return value.encode()
+        case list():
+            return b"{%s}" % b",".join(_quoted(each) for each in value)
     raise TypeError(f"{type(value).__name__} is not a type that can be sent")
+
+
+def _quoted(text: str) -> bytes:
+    """An element of an array."""
+    sent = _as_sent(text)
+    assert sent is not None
+    return b'"%s"' % sent.replace(b"\\", b"\\\\").replace(b'"', b'\\"')

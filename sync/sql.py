@@ -31,10 +31,14 @@ class Queries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Numbered:
-    """A statement in Postgres' own form, with $1, $2 and so on. `names` are their names in order."""
+    """A statement in Postgres' own form, with $1, $2 and so on. `names` are their names in order.
+
+    `is_planned_anew`: the best plan depends on the values, so the statement is never prepared.
+    """
 
     text: bytes
     names: tuple[str, ...]
+    is_planned_anew: bool = False
 
 
 class BoundQueries:
@@ -59,11 +63,18 @@ class BoundQueries:
     def numbered(self, name: str) -> Numbered:
         """Returns the same object each time for a name."""
         if name not in self._numbered:
-            statement = self[name]
-            names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
-            text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
-            self._numbered[name] = Numbered(text.encode(), names)
+            self._numbered[name] = _number(self[name])
         return self._numbered[name]
+
+    def joined(self, names: tuple[str, ...]) -> Numbered:
+        """A statement of several blocks, to be planned anew each time."""
+        return _number("\n".join(self[name] for name in names), is_planned_anew=True)
+
+
+def _number(statement: str, *, is_planned_anew: bool = False) -> Numbered:
+    names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
+    text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
+    return Numbered(text.encode(), names, is_planned_anew)
 
 
 def _render(text: LiteralString, names: Mapping[str, sql.Composable]) -> LiteralString:

@@ -6,6 +6,7 @@ from sync.errors import Conflict
 from sync.stripe import caller
 from sync.stripe.caller import Caller
 from sync.stripe.retries import BACKGROUND_ATTEMPTS, RetryWatch
+from sync.stripe.sdk import API_VERSION
 from sync.stripe.source import Source
 from sync.stripe.transport import Transport
 from sync.teams.connections import Connection
@@ -41,6 +42,7 @@ def open_caller(
         connection.secret_key,
         account_id=connection.account_id,
         livemode=connection.livemode,
+        api_version=connection.api_version,
         attempts=attempts,
         heard=KeyWatch(context, connection).answered,
         retries=retries,
@@ -48,9 +50,24 @@ def open_caller(
 
 
 def source_of_key(
-    context: Context, secret_key: str, *, account_id: str, livemode: bool, attempts: int = BACKGROUND_ATTEMPTS
+    context: Context,
+    secret_key: str,
+    *,
+    account_id: str,
+    livemode: bool,
+    api_version: str = API_VERSION,
+    attempts: int = BACKGROUND_ATTEMPTS,
 ) -> Source:
-    return Source(_caller_of_key(context, secret_key, account_id=account_id, livemode=livemode, attempts=attempts))
+    return Source(
+        _caller_of_key(
+            context,
+            secret_key,
+            account_id=account_id,
+            livemode=livemode,
+            api_version=api_version,
+            attempts=attempts,
+        )
+    )
 
 
 def _caller_of_key(
@@ -59,6 +76,7 @@ def _caller_of_key(
     *,
     account_id: str,
     livemode: bool,
+    api_version: str,
     attempts: int,
     heard: Callable[[int | None], None] = lambda status: None,
     retries: RetryWatch | None = None,
@@ -75,6 +93,7 @@ def _caller_of_key(
         api_base=context.settings.stripe_api_base,
         transport=Transport(),
         limiter=MeteredLimiter(make_limiter(context), context.meter),
+        api_version=api_version,
         attempts=attempts,
         on_answer=on_answer,
         retries=retries,

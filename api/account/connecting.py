@@ -5,11 +5,13 @@ import re
 import psycopg
 import structlog
 
-from api.webhooks.setup import take_down_webhook
+from api.account.backfills import start_backfill
+from api.webhooks.setup import follow_types, take_down_webhook
 from sync.backfill.records import BackfillStore
 from sync.database.schema import drop_team_schema, ensure_team_schema
 from sync.errors import BadRequest, Conflict, StripeRejected
 from sync.stripe.retries import FAIL_FAST_ATTEMPTS
+from sync.stripe.sdk import API_VERSION
 from sync.stripe.source import Account
 from sync.teams.connections import Connection, Connections
 from sync.teams.database_access import DatabaseAccess
@@ -23,9 +25,18 @@ _SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
 
 
 def connect(
-    context: Context, team_id: str, *, secret_key: str, publishable_key: str | None, webhook_secret: str | None
+    context: Context,
+    team_id: str,
+    *,
+    secret_key: str,
+    publishable_key: str | None,
+    webhook_secret: str | None,
+    api_version: str | None = None,
 ) -> Connection:
     """Checks the key with Stripe, stores it encrypted and creates the team's schema.
+
+    Without an API version, the one of before stays. Another one begins a backfill if anything has been read, because
+    the rows have the shapes of the old version.
 
     Raises BadRequest `invalid_stripe_key` if Stripe refuses the key or it may not read its own account, Conflict
     `account_mismatch` if the mirror holds another account or mode, and StripeUnavailable if Stripe did not answer.
@@ -36,11 +47,12 @@ def connect(
             f"secretKey {_WRONG_START}", code="invalid_stripe_key", details={"fields": {"secretKey": [_WRONG_START]}}
         )
     livemode = match[2] == "live"
-    account = _account_of(context, team_id, secret_key, livemode)
+    account = _account_of(context, team_id, secret_key, livemode, api_version or API_VERSION)
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
         connections.lock(team_id)
         known = connections.get(team_id)
+        known_version = known.api_version if known else API_VERSION
         _refuse_other_account(known, account, livemode)
         if known and known.webhook_secret == webhook_secret:
             webhook_secret = None  # the same secret again is no rotation: the previous secret stays
@@ -52,11 +64,23 @@ def connect(
             secret_key=secret_key,
             publishable_key=publishable_key,
             webhook_secret=webhook_secret,
+            api_version=api_version or known_version,
         )
         ensure_team_schema(connection, team_id)
         connected = connections.get(team_id)
         assert connected is not None
-        return connected
+        must_reread = connected.api_version != known_version and _forget_what_was_read(connection, connections, team_id)
+    if connected.api_version != known_version:
+        follow_types(context, team_id)  # our webhook endpoint speaks the new version too
+    if must_reread:
+        start_backfill(context, team_id, None, None, None)
+    return connected
+
+
+def _forget_what_was_read(connection: psycopg.Connection, connections: Connections, team_id: str) -> bool:
+    """Returns False if there was nothing. Rows stay, but nothing vouches for them until a backfill has read them again."""
+    had_begun = BackfillStore(connection).cancel(team_id) is not None
+    return connections.forget_proofs(team_id) or had_begun
 
 
 def disconnect(context: Context, team_id: str, *, purge: bool) -> None:
@@ -93,14 +117,25 @@ def _remove_reader(connection: psycopg.Connection, team_id: str) -> None:
         log.warning("database_access.left", team=team_id, reason=exc.message)
 
 
-def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool) -> Account:
+def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool, api_version: str) -> Account:
     # Until we know the key's account, requests count against the team. Many bad keys of one team delay no other team.
     source = source_of_key(
-        context, secret_key, account_id=f"unknown:{team_id}", livemode=livemode, attempts=FAIL_FAST_ATTEMPTS
+        context,
+        secret_key,
+        account_id=f"unknown:{team_id}",
+        livemode=livemode,
+        api_version=api_version,
+        attempts=FAIL_FAST_ATTEMPTS,
     )
     try:
         return source.account()
     except StripeRejected as exc:
+        if exc.status == 400:
+            raise BadRequest(
+                f"Stripe does not accept API version {api_version}: {exc.sentence}",
+                code="invalid_api_version",
+                details=exc.details,
+            ) from exc
         hint = (
             "Give the restricted key permission to read its own account."
             if exc.status == 403

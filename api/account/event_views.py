@@ -7,8 +7,7 @@ from api.http.access import Access
 from api.http.context import current_context
 from api.http.endpoints import Blueprint
 from api.http.request_log import request_id
-from api.webhooks.setup import set_up_webhook, webhook_url
-from sync.stripe.sdk import API_VERSION
+from api.webhooks.setup import api_version, set_up_webhook, webhook_url
 from workers.jobs.reconcile import start_reconcile
 
 blueprint = Blueprint(
@@ -35,7 +34,7 @@ def set_up(team_id: str) -> dict[str, Any]:
         ],
         "webhookUrl": webhook_url(context, team_id),
         "endpointId": done.endpoint_id,
-        "apiVersion": API_VERSION,
+        "apiVersion": api_version(context, team_id),
     }
 
 

@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from api.http.fields import Body, Choices, Count, Flag, PastTime, StripeKey
+from api.http.fields import ApiVersion, Body, Choices, Count, Flag, PastTime, StripeKey
 from sync.object_types import OBJECT_TYPES
 
 
@@ -10,6 +10,12 @@ class Connect(Body):
     secretKey = StripeKey(required=True, metadata={"description": "sk_…, or rk_… for a restricted key"})
     publishableKey = StripeKey(metadata={"description": "pk_…"})
     webhookSecret = StripeKey(metadata={"description": "whsec_…, the endpoint's signing secret"})
+    apiVersion = ApiVersion(
+        metadata={
+            "description": "which version of Stripe's API the mirror, our webhook endpoint and the gateway speak;"
+            " without it, the one of before, at first BillStack's own. Another one reads everything again"
+        }
+    )
 
 
 class Disconnect(Body):
@@ -262,6 +268,9 @@ class StatusAnswer(Body):
     accountName = fields.String(required=True, allow_none=True)
     accountId = fields.String(required=True, allow_none=True)
     livemode = fields.Boolean(required=True, allow_none=True)
+    apiVersion = fields.String(
+        required=True, allow_none=True, metadata={"description": "the version of Stripe's API that the mirror speaks"}
+    )
     lastSyncedAt = fields.DateTime(required=True, allow_none=True)
     lastFullSyncAt = fields.DateTime(
         required=True,

@@ -8,7 +8,6 @@ from api.account.retries_shown import retries_shown
 from api.account.work_shown import is_working, work_shown
 from api.http.times import duration_s, iso, since_1970
 from api.webhooks.shown import webhook_address, webhook_shown, webhook_warnings
-from sync.stripe.sdk import API_VERSION
 from sync.teams.connections import Connections
 from workers.context import Context
 from workers.redis.progress import Shown, ShownType, read_live
@@ -36,6 +35,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
         "accountName": row["account_name"],
         "accountId": row["account_id"],
         "livemode": row["livemode"],
+        "apiVersion": row["api_version"],
         "lastSyncedAt": iso(row["last_synced_at"]),
         "lastFullSyncAt": last_full_sync(mirror),
         "lastEventAt": iso(row["last_event_at"]),
@@ -99,10 +99,10 @@ def _event_warnings(row: dict[str, Any]) -> list[str]:
             f"{told} could not be applied yet, so their objects may be out of date. BillStack retries them by itself."
             f" The oldest one: {row['failed_event_error']}"
         )
-    if row["delivered_version"] not in (None, API_VERSION):
+    if row["delivered_version"] not in (None, row["api_version"]):
         warnings.append(
             f"Stripe delivers events in API version {row['delivered_version']}, so each one costs an extra request: pin"
-            f" the webhook  endpoint to {API_VERSION}, or let BillStack set it up."
+            f" the webhook endpoint to {row['api_version']}, or let BillStack set it up."
         )
     return warnings
 
@@ -118,7 +118,7 @@ def _not_stored(row: dict[str, Any]) -> list[str]:
 
 
 def _never_connected() -> dict[str, Any]:
-    account = ("accountName", "accountId", "livemode")
+    account = ("accountName", "accountId", "livemode", "apiVersion")
     absent = (*account, "lastSyncedAt", "lastFullSyncAt", "lastEventAt", "backfill", "lastRun", "lastReconcile")
     false = ("connected", "isActive", "schemaExists", "keyValid")
     return {

@@ -13,8 +13,8 @@ from api.http.context import current_context
 from api.http.endpoints import Blueprint
 from api.http.request_log import request_id
 from api.people.attempts import CONNECTS_OF_TEAM, Attempts
+from api.webhooks.setup import api_version
 from sync.object_types import DEFAULT_TYPES
-from sync.stripe.sdk import API_VERSION
 
 blueprint = Blueprint(
     "stripe",
@@ -31,7 +31,8 @@ def connect_stripe(team_id: str, *, body: dict[str, str]) -> dict[str, Any]:
     """Connect the team to its Stripe account
 
     Stripe checks the key, and BillStack stores it encrypted. Connecting again replaces the keys. A key for another
-    account, or for the account's other mode, is refused. A team has 20 attempts in five minutes; after that the answer
+    account, or for the account's other mode, is refused. Another `apiVersion` begins a backfill, because rows keep the
+    shapes of the version in which they were read. A team has 20 attempts in five minutes; after that the answer
     is 429.
     """
     context = current_context()
@@ -43,6 +44,7 @@ def connect_stripe(team_id: str, *, body: dict[str, str]) -> dict[str, Any]:
         secret_key=body["secretKey"],
         publishable_key=body.get("publishableKey"),
         webhook_secret=body.get("webhookSecret"),
+        api_version=body.get("apiVersion"),
     )
     status = read_status(context, team_id)
     return {"success": True, "webhookUrl": _webhook_url(team_id), "syncStatus": status["syncStatus"]}
@@ -70,11 +72,12 @@ def show_status(team_id: str) -> dict[str, Any]:
 def show_webhook_url(team_id: str) -> dict[str, str]:
     """Show where Stripe should send this team's events"""
     events = ", ".join(f"{name}.*" for name in DEFAULT_TYPES)
+    version = api_version(current_context(), team_id)
     return {
         "webhookUrl": _webhook_url(team_id),
         "instructions": (
-            f"In Stripe's dashboard, add an event destination with this URL, API version {API_VERSION} and the events "
-            f"{events}. Then connect again with its signing secret as webhookSecret."
+            f"In Stripe's dashboard, add an event destination with this URL, API version {version} and the events {events}."
+            " Then connect again with its signing secret as webhookSecret."
         ),
     }
 

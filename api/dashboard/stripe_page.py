@@ -46,7 +46,7 @@ def show(team_id: str) -> str:
         chart=read_chart(team_id, request.args.get("activity")),
         reconcile=_reconcile_shown(status["lastReconcile"]),
         webhook_url=webhook_url(context, team_id),
-        api_version=API_VERSION,
+        api_version=status["apiVersion"] or API_VERSION,
         event_types=listened_types(mirrored),
         needed_permissions=key_permissions.needed(mirrored),
         optional_permissions=key_permissions.optional(),

@@ -1,6 +1,7 @@
 """Decides how a request to Stripe's API is answered: from the mirror, by Stripe, or not at all.
 
-Pure: it sees what was asked and what the mirror holds, and touches neither. tests/api/gateway/test_decision.py is its table.
+`decide` looks at the request alone, so that one round trip brings the answer and what `doubt` judges it by. Both are pure.
+tests/api/gateway/test_decision.py is its table.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from api.gateway.params import Values, first_unanswerable, paging, select
 from api.gateway.store import Paging, Selection, Standing
 from api.http.addresses import possible_ids
 from sync.object_types import OBJECT_TYPES, NestedList, ObjectType
-from sync.stripe.sdk import API_VERSION
 
 DEEPEST_EXPAND = 4  # Stripe's limit; the `data.` of a list counts, too
 # Addresses below a list that are no ids.
@@ -76,8 +76,8 @@ class Forward:
 Decision = MirrorList | MirrorObject | MirrorNested | Forward
 
 
-def decide(asked: Asked, standing: Standing) -> Decision:
-    """Raises RefusedParameter for values that Stripe would refuse, too."""
+def decide(asked: Asked) -> Decision:
+    """What the mirror would be asked for, whatever it holds. Raises RefusedParameter for values that Stripe refuses, too."""
     if asked.method != "GET":
         return Forward("only Stripe can change something")
     found = _read(asked)
@@ -85,17 +85,23 @@ def decide(asked: Asked, standing: Standing) -> Decision:
         return found
     if asked.account is not None:
         return Forward("Stripe-Account names another account than the mirror's")
-    if asked.api_version not in (None, API_VERSION):
-        return Forward(f"the mirror speaks API version {API_VERSION} only")
     if asked.wants_fresh:
         return Forward("X-BillStack-Fresh asks for Stripe's own answer")
+    return found
+
+
+def doubt(asked: Asked, object_type: ObjectType, standing: Standing) -> Forward | None:
+    """Why the mirror cannot vouch for an answer about this type, if it cannot."""
+    if asked.api_version not in (None, standing.api_version):
+        return Forward(f"the mirror speaks API version {standing.api_version} only")
     if not standing.is_connected:
         return Forward("this team is not connected to Stripe", is_known_later=True)
-    if found.object_type.name not in standing.mirrored:
-        return Forward(f"this team does not mirror {found.object_type.title.lower()}")
-    if found.object_type.name not in standing.right_as_of:
-        return Forward(f"the mirror has not read all {found.object_type.title.lower()} yet", is_known_later=True)
-    return found
+    title = object_type.title.lower()
+    if object_type.name not in standing.mirrored:
+        return Forward(f"this team does not mirror {title}")
+    if object_type.name not in standing.right_as_of:
+        return Forward(f"the mirror has not read all {title} yet", is_known_later=True)
+    return None
 
 
 def _read(asked: Asked) -> Decision:

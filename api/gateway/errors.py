@@ -21,7 +21,14 @@ class NoSuchObject(NotFound):
 
 
 class OnlyStripeCan(Exception):
-    """The mirror cannot make this answer, as it turned out on the way. The message says why; Stripe is asked instead."""
+    """The mirror cannot make this answer. The message says why. Stripe is asked instead.
+
+    `is_known_later`: the mirror will be able to, once a backfill has finished.
+    """
+
+    def __init__(self, reason: str, *, is_known_later: bool = False) -> None:
+        super().__init__(reason)
+        self.is_known_later = is_known_later
 
 
 class NotYetKnown(BillStackError):

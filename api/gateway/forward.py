@@ -15,7 +15,7 @@ from api.gateway.errors import StripeUnreachable, TooManyForwarded
 from sync.errors import BadRequest, StripeUnavailable
 from sync.stripe.caller import Limiter
 from sync.stripe.curl import HttpAnswer
-from sync.stripe.sdk import API_VERSION, Sender
+from sync.stripe.sdk import Sender
 from sync.teams.connections import Connection
 
 # Stripe's own servers give up after 80 s at the latest; a thread of ours waits no longer.
@@ -80,7 +80,7 @@ class Forwarder:
                 answer = self._transport.send(
                     outgoing.method,
                     self._api_base + outgoing.target,
-                    headers_for(outgoing.headers, connection.secret_key),
+                    headers_for(outgoing.headers, connection),
                     outgoing.body if outgoing.body or outgoing.method == "POST" else None,
                 )
             except StripeUnavailable as exc:
@@ -114,13 +114,13 @@ def endpoint_of(outgoing: Outgoing) -> str:
     return f"list_{collection[1]}" if path.count("/") == 2 else f"retrieve_{collection[1]}"
 
 
-def headers_for(given: Mapping[str, str], secret_key: str) -> dict[str, str]:
+def headers_for(given: Mapping[str, str], connection: Connection) -> dict[str, str]:
     """What Stripe sees of a caller's headers; never the caller's own key. Raises BadRequest for one that HTTP cannot carry."""
     sent = {name: given[name] for name in _SENT if name in given}
     for name, value in sent.items():
         if not _PLAIN.fullmatch(value):
             raise BadRequest(f"the header {name} may hold printable ASCII characters only")
-    return {"Stripe-Version": API_VERSION} | sent | {"Authorization": f"Bearer {secret_key}"}
+    return {"Stripe-Version": connection.api_version} | sent | {"Authorization": f"Bearer {connection.secret_key}"}
 
 
 def headers_back(answer: HttpAnswer) -> dict[str, str]:

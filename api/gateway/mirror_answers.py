@@ -1,59 +1,93 @@
 """Makes the mirror's answers: lists, objects and the lists inside objects, as Stripe would write them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from api.gateway import expand
-from api.gateway.decision import MirrorList, MirrorNested, MirrorObject
+from api.gateway.decision import Asked, MirrorList, MirrorNested, MirrorObject, doubt
 from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
-from api.gateway.store import LostCursor, MirrorReader, Standing
+from api.gateway.store import MirrorReader, Standing
+from sync.errors import Conflict
 from sync.object_types import ObjectType
 
 # Stripe goes on answering for a deleted customer; the others it no longer knows.
 _RETRIEVABLE_WHEN_DELETED = ("customer",)
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An answer's body, the second up to which the mirror is right, and the API version of its objects."""
+
+    body: bytes
+    right_as_of: int
+    api_version: str
+
+
 class MirrorAnswers:
-    """The bodies of answers. `may_read` says whether the caller's key reads a type, for what `expand` shows."""
+    """One answer. `may_read` says whether the caller's key reads a type, for what `expand` shows."""
 
-    def __init__(self, reader: MirrorReader, standing: Standing, may_read: Callable[[ObjectType], bool]) -> None:
+    def __init__(self, reader: MirrorReader, asked: Asked, may_read: Callable[[ObjectType], bool]) -> None:
         self._reader = reader
-        self._known = standing.right_as_of
+        self._asked = asked
         self._may_read = may_read
+        self._standing = Standing()
 
-    def list(self, asked: MirrorList) -> bytes:
+    def make(self, decision: MirrorList | MirrorObject | MirrorNested) -> Made:
+        """Raises OnlyStripeCan, and what Stripe refuses."""
         try:
-            found = self._reader.page(asked.object_type, asked.selection, asked.paging)
-        except LostCursor:
+            if isinstance(decision, MirrorList):
+                body = self._list(decision)
+            elif isinstance(decision, MirrorNested):
+                body = self._nested(decision)
+            else:
+                body = self._object(decision)
+        except Conflict:  # there is no such table
+            self._vouch(decision.object_type, self._reader.standing())
+            raise
+        return Made(body, self._standing.right_as_of[decision.object_type.name], self._standing.api_version)
+
+    def _vouch(self, object_type: ObjectType, standing: Standing) -> None:
+        """Before anything is said of what was found. Raises OnlyStripeCan."""
+        doubts = doubt(self._asked, object_type, standing)
+        if doubts is not None:
+            raise OnlyStripeCan(doubts.reason, is_known_later=doubts.is_known_later)
+        self._standing = standing
+
+    def _list(self, asked: MirrorList) -> bytes:
+        standing, found = self._reader.page(asked.object_type, asked.selection, asked.paging)
+        self._vouch(asked.object_type, standing)
+        if found is None:
             param = "starting_after" if asked.paging.after is not None else "ending_before"
             message = f"No such {asked.object_type.stripe_object}: '{asked.paging.cursor}'"
-            raise RefusedParameter(message, param, code="resource_missing") from None
+            raise RefusedParameter(message, param, code="resource_missing")
         data = self._finished(asked.object_type, found.bodies, asked.expand)
         url = asked.object_type.path
         return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
 
-    def object(self, asked: MirrorObject) -> bytes:
+    def _object(self, asked: MirrorObject) -> bytes:
         object_id, body, is_deleted = self._row(asked.object_type, asked.ids)
         if is_deleted:
             return msgspec.json.encode(expand.shown(asked.object_type, object_id, body, is_deleted=True))
         return msgspec.json.encode(self._finished(asked.object_type, [body], asked.expand)[0])
 
-    def nested(self, asked: MirrorNested) -> bytes:
+    def _nested(self, asked: MirrorNested) -> bytes:
         """A page of the list inside one object, which the mirror holds whole."""
         object_id, body, is_deleted = self._row(asked.object_type, asked.ids, whole=True)
         if is_deleted:
             raise NoSuchObject(asked.object_type.stripe_object, object_id)
         holder = msgspec.json.decode(body)
-        expand.renew([holder], self._known, self._reader.objects)
+        expand.renew([holder], self._standing.right_as_of, self._reader.objects)
         items: list[dict[str, Any]] = (holder.get(asked.nested.field) or {}).get("data", [])
         data, has_more = _page_of(items, asked)
         return msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": asked.url})
 
     def _row(self, object_type: ObjectType, ids: tuple[str, ...], *, whole: bool = False) -> tuple[str, str, bool]:
         """(id, JSON, is deleted). Raises NoSuchObject."""
-        rows = self._reader.objects(object_type, ids, whole=whole)
+        standing, rows = self._reader.found(object_type, ids, whole=whole)
+        self._vouch(object_type, standing)
         for object_id in ids:
             if object_id in rows:
                 body, is_deleted = rows[object_id]
@@ -67,13 +101,13 @@ class MirrorAnswers:
         if not paths and not any(expand.embeds(object_type, body) for body in bodies):
             return [msgspec.Raw(body.encode()) for body in bodies]
         objects = [msgspec.json.decode(body) for body in bodies]
-        expand.renew(objects, self._known, self._reader.objects)
+        expand.renew(objects, self._standing.right_as_of, self._reader.objects)
         expand.expand(objects, paths, self._find)
         return objects
 
     def _find(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
         """For `expand`: only what the mirror can vouch for and this key may read."""
-        if object_type.name not in self._known:
+        if object_type.name not in self._standing.right_as_of:
             raise OnlyStripeCan(f"the mirror has not read all {object_type.title.lower()}")
         if not self._may_read(object_type):
             raise OnlyStripeCan(f"this API key lacks the scope {object_type.scope} to expand {object_type.words}")

@@ -7,7 +7,7 @@ import msgspec
 from flask import Response
 from marshmallow import fields
 
-from api.gateway.store import LostCursor, MirrorReader, Paging, Selection
+from api.gateway.store import MirrorReader, Paging, Selection
 from api.http.access import Access
 from api.http.context import current_context
 from api.http.endpoints import Blueprint
@@ -73,12 +73,10 @@ def _list(object_type: ObjectType, team_id: str, project_id: str, query: dict[st
     paging = Paging(query.pop("limit"), after=query.pop("cursor", None))
     selection = _selection(object_type, project_id, query)
     with current_context().pool.connection() as connection:
-        reader = MirrorReader(connection, team_id)
-        try:
-            found = reader.page(object_type, selection, paging)
-        except LostCursor:
-            raise BadRequest("cursor is no nextCursor of this list: begin anew", code="invalid_cursor") from None
-        synced_at = iso(since_1970(reader.standing().right_as_of.get(object_type.name)))
+        standing, found = MirrorReader(connection, team_id).page(object_type, selection, paging)
+    if found is None:
+        raise BadRequest("cursor is no nextCursor of this list: begin anew", code="invalid_cursor")
+    synced_at = iso(since_1970(standing.right_as_of.get(object_type.name)))
     last = found.ids[-1] if found.has_more else None
     listed = {object_type.table: found.raws(), "hasMore": found.has_more, "nextCursor": last}
     response = Response(msgspec.json.encode(listed), mimetype="application/json")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import msgspec
 import psycopg
@@ -13,10 +13,12 @@ from api.account.mirror_shown import right_as_of
 from sync.database.schema import schema_name
 from sync.errors import Conflict
 from sync.object_types import DEFAULT_TYPES, REREAD_TYPES, ObjectType
-from sync.sql import BoundQueries, Queries
+from sync.round_trip import RoundTrips
+from sync.sql import BoundQueries, Numbered, Queries
+from sync.stripe.sdk import API_VERSION
 
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
-_STANDING = _QUERIES.bind(team="", table="")
+_STANDING = _QUERIES.bind(team="", table="").numbered("standing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,86 +66,97 @@ class Standing:
     """What a team's mirror can vouch for.
 
     `mirrored` are the types that the team mirrors. `right_as_of` says, by type, up to which second of Stripe's clock the
-    mirror is right; a type that was never read completely is not in it.
+    mirror is right; a type that was never read completely is not in it. `api_version` is the one of its objects.
     """
 
     is_connected: bool = False
     mirrored: frozenset[str] = frozenset()
     right_as_of: Mapping[str, int] = field(default_factory=dict)
-
-
-class LostCursor(Exception):
-    """The object of the cursor is not there, or the selection does not hold it."""
+    api_version: str = API_VERSION
 
 
 class MirrorReader:
-    """One team's mirror. Raises Conflict `not_connected` for a team that has none."""
+    """One team's mirror. Raises Conflict `not_connected` for a team that has none, or `not_mirrored`.
+
+    A page or an object comes with the standing of the same moment, in one round trip.
+    """
 
     def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
         self._connection = connection
         self._team_id = team_id
 
-    def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> FoundPage:
-        """Raises LostCursor."""
+    def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> tuple[Standing, FoundPage | None]:
+        """None: the cursor's object does not exist, or the selection does not hold it."""
         selection = self._of_small_project(object_type, selection)
-        params = {
+        values = {
             **selection.params,
             "limit": paging.limit + 1,
             "cursor": paging.cursor,
             "hidden": object_type.hidden_fields,
+            "created_from": selection.created_from,
+            "created_to": selection.created_to,
         }
+        statements = [_blocks(selection, paging)]
         if paging.cursor is not None:
-            row = self._run(object_type, ("cursor", *selection.blocks), params).fetchone()
-            if row is None:
-                raise LostCursor
-            params["cursor_created"] = row[0]
-        rows = self._run(object_type, _blocks(selection, paging), {**params, **_created(selection)}).fetchall()
+            statements.append(("cursor", *selection.blocks))
+        standing, rows, *cursor = self._read(object_type, statements, values)
+        if cursor == [[]]:
+            return standing, None
         kept = rows[: paging.limit]
         if paging.before is not None:
             kept.reverse()
-        return FoundPage([each[0] for each in kept], [each[1] for each in kept], len(rows) > paging.limit)
+        page = FoundPage([each[0] for each in kept], [each[1] for each in kept], len(rows) > paging.limit)
+        return standing, page
 
     def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
         if "where_project" not in selection.blocks:
             return selection
-        row = self._run(object_type, ("is_small_project",), {**selection.params, "people": _SMALL_PROJECT}).fetchone()
+        is_small = _bound(schema_name(self._team_id), object_type.table)["is_small_project"]
+        row = self._connection.execute(
+            is_small, {**selection.params, "people": _SMALL_PROJECT}, prepare=False
+        ).fetchone()
         if not (row and row[0]):
             return selection
         blocks = ("where_small_project" if block == "where_project" else block for block in selection.blocks)
         return replace(selection, blocks=tuple(blocks))
 
-    def objects(
+    def found(
         self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
-    ) -> dict[str, tuple[str, bool]]:
+    ) -> tuple[Standing, dict[str, tuple[str, bool]]]:
         """JSON and whether Stripe deleted it, by id; without what the mirror never had.
 
         `whole`: with the lists that Stripe shows only on request.
         """
-        hidden = [] if whole else object_type.hidden_fields
-        rows = self._run(object_type, ("objects",), {"ids": list(ids), "hidden": hidden}).fetchall()
+        values = {"ids": list(ids), "hidden": [] if whole else object_type.hidden_fields}
+        standing, rows = self._read(object_type, [("objects",)], values)
+        return standing, {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
+
+    def objects(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+        """As `found`, for what another answer embeds."""
+        values = {"ids": list(ids), "hidden": object_type.hidden_fields}
+        (rows,) = self._run(object_type, [self._statement(object_type, "objects")], values)
         return {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
 
     def standing(self) -> Standing:
-        row = self._connection.execute(_STANDING["standing"], {"team_id": self._team_id}, prepare=False).fetchone()
-        if row is None:
-            return Standing()
-        is_connected, added, swept_until, unread_until, proofs = row
-        known = {
-            name: right_as_of(proof, None if name in REREAD_TYPES else swept_until, unread_until)
-            for name, proof in (proofs or {}).items()
-        }
-        return Standing(
-            is_connected,
-            frozenset({*DEFAULT_TYPES, *added}),
-            {name: second for name, second in known.items() if second is not None},
-        )
+        (rows,) = RoundTrips(self._connection).read([_STANDING], {"team_id": self._team_id})
+        return _standing(rows)
 
-    def _run(self, object_type: ObjectType, blocks: Sequence[str], params: Mapping[str, Any]) -> psycopg.Cursor[Any]:
-        queries = _bound(schema_name(self._team_id), object_type.table)
-        statement: LiteralString = "\n".join([queries[block] for block in blocks])
+    def _read(
+        self, object_type: ObjectType, statements: Sequence[tuple[str, ...]], values: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        """The standing, and the rows of each statement, which is a tuple of blocks."""
+        made = [self._statement(object_type, *blocks) for blocks in statements]
+        rows, *others = self._run(object_type, [_STANDING, *made], {"team_id": self._team_id, **values})
+        return _standing(rows), *others
+
+    def _statement(self, object_type: ObjectType, *blocks: str) -> Numbered:
+        return _statement(schema_name(self._team_id), object_type.table, blocks)
+
+    def _run(
+        self, object_type: ObjectType, statements: Sequence[Numbered], values: Mapping[str, Any]
+    ) -> list[list[tuple[Any, ...]]]:
         try:
-            # Planned anew each time: which index is best depends on the customer and on the cursor.
-            return self._connection.execute(statement, params, prepare=False)
+            return RoundTrips(self._connection).read(statements, values)
         except psycopg.errors.UndefinedTable as exc:
             if not object_type.is_default:
                 name = object_type.name
@@ -153,17 +166,35 @@ class MirrorReader:
             raise Conflict("this team has no mirror: connect it to Stripe first", code="not_connected") from exc
 
 
-def _blocks(selection: Selection, paging: Paging) -> list[str]:
+def _standing(rows: Sequence[tuple[Any, ...]]) -> Standing:
+    if not rows:
+        return Standing()
+    is_connected, api_version, added, swept_until, unread_until, proofs = rows[0]
+    known = {
+        name: right_as_of(proof, None if name in REREAD_TYPES else swept_until, unread_until)
+        for name, proof in (proofs or {}).items()
+    }
+    return Standing(
+        is_connected,
+        frozenset({*DEFAULT_TYPES, *added}),
+        {name: second for name, second in known.items() if second is not None},
+        api_version or API_VERSION,
+    )
+
+
+def _blocks(selection: Selection, paging: Paging) -> tuple[str, ...]:
     blocks = ["page", *selection.blocks]
     blocks += ["where_created_from"] if selection.created_from is not None else []
     blocks += ["where_created_to"] if selection.created_to is not None else []
     if paging.before is not None:
-        return [*blocks, "before", "oldest_first"]
-    return [*blocks, *(["after"] if paging.after is not None else []), "newest_first"]
+        return (*blocks, "before", "oldest_first")
+    return (*blocks, *(["after"] if paging.after is not None else []), "newest_first")
 
 
-def _created(selection: Selection) -> dict[str, int | None]:
-    return {"created_from": selection.created_from, "created_to": selection.created_to}
+@lru_cache(1000)
+def _statement(schema: str, table: str, blocks: tuple[str, ...]) -> Numbered:
+    """Planned anew each time: which index is best depends on the customer and on the cursor."""
+    return _bound(schema, table).joined(blocks)
 
 
 @cache

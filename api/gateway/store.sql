@@ -11,16 +11,18 @@ FROM (
     WHERE mirror.deleted_at IS NULL
 
 -- name: cursor
-SELECT mirror.created
+-- Whether the list has the cursor's object.
+SELECT true
 FROM {team}.{table} AS mirror
 WHERE mirror.deleted_at IS NULL
     AND mirror.id = %(cursor)s
 
 -- name: after
-    AND (mirror.created, mirror.id) < (%(cursor_created)s, %(cursor)s)
+-- The scalar sub-select makes this a condition of the index, which `<` with a whole row from a sub-select is not.
+    AND (mirror.created, mirror.id) < ((SELECT created FROM {team}.{table} WHERE id = %(cursor)s), %(cursor)s)
 
 -- name: before
-    AND (mirror.created, mirror.id) > (%(cursor_created)s, %(cursor)s)
+    AND (mirror.created, mirror.id) > ((SELECT created FROM {team}.{table} WHERE id = %(cursor)s), %(cursor)s)
 
 -- name: newest_first
     ORDER BY mirror.created DESC, mirror.id DESC
@@ -167,6 +169,7 @@ WHERE id = ANY (%(ids)s)
 -- What each type's right_as_of is made of (api/account/mirror_shown.py).
 SELECT
     connections.secret_key IS NOT NULL,
+    connections.api_version,
     ARRAY(
         SELECT type
         FROM billstack.mirrored_types

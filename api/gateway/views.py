@@ -12,11 +12,11 @@ from flask import Flask, Response, current_app, g, request
 
 from api.gateway import params as mirror_params
 from api.gateway import written
-from api.gateway.decision import Asked, Decision, Forward, MirrorList, MirrorNested, MirrorObject, decide
+from api.gateway.decision import Asked, Forward, decide
 from api.gateway.errors import MissingScope, NotYetKnown, OnlyStripeCan
 from api.gateway.forward import READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
-from api.gateway.mirror_answers import MirrorAnswers
-from api.gateway.store import MirrorReader, Standing
+from api.gateway.mirror_answers import Made, MirrorAnswers
+from api.gateway.store import MirrorReader
 from api.http.access import Access
 from api.http.addresses import address_of
 from api.http.context import EXTENSION, current_context
@@ -27,7 +27,6 @@ from api.projects.key_store import PresentedKey, Scope
 from sync.errors import BadRequest
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES, ObjectType
-from sync.stripe.sdk import API_VERSION
 from sync.stripe.transport import Transport
 from sync.teams.connections import Connections
 from sync.teams.mirrored_types import MirroredTypes
@@ -54,6 +53,11 @@ def install(app: Flask) -> None:
     app.extensions[_FORWARDER] = Forwarder(transport, context.settings.stripe_api_base)
 
 
+def forwarder_of(app: Flask) -> Forwarder:
+    found: Forwarder = app.extensions[_FORWARDER]
+    return found
+
+
 def answer(team_id: str) -> Response:
     values = mirror_params.nested(request.args.items(multi=True))
     asked = Asked(
@@ -64,39 +68,27 @@ def answer(team_id: str) -> Response:
         request.headers.get("Stripe-Account") or request.headers.get("Stripe-Context"),
         request.headers.get("X-BillStack-Fresh", "").lower() == "true",
     )
-    with current_context().pool.connection() as connection:
-        reader = MirrorReader(connection, team_id)
-        standing = reader.standing()
-        decision = decide(asked, standing)
-        if not isinstance(decision, Forward) and not _may_read(decision.object_type):
-            raise MissingScope(decision.object_type.scope, "this reads the mirror")
-        try:
-            if not isinstance(decision, Forward):
-                return _from_mirror(reader, decision, standing)
-        except OnlyStripeCan as exc:
-            decision = Forward(str(exc))
-    return _from_stripe(team_id, decision)
+    decision = decide(asked)
+    if isinstance(decision, Forward):
+        return _from_stripe(team_id, decision)
+    if not _may_read(decision.object_type):
+        raise MissingScope(decision.object_type.scope, "this reads the mirror")
+    try:
+        with current_context().pool.connection() as connection:
+            made = MirrorAnswers(MirrorReader(connection, team_id), asked, _may_read).make(decision)
+    except OnlyStripeCan as exc:
+        return _from_stripe(team_id, Forward(str(exc), is_known_later=exc.is_known_later))
+    return _from_mirror(made)
 
 
-# From the mirror ------------------------------------------------------------------------------------------------------
-
-
-def _from_mirror(reader: MirrorReader, decision: Decision, standing: Standing) -> Response:
-    mirror = MirrorAnswers(reader, standing, _may_read)
-    if isinstance(decision, MirrorList):
-        body = mirror.list(decision)
-    elif isinstance(decision, MirrorNested):
-        body = mirror.nested(decision)
-    else:
-        assert isinstance(decision, MirrorObject)
-        body = mirror.object(decision)
-    response = Response(body, mimetype="application/json")
-    response.headers["Stripe-Version"] = API_VERSION
+def _from_mirror(made: Made) -> Response:
+    response = Response(made.body, mimetype="application/json")
+    response.headers["Stripe-Version"] = made.api_version
     response.headers["Request-Id"] = request_id()
     response.headers["X-BillStack-Source"] = "mirror"
-    known = iso(since_1970(standing.right_as_of[decision.object_type.name]))
-    assert known is not None
-    response.headers["X-BillStack-Synced-At"] = known
+    synced_at = iso(since_1970(made.right_as_of))
+    assert synced_at is not None
+    response.headers["X-BillStack-Synced-At"] = synced_at
     return response
 
 
@@ -118,8 +110,7 @@ def _from_stripe(team_id: str, decision: Forward) -> Response:
         before = written.look(MirrorStore(connection, team_id), _stripe_path(), mirrored) if mirrored else None
     outgoing = Outgoing(request.method, _stripe_target(), dict(request.headers), request.get_data())
     began = time.monotonic()
-    forwarder: Forwarder = current_app.extensions[_FORWARDER]
-    answered = forwarder.send(outgoing, connected, make_limiter(context))
+    answered = forwarder_of(current_app).send(outgoing, connected, make_limiter(context))
     KeyWatch(context, connected).answered(answered.status)
     response = Response(answered.body, status=answered.status, headers=headers_back(answered))
     response.headers["X-BillStack-Source"] = "stripe"
@@ -132,7 +123,7 @@ def _from_stripe(team_id: str, decision: Forward) -> Response:
                 answered,
                 mirrored=mirrored,
                 elapsed_s=time.monotonic() - began,
-                is_ours=_is_in_our_shape(),
+                is_ours=_is_in_shape_of(connected.api_version),
             )
         if not is_in:
             response.headers["X-BillStack-Mirror"] = "behind"
@@ -147,10 +138,10 @@ def _may_have_changed(status: int) -> bool:
     return status < 300 or status == written.PAYMENT_FAILED
 
 
-def _is_in_our_shape() -> bool:
-    """Whether the answer to a change is what the mirror would hold: our version, nothing expanded."""
+def _is_in_shape_of(api_version: str) -> bool:
+    """Whether the answer to a change is what the mirror would hold: its version, nothing expanded."""
     version = request.headers.get("Stripe-Version")
-    return version in (None, API_VERSION) and b"expand" not in request.get_data() + request.query_string
+    return version in (None, api_version) and b"expand" not in request.get_data() + request.query_string
 
 
 def _may_read(object_type: ObjectType) -> bool:

@@ -8,9 +8,12 @@ from typing import Any
 import marshmallow
 from marshmallow import ValidationError, fields, validate
 
+from sync.stripe.sdk import API_VERSION, OLDEST_API_VERSION
+
 # Only a letter would show whether the address exists.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _EMAIL_ON_THE_INTERNET = re.compile(r"[^@\s]+@(?:[^@\s.]+\.)+[^@\s.]+")
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?", re.ASCII)
 _COMMON: dict[str, str | list[Any] | dict[Any, Any]] = {
     "required": "is required",
     "null": "must not be null: leave it out instead",
@@ -60,6 +63,14 @@ class StripeKey(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(longest=255, **options)
         self.validators.append(_printable)
+
+
+class ApiVersion(Text):
+    """A version of Stripe's API whose shapes our tables read, like 2023-10-16 or 2025-03-31.basil."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(longest=40, **options)
+        self.validators.append(_api_version)
 
 
 class Flag(fields.Boolean):
@@ -180,6 +191,11 @@ def _email(text: str) -> None:
 def _email_on_the_internet(text: str) -> None:
     if not _EMAIL_ON_THE_INTERNET.fullmatch(text):
         raise ValidationError("must be a whole e-mail address, like ada@example.com")
+
+
+def _api_version(text: str) -> None:
+    if not (_API_VERSION.fullmatch(text) and OLDEST_API_VERSION <= text[:10] <= API_VERSION[:10]):
+        raise ValidationError(f"must be a version of Stripe's API from {OLDEST_API_VERSION} to {API_VERSION}")
 
 
 def _printable(text: str) -> None:

@@ -10,6 +10,7 @@ from sync.errors import Conflict, StripeError
 from sync.event_types import listened_types
 from sync.ids import new_id
 from sync.stripe.retries import FAIL_FAST_ATTEMPTS
+from sync.stripe.sdk import API_VERSION
 from sync.stripe.webhook_endpoint import SetUp, remove, set_up
 from sync.teams.connections import Connection, Connections
 from sync.teams.mirrored_types import MirroredTypes
@@ -21,6 +22,13 @@ log = structlog.get_logger()
 
 def webhook_url(context: Context, team_id: str) -> str:
     return webhook_address(context.settings.public_url, team_id)
+
+
+def api_version(context: Context, team_id: str) -> str:
+    """The version of Stripe's API that a webhook endpoint of this team should have."""
+    with context.pool.connection() as connection:
+        connected = Connections(connection, context.box).get(team_id)
+    return connected.api_version if connected else API_VERSION
 
 
 def set_up_webhook(context: Context, team_id: str) -> SetUp:
@@ -51,7 +59,7 @@ def set_up_webhook(context: Context, team_id: str) -> SetUp:
 
 
 def follow_types(context: Context, team_id: str) -> None:
-    """Updates our webhook endpoint after the team's set of types has changed.
+    """Updates our webhook endpoint after the team's types or API version have changed.
 
     If Stripe refuses, events are read from its list instead, every few minutes.
     """

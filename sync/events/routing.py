@@ -66,6 +66,7 @@ class Mirrored:
     account_id: str
     livemode: bool
     types: Collection[str] = DEFAULT_TYPES
+    api_version: str = API_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _route(event: LedgerEvent, mirrored: Mirrored) -> Route:
         return Route("skip", reason="the event carries no object")
     raw = bytes(head.data.object)
     about = msgspec.json.decode(raw, type=_ObjectHead)
-    way = _own_route(event, head, about, raw, _mirrored_type(about.object, mirrored))
+    way = _own_route(event, head, about, raw, _mirrored_type(about.object, mirrored), mirrored.api_version)
     named = named_by(about.object, raw, bytes(head.data.previous_attributes))
     return replace(way, named=named, is_accompanied=is_accompanied(about.object, event.type)) if named else way
 
@@ -139,7 +140,7 @@ def _mirrored_type(stripe_object: str, mirrored: Mirrored) -> ObjectType | None:
 
 
 def _own_route(
-    event: LedgerEvent, head: _Event, about: _ObjectHead, raw: bytes, object_type: ObjectType | None
+    event: LedgerEvent, head: _Event, about: _ObjectHead, raw: bytes, object_type: ObjectType | None, version: str
 ) -> Route:
     if object_type is None:
         return Route("skip", reason=f"objects of type {loggable(about.object)} are not mirrored")
@@ -148,7 +149,7 @@ def _own_route(
     if event.type == object_type.deleted_by:
         return Route("delete", object_type, about.id, raw)
     # Another API version has another shape than our pages.
-    if head.api_version != API_VERSION or not _is_whole(object_type, raw):
+    if head.api_version != version or not _is_whole(object_type, raw):
         return Route("fetch", object_type, about.id)
     return Route("apply", object_type, about.id, raw)
 

@@ -13,7 +13,7 @@ from sync.errors import StripeRateLimited, StripeUnavailable
 from sync.stripe.answers import Answer, Read, read_answer
 from sync.stripe.curl import HttpAnswer, RequestOutcome
 from sync.stripe.retries import BACKGROUND_ATTEMPTS, FAIL_FAST_ATTEMPTS, Attempts, NobodyWatches, RetryWatch
-from sync.stripe.sdk import ConcurrentSender, Sdk, Sender
+from sync.stripe.sdk import API_VERSION, ConcurrentSender, Sdk, Sender
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ class Caller:
         api_base: str,
         transport: Sender,
         limiter: Limiter,
+        api_version: str = API_VERSION,
         attempts: int = BACKGROUND_ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,9 +66,10 @@ class Caller:
         """`on_answer` gets each request's endpoint and status. The status is None if there was no answer."""
         self.account_id = account_id
         self.livemode = livemode
+        self.api_version = api_version
         self._transport = transport
         self._api_base = api_base
-        self._sdk = Sdk(secret_key=secret_key, api_base=api_base, transport=transport)
+        self._sdk = Sdk(secret_key=secret_key, api_base=api_base, transport=transport, api_version=api_version)
         self._limiter = limiter
         self._sleep = sleep
         self._on_answer = on_answer

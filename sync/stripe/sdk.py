@@ -15,6 +15,8 @@ from sync.stripe.curl import HttpAnswer, RequestOutcome
 from sync.stripe.transport import Transport
 
 API_VERSION = "2026-10-28.endive"  # the version of stripe-python 16.1's types and of our tables
+# The tables' columns read the shapes from here on.
+OLDEST_API_VERSION = "2017-01-27"
 
 
 class ConcurrentSender(Protocol):
@@ -38,7 +40,8 @@ class Sender(Protocol):
 class Sdk:
     """One key. Thread-safe."""
 
-    def __init__(self, *, secret_key: str, api_base: str, transport: Sender) -> None:
+    def __init__(self, *, secret_key: str, api_base: str, transport: Sender, api_version: str = API_VERSION) -> None:
+        self._api_version = api_version
         self._secret_key = secret_key
         self._api_base = api_base
         self._transport = transport
@@ -67,7 +70,7 @@ class Sdk:
             self._secret_key,
             base_addresses={"api": self._api_base},
             max_network_retries=0,  # sync/stripe/caller.py is the only layer that retries
-            stripe_version=API_VERSION,
+            stripe_version=self._api_version,
             http_client=http,
         )
         client.raw_request(method, path, **params)

@@ -12,7 +12,6 @@ import msgspec
 from sync.errors import StripeRejected
 from sync.stripe.answers import Answer, Read
 from sync.stripe.caller import Caller
-from sync.stripe.sdk import API_VERSION
 
 _PATH = "/v1/webhook_endpoints"
 _MARK = "billstack_team"
@@ -55,7 +54,7 @@ def set_up(
     attempt: str,
     is_refused: bool = False,
 ) -> SetUp:
-    """Ensures an endpoint that delivers exactly these `events`.
+    """Ensures an endpoint that delivers exactly these `events`, in the caller's API version.
 
     `known_id` is the endpoint whose secret we have. `attempt` differs between calls, so that a retry creates no second
     one.
@@ -68,7 +67,7 @@ def set_up(
     ours = [endpoint for endpoint in _list(caller) if endpoint.metadata.get(_MARK) == team_id]
     known = next((endpoint for endpoint in ours if endpoint.id == known_id), None)
     # Its API version cannot be changed and its secret cannot be read later (stripe-facts section 6).
-    usable = known if known and known.api_version == API_VERSION and not is_refused else None
+    usable = known if known and known.api_version == caller.api_version and not is_refused else None
     done = _repair(caller, usable, url, events, attempt) if usable else _create(caller, team_id, url, events, attempt)
     for endpoint in ours:
         if endpoint.id != done.endpoint_id:
@@ -96,7 +95,7 @@ def _create(caller: Caller, team_id: str, url: str, events: Sequence[str], attem
     params = {
         "url": url,
         "enabled_events": list(events),
-        "api_version": API_VERSION,
+        "api_version": caller.api_version,
         "description": "Keeps BillStack's mirror in sync",
         "metadata": {_MARK: team_id},
     }

@@ -14,6 +14,7 @@ from sync.database.session import SILENT_S
 from sync.errors import Conflict
 from sync.object_types import DEFAULT_TYPES, REREAD_TYPES
 from sync.sql import Queries
+from sync.stripe.sdk import API_VERSION
 from sync.teams.secrets import ENDPOINT_SECRET, SECRET_KEY, WEBHOOK_SECRET, SecretBox, Use
 
 _QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
@@ -63,6 +64,7 @@ class Connection:
     connected_at: datetime
     disconnected_at: datetime | None
     last_event_at: datetime | None
+    api_version: str = API_VERSION
 
 
 class Connections:
@@ -73,7 +75,7 @@ class Connections:
         self._box = box
 
     def get(self, team_id: str) -> Connection | None:
-        row = self._row("get", team_id=team_id)
+        row = self._row("get", team_id=team_id, default_version=API_VERSION)
         if row is None:
             return None
         row["sealed_key"] = row["secret_key"]
@@ -181,6 +183,7 @@ class Connections:
         secret_key: str,
         publishable_key: str | None,
         webhook_secret: str | None,
+        api_version: str = API_VERSION,
     ) -> None:
         """Without a new publishable key or webhook secret, the stored one stays."""
         self._run(
@@ -194,7 +197,13 @@ class Connections:
             webhook_secret=(
                 self._box.seal(webhook_secret, team_id=team_id, use=WEBHOOK_SECRET) if webhook_secret else None
             ),
+            api_version=api_version,
+            default_version=API_VERSION,
         )
+
+    def forget_proofs(self, team_id: str) -> bool:
+        """Nothing counts as read until a backfill has read it again. Returns False if nothing did."""
+        return self._connection.execute(_QUERIES["delete_proofs"], {"team_id": team_id}).rowcount > 0
 
     def forget_keys(self, team_id: str) -> None:
         self._run("forget_keys", team_id=team_id)
@@ -212,6 +221,7 @@ class Connections:
             schema=schema_name(team_id),
             default_types=list(DEFAULT_TYPES),
             silent_s=SILENT_S,
+            default_version=API_VERSION,
         )
 
     def sealed_teams(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 -- name: get
 SELECT team_id, account_id, account_name, livemode, secret_key, publishable_key, webhook_secret, endpoint_id, key_valid,
-    connected_at, disconnected_at, last_event_at
+    connected_at, disconnected_at, last_event_at, coalesce(api_version, %(default_version)s) AS api_version
 FROM billstack.connections
 WHERE team_id = %(team_id)s;
 
@@ -135,14 +135,17 @@ FOR NO KEY UPDATE;
 
 -- name: put
 INSERT INTO billstack.connections
-    (team_id, account_id, account_name, livemode, secret_key, publishable_key, webhook_secret)
-VALUES
-    (%(team_id)s, %(account_id)s, %(account_name)s, %(livemode)s, %(secret_key)s, %(publishable_key)s, %(webhook_secret)s)
+    (team_id, account_id, account_name, livemode, secret_key, publishable_key, webhook_secret, api_version)
+VALUES (
+    %(team_id)s, %(account_id)s, %(account_name)s, %(livemode)s, %(secret_key)s, %(publishable_key)s,
+    %(webhook_secret)s, nullif(%(api_version)s, %(default_version)s)
+)
 ON CONFLICT (team_id) DO UPDATE
 SET account_id = excluded.account_id,
     account_name = excluded.account_name,
     livemode = excluded.livemode,
     secret_key = excluded.secret_key,
+    api_version = excluded.api_version,
     publishable_key = coalesce(excluded.publishable_key, connections.publishable_key),
     webhook_secret = coalesce(excluded.webhook_secret, connections.webhook_secret),
     previous_webhook_secret = CASE
@@ -224,6 +227,7 @@ SELECT
     connections.account_id,
     connections.account_name,
     connections.livemode,
+    coalesce(connections.api_version, %(default_version)s) AS api_version,
     connections.secret_key IS NOT NULL AS connected,
     connections.key_valid,
     current_setting('transaction_read_only')::boolean AS is_read_only,

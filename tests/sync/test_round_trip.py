@@ -67,6 +67,37 @@ def test_a_value_arrives_as_what_it_is(trips: RoundTrips, numbered, kind, value,
     assert trips.run([statement], {"value": value}) == (expected, ["x"])
 
 
+@pytest.mark.parametrize("texts", [[], ["a"], ['"', "\\", "a,b", "{}", "NULL", "", " ", "ë🚀"]], ids=len)
+def test_a_list_of_texts_arrives_as_it_is(trips: RoundTrips, numbered, texts) -> None:
+    assert trips.run([numbered("SELECT %(value)s::text[]")], {"value": texts}) == (texts,)
+
+
+def test_reading_gives_all_rows_of_each_statement(trips: RoundTrips, connection, insert, numbered) -> None:
+    trips.run([insert], {"number": 1})
+    trips.run([insert], {"number": 2})
+    found = trips.read(
+        [numbered("SELECT number FROM numbers ORDER BY number"), numbered("SELECT 1 WHERE %(never)s")], {"never": False}
+    )
+
+    assert found == [[(1,), (2,)], []]
+
+
+def test_reading_changes_nothing(trips: RoundTrips, connection, numbered) -> None:
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        trips.read([numbered("CREATE TABLE made ()")], {})
+
+    assert connection.execute("SELECT to_regclass('made')").fetchone() == (None,)
+
+
+def test_a_statement_to_be_planned_anew_is_never_prepared(trips: RoundTrips, connection, tmp_path) -> None:
+    path = tmp_path / "blocks.sql"
+    path.write_text("-- name: one\nSELECT %(number)s::integer\n-- name: two\nWHERE %(number)s > 0\n")
+    joined = Queries(path).bind().joined(("one", "two"))
+
+    assert trips.read([joined], {"number": 7}) == [[(7,)]]
+    assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+
+
 def test_a_value_that_stands_twice_is_sent_once(trips: RoundTrips, numbered) -> None:
     statement = numbered("SELECT %(b)s::integer, %(a)s::integer, %(b)s::integer")
 

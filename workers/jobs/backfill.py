@@ -91,7 +91,7 @@ def _work_on_parts(
 
 
 def mirrored(connected: Connection) -> Mirrored:
-    return Mirrored(connected.account_id, connected.livemode)
+    return Mirrored(connected.account_id, connected.livemode, api_version=connected.api_version)
 
 
 def connect(context: Context) -> AbstractContextManager[psycopg.Connection]:

@@ -123,7 +123,7 @@ def test_a_key_of_another_account_or_mode_changes_nothing(connected, key):
         ({"secretKey": KEY, "webhookSecret": ["w"]}, "webhookSecret must be text"),
         (
             {"secretKey": KEY, "secret_key": KEY},
-            "secret_key is not a known key: allowed are publishableKey, secretKey, webhookSecret",
+            "secret_key is not a known key: allowed are apiVersion, publishableKey, secretKey, webhookSecret",
         ),
     ],
 )

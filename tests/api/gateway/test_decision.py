@@ -1,8 +1,11 @@
 """Who answers what: the table of the gateway's decisions."""
 
+from dataclasses import replace
+
 import pytest
 
-from api.gateway.decision import Asked, Forward, MirrorList, MirrorNested, MirrorObject, decide
+from api.gateway import decision as gateway
+from api.gateway.decision import Asked, Forward, MirrorList, MirrorNested, MirrorObject
 from api.gateway.errors import RefusedParameter
 from api.gateway.params import nested
 from api.gateway.store import Standing
@@ -13,6 +16,11 @@ ALL = frozenset(OBJECT_TYPES)
 WHOLE = Standing(is_connected=True, mirrored=ALL, right_as_of=dict.fromkeys(OBJECT_TYPES, 1_700_000_000))
 NOTHING_READ = Standing(is_connected=True, mirrored=ALL)
 NOT_CONNECTED = Standing(is_connected=False, mirrored=ALL, right_as_of=WHOLE.right_as_of)
+
+
+def decide(asked, standing):
+    found = gateway.decide(asked)
+    return found if isinstance(found, Forward) else gateway.doubt(asked, found.object_type, standing) or found
 
 
 def asked(target, method="GET", **facts):
@@ -81,6 +89,15 @@ def test_the_mirror_answers_in_its_own_version_for_its_own_account(facts):
 
 def test_the_mirrors_own_version_may_be_named():
     assert isinstance(decide(asked("/v1/customers/cus_1", api_version=API_VERSION), WHOLE), MirrorObject)
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"), [(None, MirrorObject), ("2023-10-16", MirrorObject), (API_VERSION, Forward)]
+)
+def test_a_connection_may_speak_another_version_than_ours(version, kind):
+    older = replace(WHOLE, api_version="2023-10-16")
+
+    assert isinstance(decide(asked("/v1/customers/cus_1", api_version=version), older), kind)
 
 
 @pytest.mark.parametrize("standing", [NOTHING_READ, NOT_CONNECTED])

@@ -41,8 +41,9 @@ def connection(new_database):
 class Gateway:
     """A team whose mirror holds what the sandbox has, behind a real server."""
 
-    def __init__(self, connection, team_id, address, sandbox):
-        self.connection, self.team_id, self.address, self.sandbox = connection, team_id, address, sandbox
+    def __init__(self, app, connection, team_id, address, sandbox):
+        self.app, self.connection, self.team_id = app, connection, team_id
+        self.address, self.sandbox = address, sandbox
 
     def key(self, *scopes):
         names = [scope.value for scope in scopes]
@@ -88,7 +89,7 @@ def gateway(sandbox, connection, redis_database):
     fill_mirror(connection, team_id, sandbox, "demo")
     finish_backfill(connection, team_id)
     with serving(app) as address:
-        yield Gateway(connection, team_id, address, sandbox)
+        yield Gateway(app, connection, team_id, address, sandbox)
     app.extensions[EXTENSION].close()
 
 
@@ -214,6 +215,28 @@ def test_a_copy_inside_another_object_is_todays(gateway):
     _, found = raw(gateway.client(*READS), "get", f"/v1/subscriptions/{listed['data'][0]['id']}")
 
     assert found["items"]["data"][0]["price"]["nickname"] == "today's"
+
+
+def test_embedded_copies_are_stripes_where_stripe_shows_todays(gateway):
+    """The sandbox then shows today's prices and plans in old subscriptions, as Stripe does."""
+    gateway.sandbox.call("PUT", "embedding", account="demo", todays=True)
+    try:
+        (first,) = raw(gateway.stripe(), "get", "/v1/subscriptions", limit=1)[1]["data"]
+        price_id = first["items"]["data"][0]["price"]["id"]
+        gateway.client().v1.prices.update(price_id, {"nickname": "Changed", "metadata": {"tier": "2"}})
+
+        ours, theirs = (
+            raw(client, "get", f"/v1/subscriptions/{first['id']}")
+            for client in (gateway.client(*READS), gateway.stripe())
+        )
+    finally:
+        gateway.sandbox.call("PUT", "embedding", account="demo", todays=False)
+
+    stored, _ = gateway.row("subscriptions", first["id"])
+    assert ours[0]["X-BillStack-Source"] == "mirror"
+    assert theirs[1]["items"]["data"][0]["price"]["nickname"] == "Changed"
+    assert stored["items"]["data"][0]["price"]["nickname"] != "Changed", "nothing told the mirror's row"
+    assert without_cuts(ours[1]) == without_cuts(theirs[1])
 
 
 # Lists inside objects -------------------------------------------------------------------------------------------------
@@ -394,3 +417,31 @@ def test_an_event_from_before_the_write_does_not_undo_it(gateway):
     (as_of,) = gateway.run("SELECT as_of_until FROM {} WHERE id = %s", "customers", created.id).fetchone()
 
     assert as_of >= datetime.now(UTC).timestamp() - 60
+
+
+# Compared with Stripe -------------------------------------------------------------------------------------------------
+
+
+def test_recorded_reads_are_compared_with_stripes(gateway, monkeypatch):
+    monkeypatch.setattr("api.gateway.shadow._AGAIN_AFTER_S", 0.0)
+    (changed, *_) = gateway.stripe().v1.customers.list({"limit": 5}).data
+    recorded = [
+        "GET /v1/products?limit=3",
+        "/v1/customers/cus_nobody",
+        f"GET /v1/customers/{changed.id}",
+        "GET /v1/balance",
+        "POST /v1/customers",
+    ]
+    run = gateway.app.test_cli_runner().invoke
+    arguments = ["gateway-shadow", "--team", gateway.team_id, "--requests", "-"]
+
+    same = run(args=arguments, input="\n".join(recorded))
+    gateway.run("UPDATE {} SET raw = raw || %s WHERE id = %s", "customers", Jsonb({"name": "Stale"}), changed.id)
+    differs = run(args=arguments, input="\n".join(recorded))
+    gateway.client(*ALL).v1.customers.update(changed.id, {"name": "Right again"})
+
+    assert same.exit_code == 0, same.output
+    assert "5 requests: the mirror answers 3 of them, 0 differently from Stripe; 2 go to Stripe" in same.output
+    assert differs.exit_code == 1
+    assert f'differs  /v1/customers/{changed.id}\n         name: mirror "Stale", Stripe' in differs.output
+    assert SECRET_KEY not in same.output + differs.output
