@@ -467,6 +467,65 @@ CREATE TABLE IF NOT EXISTS billstack.repairs (
 CREATE INDEX IF NOT EXISTS repairs_team ON billstack.repairs (team_id, id);
 CREATE INDEX IF NOT EXISTS repairs_at ON billstack.repairs (at);
 
+-- Alerts ---------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS billstack.alert_settings (
+    team_id text PRIMARY KEY REFERENCES billstack.teams ON DELETE CASCADE,
+    -- Both encrypted (sync/teams/secrets.py): an address may have a token in it.
+    webhook_url bytea,
+    webhook_secret bytea,
+    changed_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Members who get alerts by e-mail, as long as they are members.
+CREATE TABLE IF NOT EXISTS billstack.alert_recipients (
+    team_id text NOT NULL REFERENCES billstack.alert_settings ON DELETE CASCADE,
+    user_id text NOT NULL,
+    PRIMARY KEY (team_id, user_id),
+    FOREIGN KEY (team_id, user_id) REFERENCES billstack.members ON DELETE CASCADE
+);
+
+-- What is wrong with a team, or was last. Only of teams that want alerts.
+CREATE TABLE IF NOT EXISTS billstack.alerts (
+    team_id text NOT NULL REFERENCES billstack.alert_settings ON DELETE CASCADE,
+    kind text NOT NULL,
+    is_on boolean NOT NULL,
+    since timestamptz NOT NULL,
+    over_at timestamptz,
+    details jsonb NOT NULL,
+    PRIMARY KEY (team_id, kind)
+);
+
+-- What is to be told, or was: a row for each channel, written by the statement that changed the alert.
+CREATE TABLE IF NOT EXISTS billstack.alert_notices (
+    id text PRIMARY KEY,
+    team_id text NOT NULL REFERENCES billstack.alert_settings ON DELETE CASCADE,
+    channel text NOT NULL CHECK (channel IN ('webhook', 'email')),
+    kind text NOT NULL,
+    is_on boolean NOT NULL,               -- false: it is over
+    since timestamptz NOT NULL,
+    over_at timestamptz,
+    details jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sent', 'failed')),
+    attempts integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz,
+    error text
+);
+CREATE INDEX IF NOT EXISTS alert_notices_due ON billstack.alert_notices (next_attempt_at) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS alert_notices_waiting ON billstack.alert_notices (team_id, channel, kind, created_at)
+WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS alert_notices_team ON billstack.alert_notices (team_id, created_at);
+CREATE INDEX IF NOT EXISTS alert_notices_created ON billstack.alert_notices (created_at);
+
+-- When a scheduler last looked for what is wrong. Several schedulers look once a minute together.
+CREATE TABLE IF NOT EXISTS billstack.alert_looks (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    looked_at timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO billstack.alert_looks DEFAULT VALUES ON CONFLICT DO NOTHING;
+
 -- What the mirrors are made of -------------------------------------------------------------------------------------
 
 -- The columns that every table of objects begins with. This table itself stays empty.

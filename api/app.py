@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from api import cli, dashboard
 from api.account import database_access, event_log_views, event_views, live_status, object_type_views
 from api.account import views as account_views
+from api.alerts import views as alert_views
 from api.gateway import project_views
 from api.gateway import views as gateway_views
 from api.http import access, addresses, assets, compression, csrf, errors, headers, request_log
@@ -54,6 +55,7 @@ DOCUMENTED = (
     event_log_views,
     object_type_views,
     webhook_views,
+    alert_views,
     health,
     metrics,
 )

@@ -6,6 +6,8 @@ mirrors  due for their daily comparison with Stripe
 ledger   deletes events too old to come again, and activity that no chart shows any more
 counts   adds recent changes to the mirrors' row counts
 workers  removes dead workers from RQ's records
+
+Alerts are looked for and sent by a thread of their own (workers/alerts/sending.py).
 """
 
 import itertools
@@ -24,6 +26,7 @@ from sync.database.upgrade import upgrade_late_teams
 from sync.errors import SchemaError
 from sync.events.ledger import prune
 from sync.teams.activity import prune_activity
+from workers.alerts import sending
 from workers.context import Context
 from workers.jobs.reconcile import start_due_reconciles
 from workers.queues import enqueue_due, enqueue_reconciles, enqueue_sweeps, wake_waiting
@@ -48,6 +51,7 @@ def run(context: Context) -> None:
     stopped = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())
+    threading.Thread(target=sending.run, args=(context, stopped), name="alerts", daemon=True).start()
     log.info("scheduler.started")
     looks = itertools.count()
     while not stopped.wait(EVERY_S):

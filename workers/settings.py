@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ WEB_PROCESSES, HORSES = 2, 8
 _WEB_CONNECTIONS, _FEWEST_OF_WEB = 14, 4 * WEB_PROCESSES
 _WORKER_CONNECTIONS, _FEWEST_OF_WORKERS = 25, 2 * HORSES + 1
 _MOST_CONNECTIONS = 1000
+# With STARTTLS; with TLS from the start; and without any, for a relay on the same host or network.
+SMTP_SCHEMES = ("smtp", "smtps", "smtp+plain")
+_ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class Settings:
     allow_open_redis: bool  # at a public address without a password
     web_connections: int  # the most Postgres connections of a host's web processes together
     worker_connections: int  # the most of a host's workers, events workers and scheduler together
+    smtp_url: str | None  # None: no alert goes out by e-mail
+    mail_from: str | None
+    allow_private_alerts: bool  # webhooks of alerts may go to http and to addresses of private networks
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -69,6 +76,9 @@ class Settings:
             worker_connections=reader.count(
                 "BILLSTACK_WORKER_CONNECTIONS", _WORKER_CONNECTIONS, fewest=_FEWEST_OF_WORKERS, most=_MOST_CONNECTIONS
             ),
+            smtp_url=reader.smtp_url("BILLSTACK_SMTP_URL"),
+            mail_from=reader.mail_from("BILLSTACK_MAIL_FROM", is_needed=bool(env.get("BILLSTACK_SMTP_URL"))),
+            allow_private_alerts=reader.flag("BILLSTACK_ALLOW_PRIVATE_ALERTS"),
         )
         if reader.problems:
             raise ConfigError("; ".join(reader.problems))
@@ -133,6 +143,25 @@ class _Reader:
         if not keys or any(len(key) != _SECRET_KEY_BYTES for key in keys):
             self._complain(name, "32 random bytes in base64 (openssl rand -base64 32), several separated by commas")
         return keys
+
+    def smtp_url(self, name: str) -> str | None:
+        text = self._env.get(name)
+        if not text:
+            return None
+        try:
+            parts = urlsplit(text)
+            is_good = parts.scheme in SMTP_SCHEMES and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            is_good = False
+        if not is_good:
+            self._complain(name, "smtp://user:password@host:587, smtps://… for TLS from the start, or smtp+plain://…")
+        return text
+
+    def mail_from(self, name: str, *, is_needed: bool) -> str | None:
+        text = self._env.get(name)
+        if (text or is_needed) and not _ADDRESS.fullmatch(text or ""):
+            self._complain(name, "the e-mail address that alerts come from, like billstack@example.com")
+        return text or None
 
     def rate(self, name: str) -> float | None:
         text = self._env.get(name)

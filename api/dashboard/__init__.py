@@ -3,6 +3,7 @@
 from flask import Blueprint, Flask
 
 from api.dashboard import (
+    alerts_page,
     entry_pages,
     event_pages,
     explore,
@@ -26,6 +27,7 @@ PAGES = (
     explore.blueprint,
     search.blueprint,
     psql_page.blueprint,
+    alerts_page.blueprint,
     team_pages.projects,
     team_pages.keys,
     people_pages.members,

@@ -23,6 +23,7 @@ TITLES = {
     "mirror_projects": "A project's part of the mirror",
     "mirror": "Stripe's API, answered from the mirror",
     "numbers": "Numbers",
+    "alerts": "Alerts",
     "database_access": "Reading with SQL",
     "members": "Members",
     "invitations": "Invitations",

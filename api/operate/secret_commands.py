@@ -8,6 +8,7 @@ from flask.cli import with_appcontext
 from api.http.context import current_context
 from api.operate.command_line import connect_checked
 from api.people.audit_store import AuditLog, Entry
+from sync.alerts.store import AlertStore
 from sync.errors import ConfigError
 from sync.teams.connections import Connections
 
@@ -35,6 +36,11 @@ def reseal_secrets() -> None:
             except ConfigError as exc:
                 click.echo(f"{team_id}: {exc.message}", err=True)
                 unopened.append(team_id)
+        try:
+            resealed += AlertStore(connection, current_context().box).reseal()
+        except ConfigError as exc:
+            click.echo(f"alerts: {exc.message}", err=True)
+            unopened.append("alerts")
         told = {"teams": len(teams), "resealed": resealed, "unopened": unopened}
         AuditLog(connection).record(Entry(action="secrets.resealed", details=told))
     click.echo(json.dumps(told))

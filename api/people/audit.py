@@ -19,6 +19,10 @@ from api.people.store import Caller, User
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # What a person reads in the audit log. None: not worth an entry.
 ACTIONS: dict[str, str | None] = {
+    "alerts.new_secret": "alerts.secret_renewed",
+    "alerts.put": "alerts.changed",
+    "alerts.test": "alerts.tested",
+    "alerts.turn_off": "alerts.turned_off",
     "api_keys.create_key": "key.created",
     "api_keys.revoke_key": "key.revoked",
     "auth.sign_in": "session.began",

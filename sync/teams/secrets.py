@@ -27,6 +27,8 @@ class Use:
 SECRET_KEY = Use("secret_key")
 WEBHOOK_SECRET = Use("webhook_secret")
 ENDPOINT_SECRET = Use("endpoint_secret")
+ALERT_URL = Use("alert_url")
+ALERT_SECRET = Use("alert_secret")
 
 
 class SecretBox:

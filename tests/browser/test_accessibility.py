@@ -28,6 +28,7 @@ OF_TEAM = (
     "events",
     "events?state=refused",
     "repairs",
+    "alerts",
     "explore/customers",
     "explore/products",
     "explore/prices?active=false",
@@ -45,6 +46,7 @@ DIALOGS = (
     ("stripe", "Sync data"),
     ("stripe", "Disconnect…"),
     ("psql", "Create role"),
+    ("alerts", "Turn on"),
     ("api-keys", "New key"),
     ("members", "Invite"),
 )

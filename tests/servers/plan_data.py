@@ -73,6 +73,15 @@ INSERT INTO billstack.repairs (team_id, reconcile_id, type, object_id, kind, fie
     SELECT CASE WHEN i %% 2 = 0 THEN %(team)s ELSE 'team_' || (i %% %(teams)s + 1) END, 'rec_1', 'charge', 'ch_' || i,
         'stale', '[]', now() - i * interval '1 minute'
     FROM generate_series(1, %(events)s) i;
+INSERT INTO billstack.alert_settings (team_id, webhook_url, webhook_secret) SELECT id, '\\x00', '\\x00' FROM billstack.teams;
+INSERT INTO billstack.alert_recipients (team_id, user_id) SELECT team_id, user_id FROM billstack.members;
+INSERT INTO billstack.alerts (team_id, kind, is_on, since, details)
+    SELECT id, kind, true, now(), '{}'
+    FROM billstack.teams, unnest('{key_refused,drift_found,events_behind,schema_outdated}'::text[]) kind;
+INSERT INTO billstack.alert_notices (id, team_id, channel, kind, is_on, since, details, state, created_at)
+    SELECT 'alert_' || t.id || '_' || i, t.id, 'webhook', 'key_refused', true, now(), '{}',
+        CASE WHEN i = 1 THEN 'waiting' ELSE 'sent' END, now() - i * interval '1 hour'
+    FROM billstack.teams t, generate_series(1, 20) i;
 INSERT INTO billstack.activity (team_id, hour, what, count)
     SELECT t.id, date_trunc('hour', now()) - i * interval '1 hour', 'event', 1
     FROM billstack.teams t, generate_series(1, 20) i;
@@ -175,6 +184,7 @@ SAMPLES: dict[str, Any] = {
     "new": f"{NEXT_SCHEMA}.charges", "ours": ["charges_pkey"], "table_name": "charges",
     "next_schema": NEXT_SCHEMA, "longest": timedelta(days=90), "variants": [98],
     "texts": ["cus_77", "cus_77 "], "find": "c77@example.com",
+    "emails": ["u1@example.com"], "webhook_url": b"x", "behind_s": 600, "wait_s": 30.0,
     "before": START + 10**6, "look": 1_000, "family": None, "mentioned": None, "reconcile_id": "rec_1", "object_id": "ch_1",
     "kind": "stale", "fields": Jsonb([]), "more_fields": 0, "repair_ids": [1, 2], "before_repair": 2**62,
 }  # fmt: skip

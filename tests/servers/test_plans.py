@@ -42,6 +42,9 @@ ALLOWED: Mapping[str, int] = {
     "events.ledger.replay": 4 * plan_data.EVENTS,  # a person's command, over all events of a team
     "events.ledger.pending": 4 * _TEAMS_EVENTS,
     "events.ledger.backlog": 4 * _TEAMS_EVENTS,
+    "alerts.store.look": 150 * plan_data.TEAMS,  # asks of each team that wants alerts; here, much changes of each
+    "alerts.store.claim": 20 * plan_data.TEAMS,  # a notice of each team is due
+    "alerts.store.sealed": 3 * plan_data.TEAMS,
     "events.ledger.claim": 30 * 1_000,  # sorts what is due
     # Sort what the team has while nobody has analyzed the ledger, which grows all the time.
     "events.log.page": 3 * _TEAMS_EVENTS,
@@ -91,6 +94,10 @@ OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
     "events.ledger.replay": {"type": None, "id": None},
     "events.ledger.settle": {"state": "applied", "ids": ["evt_new_1"]},
     "events.ledger.postpone": {"ids": ["evt_new_1"]},
+    "alerts.store.look": {"version": 4},
+    "alerts.store.add_recipients": {"team_id": "team_9"},
+    "alerts.store.end_notice": {"id": "alert_team_plans_1", "state": "sent"},
+    "alerts.store.postpone": {"id": "alert_team_plans_1"},
     "events.log.page": {"state": "refused", "type": None},
     "events.log.waiting": {"state": "failed", "type": None},
     "events.log.get": {"id": "evt_2"},

@@ -38,3 +38,32 @@ def test_an_address_that_cannot_be_read_is_one_problem_that_names_its_variable(n
     assert raised.value.message.startswith(f"{name} is ")
     assert ";" not in raised.value.message
     assert "secret" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["smtp://user:p%40ss@mail.example.com:587", "smtps://mail.example.com", "smtp+plain://127.0.0.1:25"]
+)
+def test_a_mail_server_is_read(url: str) -> None:
+    settings = Settings.from_env(ENV | {"BILLSTACK_SMTP_URL": url, "BILLSTACK_MAIL_FROM": "billstack@example.com"})
+
+    assert (settings.smtp_url, settings.mail_from) == (url, "billstack@example.com")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BILLSTACK_SMTP_URL", "mail.example.com"),
+        ("BILLSTACK_SMTP_URL", "smtp://:secret@"),
+        ("BILLSTACK_SMTP_URL", "smtp://mail.example.com:x"),
+        ("BILLSTACK_MAIL_FROM", ""),
+        ("BILLSTACK_MAIL_FROM", "billstack"),
+    ],
+)
+def test_a_mail_server_that_cannot_be_read_is_named(name: str, value: str) -> None:
+    mail = {"BILLSTACK_SMTP_URL": "smtp://mail.example.com", "BILLSTACK_MAIL_FROM": "billstack@example.com"}
+
+    with pytest.raises(ConfigError) as raised:
+        Settings.from_env(ENV | mail | {name: value})
+
+    assert raised.value.message.startswith(f"{name} is ")
+    assert "secret" not in raised.value.message

@@ -17,6 +17,7 @@ OF_TEAM = (
     "stripe",
     "events",
     "repairs",
+    "alerts",
     *(f"explore/{kind}" for kind in TABLES),
     "psql",
     "projects",

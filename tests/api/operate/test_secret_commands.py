@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sync.alerts.store import AlertStore
 from sync.errors import ConfigError
 from sync.teams.connections import Connections
 from sync.teams.secrets import SecretBox
@@ -52,6 +53,16 @@ def test_after_it_the_new_key_alone_opens_everything(connected, database, reseal
     assert json.loads(result.stdout) == {"teams": 1, "resealed": 4, "unopened": []}
     assert "remove the others" in result.stderr
     assert secrets_of(database, connected, NEW) == ("sk_test_1", SECRETS)
+
+
+def test_the_receivers_of_alerts_are_sealed_again_too(owner, database, reseal):
+    AlertStore(database, SecretBox((OLD,))).put(owner.team_id, webhook_url="https://example.com", emails=[])
+
+    result = reseal()
+
+    assert json.loads(result.stdout) == {"teams": 0, "resealed": 2, "unopened": []}
+    receivers = AlertStore(database, SecretBox((NEW,))).receivers(owner.team_id)
+    assert receivers.webhook_url == "https://example.com"
 
 
 def test_before_it_the_new_key_alone_opens_nothing(connected, database):

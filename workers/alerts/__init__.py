@@ -1,0 +1,1 @@
+"""Sends alerts: by webhook, and by e-mail."""
