@@ -766,6 +766,17 @@ RETURN CASE every
     WHEN 'year' THEN 1.0 / 12
 END / nullif(interval_count, 0);
 
+-- An amount in whole units of its currency: 980.5 for 98050 cents. api/numbers/currencies.py has the same currencies.
+CREATE OR REPLACE FUNCTION billstack.whole_units(amount numeric, currency text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN amount / CASE
+    WHEN currency IN (
+        'bif', 'clp', 'djf', 'gnf', 'jpy', 'kmf', 'krw', 'mga', 'pyg', 'rwf', 'vnd', 'vuv', 'xaf', 'xof', 'xpf'
+    ) THEN 1
+    WHEN currency IN ('bhd', 'jod', 'kwd', 'omr', 'tnd') THEN 1000
+    ELSE 100
+END;
+
 -- The cost of a quantity by a price's tiers. NULL if Stripe did not send them. The first tier's flat amount is due even
 -- for a quantity of 0.
 CREATE OR REPLACE FUNCTION billstack.tiered_amount(tiers jsonb, mode text, quantity numeric) RETURNS numeric
@@ -1065,6 +1076,7 @@ CREATE INDEX IF NOT EXISTS charges_newest ON {team}.charges (created, id);
 CREATE INDEX IF NOT EXISTS charges_customer ON {team}.charges (customer);
 CREATE INDEX IF NOT EXISTS charges_status ON {team}.charges (status);
 CREATE INDEX IF NOT EXISTS charges_payment_intent ON {team}.charges (payment_intent);
+CREATE INDEX IF NOT EXISTS charges_invoice ON {team}.charges (invoice) WHERE invoice IS NOT NULL;
 CREATE INDEX IF NOT EXISTS charges_transfer_group ON {team}.charges ((raw ->> 'transfer_group'), created, id)
 WHERE raw ->> 'transfer_group' IS NOT NULL;  -- few accounts have any
 
@@ -1113,6 +1125,7 @@ CREATE TABLE IF NOT EXISTS {team}.disputes (
 CREATE INDEX IF NOT EXISTS disputes_newest ON {team}.disputes (created, id);
 CREATE INDEX IF NOT EXISTS disputes_charge ON {team}.disputes (charge);
 CREATE INDEX IF NOT EXISTS disputes_payment_intent ON {team}.disputes (payment_intent);
+CREATE INDEX IF NOT EXISTS disputes_balance_transaction ON {team}.disputes (balance_transaction);
 CREATE INDEX IF NOT EXISTS disputes_status ON {team}.disputes (status);
 
 -- part: type payment_intent ----------------------------------------------------------------------------------------
@@ -1142,6 +1155,7 @@ CREATE TABLE IF NOT EXISTS {team}.payment_intents (
 CREATE INDEX IF NOT EXISTS payment_intents_newest ON {team}.payment_intents (created, id);
 CREATE INDEX IF NOT EXISTS payment_intents_customer ON {team}.payment_intents (customer);
 CREATE INDEX IF NOT EXISTS payment_intents_latest_charge ON {team}.payment_intents (latest_charge);
+CREATE INDEX IF NOT EXISTS payment_intents_invoice ON {team}.payment_intents (invoice) WHERE invoice IS NOT NULL;
 CREATE INDEX IF NOT EXISTS payment_intents_status ON {team}.payment_intents (status);
 
 -- part: type setup_intent ------------------------------------------------------------------------------------------
@@ -1477,6 +1491,7 @@ CREATE INDEX IF NOT EXISTS quotes_newest ON {team}.quotes (created, id);
 CREATE INDEX IF NOT EXISTS quotes_customer ON {team}.quotes (customer);
 CREATE INDEX IF NOT EXISTS quotes_invoice ON {team}.quotes (invoice);
 CREATE INDEX IF NOT EXISTS quotes_subscription ON {team}.quotes (subscription);
+CREATE INDEX IF NOT EXISTS quotes_subscription_schedule ON {team}.quotes (subscription_schedule);
 CREATE INDEX IF NOT EXISTS quotes_status ON {team}.quotes (status);
 
 -- part: type payment_link ------------------------------------------------------------------------------------------

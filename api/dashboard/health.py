@@ -5,34 +5,36 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-# What mends a problem, and where on the Stripe page it is done.
+_STRIPE = "stripe_page.show"
+# What mends a problem: in words, and the page and its part where it is done.
 _STEPS = {
-    "server": ("See how the sync goes", "sync"),
-    "key": ("Enter a valid key", "keys"),
-    "sync": ("See the last sync", "sync"),
-    "webhook": ("Set up the webhook", "webhook"),
-    "events": ("See events and their state", "webhook"),
-    "comparison": ("See the last comparison", "reconcile"),
+    "server": ("See how the sync goes", _STRIPE, "sync"),
+    "key": ("Enter a valid key", _STRIPE, "keys"),
+    "sync": ("See the last sync", _STRIPE, "sync"),
+    "webhook": ("Set up the webhook", _STRIPE, "webhook"),
+    "events": ("See the event log", "events.show_log", "content"),
+    "comparison": ("See the last comparison", _STRIPE, "reconcile"),
 }
 _COMPARED_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`place` is an id on the Stripe page."""
+    """`page` is an endpoint of the dashboard, `place` an id on it."""
 
     sentence: str
     step: str
+    page: str
     place: str
 
 
 def problems(status: Mapping[str, Any]) -> list[Problem]:
     found = [Problem(each["sentence"], *_STEPS[each["about"]]) for each in status["problems"]]
     if not status["connected"]:
-        return [Problem(each.sentence, "Connect again", "content") if each.place == "keys" else each for each in found]
+        return [Problem(each.sentence, "Connect again", _STRIPE, "content") for each in found]
     if status["syncStatus"] == "error":
         sentences = [each["error"] for each in status["result"].values() if each["error"]]
-        found += [Problem(f"The last sync failed: {sentence}", "Sync again", "sync") for sentence in sentences]
+        found += [Problem(f"The last sync failed: {sentence}", "Sync again", _STRIPE, "sync") for sentence in sentences]
     return found
 
 

@@ -67,9 +67,6 @@ WHERE true
 -- name: where_id
     AND object.id = %(id)s
 
--- name: where_customer
-    AND object.customer = %(customer)s
-
 -- name: where_status
     AND object.status = %(status)s
 
@@ -116,16 +113,94 @@ WHERE true
 -- name: end_find
     ))
 
--- name: before
-    AND (object.created, object.id) < (to_timestamp(%(before_created)s), %(before_id)s)
+-- name: where_reference
+    AND object.{reference} = %(reference)s
 
--- name: before_undated
--- Rows without a creation time come first.
-    AND (object.created IS NOT NULL OR object.id < %(before_id)s)
+-- name: where_price
+    AND jsonb_path_query_array(object.raw, '$.items.data[*].price.id') ? %(reference)s
 
--- name: page
+-- name: where_from_day
+    AND object.created >= %(from_day)s::date::timestamp AT TIME ZONE 'UTC'
+
+-- name: where_to_day
+-- With all of that day.
+    AND object.created < (%(to_day)s::date + 1)::timestamp AT TIME ZONE 'UTC'
+
+-- name: where_least
+-- In whole units of each row's currency.
+    AND billstack.whole_units({amount}, object.currency) >= %(least)s
+
+-- name: where_most
+    AND billstack.whole_units({amount}, object.currency) <= %(most)s
+
+-- The pages of a list. Each order has the condition for what follows a row in it. Rows without a creation time count as
+-- the newest, those without an amount as the smallest.
+
+-- name: by_newest
 ORDER BY object.created DESC, object.id DESC
 LIMIT %(limit)s
+
+-- name: after_newest
+    AND (object.created, object.id) < (to_timestamp(%(at)s::double precision), %(after_id)s)
+
+-- name: after_newest_undated
+    AND (object.created IS NOT NULL OR object.id < %(after_id)s)
+
+-- name: by_oldest
+ORDER BY object.created, object.id
+LIMIT %(limit)s
+
+-- name: after_oldest
+-- Without the rows that have no creation time, which come last: with them it would be no range of the index.
+    AND (object.created, object.id) > (to_timestamp(%(at)s::double precision), %(after_id)s)
+
+-- name: undated
+    AND object.created IS NULL
+
+-- name: after_oldest_undated
+    AND object.created IS NULL AND object.id > %(after_id)s
+
+-- name: by_largest
+ORDER BY coalesce(billstack.whole_units({amount}, object.currency), '-Infinity') DESC, object.id DESC
+LIMIT %(limit)s
+
+-- name: after_largest
+    AND (coalesce(billstack.whole_units({amount}, object.currency), '-Infinity'), object.id)
+        < (%(at)s::numeric, %(after_id)s)
+
+-- name: by_smallest
+ORDER BY coalesce(billstack.whole_units({amount}, object.currency), '-Infinity'), object.id
+LIMIT %(limit)s
+
+-- name: after_smallest
+    AND (coalesce(billstack.whole_units({amount}, object.currency), '-Infinity'), object.id)
+        > (%(at)s::numeric, %(after_id)s)
+
+-- name: count
+-- Up to a limit: more are not counted.
+SELECT count(*)
+FROM (
+    SELECT
+    FROM {team}.{table} AS object
+    WHERE true
+
+-- name: end_count
+    LIMIT %(limit)s
+) AS found
+
+-- name: live
+-- Live rows of a whole table, without reading it.
+SELECT coalesce(sum(live), 0)::bigint
+FROM (
+    SELECT live FROM billstack.row_counts WHERE schema_name = %(schema)s AND table_name = %(table)s
+    UNION ALL
+    SELECT live FROM billstack.row_count_changes WHERE schema_name = %(schema)s AND table_name = %(table)s
+) AS counted
+
+-- name: references
+SELECT {references}
+FROM {team}.{table}
+WHERE id = %(id)s
 
 -- name: raw
 SELECT jsonb_pretty(raw)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 
 from flask import Blueprint, redirect, request, url_for
@@ -53,6 +53,7 @@ def show(team_id: str) -> str | Response:
         problems=health.problems(status),
         business=_shown(business, request.args.get("currency")) if business else None,
         failed_days=FAILED_DAYS,
+        failed_since=(datetime.now(UTC) - timedelta(days=FAILED_DAYS)).date().isoformat(),
     )
 
 

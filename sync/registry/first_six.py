@@ -100,7 +100,7 @@ TYPES = (
             (
                 Column("Price", "nickname", "title"),
                 PRODUCT,
-                Column("Amount", "unit_amount", "money"),
+                Column("Amount", "unit_amount", "money", stored=("unit_amount", "unit_amount_decimal")),
                 Column("Every", "every"),
                 ACTIVE,
                 CREATED,

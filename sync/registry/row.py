@@ -56,7 +56,8 @@ class Column:
     """A column of the explore pages, from the table's column `key`.
 
     `kind` selects how templates/dashboard/explore_parts.html shows it. `to` is the table that an id links to. `needs`
-    is the width at which the column appears: any, "medium" or "wide" (dashboard.css).
+    is the width at which the column appears: any, "medium" or "wide" (dashboard.css). `stored` are the table's columns
+    that it is made of, where these are not `key` alone: the first that is not NULL.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Column:
     to: str = ""
     words: str = ""  # the key of a text to show instead of the id
     needs: str = ""
+    stored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ def test_pages_of_a_table_go_on_after_any_id(page, team, put):
     put(*(customer(id) for id in ids))
 
     first = page("customers")
-    (older,) = (html.unescape(each) for each in re.findall(r'<a href="([^"]+)">Older</a>', first.text))
+    (older,) = (html.unescape(each) for each in re.findall(r'<a rel="next" href="([^"]+)">Next</a>', first.text))
     second = team.client.get(older, headers=BROWSER)
 
     assert len(object_links(first, "customers")) + len(object_links(second, "customers")) == 60

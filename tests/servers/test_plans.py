@@ -22,6 +22,7 @@ from scripts.local.servers import EmbeddedPostgres, at_database
 from scripts.run_procfile import ROOT
 from sync.database.upgrade import upgrade
 from sync.object_types import OBJECT_TYPES
+from sync.registry.references import ONE_WAY
 from sync.sql import BoundQueries, Queries
 from tests.servers import plan_data
 from tests.servers.plan_data import BACKFILL, ROWS, SAMPLES, SCHEMA
@@ -67,6 +68,12 @@ ALLOWED: Mapping[str, int] = {
     "numbers.store.events": 6 * _TEAMS_EVENTS,
     "numbers.store.revenue": 6 * (ROWS["invoices"] + ROWS["charges"]),
     "numbers.store.failed_payments": 4 * ROWS["charges"],
+    # An order or filter by amount reads the table; a count stops at ten thousand.
+    **{
+        f"dashboard.mirror_rows.{table}.{name}": 8 * ROWS[table]
+        for table in ("charges", "invoices")
+        for name in ("amounts", "largest", "smallest", "after_largest", "after_smallest", "counted")
+    },
 }
 # What a name means elsewhere.
 OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
@@ -118,11 +125,11 @@ _TYPES = {
 SYNC, API = ROOT / "sync", ROOT / "api"
 MIRROR, PEOPLE, LISTS = SYNC / "mirror/store.sql", SYNC / "customers/store.sql", API / "gateway/store.sql"
 _PLANNED = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
-SEARCH = API / "dashboard/search.sql"
+SEARCH, TIMELINE = API / "dashboard/search.sql", API / "dashboard/timeline.sql"
 ROWS_PAGE, REBUILD = API / "dashboard/mirror_rows.sql", SYNC / "database/rebuild.sql"
 FILES = sorted(path for folder in ("sync", "api", "workers") for path in (ROOT / folder).rglob("*.sql"))
 # Blocks that are a statement only with others, below.
-_HEADS = {PEOPLE: ("select",), LISTS: ("page",), ROWS_PAGE: ("plain", "of_customers", *TABLES)}
+_HEADS = {PEOPLE: ("select",), LISTS: ("page",), ROWS_PAGE: ("plain", "of_customers", *TABLES, "count")}
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ class Statement:
     blocks: tuple[str, ...]
     table: str = "charges"
     is_list: bool = False
+    reference: str = "id"  # the column of an explore page's list that names the object
 
 
 def statements() -> dict[str, Statement]:
@@ -163,22 +171,37 @@ def lists() -> dict[str, Statement]:
 
 
 def explored() -> dict[str, Statement]:
-    """The explore pages' lists."""
+    """The explore pages' lists: each filter, each way of paging, and each column that names other objects."""
     found = {}
     for table in TABLES.values():
-        conditions: dict[str, tuple[str, ...]] = {"all": (), "older": ("before",), "id": ("where_id",)}
-        conditions["undated"] = ("before_undated",)
-        conditions["found"] = ("find", *(f"or_{place}" for place in table.explored.finds), "end_find")
-        conditions |= {"customer": ("where_customer",)} if "customer" in table.explored.finds else {}
-        conditions |= {"status": ("where_status",)} if table.explored.statuses else {}
-        conditions |= {"active": ("where_active",)} if table.explored.has_active else {}
-        for name, blocks in conditions.items():
-            statement = Statement(ROWS_PAGE, (_select(table.name), *blocks, "page"), table.name, is_list=True)
+        filters: dict[str, tuple[str, ...]] = {"all": (), "id": ("where_id",), "times": ("where_from_day",)}
+        filters["found"] = ("find", *(f"or_{place}" for place in table.explored.finds), "end_find")
+        filters |= {"status": ("where_status",)} if table.explored.statuses else {}
+        filters |= {"active": ("where_active",)} if table.explored.has_active else {}
+        lists = {name: (*blocks, "by_newest") for name, blocks in filters.items()}
+        lists |= {"oldest": ("by_oldest",), "until": ("where_to_day", "by_oldest")}
+        lists |= {f"after_{name}": (f"after_{name}", f"by_{name.partition('_')[0]}") for name in PAGED}
+        lists |= {"undated": ("undated", "by_oldest")}
+        if table.name in OF_AMOUNTS:
+            lists |= {"amounts": ("where_least", "where_most", "by_newest"), "smallest": ("by_smallest",)}
+            lists |= {f"after_{name}": (f"after_{name}", f"by_{name}") for name in ("largest", "smallest")}
+            lists |= {"largest": ("by_largest",)}
+        for name, blocks in lists.items():
+            statement = Statement(ROWS_PAGE, (_select(table.name), *blocks), table.name, is_list=True)
             found[f"dashboard.mirror_rows.{table.name}.{name}"] = statement
-    return found
+        for column in table.references:
+            if (OF_TABLE[table.name], column) not in ONE_WAY:
+                blocks = (_select(table.name), table.where_reference(column), "by_newest")
+                statement = Statement(ROWS_PAGE, blocks, table.name, is_list=True, reference=column)
+                found[f"dashboard.mirror_rows.{table.name}.naming_{column}"] = statement
+    counted = Statement(ROWS_PAGE, ("count", "where_status", "end_count"), is_list=True)
+    always = ("customers", UNION, "subscriptions", UNION, "charges", UNION, "refunded_charges")
+    for blocks in (always, (*always, "without_refunds", UNION, "refunds")):
+        found[f"dashboard.timeline.{blocks[-1]}_in_all"] = Statement(TIMELINE, (*blocks, "newest"))
+    return found | {"dashboard.mirror_rows.charges.counted": counted}
 
 
-def bound(file: Path, table: str = "charges") -> BoundQueries:
+def bound(file: Path, table: str = "charges", reference: str = "id") -> BoundQueries:
     """Placeholders have the same meaning in all files."""
     names: dict[str, str | sql.Composable] = {
         "team": SCHEMA,
@@ -193,10 +216,18 @@ def bound(file: Path, table: str = "charges") -> BoundQueries:
         "comment": sql.Literal("x"),
         "kind": sql.Literal("x"),
         "title": "id",
+        "reference": reference,
+        "references": "id",
+        "amount": sql.Identifier("object", {"invoices": "total", "charges": "amount"}.get(table, "id")),
     }
     return Queries(file).bind(**{name: value for name, value in names.items() if f"{{{name}}}" in file.read_text()})
 
 
+UNION = "UNION ALL"
+PAGED = ("newest", "newest_undated", "oldest", "oldest_undated")
+# An order or filter by amount reads the whole table, whichever it is.
+OF_AMOUNTS = ("charges", "invoices")
+OF_TABLE = {each.table: name for name, each in OBJECT_TYPES.items()}
 STATEMENTS = statements()
 TRIED = [(name, "force_custom_plan") for name in STATEMENTS]
 TRIED += [(name, "force_generic_plan") for name, statement in STATEMENTS.items() if not statement.is_list]
@@ -241,7 +272,8 @@ def test_a_statement_reads_in_proportion_to_what_it_returns(mirror: psycopg.Conn
     statement = STATEMENTS[name]
     values = {**SAMPLES, **OTHER_VALUES.get(name, {})}
     values |= {"project_id": "proj_small"} if "where_small_project" in statement.blocks else {}
-    plan = explain(mirror, bound(statement.file, statement.table), statement.blocks, values, mode)
+    queries = bound(statement.file, statement.table, statement.reference)
+    plan = explain(mirror, queries, statement.blocks, values, mode)
 
     handled = work(plan)
     allowed = ALLOWED.get(name, BASE + PER_RETURNED_ROW * returned(plan))
@@ -259,7 +291,7 @@ def explain(
     connection: psycopg.Connection, queries: BoundQueries, blocks: Sequence[str], values: Mapping[str, Any], mode: str
 ) -> dict[str, Any]:
     """Runs it, and takes back what it did."""
-    text, names = numbered("\n".join(queries[block] for block in blocks))
+    text, names = numbered("\n".join(block if block == UNION else queries[block] for block in blocks))
     types = ", ".join(type_of(values.get(each)) for each in names)
     connection.execute("DEALLOCATE ALL")
     with connection.transaction(force_rollback=True):

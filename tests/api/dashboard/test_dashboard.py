@@ -108,7 +108,7 @@ def test_pages_of_a_table_show_every_row_once(owner, mirror):
     while address:
         page = owner.client.get(address, headers=BROWSER).text
         found += re.findall(r'explore/customers/(cus_\d+)"', page)
-        older = re.search(r'<a href="([^"]+)">Older</a>', page)
+        older = re.search(r'<a rel="next" href="([^"]+)">Next</a>', page)
         address = older and older[1].replace("&amp;", "&")
 
     assert sorted(found) == sorted(ids)
@@ -170,7 +170,7 @@ def test_pages_of_a_table_go_on_before_1970(owner, mirror):
         mirror("customers", id=f"cus_{number:02}", created=-1000 - number)
 
     page = owner.client.get(f"/teams/{owner.team_id}/explore/customers", headers=BROWSER).text
-    older = re.search(r'<a href="([^"]+)">Older</a>', page)[1].replace("&amp;", "&")
+    older = re.search(r'<a rel="next" href="([^"]+)">Next</a>', page)[1].replace("&amp;", "&")
 
     assert len(re.findall(r'explore/customers/(cus_\d+)"', owner.client.get(older, headers=BROWSER).text)) == 10
 
@@ -185,7 +185,30 @@ def test_what_stripe_sent_is_shown_as_text(owner, mirror):
 
 
 @pytest.mark.parametrize(
-    "query", ["before=x", "before=9.", "before=99999999999999.x", "find=%00", "status='", "active=2"]
+    "query",
+    [
+        *(
+            "before=x",
+            "after=9",
+            "after=99999999999999:x",
+            "before=-:x",
+            "after=1:%00",
+            "sort=x",
+            "sort=-",
+            "sort=-unit_amount&after=x:y",
+        ),
+        *(
+            "find=%00",
+            "product=%00",
+            "status='",
+            "active=2",
+            "from=x",
+            "to=9999-12-31",
+            "from=0001-01-01",
+            "least=x",
+            "most=1e9",
+        ),
+    ],
 )
 def test_odd_addresses_do_no_harm(owner, mirror, query):
     answer = owner.client.get(f"/teams/{owner.team_id}/explore/prices?{query}", headers=BROWSER)
