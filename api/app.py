@@ -10,7 +10,7 @@ from api import cli, dashboard
 from api.account import database_access, event_log_views, event_views, live_status, object_type_views
 from api.account import views as account_views
 from api.alerts import views as alert_views
-from api.gateway import project_views
+from api.gateway import lean_reads, project_views
 from api.gateway import views as gateway_views
 from api.http import access, addresses, assets, compression, csrf, errors, headers, request_log
 from api.http.context import EXTENSION
@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or read_settings()
     configure_logging(settings.log_level)
     app = Flask("api", static_folder=None)  # api/http/assets.py serves the static files
+    lean_reads.install(app)
     if settings.trusted_proxies:
         # Reads only the part of X-Forwarded-For that our own proxies wrote, never what a client put before it.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

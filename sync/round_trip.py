@@ -25,7 +25,6 @@ from sync.sql import Numbered
 
 _READABLE = select.POLLIN
 _EITHER = select.POLLIN | select.POLLOUT
-_SYNCS = 2  # one after the statements, one after the commit
 # Independent of the database's or role's default: a page must see what was committed while it waited for a lock.
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 # All statements see one moment.
@@ -70,8 +69,8 @@ class RoundTrips:
         return self._rows(last)[0] if last.ntuples else None
 
     def read(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[list[tuple[Any, ...]]]:
-        """Returns all rows of each statement, as of one moment."""
-        results = self._results(_BEGIN_READING, statements, values)
+        """Returns all rows of each statement. Several see one moment, and change nothing."""
+        results = self._results(_BEGIN_READING if len(statements) > 1 else None, statements, values)
         return [self._rows(each) for each in results]
 
     def _rows(self, result: PGresult) -> list[tuple[Any, ...]]:
@@ -79,7 +78,9 @@ class RoundTrips:
         rows.set_pgresult(result)
         return rows.load_rows(0, result.ntuples, tuple)
 
-    def _results(self, begin: bytes, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[PGresult]:
+    def _results(
+        self, begin: bytes | None, statements: Sequence[Numbered], values: Mapping[str, Any]
+    ) -> list[PGresult]:
         try:
             return self._send(begin, statements, values)
         except errors.InvalidSqlStatementName:
@@ -90,7 +91,7 @@ class RoundTrips:
             self._known.is_shared = True
             return self._send(begin, statements, values)
 
-    def _send(self, begin: bytes, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[PGresult]:
+    def _send(self, begin: bytes | None, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[PGresult]:
         """One result for each statement."""
         with self._connection.lock:
             sent = [[_as_sent(values[name]) for name in each.names] for each in statements]
@@ -99,23 +100,25 @@ class RoundTrips:
             socket.register(self._connection, _READABLE)
             pgconn = self._connection.pgconn
             pgconn.enter_pipeline_mode()
-            pgconn.send_query_params(begin, None)
+            if begin is not None:
+                pgconn.send_query_params(begin, None)
             for statement, name, arguments in zip(statements, names, sent, strict=True):
                 if name is None:
                     pgconn.send_query_params(statement.text, arguments)
                 else:
                     pgconn.send_query_prepared(name, arguments)
             pgconn.pipeline_sync()
-            pgconn.send_query_params(b"COMMIT", None)  # rolls back if a statement failed
-            pgconn.pipeline_sync()
-            results = self._received(socket)
+            if begin is not None:
+                pgconn.send_query_params(b"COMMIT", None)  # rolls back if a statement failed
+                pgconn.pipeline_sync()
+            results = self._received(socket, syncs=1 if begin is None else 2)
             pgconn.exit_pipeline_mode()
             if pgconn.transaction_status != TransactionStatus.IDLE:  # the commit itself timed out
                 pgconn.exec_(b"ROLLBACK")
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise errors.error_from_result(result)
-        return results[1:-1]
+        return results if begin is None else results[1:-1]
 
     def _name(self, statement: Numbered) -> bytes:
         prepared = self._known.prepared
@@ -132,8 +135,11 @@ class RoundTrips:
                 raise error
         return name
 
-    def _received(self, socket: select.poll) -> list[PGresult]:
-        """One result for each statement up to the first that failed, and the commit's."""
+    def _received(self, socket: select.poll, syncs: int) -> list[PGresult]:
+        """One result for each statement up to the first that failed, and for begin and commit where there are such.
+
+        A sync ends the statements, and another one the commit.
+        """
         pgconn = self._connection.pgconn
         while pgconn.flush():
             socket.modify(self._connection, _EITHER)
@@ -141,8 +147,7 @@ class RoundTrips:
             pgconn.consume_input()  # Postgres may be waiting for us to read
         socket.modify(self._connection, _READABLE)
         results: list[PGresult] = []
-        syncs = 0
-        while syncs < _SYNCS:
+        while syncs:
             while pgconn.is_busy():
                 socket.poll()
                 pgconn.consume_input()
@@ -152,7 +157,7 @@ class RoundTrips:
             if result is None:  # end of one statement's results
                 continue
             if result.status == ExecStatus.PIPELINE_SYNC:
-                syncs += 1
+                syncs -= 1
             elif result.status != ExecStatus.PIPELINE_ABORTED:
                 results.append(result)
         return results

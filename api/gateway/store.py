@@ -172,7 +172,7 @@ def _standing(rows: Sequence[tuple[Any, ...]]) -> Standing:
     is_connected, api_version, added, swept_until, unread_until, proofs = rows[0]
     known = {
         name: right_as_of(proof, None if name in REREAD_TYPES else swept_until, unread_until)
-        for name, proof in (proofs or {}).items()
+        for name, proof in msgspec.json.decode(proofs or "{}").items()
     }
     return Standing(
         is_connected,

@@ -178,7 +178,7 @@ SELECT
     connections.swept_until,
     connections.unread_until,
     (
-        SELECT jsonb_object_agg(type, jsonb_build_object(
+        SELECT json_object_agg(type, json_build_object(
             'knownUntil', proven.until,
             'unapplied', (
                 SELECT created
@@ -187,7 +187,7 @@ SELECT
                 ORDER BY created
                 LIMIT 1
             )
-        ))
+        ))::text
         FROM billstack.type_proofs
         CROSS JOIN LATERAL (
             SELECT greatest(known_until, CASE WHEN equal.found ? type THEN equal.upper END) AS until

@@ -12,17 +12,16 @@ from flask import Flask, Response, current_app, g, request
 
 from api.gateway import params as mirror_params
 from api.gateway import written
-from api.gateway.decision import Asked, Forward, decide
+from api.gateway.decision import Forward
 from api.gateway.errors import MissingScope, NotYetKnown, OnlyStripeCan
 from api.gateway.forward import READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
-from api.gateway.mirror_answers import Made, MirrorAnswers
-from api.gateway.store import MirrorReader
+from api.gateway.lean_reads import UNREAD
+from api.gateway.reading import asked_of, mirror_headers, read_mirror
 from api.http.access import Access
 from api.http.addresses import address_of
 from api.http.context import EXTENSION, current_context
 from api.http.endpoints import Blueprint
 from api.http.request_log import request_id
-from api.http.times import iso, since_1970
 from api.projects.key_store import PresentedKey, Scope
 from sync.errors import BadRequest
 from sync.mirror.store import MirrorStore
@@ -59,37 +58,15 @@ def forwarder_of(app: Flask) -> Forwarder:
 
 
 def answer(team_id: str) -> Response:
-    values = mirror_params.nested(request.args.items(multi=True))
-    asked = Asked(
-        request.method,
-        _stripe_path(),
-        values,
-        request.headers.get("Stripe-Version"),
-        request.headers.get("Stripe-Account") or request.headers.get("Stripe-Context"),
-        request.headers.get("X-BillStack-Fresh", "").lower() == "true",
-    )
-    decision = decide(asked)
-    if isinstance(decision, Forward):
-        return _from_stripe(team_id, decision)
-    if not _may_read(decision.object_type):
-        raise MissingScope(decision.object_type.scope, "this reads the mirror")
+    key: PresentedKey | None = g.get("api_key")
     try:
-        with current_context().pool.connection() as connection:
-            made = MirrorAnswers(MirrorReader(connection, team_id), asked, _may_read).make(decision)
+        if (unread := request.environ.get(UNREAD)) is not None:
+            raise unread
+        asked = asked_of(request.method, _stripe_path(), request.args.items(multi=True), request.headers.get)
+        made = read_mirror(current_context(), team_id, key.scopes if key else None, asked)
     except OnlyStripeCan as exc:
         return _from_stripe(team_id, Forward(str(exc), is_known_later=exc.is_known_later))
-    return _from_mirror(made)
-
-
-def _from_mirror(made: Made) -> Response:
-    response = Response(made.body, mimetype="application/json")
-    response.headers["Stripe-Version"] = made.api_version
-    response.headers["Request-Id"] = request_id()
-    response.headers["X-BillStack-Source"] = "mirror"
-    synced_at = iso(since_1970(made.right_as_of))
-    assert synced_at is not None
-    response.headers["X-BillStack-Synced-At"] = synced_at
-    return response
+    return Response(made.body, mimetype="application/json", headers=mirror_headers(made, request_id()))
 
 
 # From Stripe ----------------------------------------------------------------------------------------------------------
@@ -142,11 +119,6 @@ def _is_in_shape_of(api_version: str) -> bool:
     """Whether the answer to a change is what the mirror would hold: its version, nothing expanded."""
     version = request.headers.get("Stripe-Version")
     return version in (None, api_version) and b"expand" not in request.get_data() + request.query_string
-
-
-def _may_read(object_type: ObjectType) -> bool:
-    key: PresentedKey | None = g.get("api_key")
-    return key is None or bool({object_type.scope, Scope.READ_STRIPE} & set(key.scopes))
 
 
 def _require_stripe_scope(decision: Forward) -> None:

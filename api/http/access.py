@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 
 import structlog
 from flask import Flask, Response, current_app, g, request
+from werkzeug.datastructures import Authorization
 
 from api.http.context import current_context
 from api.http.seats import IS_REFUSED, TEAM, too_many
@@ -121,7 +122,7 @@ def _check() -> None:
         raise Forbidden("nobody may call this")
     if access is Access.ANYONE or is_preflight():
         return
-    raw_key = _presented_key()
+    raw_key = presented_key(request.headers.get("Authorization"))
     if raw_key is None and access is Access.GATEWAY:
         raise Unauthorized(
             "send an API key of BillStack (bs_…) as Stripe's own: as bearer, or as the user name of Basic"
@@ -138,12 +139,12 @@ def _check() -> None:
         raise NotFound("there is nothing at this address")  # an impossible id, which Postgres would reject
 
 
-def _presented_key() -> str | None:
+def presented_key(authorization: str | None) -> str | None:
     """A bearer token, or the user name of Basic as in Stripe's curl examples.
 
     A key wins over a session. Other credentials, such as a proxy's, are ignored.
     """
-    given = request.authorization
+    given = Authorization.from_header(authorization)
     raw_key = given.token if given and given.type == "bearer" else given.username if given else None
     return raw_key if raw_key and raw_key.startswith(PREFIX) else None
 

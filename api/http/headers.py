@@ -2,8 +2,8 @@
 
 from flask import Flask, Response, request
 
+from api.http.context import current_context
 from api.operate import operators
-from api.people.cookies import is_https
 
 OUR_PAGES = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -21,13 +21,23 @@ def install(app: Flask) -> None:
 
 def _add(response: Response) -> Response:
     is_foreign = request.blueprint == "rq_dashboard"
-    # Our error page for an rq-dashboard address has already set its own policy.
-    response.headers.setdefault("Content-Security-Policy", operators.policy() if is_foreign else OUR_PAGES)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    if is_https():
-        response.headers["Strict-Transport-Security"] = _HTTPS_ONLY
-    # With no-referrer, browsers would send `Origin: null` from our own forms.
-    response.headers["Referrer-Policy"] = "same-origin"
-    if request.endpoint not in ("static", "rq_dashboard.static"):
-        response.headers["Cache-Control"] = "no-store"
+    headers = headers_of_every_answer(current_context().settings.public_url)
+    if is_foreign:
+        headers["Content-Security-Policy"] = operators.policy()
+    if "Content-Security-Policy" in response.headers:  # our error page for an rq-dashboard address has set its own
+        del headers["Content-Security-Policy"]
+    if request.endpoint in ("static", "rq_dashboard.static"):
+        del headers["Cache-Control"]
+    response.headers.update(headers)
     return response
+
+
+def headers_of_every_answer(public_url: str) -> dict[str, str]:
+    headers = {
+        "Content-Security-Policy": OUR_PAGES,
+        "X-Content-Type-Options": "nosniff",
+        # With no-referrer, browsers would send `Origin: null` from our own forms.
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+    return headers | ({"Strict-Transport-Security": _HTTPS_ONLY} if public_url.startswith("https://") else {})

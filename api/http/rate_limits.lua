@@ -1,17 +1,21 @@
--- A token bucket as one number: when it would be full again. Takes one token, or says how long to wait for one.
+-- A token bucket as one number: when it would be full again. Takes tokens, or says how long to wait for one.
 --
 -- KEYS  the bucket
--- ARGV  tokens a second, the most that it holds
--- -> 1 or 0 (whether there was a token), tokens left, milliseconds until there is one, milliseconds until it is full
+-- ARGV  tokens a second, the most that it holds, how many to take if it is at least half full after that; else one
+-- -> how many were taken, tokens left, milliseconds until there is one, milliseconds until it is full
 
-local rate, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local rate, most, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local full_at = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0')) + 1 / rate
+local before = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+if (before - now) * rate + count > most / 2 then
+  count = 1
+end
+local full_at = before + count / rate
 local wait_s = full_at - now - most / rate
 
 if wait_s > 0.000001 then
-  return { 0, 0, math.ceil(wait_s * 1000), math.ceil((full_at - 1 / rate - now) * 1000) }
+  return { 0, 0, math.ceil(wait_s * 1000), math.ceil((before - now) * 1000) }
 end
 redis.call('SET', KEYS[1], string.format('%.6f', full_at), 'PX', math.ceil((full_at - now) * 1000) + 1000)
-return { 1, math.floor(-wait_s * rate + 0.001), 0, math.ceil((full_at - now) * 1000) }
+return { count, math.floor(-wait_s * rate + 0.001), 0, math.ceil((full_at - now) * 1000) }

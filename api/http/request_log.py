@@ -26,9 +26,18 @@ def request_id() -> str:
     return str(g.request_id)
 
 
+def id_of(given: str) -> str:
+    """The id that a client or proxy sent, if it is sane. Otherwise a new one."""
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def write_line(method: str, path: str, status: int, began: float) -> None:
+    write = _log.debug if path in _QUIET_PATHS else _log.info
+    write("request.answered", method=method, path=path, status=status, duration_ms=_ms_since(began))
+
+
 def _begin() -> None:
-    given = request.headers.get(HEADER, "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = id_of(request.headers.get(HEADER, ""))
     g.began = time.perf_counter()
     # A server thread handles many requests in the same context.
     structlog.contextvars.clear_contextvars()
@@ -41,14 +50,7 @@ def _end(response: Response) -> Response:
         facts = {"path": request.path, "began": g.began}
         response.call_on_close(lambda: _end_stream(**facts))
         return response
-    write = _log.debug if request.path in _QUIET_PATHS else _log.info
-    write(
-        "request.answered",
-        method=request.method,
-        path=request.path,
-        status=response.status_code,
-        duration_ms=_ms_since(g.began),
-    )
+    write_line(request.method, request.path, response.status_code, g.began)
     return response
 
 

@@ -1,41 +1,73 @@
 """Checks that an API key is valid and not used too fast. What it gives access to is decided in api/http/access.py."""
 
 import contextlib
+from dataclasses import dataclass
 from math import ceil
 
-from flask import Response, g
+from flask import Response, g, request
 
 from api.http.context import current_context
 from api.http.rate_limits import API_KEY_REQUESTS, Taken, take
 from api.projects.key_store import KeyStore, PresentedKey
 from sync.database.server import NO_WRITES
 from sync.errors import TooManyRequests, Unauthorized
+from workers.context import Context
+
+# In the WSGI environment: what was found out about the key before Flask.
+CHECKED_KEY = "billstack.checked_key"
 
 
-def authenticate_key(raw_key: str) -> PresentedKey:
-    """Raises Unauthorized for an invalid key, and TooManyRequests for a valid one that is used too fast."""
-    context = current_context()
+@dataclass(frozen=True, slots=True)
+class CheckedKey:
+    """A valid key and where its limit stands, or why it is refused."""
+
+    key: PresentedKey | None = None
+    taken: Taken | None = None
+    refusal: Exception | None = None
+
+
+def check_key(context: Context, raw_key: str) -> CheckedKey:
+    """Refused is an invalid key, and a valid one that is used too fast."""
     with context.pool.connection() as connection:
         store = KeyStore(connection)
         key = store.find(raw_key)
         if key is None:
-            raise Unauthorized("this API key does not exist or was revoked: create a new one", code="invalid_api_key")
+            gone = "this API key does not exist or was revoked: create a new one"
+            return CheckedKey(refusal=Unauthorized(gone, code="invalid_api_key"))
         if key.is_expired:
-            raise Unauthorized("this API key has expired: create a new one", code="expired_api_key")
+            expired = "this API key has expired: create a new one"
+            return CheckedKey(refusal=Unauthorized(expired, code="expired_api_key"))
         if key.is_use_due:
             with contextlib.suppress(*NO_WRITES):  # reads go on
                 store.note_use(key.id)
-    g.key_count = taken = take(context.redis, API_KEY_REQUESTS, key.id)
+    taken = take(context.redis, API_KEY_REQUESTS, key.id)
     if taken is not None and not taken.is_allowed:
-        raise TooManyRequests("this API key is making too many requests: slow down", retry_after_s=taken.wait_s)
-    return key
+        fast = "this API key is making too many requests: slow down"
+        return CheckedKey(key, taken, TooManyRequests(fast, retry_after_s=taken.wait_s))
+    return CheckedKey(key, taken)
+
+
+def authenticate_key(raw_key: str) -> PresentedKey:
+    """Raises Unauthorized for an invalid key, and TooManyRequests for a valid one that is used too fast."""
+    checked: CheckedKey = request.environ.get(CHECKED_KEY) or check_key(current_context(), raw_key)
+    g.key_count = checked.taken
+    if checked.refusal is not None:
+        raise checked.refusal
+    assert checked.key is not None
+    return checked.key
 
 
 def show_rate_limit(response: Response) -> Response:
-    """Puts the state of the key's rate limit into headers. No headers while Redis is unavailable."""
-    count: Taken | None = g.get("key_count")
-    if count is not None:
-        response.headers["RateLimit-Limit"] = str(count.limit.most)
-        response.headers["RateLimit-Remaining"] = str(count.remaining)
-        response.headers["RateLimit-Reset"] = str(ceil(count.full_s))
+    response.headers.update(limit_headers(g.get("key_count")))
     return response
+
+
+def limit_headers(taken: Taken | None) -> dict[str, str]:
+    """The state of the key's rate limit. No headers while Redis is unavailable."""
+    if taken is None:
+        return {}
+    return {
+        "RateLimit-Limit": str(taken.limit.most),
+        "RateLimit-Remaining": str(taken.remaining),
+        "RateLimit-Reset": str(ceil(taken.full_s)),
+    }

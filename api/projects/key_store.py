@@ -14,6 +14,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from sync.ids import new_id
+from sync.round_trip import RoundTrips
 from sync.sql import Queries
 
 PREFIX = "bs_"
@@ -114,9 +115,9 @@ class KeyStore:
     def find(self, raw_key: str) -> PresentedKey | None:
         if not _RAW_KEY.fullmatch(raw_key):
             return None
-        with self._connection.cursor(row_factory=class_row(PresentedKey)) as cursor:
-            candidates = cursor.execute(_QUERIES["keys_of_prefix"], {"prefix": raw_key[:_SHOWN]}).fetchall()
+        (rows,) = RoundTrips(self._connection).read([_QUERIES.numbered("keys_of_prefix")], {"prefix": raw_key[:_SHOWN]})
         digest = _sha256(raw_key)
+        candidates = (PresentedKey(*row) for row in rows)
         return next((key for key in candidates if hmac.compare_digest(key.key_sha256, digest)), None)
 
     def note_use(self, key_id: str) -> None:

@@ -21,8 +21,8 @@ from scripts.benchmark.teams import percentile
 from sync.database.schema import schema_name
 
 CONNECTIONS = 8
-LASTS_S = 8.0
-WARM_UP_S = 2.0
+LASTS_S = 5.0
+WARM_UP_S = 1.0
 # A key's limit lets 1,000 requests through at once and then 100 a second, so each connection takes turns.
 KEYS_A_CONNECTION = 4
 # Of a type's objects, the requests take these in turn.

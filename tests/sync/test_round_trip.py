@@ -84,7 +84,7 @@ def test_reading_gives_all_rows_of_each_statement(trips: RoundTrips, connection,
 
 def test_reading_changes_nothing(trips: RoundTrips, connection, numbered) -> None:
     with pytest.raises(errors.ReadOnlySqlTransaction):
-        trips.read([numbered("CREATE TABLE made ()")], {})
+        trips.read([numbered("SELECT 1"), numbered("CREATE TABLE made ()")], {})
 
     assert connection.execute("SELECT to_regclass('made')").fetchone() == (None,)
 

@@ -1,0 +1,54 @@
+"""Reads the mirror for one request, or says why only Stripe can answer it."""
+
+from collections.abc import Callable, Collection, Iterable
+
+from api.gateway.decision import Asked, Forward, decide
+from api.gateway.errors import MissingScope, OnlyStripeCan
+from api.gateway.mirror_answers import Made, MirrorAnswers
+from api.gateway.params import nested
+from api.gateway.store import MirrorReader
+from api.http.times import iso, since_1970
+from api.projects.key_store import Scope
+from sync.object_types import ObjectType
+from workers.context import Context
+
+
+def asked_of(method: str, path: str, pairs: Iterable[tuple[str, str]], header: Callable[[str], str | None]) -> Asked:
+    """`header` looks up a header of the request by its name."""
+    return Asked(
+        method,
+        path,
+        nested(pairs),
+        header("Stripe-Version"),
+        header("Stripe-Account") or header("Stripe-Context"),
+        (header("X-BillStack-Fresh") or "").lower() == "true",
+    )
+
+
+def read_mirror(context: Context, team_id: str, scopes: Collection[str] | None, asked: Asked) -> Made:
+    """`scopes` are the key's; None for a member of the team, who reads everything.
+
+    Raises OnlyStripeCan, MissingScope, and what Stripe would refuse, too.
+    """
+
+    def may_read(object_type: ObjectType) -> bool:
+        return scopes is None or object_type.scope in scopes or Scope.READ_STRIPE in scopes
+
+    decision = decide(asked)
+    if isinstance(decision, Forward):
+        raise OnlyStripeCan(decision.reason, is_known_later=decision.is_known_later)
+    if not may_read(decision.object_type):
+        raise MissingScope(decision.object_type.scope, "this reads the mirror")
+    with context.pool.connection() as connection:
+        return MirrorAnswers(MirrorReader(connection, team_id), asked, may_read).make(decision)
+
+
+def mirror_headers(made: Made, request_id: str) -> dict[str, str]:
+    synced_at = iso(since_1970(made.right_as_of))
+    assert synced_at is not None
+    return {
+        "Stripe-Version": made.api_version,
+        "Request-Id": request_id,
+        "X-BillStack-Source": "mirror",
+        "X-BillStack-Synced-At": synced_at,
+    }

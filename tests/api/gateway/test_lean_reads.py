@@ -1,0 +1,186 @@
+"""Reads at /v1 are answered ahead of Flask, and nobody can tell."""
+
+import gzip
+import json
+
+import pytest
+import redis
+from flask import request
+
+from api.http.rate_limits import LEASE_S, LEASED, Limit, Taker
+from api.projects.key_store import KeyStore, Scope
+from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects
+from tests.factories import customer, invoice
+
+
+@pytest.fixture
+def team(owner, database):
+    connect_team(database, owner.team_id)
+    put_objects(
+        database, owner.team_id, "customers", [json.dumps(customer(id=f"cus_{number}")) for number in range(20)]
+    )
+    put_objects(database, owner.team_id, "invoices", [json.dumps(invoice(id="in_1"))])
+    finish_backfill(database, owner.team_id)
+    yield owner.team_id
+    database.execute(f'DROP SCHEMA "stripe_{owner.team_id}" CASCADE')
+
+
+@pytest.fixture
+def key(team, database):
+    def create(*scopes, project_id=None):
+        names = [scope.value for scope in scopes]
+        return KeyStore(database).create_key(team, "k", project_id=project_id, scopes=names, expires_at=None)[1]
+
+    return create
+
+
+@pytest.fixture
+def flask_was_asked(app, monkeypatch):
+    """The addresses of requests that reached Flask."""
+    asked = []
+    real = app.full_dispatch_request
+
+    def noted():
+        asked.append(request.path)
+        return real()
+
+    monkeypatch.setattr(app, "full_dispatch_request", noted)
+    return asked
+
+
+VARYING = {"Request-Id", "X-Request-Id", "RateLimit-Remaining", "RateLimit-Reset"}
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip, deflate", "gzip;q=0"])
+@pytest.mark.parametrize("address", ["/v1/customers/cus_3", "/v1/customers?limit=2", "/v1/invoices/in_1"])
+def test_body_and_headers_are_those_of_flasks_answer(client, team, key, flask_was_asked, address, encoding):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"} | ({"Accept-Encoding": encoding} if encoding else {})
+
+    lean = client.get(address, headers=headers)
+    through_flask = client.get(f"/api/billstack/teams/{team}/mirror{address}", headers=headers)
+
+    assert flask_was_asked == [f"/api/billstack/teams/{team}/mirror{address.partition('?')[0]}"]
+    assert (lean.status_code, lean.data) == (200, through_flask.data)
+    assert set(lean.headers.keys()) == set(through_flask.headers.keys())
+    assert {name: value for name, value in lean.headers.items() if name not in VARYING} == {
+        name: value for name, value in through_flask.headers.items() if name not in VARYING
+    }
+    assert lean.headers["Request-Id"] == lean.headers["X-Request-Id"]
+
+
+def test_a_long_answer_is_gzipped_for_whom_it_may_be(client, team, key):
+    answer = client.get(
+        "/v1/customers?limit=20",
+        headers={"Authorization": f"Bearer {key(*Scope)}", "Accept-Encoding": "gzip"},
+    )
+
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(json.loads(gzip.decompress(answer.data))["data"]) == 20
+
+
+def test_its_log_line_is_as_any_other(client, team, key, log_lines):
+    client.get("/v1/customers/cus_1", headers={"Authorization": f"Bearer {key(*Scope)}", "X-Request-Id": "given-1"})
+
+    (line,) = [line for line in log_lines() if line["event"] == "request.answered"]
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/customers/cus_1", 200)
+    assert (line["request_id"], line["team"]) == ("given-1", team)
+    assert line["api_key"].startswith("key_")
+    assert line["duration_ms"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("scopes", "address", "status"),
+    [
+        ((Scope.READ_CUSTOMERS,), "/v1/customers/cus_none", 404),
+        ((Scope.READ_CUSTOMERS,), "/v1/customers?limit=0", 400),
+        ((Scope.READ_CUSTOMERS,), "/v1/products", 403),
+        ((Scope.READ_CUSTOMERS,), "/v1/balance", 403),
+        ((), "/v1/customers/cus_1", 403),
+    ],
+    ids=["missing", "bad value", "scope", "not in the mirror", "no scope"],
+)
+def test_a_refusal_is_flasks_and_costs_one_request(client, key, flask_was_asked, scopes, address, status):
+    headers = {"Authorization": f"Bearer {key(*scopes)}"}
+
+    first, second = client.get(address, headers=headers), client.get(address, headers=headers)
+
+    assert first.status_code == second.status_code == status
+    assert first.json["error"]["type"] == "invalid_request_error"
+    assert len(flask_was_asked) == 2
+    remaining = [int(each.headers["RateLimit-Remaining"]) for each in (first, second)]
+    assert remaining[0] - remaining[1] <= 1, "its token is taken once"
+
+
+@pytest.mark.parametrize("raw_key", ["bs_" + "0" * 48, "bs_short"])
+def test_a_key_that_does_not_exist_is_refused(client, team, raw_key):
+    answer = client.get("/v1/customers", headers={"Authorization": f"Bearer {raw_key}"})
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (401, "invalid_api_key")
+
+
+def test_a_revoked_key_is_refused_at_once(client, team, key, database):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+    assert client.get("/v1/customers", headers=headers).status_code == 200
+
+    database.execute("DELETE FROM billstack.api_keys")
+
+    assert client.get("/v1/customers", headers=headers).status_code == 401
+
+
+def test_a_key_of_a_project_does_not_reach_the_mirror(client, owner, team, key):
+    project_id = owner.client.post(f"/api/billstack/teams/{team}/projects", json={"name": "Shop"}).json["project"]["id"]
+
+    answer = client.get(
+        "/v1/customers", headers={"Authorization": f"Bearer {key(Scope.READ_CUSTOMERS, project_id=project_id)}"}
+    )
+
+    assert answer.status_code == 403
+
+
+# The limit's leases ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis_connection(redis_url):
+    with redis.Redis.from_url(redis_url) as connection:
+        yield connection
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+PLENTY = Limit("plenty", most=100, rate=0.001)
+
+
+def test_tokens_of_a_bucket_with_plenty_are_taken_some_at_a_time(redis_connection):
+    taker = Taker(redis_connection)
+    calls = []
+    take = taker._take
+    taker._take = lambda **given: calls.append(1) or take(**given)
+
+    remaining = [taker.take(PLENTY, "somebody").remaining for _ in range(LEASED + 1)]
+
+    assert remaining == [PLENTY.most - number - 1 for number in range(LEASED + 1)]
+    assert len(calls) == 2
+
+
+def test_several_processes_never_get_more_than_the_limit_permits(redis_connection):
+    takers = [Taker(redis_connection) for _ in range(3)]
+
+    allowed = sum(takers[number % 3].take(PLENTY, "somebody").is_allowed for number in range(2 * PLENTY.most))
+
+    assert allowed == PLENTY.most
+
+
+def test_a_lease_ends(redis_connection):
+    clock = Clock()
+    taker = Taker(redis_connection, clock)
+    taker.take(PLENTY, "somebody")
+    clock.now += LEASE_S
+
+    assert taker.take(PLENTY, "somebody").remaining == PLENTY.most - LEASED - 1
