@@ -1622,11 +1622,16 @@ CROSS JOIN LATERAL jsonb_array_elements(
     END
 ) AS item
 CROSS JOIN coalesce(billstack.as_object(item -> 'price'), billstack.as_object(item -> 'plan')) AS priced
--- What the price costs in the subscription's currency.
+-- What the price costs in the subscription's currency. Stripe leaves tiers and other currencies out of a subscription's
+-- copy of the price; the mirrored price has them.
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN priced ->> 'currency' IS DISTINCT FROM subscriptions.currency AND subscriptions.currency IS NOT NULL
-        THEN priced #> ARRAY['currency_options', subscriptions.currency]
+        THEN coalesce(priced #> ARRAY['currency_options', subscriptions.currency], (
+            SELECT prices.raw #> ARRAY['currency_options', subscriptions.currency]
+            FROM {team}.prices
+            WHERE prices.id = priced ->> 'id'
+        ))
         ELSE priced
     END AS charged
     OFFSET 0
@@ -1650,7 +1655,18 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN terms.billing_scheme = 'tiered'
-        THEN billstack.tiered_amount(charged -> 'tiers', priced ->> 'tiers_mode', terms.units)
+        THEN billstack.tiered_amount(
+            coalesce(nullif(charged -> 'tiers', 'null'), (
+                SELECT CASE
+                    WHEN prices.raw ->> 'currency' IS DISTINCT FROM subscriptions.currency
+                        AND subscriptions.currency IS NOT NULL
+                    THEN prices.raw #> ARRAY['currency_options', subscriptions.currency, 'tiers']
+                    ELSE prices.raw -> 'tiers'
+                END
+                FROM {team}.prices
+                WHERE prices.id = priced ->> 'id'
+            )),
+            priced ->> 'tiers_mode', terms.units)
         WHEN terms.package ->> 'round' = 'up'
         THEN terms.unit_amount * ceil(terms.units / nullif(billstack.as_decimal(terms.package -> 'divide_by'), 0))
         WHEN terms.package ->> 'round' = 'down'

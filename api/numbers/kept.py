@@ -33,7 +33,7 @@ _LONGEST = timedelta(seconds=120)
 _MOST_WAITING = 20
 _LOOK_EVERY_S = 0.1
 # The types from which the numbers are read.
-_TYPES = ("customer", "subscription")
+_TYPES = ("customer", "price", "subscription", "invoice", "charge")
 
 _log = structlog.get_logger()
 

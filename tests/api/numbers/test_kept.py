@@ -8,6 +8,7 @@ from api.http.context import EXTENSION
 from api.numbers import kept
 from api.numbers.kept import SMALL, Wanted, is_small, read_numbers, refresh
 from api.numbers.kept_store import KeptStore
+from sync.object_types import DEFAULT_TYPES
 from tests.api.gateway.mirror_filling import PROVEN_AT, connect_team, prove
 
 LARGE = {"subscription": {"objects": SMALL + 1, "rightAsOf": None}}
@@ -123,7 +124,7 @@ def test_an_error_keeps_the_last_numbers_and_frees_the_claim(context, wanted, re
 
 
 def test_they_say_of_which_moment_they_are(context, wanted, team_id, database):
-    prove(database, team_id, ["customer", "subscription"])
+    prove(database, team_id, list(DEFAULT_TYPES))
 
     assert read(context, wanted).as_of == PROVEN_AT
 

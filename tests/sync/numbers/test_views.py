@@ -1,12 +1,18 @@
 """The views of numbers say what reckoning with the raw objects says, for a sandbox's business and for made-up ones."""
 
+import dataclasses
+import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from fractions import Fraction
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 from psycopg import sql
 
+from api.numbers.store import NumbersStore
 from tests.factories import CREATED, DAY, NOW, Json, charge, customer, invoice, listed, price, subscription
 from tests.sync.conftest import Team, empty_team
 from tests.sync.numbers import reckoned
@@ -105,6 +111,8 @@ def test_what_each_customer_has_paid_and_owes(team: Team, business: Business) ->
     assert customers == [(len(business["customer"]),)]
 
 
+CURRENCIES = ("usd", "eur", "jpy")
+currencies = st.sampled_from(CURRENCIES)
 decimals = st.decimals(0, 90_000, places=3).map(str)
 coupons = st.fixed_dictionaries(
     {"duration": st.sampled_from(["forever", "repeating", "once"])}
@@ -117,7 +125,9 @@ def discounts(draw: st.DrawFn) -> Json | str:
         return "di_named_by_its_id"
     off = draw(st.sampled_from(["percent_off", "amount_off"]))
     amount = draw(st.sampled_from([5, 12.5, 33.33, 100]) if off == "percent_off" else st.integers(1, 20_000))
-    coupon = {"percent_off": None, "amount_off": None, "currency": "usd", **draw(coupons), off: amount}
+    coupon = {"percent_off": None, "amount_off": None, "currency": draw(currencies), **draw(coupons), off: amount}
+    if off == "amount_off" and draw(st.booleans()):
+        coupon["currency_options"] = {draw(currencies): {"amount_off": draw(st.integers(1, 20_000))}}
     return {"id": "di_1", "end": draw(st.sampled_from([None, AHEAD, BEHIND])), "source": {"coupon": coupon}}
 
 
@@ -131,16 +141,25 @@ def tiers(draw: st.DrawFn) -> list[Json]:
 
 
 @st.composite
-def items(draw: st.DrawFn, number: int) -> Json:
+def prices(draw: st.DrawFn, id: str, currency: str) -> Json:
+    """In that currency, in another one with it among its options, or without."""
     every = draw(st.sampled_from(["day", "week", "month", "year"]))
     recurring = {"interval": every, "interval_count": draw(st.integers(1, 6)), "usage_type": "licensed"}
-    kind = draw(st.sampled_from(["plain", "plain", "tiered", "package", "metered", "tiers hidden"]))
-    each = price(unit_amount_decimal=draw(decimals), unit_amount=None, recurring=recurring, billing_scheme="per_unit")
-    if kind in ("tiered", "tiers hidden"):
-        each |= {"billing_scheme": "tiered", "tiers_mode": draw(st.sampled_from(["volume", "graduated"]))}
-        each |= {"unit_amount_decimal": None}
+    kind = draw(st.sampled_from(["plain", "plain", "tiered", "package", "metered"]))
+    each = price(id, recurring=recurring, billing_scheme="per_unit", unit_amount=None)
+    each["currency"] = draw(st.sampled_from([currency, *CURRENCIES]))
+
+    def costs() -> Json:
+        if kind == "tiered":
+            return {"unit_amount_decimal": None, "tiers": draw(tiers())}
+        return {"unit_amount_decimal": draw(decimals)}
+
+    each |= costs()
+    if draw(st.booleans()):
+        each["currency_options"] = {other: costs() for other in {each["currency"], draw(currencies)}}
+        each["currency_options"][each["currency"]] = {key: each[key] for key in costs()}
     if kind == "tiered":
-        each["tiers"] = draw(tiers())
+        each |= {"billing_scheme": "tiered", "tiers_mode": draw(st.sampled_from(["volume", "graduated"]))}
     if kind == "package":
         each["transform_quantity"] = {
             "divide_by": draw(st.integers(1, 9)),
@@ -148,40 +167,153 @@ def items(draw: st.DrawFn, number: int) -> Json:
         }
     if kind == "metered":
         recurring["usage_type"] = "metered"
-    quantity = {} if kind == "metered" else {"quantity": draw(st.integers(0, 50))}
-    found = draw(st.lists(discounts(), max_size=1))
-    return {"id": f"si_{number}", "object": "subscription_item", "price": each, "discounts": found, **quantity}
+    return each
+
+
+def as_embedded(price: Json) -> Json:
+    """As Stripe shows a price in a subscription."""
+    return {key: value for key, value in price.items() if key not in ("tiers", "currency_options")}
 
 
 @st.composite
-def subscriptions(draw: st.DrawFn, number: int) -> Json:
-    count = draw(st.integers(1, 3))
-    return subscription(
+def items(draw: st.DrawFn, id: str, currency: str) -> tuple[Json, Json]:
+    """And its price as it is in the mirror, if it is there. One of both has the whole price, or none."""
+    each = draw(prices(f"price_{id}", currency))
+    place = draw(st.sampled_from(["mirror", "mirror", "item", "nowhere"]))
+    is_metered = each["recurring"]["usage_type"] == "metered"
+    item = {
+        "id": f"si_{id}",
+        "object": "subscription_item",
+        "price": each if place == "item" else as_embedded(each),
+        "discounts": draw(st.lists(discounts(), max_size=1)),
+        **({} if is_metered else {"quantity": draw(st.integers(0, 50))}),
+    }
+    return item, each if place == "mirror" else as_embedded(each)
+
+
+# Seconds around the beginnings of months, and around a moment since when something is counted.
+SINCE = CREATED + 200 * DAY
+moments = st.builds(
+    lambda month, seconds: CREATED + month * 30 * DAY + seconds, st.integers(0, 14), st.integers(-3 * DAY, 3 * DAY)
+) | st.sampled_from([SINCE - 1, SINCE, SINCE + 1])
+
+
+@st.composite
+def subscriptions(draw: st.DrawFn, number: int) -> tuple[Json, list[Json]]:
+    """And the prices of its items."""
+    currency = draw(currencies)
+    found = [draw(items(f"{number}_{place}", currency)) for place in range(draw(st.integers(1, 3)))]
+    status = draw(
+        st.sampled_from(["active", "active", "past_due", "trialing", "paused", "canceled", "canceled", "unpaid"])
+    )
+    each = subscription(
         f"sub_{number}",
-        status=draw(st.sampled_from(["active", "active", "past_due", "trialing", "paused", "canceled", "unpaid"])),
-        items=listed(*(draw(items(place)) for place in range(count))),
+        currency=currency,
+        customer=f"cus_{draw(st.integers(1, 2))}",
+        status=status,
+        created=draw(moments),
+        trial_end=draw(st.none() | moments | st.just(AHEAD)),
+        ended_at=draw(moments) if status == "canceled" else None,
+        items=listed(*(item for item, _ in found)),
         discounts=draw(st.lists(discounts(), max_size=2)),
         pause_collection=draw(st.sampled_from([None, None, {"behavior": "void", "resumes_at": None}])),
     )
+    return each, [of_item for _, of_item in found]
 
 
 businesses = st.integers(1, 4).flatmap(lambda count: st.tuples(*(subscriptions(number) for number in range(count))))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(business=businesses)
-def test_mrr_of_any_business(team: Team, business: tuple[Json, ...]) -> None:
+@given(business=businesses, discount=st.none() | discounts().filter(lambda each: not isinstance(each, str)))
+def test_mrr_of_any_business(team: Team, business: tuple[tuple[Json, list[Json]], ...], discount: Json | None) -> None:
     empty_team(team)
-    put(team, "subscription", business)
+    every, customers = [each for each, _ in business], {"cus_1": customer("cus_1", discount=discount)}
+    priced = {each["id"]: each for _, of_items in business for each in of_items}
+    put(team, "subscription", every)
+    put(team, "customer", customers.values())
+    put(team, "price", priced.values())
 
     rows = read(team, "SELECT subscription, sum(amount) FROM subscription_mrr GROUP BY subscription")
     total = dict(read(team, "SELECT currency, mrr FROM mrr WHERE active_subscriptions > 0"))
 
     assert {id: float(amount or 0) for id, amount in rows} == pytest.approx(
-        {each["id"]: float(reckoned.monthly(each, NOW)) for each in business}, rel=1e-9
+        {each["id"]: float(reckoned.monthly(each, NOW, priced, customers)) for each in every}, rel=1e-9
     )
-    wanted = reckoned.mrr(business, NOW).get("usd", 0)
-    assert total.get("usd", 0) == pytest.approx(float(wanted), abs=0.5001)
+    wanted = reckoned.mrr(every, NOW, priced, customers)
+    assert {currency: total.get(currency, 0) for currency in wanted} == rounded(wanted)
+
+
+def rounded(amounts: Mapping[str, Fraction]) -> dict[str, float]:
+    return {currency: pytest.approx(float(amount), abs=0.5001) for currency, amount in amounts.items()}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(business=businesses)
+def test_what_began_and_ended_in_any_business(team: Team, business: tuple[tuple[Json, list[Json]], ...]) -> None:
+    """As the overview and the analytics tell it."""
+    empty_team(team)
+    every = [each for each, _ in business]
+    put(team, "subscription", every)
+    first = date.fromtimestamp(CREATED + 90 * DAY).replace(day=1)
+
+    found = NumbersStore(team.connection, team.id).currencies(datetime.fromtimestamp(SINCE, UTC), first)
+
+    wanted = reckoned.months(every, int(time.time()), SINCE, first)
+    names = [each.name for each in dataclasses.fields(reckoned.Months)]
+    assert {row.currency: {name: getattr(row, name) for name in names} for row in found} == {
+        currency: {name: as_shown(getattr(row, name)) for name in names} for currency, row in wanted.items()
+    }
+
+
+def as_shown(value: object) -> object:
+    return pytest.approx(float(value), abs=0.5001) if isinstance(value, Fraction) else value
+
+
+@st.composite
+def charges(draw: st.DrawFn, number: int) -> Json:
+    amount, is_captured = draw(st.integers(1, 10**12)), draw(st.booleans())
+    captured = draw(st.integers(1, amount)) if is_captured else 0
+    return charge(
+        f"ch_{number}",
+        amount=amount,
+        currency=draw(currencies),
+        created=draw(moments),
+        status=draw(st.sampled_from(["succeeded", "succeeded", "failed", "pending"])),
+        captured=is_captured,
+        amount_captured=captured,
+        amount_refunded=draw(st.integers(0, captured)),
+    )
+
+
+@st.composite
+def invoices(draw: st.DrawFn, number: int) -> Json:
+    return invoice(
+        f"in_{number}",
+        currency=draw(currencies),
+        created=draw(moments),
+        status=draw(st.sampled_from(["paid", "paid", "open", "draft", "void", "uncollectible"])),
+        amount_paid=draw(st.integers(0, 10**12)),
+        status_transitions={"paid_at": draw(moments)},
+    )
+
+
+def some(of: Callable[[int], st.SearchStrategy[Json]]) -> st.SearchStrategy[tuple[Json, ...]]:
+    return st.integers(0, 6).flatmap(lambda count: st.tuples(*(of(number) for number in range(count))))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(invoiced=some(invoices), charged=some(charges))
+def test_revenue_of_any_business(team: Team, invoiced: tuple[Json, ...], charged: tuple[Json, ...]) -> None:
+    empty_team(team)
+    put(team, "invoice", invoiced)
+    put(team, "charge", charged)
+
+    rows = read(
+        team, "SELECT month, currency, paid_invoices, invoiced, charges, charged, refunded, net FROM revenue_by_month"
+    )
+
+    assert {tuple(row[:2]): tuple(row[2:]) for row in rows} == reckoned.revenue(invoiced, charged)
 
 
 @pytest.mark.parametrize(
