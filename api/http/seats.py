@@ -156,3 +156,14 @@ class SharedPool(Pool):
                 return
             with self.watchdog.watch(connection):
                 yield connection
+
+
+@contextlib.contextmanager
+def seated(pool: Pool, team_id: str) -> Iterator[PooledConnection]:
+    """A connection for work in the background: it takes a seat of the team, and may take longer than a request.
+
+    Raises TooManyRequests if none becomes free.
+    """
+    seat = pool.seats.take(team_id) if isinstance(pool, SharedPool) else contextlib.nullcontext()
+    with seat, pool.connection() as connection:
+        yield connection

@@ -17,6 +17,7 @@ import psycopg
 import structlog
 
 from api.account.status import read_status
+from api.http.seats import seated
 from api.http.times import iso
 from api.numbers.kept_store import KeptStore
 from sync.error_text import loggable_reason
@@ -89,7 +90,7 @@ def right_as_of(mirror: Mapping[str, Mapping[str, Any]]) -> str | None:
 def refresh(context: Context, wanted: Wanted) -> bool:
     """Reckons and keeps the numbers, unless another process is doing so."""
     as_of = right_as_of(read_status(context, wanted.team_id)["mirror"])
-    with context.pool.connection() as connection:
+    with seated(context.pool, wanted.team_id) as connection:
         store = KeptStore(connection, wanted.team_id, wanted.name)
         if not store.claim(_LONGEST):
             return False

@@ -123,6 +123,20 @@ def test_an_error_keeps_the_last_numbers_and_frees_the_claim(context, wanted, re
     assert refresh(context, wanted)
 
 
+def test_reckoning_takes_a_seat_of_the_team(context, wanted, team_id):
+    """So that it never has the connections that are left for sign-in and deliveries."""
+    taken = []
+
+    def look(connection):
+        taken.append(context.pool.seats._taken[team_id])
+        return {}
+
+    refresh(context, Wanted(team_id, "test", look))
+
+    assert taken == [1]
+    assert context.pool.seats._taken[team_id] == 0
+
+
 def test_they_say_of_which_moment_they_are(context, wanted, team_id, database):
     prove(database, team_id, list(DEFAULT_TYPES))
 
