@@ -5,7 +5,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from api.gateway import commands as gateway_commands
-from api.operate import event_commands, secret_commands
+from api.operate import dbt_commands, event_commands, secret_commands
 from api.operate.command_line import connect
 from api.people import commands
 from sync.database.schema import SCHEMA_VERSION
@@ -19,6 +19,7 @@ def install(app: Flask) -> None:
         *commands.COMMANDS,
         *event_commands.COMMANDS,
         *secret_commands.COMMANDS,
+        *dbt_commands.COMMANDS,
         *gateway_commands.COMMANDS,
     ):
         app.cli.add_command(command)

@@ -9,7 +9,7 @@ from typing import LiteralString, cast
 import psycopg
 from psycopg import errors, sql
 
-from sync.database import row_counts
+from sync.database import dbt, row_counts
 from sync.errors import SchemaError
 from sync.object_types import DEFAULT_TYPES, ObjectType, in_order
 from sync.sql import Queries
@@ -52,8 +52,30 @@ def create_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     make_tables(connection, name, types_with_tables(connection, team_id))
     make_views(connection, name)
     mark(connection, name)
+    dbt.refresh_views(connection, name)
     if _has_reader(connection, team_id):
         grant_reader(connection, team_id)
+
+
+def make_dbt_views(connection: psycopg.Connection, team_id: str) -> str:
+    """Creates the views for dbt, or brings them up to date, inside the caller's transaction. Returns their schema.
+
+    Raises SchemaError if the team has no mirror, or if something of a person's own is in the way.
+    """
+    name = schema_name(team_id)
+    lock(connection)
+    if team_version(connection, team_id) is None:
+        raise SchemaError(f"{team_id} has no mirror yet: connect it to Stripe first")
+    dbt.make_views(connection, name)
+    if _has_reader(connection, team_id):
+        grant_reader(connection, team_id)
+    return dbt.views_schema(name)
+
+
+def drop_dbt_views(connection: psycopg.Connection, team_id: str) -> bool:
+    """Returns False if there are none."""
+    lock(connection)
+    return dbt.drop_views(connection, schema_name(team_id))
 
 
 def types_with_tables(connection: psycopg.Connection, team_id: str) -> list[ObjectType]:
@@ -103,6 +125,7 @@ def ensure_tables(connection: psycopg.Connection, team_id: str, types: Iterable[
     """Creates the tables of newly mirrored types, inside the caller's transaction."""
     lock(connection)
     make_tables(connection, schema_name(team_id), types)
+    dbt.refresh_views(connection, schema_name(team_id))
     if _has_reader(connection, team_id):
         grant_reader(connection, team_id)
 
@@ -110,6 +133,7 @@ def ensure_tables(connection: psycopg.Connection, team_id: str, types: Iterable[
 def drop_table(connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
     """Drops the type's table with all its rows, inside the caller's transaction."""
     lock(connection)
+    dbt.refresh_views(connection, schema_name(team_id), without=[object_type.table])
     table = sql.Identifier(schema_name(team_id), object_type.table)
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
     row_counts.forget_table(connection, schema_name(team_id), object_type.table)
@@ -117,6 +141,7 @@ def drop_table(connection: psycopg.Connection, team_id: str, object_type: Object
 
 def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
     connection.execute(reader_grants(connection, team_id))
+    dbt.grant_views(connection, schema_name(team_id), reader_name(team_id))
 
 
 def reader_grants(connection: psycopg.Connection, team_id: str) -> sql.Composed:
@@ -129,6 +154,7 @@ def reader_grants(connection: psycopg.Connection, team_id: str) -> sql.Composed:
 
 def drop_team_schema(connection: psycopg.Connection, team_id: str) -> None:
     """Drops one team's mirror with all its rows."""
+    dbt.drop_views(connection, schema_name(team_id))
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema_name(team_id))))
     row_counts.forget(connection, schema_name(team_id))
 

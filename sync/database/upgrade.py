@@ -16,6 +16,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import errors, sql
 
+from sync.database import dbt
 from sync.database.rebuild import Rebuild, Shape, changed_tables, changed_views, drop_views, lacks, shapes
 from sync.database.schema import (
     OLDEST_PROGRAM,
@@ -155,6 +156,7 @@ def _rebuild(tables: Rebuild) -> list[sql.Composed]:
     tables.fill()
     lock(tables.connection)
     tables.try_lock()
+    dbt.refresh_views(tables.connection, tables.schema, without=dbt.ALL_TABLES)  # create_team_schema undoes it
     return tables.swap()
 
 

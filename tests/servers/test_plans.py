@@ -20,6 +20,7 @@ from api.dashboard.mirror_tables import TABLES
 from api.gateway.params import FILTERS
 from scripts.local.servers import EmbeddedPostgres, at_database
 from scripts.run_procfile import ROOT
+from sync.database import dbt
 from sync.database.upgrade import upgrade
 from sync.object_types import OBJECT_TYPES
 from sync.registry.references import ONE_WAY
@@ -214,6 +215,11 @@ def bound(file: Path, table: str = "charges", reference: str = "id") -> BoundQue
         "schema": SCHEMA,
         "database": "postgres",
         "comment": sql.Literal("x"),
+        "dbt": SCHEMA,
+        "view": table,
+        "reader": "postgres",
+        "team_id": sql.Literal(plan_data.TEAM),
+        **dict.fromkeys(dbt.ALL_TABLES, table),
         "kind": sql.Literal("x"),
         "title": "id",
         "reference": reference,

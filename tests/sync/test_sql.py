@@ -10,8 +10,8 @@ from sync.sql import Queries
 ROOT = Path(__file__).parents[2]
 SQL_FILES = sorted(path for folder in ("sync", "workers", "api") for path in (ROOT / folder).rglob("*.sql"))
 
-# A list's WHERE is put together of blocks that are named after what it is narrowed by.
-COMPOSED = {ROOT / "api/gateway/store.sql", ROOT / "api/dashboard/mirror_rows.sql"}
+# A list's WHERE is put together of blocks that are named after what it is narrowed by. Of the views for dbt, all are made.
+COMPOSED = {ROOT / "api/gateway/store.sql", ROOT / "api/dashboard/mirror_rows.sql", ROOT / "sync/database/dbt.sql"}
 
 
 def names_in(path: Path) -> list[str]:
