@@ -10,7 +10,7 @@ from api import cli, dashboard
 from api.account import database_access, event_log_views, event_views, live_status, object_type_views
 from api.account import views as account_views
 from api.alerts import views as alert_views
-from api.gateway import lean_reads, project_views
+from api.gateway import lean_reads, project_views, reading
 from api.gateway import views as gateway_views
 from api.http import access, addresses, assets, compression, csrf, errors, headers, request_log
 from api.http.context import EXTENSION
@@ -84,6 +84,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     api = openapi_views.install(app)
     for part in DOCUMENTED:
         api.register_blueprint(part.blueprint)
+    reading.install(app)
     gateway_views.install(app)
     operators.install(app)
     assets.install(app)

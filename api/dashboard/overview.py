@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, current_app, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from api.account.status import read_status
@@ -14,10 +14,12 @@ from api.dashboard.formats import money, number
 from api.dashboard.mirror_card import mirror_card
 from api.dashboard.pages import show_page
 from api.dashboard.plots import Plot, Value, plot
+from api.gateway.reading import use_of
 from api.http.access import Access, allow
 from api.http.context import current_context
 from api.numbers.business import FAILED_DAYS, Business, most_used, read_business
 from api.numbers.store import InCurrency
+from workers.redis.gateway_use import DAYS
 
 blueprint = Blueprint("overview", __name__)
 
@@ -51,6 +53,8 @@ def show(team_id: str) -> str | Response:
         repaired=health.repaired(status["mirror"]),
         next_comparison=health.next_comparison(status, datetime.now(UTC)),
         problems=health.problems(status),
+        use=use_of(current_app).read(team_id),
+        use_days=DAYS,
         business=_shown(business, request.args.get("currency")) if business else None,
         failed_days=FAILED_DAYS,
         failed_since=(datetime.now(UTC) - timedelta(days=FAILED_DAYS)).date().isoformat(),

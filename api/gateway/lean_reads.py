@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import structlog
 from flask import Flask
 
-from api.gateway.reading import asked_of, mirror_headers, read_mirror
+from api.gateway.reading import asked_of, mirror_headers, read_mirror, use_of
 from api.http.access import presented_key
 from api.http.compression import VARY, gzipped
 from api.http.context import EXTENSION
@@ -58,6 +58,8 @@ class LeanReads:
         body, headers = answer
         start_response("200 OK", list(headers.items()))
         write_line("GET", environ["PATH_INFO"], 200, began)
+        if checked.key is not None:
+            use_of(self._flask).count(checked.key.team_id, "mirror", time.perf_counter() - began)
         return [body]
 
 

@@ -2,15 +2,32 @@
 
 from collections.abc import Callable, Collection, Iterable
 
+from flask import Flask
+
 from api.gateway.decision import Asked, Forward, decide
 from api.gateway.errors import MissingScope, OnlyStripeCan
 from api.gateway.mirror_answers import Made, MirrorAnswers
 from api.gateway.params import nested
 from api.gateway.store import MirrorReader
+from api.http.context import EXTENSION
 from api.http.times import iso, since_1970
 from api.projects.key_store import Scope
 from sync.object_types import ObjectType
 from workers.context import Context
+from workers.redis.gateway_use import GatewayUse
+
+_USE = "billstack-gateway-use"
+
+
+def install(app: Flask) -> None:
+    context: Context = app.extensions[EXTENSION]
+    app.extensions[_USE] = GatewayUse(context.redis)
+
+
+def use_of(app: Flask) -> GatewayUse:
+    """What this process counts of the gateway's answers."""
+    found: GatewayUse = app.extensions[_USE]
+    return found
 
 
 def asked_of(method: str, path: str, pairs: Iterable[tuple[str, str]], header: Callable[[str], str | None]) -> Asked:

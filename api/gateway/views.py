@@ -16,7 +16,7 @@ from api.gateway.decision import Forward
 from api.gateway.errors import MissingScope, NotYetKnown, OnlyStripeCan
 from api.gateway.forward import READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
 from api.gateway.lean_reads import UNREAD
-from api.gateway.reading import asked_of, mirror_headers, read_mirror
+from api.gateway.reading import asked_of, mirror_headers, read_mirror, use_of
 from api.http.access import Access
 from api.http.addresses import address_of
 from api.http.context import EXTENSION, current_context
@@ -59,6 +59,7 @@ def forwarder_of(app: Flask) -> Forwarder:
 
 def answer(team_id: str) -> Response:
     key: PresentedKey | None = g.get("api_key")
+    began = time.perf_counter()
     try:
         if (unread := request.environ.get(UNREAD)) is not None:
             raise unread
@@ -66,6 +67,7 @@ def answer(team_id: str) -> Response:
         made = read_mirror(current_context(), team_id, key.scopes if key else None, asked)
     except OnlyStripeCan as exc:
         return _from_stripe(team_id, Forward(str(exc), is_known_later=exc.is_known_later))
+    use_of(current_app).count(team_id, "mirror", time.perf_counter() - began)
     return Response(made.body, mimetype="application/json", headers=mirror_headers(made, request_id()))
 
 
@@ -91,6 +93,7 @@ def _from_stripe(team_id: str, decision: Forward) -> Response:
     KeyWatch(context, connected).answered(answered.status)
     response = Response(answered.body, status=answered.status, headers=headers_back(answered))
     response.headers["X-BillStack-Source"] = "stripe"
+    use_of(current_app).count(team_id, "stripe", time.monotonic() - began)
     if _is_change() and _may_have_changed(answered.status) and "Stripe-Account" not in request.headers:
         with context.pool.connection() as connection:
             is_in = written.bring_in(

@@ -39,13 +39,14 @@ class Scope(StrEnum):
 
 # What a key with the scope may do, for the people who create keys.
 SCOPE_WORDS = {
-    Scope.READ_CUSTOMERS: "read customers and what belongs to them",
-    Scope.CHANGE_CUSTOMERS: "link and change a project's customers",
+    Scope.READ_CUSTOMERS: "read customers, their names and addresses, and what belongs to them",
+    Scope.CHANGE_CUSTOMERS: "create, link and change a project's customers; new ones are created at Stripe",
     Scope.READ_PRODUCTS: "read products, prices and discounts",
     Scope.READ_SUBSCRIPTIONS: "read subscriptions and the team's numbers",
-    Scope.READ_INVOICES: "read invoices, charges and other payments",
-    Scope.READ_STRIPE: "read everything at Stripe that the team's Stripe key can read",
-    Scope.CHANGE_STRIPE: "change anything at Stripe that the team's Stripe key can change",
+    Scope.READ_INVOICES: "read invoices, charges, refunds and other payments",
+    Scope.READ_STRIPE: "read everything that the team's Stripe key can read, at Stripe where the mirror cannot answer;"
+    " without it, such requests are refused",
+    Scope.CHANGE_STRIPE: "change anything that the team's Stripe key can change: charge, refund, cancel, delete",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from api.dashboard.health import compared_at, next_comparison
 from api.dashboard.plots import HEIGHT, WIDTH, Value, plot
+from api.gateway.reading import use_of
 from api.numbers.business import months_until
 from api.numbers.kept import SMALL
 from sync.object_types import BY_STRIPE_OBJECT
@@ -207,3 +208,15 @@ def test_bars_and_their_texts_stay_inside_the_plot(amounts):
         assert 0 <= bar.text_x <= WIDTH
         assert 0 <= bar.y <= HEIGHT
         assert (bar.height > 0) == (amount > 0)
+
+
+def test_it_says_who_answered_the_teams_programs_and_how_fast(team, show, app, redis_url):
+    assert "through BillStack" not in show()
+    use = use_of(app)
+    for took_s in (0.0018, 0.0018, 0.012):
+        use.count(team.team_id, "mirror", took_s)
+
+    found = figures(show())
+
+    assert found["Answered by the mirror"] == "3 half within 2 ms, 99 of 100 within 15 ms"
+    assert found["Answered by Stripe"] == "0"
