@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from sync.database.server import set_isolation
+from sync.database.session import begin_session
 from sync.round_trip import forget_statements
 
 __all__ = ["Pool", "PoolTimeout", "PooledConnection"]
@@ -53,7 +53,7 @@ class Pool(ConnectionPool[PooledConnection]):
             max_idle=IDLE_S / size,  # each time, one that was not needed meanwhile is closed
             reconnect_timeout=_TRY_FOR_S,
             reconnect_failed=self._try_again,
-            configure=set_isolation,
+            configure=begin_session,
             check=self._look_at,
             open=True,
         )

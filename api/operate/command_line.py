@@ -7,7 +7,7 @@ import psycopg
 
 from api.http.context import current_context
 from sync.database.schema import check_version
-from sync.database.server import set_isolation
+from sync.database.session import begin_session
 from sync.errors import SchemaError
 from workers.context import connection_options
 
@@ -21,7 +21,7 @@ def connect() -> psycopg.Connection[Any]:
     except psycopg.OperationalError as exc:
         variable = "DATABASE_URL" if url == settings.database_url else "DATABASE_DIRECT_URL"
         raise click.ClickException(f"Postgres cannot be reached through {variable}: {exc}") from exc
-    set_isolation(connection)
+    begin_session(connection)
     return connection
 
 

@@ -74,7 +74,7 @@ def running_stack(
         between(postgres) as addresses,
     ):
         servers = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, **addresses}
-        env = {**os.environ, **settings, **servers, **_web_settings(listening, gunicorn)}
+        env = {**os.environ, **settings, **servers, **web_settings(listening, gunicorn)}
         run_flask(env, "init-db")
         url, logs = env["BILLSTACK_PUBLIC_URL"], LogFiles(state_dir / "logs")
         fds = {"web": [listening.fileno()]}
@@ -83,7 +83,8 @@ def running_stack(
             yield Stack(url, postgres, redis, processes, env, state_dir / "logs")
 
 
-def _web_settings(listening: socket.socket, gunicorn: str) -> dict[str, str]:
+def web_settings(listening: socket.socket, gunicorn: str = "") -> dict[str, str]:
+    """The web's own part of the environment."""
     port = listening.getsockname()[1]
     return {
         "PORT": str(port),

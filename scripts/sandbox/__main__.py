@@ -20,6 +20,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.sandbox", description=__doc__)
     add = parser.add_argument
     add("--port", type=port, default=0, help="0 (the default) takes a free one")
+    add("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     add("--account", action="append", help="a name, repeatable (default: demo); its keys: sk_test_NAME, sk_live_NAME")
     add("--scale", type=between(0, LARGEST_SCALE), default=1.0, help="multiplies the default counts of every type")
     add("--types", choices=("six", "all"), default="six", help="which object types the accounts have")
@@ -61,7 +62,7 @@ async def main() -> None:
         loop.add_signal_handler(number, stopped.set)
     if options.watch_stdin:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end_of_input, stopped)
-    print(f"sandbox.ready url={await server.start(options.port)}", flush=True)
+    print(f"sandbox.ready url={await server.start(options.port, options.host)}", flush=True)
     await stopped.wait()
     await server.stop()
 

@@ -52,12 +52,12 @@ class Server:
         self._connections: WeakSet[Connection] = WeakSet()
         self._listener: asyncio.Server | None = None
 
-    async def start(self, port: int = 0) -> str:
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> str:
         """Starts listening and returns the address."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._connection, "127.0.0.1", port, backlog=512)
+        self._listener = await loop.create_server(self._connection, host, port, backlog=512)
         self.courier.start()
-        return f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return f"http://{host}:{self._listener.sockets[0].getsockname()[1]}"
 
     def _connection(self) -> Connection:
         connection = Connection(self._respond)

@@ -13,7 +13,6 @@ import structlog
 
 from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore, TypeState
-from sync.database.session import watch
 from sync.errors import LeaseLost
 
 RENEW_EVERY_S = 0.5
@@ -70,7 +69,6 @@ class Lease:
             if self._stopped.wait(RENEW_EVERY_S):
                 return
             with self._connect() as connection:
-                watch(connection)
                 self._renew(connection)
                 while not self._stopped.wait(RENEW_EVERY_S):
                     self._renew(connection)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-from psycopg import IsolationLevel, errors
+from psycopg import errors
 
 from sync.errors import ConfigError
 from sync.sql import Queries
@@ -13,16 +13,6 @@ _QUERIES = Queries(Path(__file__).with_name("server.sql")).bind()
 # What Postgres says to a change that it does not take, while it answers all else.
 NO_WRITES = (errors.ReadOnlySqlTransaction, errors.DiskFull)
 _READ_COMMITTED = "read committed"
-
-
-def set_isolation(connection: psycopg.Connection) -> None:
-    """Makes our statements see what others commit in the meantime, whatever the database's default is.
-
-    Windows, leases and rows are compared again after waiting for a lock. Under an unchanging snapshot that fails, or
-    loses data.
-    """
-    connection.isolation_level = IsolationLevel.READ_COMMITTED
-    connection.execute(_QUERIES["read_committed"])
 
 
 def is_read_only(connection: psycopg.Connection) -> bool:

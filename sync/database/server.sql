@@ -1,10 +1,5 @@
 -- What BillStack requires of Postgres.
 
--- name: read_committed
--- For this session, if the database or the role begins transactions with another isolation.
-SELECT set_config('default_transaction_isolation', 'read committed', false)
-WHERE current_setting('default_transaction_isolation') <> 'read committed';
-
 -- name: server
 SELECT pg_encoding_to_char(encoding), current_setting('default_transaction_isolation'), pg_backend_pid(), current_user::text, datname
 FROM pg_database

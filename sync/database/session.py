@@ -1,11 +1,12 @@
-"""The connection that renews a lease.
+"""What BillStack sets on each of its connections to Postgres.
 
-Postgres closes it when its client is gone, which shows that the holder is dead.
+Postgres closes them when their host is gone. So it knows who is dead, and no lock of a dead host lasts.
 """
 
 from pathlib import Path
 
 import psycopg
+from psycopg import IsolationLevel
 
 from sync.sql import Queries
 
@@ -16,6 +17,11 @@ _QUERIES = Queries(Path(__file__).with_name("session.sql")).bind()
 SILENT_S = 2
 
 
-def watch(connection: psycopg.Connection) -> None:
-    """Makes Postgres close the connection a few seconds after its client is gone, instead of after two hours."""
-    connection.execute(_QUERIES["watch"])
+def begin_session(connection: psycopg.Connection) -> None:
+    """Makes our statements see what others commit in the meantime, whatever the database's default is.
+
+    Windows, leases and rows are compared again after waiting for a lock. Under an unchanging snapshot that fails, or
+    loses data. And makes Postgres close the connection seconds after its client's host is gone, not after two hours.
+    """
+    connection.isolation_level = IsolationLevel.READ_COMMITTED
+    connection.execute(_QUERIES["begin_session"], {"own_pid": connection.info.backend_pid})

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from sync.database.session import SILENT_S, watch
+from sync.database.session import SILENT_S
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
 from sync.sql import Queries
@@ -89,7 +89,6 @@ class ReconcileStore:
 
     def acquire(self, reconcile_id: str) -> Work | None:
         """None if another worker holds it, or if it is over."""
-        watch(self.connection)
         row = self._run("acquire", id=reconcile_id, lease_s=LEASE_S, silent_s=SILENT_S).fetchone()
         if row is None:
             return None

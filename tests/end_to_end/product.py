@@ -145,13 +145,17 @@ def running_installation(
         environment = {
             **FAST,
             **(settings or {}),
-            "BILLSTACK_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "BILLSTACK_SECRET_KEY": new_secret_key(),
             "STRIPE_API_BASE": sandbox.url,
         }
         with running_stack(
             state_dir, settings=environment, gunicorn=gunicorn, postgres_kind=postgres_kind, between=between
         ) as stack:
             yield Installation(stack, sandbox)
+
+
+def new_secret_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from psycopg import sql
 from scripts.local.servers import EmbeddedPostgres, ExternalServer, temporary_state_dir
 from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore
-from sync.database.server import set_isolation
+from sync.database.session import begin_session
 from sync.errors import ConfigError
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
@@ -32,7 +32,7 @@ LEFT = ("synchronous_commit", "enable_seqscan", "enable_hashjoin", "enable_merge
 
 def connect(url: str) -> psycopg.Connection:
     connection = psycopg.connect(url, **connection_options(url, "billstack test"))
-    set_isolation(connection)
+    begin_session(connection)
     return connection
 
 

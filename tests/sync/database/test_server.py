@@ -7,7 +7,8 @@ import pytest
 from psycopg import sql
 
 from scripts.local.servers import at_database
-from sync.database.server import refuse_unfit, set_isolation
+from sync.database.server import refuse_unfit
+from sync.database.session import begin_session
 from sync.errors import ConfigError
 
 
@@ -49,7 +50,7 @@ def test_a_databases_default_isolation_does_not_reach_us(make_database, isolatio
         connection.execute(statement.format(name, sql.Literal(isolation)))
 
     with connect() as ours, connect() as another:
-        set_isolation(ours)
+        begin_session(ours)
         ours.execute("CREATE TABLE numbers (number integer)")
         ours.execute("INSERT INTO numbers VALUES (1)")
         with ours.transaction():
