@@ -20,6 +20,7 @@ from workers.stripe_account import source_of_key
 
 log = structlog.get_logger()
 
+_NOT_FOUND = 404
 _WRONG_START = "must begin with sk_test_, sk_live_, rk_test_ or rk_live_"
 _SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_\w+", re.ASCII)
 
@@ -135,6 +136,13 @@ def _account_of(context: Context, team_id: str, secret_key: str, livemode: bool,
                 f"Stripe does not accept API version {api_version}: {exc.sentence}",
                 code="invalid_api_version",
                 details=exc.details,
+            ) from exc
+        if exc.status == _NOT_FOUND:
+            raise StripeRejected(
+                f"{context.settings.stripe_api_base} knows no /v1/account, which says nothing about this key: is"
+                " STRIPE_API_BASE the address of Stripe?",
+                status=exc.status,
+                request_id=exc.request_id,
             ) from exc
         hint = (
             "Give the restricted key permission to read its own account."

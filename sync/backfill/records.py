@@ -130,6 +130,10 @@ class BackfillStore:
         """Closes windows of the range that will be read again."""
         self._run("close_windows", backfill_id=backfill_id, type=type_name, gte=gte)
 
+    def backwards_types(self, backfill_id: str) -> list[str]:
+        """Types whose lists are not newest first."""
+        return [name for (name,) in self._run("backwards_types", backfill_id=backfill_id)]
+
     def insert_window(self, backfill_id: str, object_type: str, window: Window, fence: int) -> None:
         self._run(
             "insert_window",

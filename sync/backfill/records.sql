@@ -125,6 +125,14 @@ UPDATE billstack.backfill_types
 SET status = 'syncing', moved_at = clock_timestamp()
 WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND status = 'pending';
 
+-- name: backwards_types
+-- Of a window whose list is newest first, `newest` is at least `oldest`.
+SELECT DISTINCT type
+FROM billstack.windows
+WHERE backfill_id = %(backfill_id)s
+    AND newest < oldest
+ORDER BY type;
+
 -- name: split
 -- Raises the giving window's floor to `mid`, and the new window takes the range below. Does neither if the lease is
 -- gone.

@@ -78,6 +78,7 @@ class WindowPlan:
         self._open = {number: window for number, window in self.windows.items() if not window.done}
         self._answers = sum(window.pages for window in self.windows.values())
         self._met = sum(window.met for window in self.windows.values())
+        self.is_backwards = any(window.is_backwards for window in self.windows.values())
         _restore_estimates(self.windows.values())
 
     @property
@@ -113,7 +114,8 @@ class WindowPlan:
         self._advance(window, page)
         # has_more is about the filter's gte, not the floor. A window is never done at oldest == floor: more of that
         # second may follow, and the older neighbour ends before it.
-        if not page.has_more or (page.created and page.created[-1] < window.floor):
+        is_below = page.created and page.created[-1] < window.floor and not window.is_backwards
+        if not page.has_more or is_below:
             window.done = True
             del self._open[window.number]
 
@@ -147,6 +149,8 @@ class WindowPlan:
         `tokens` are the requests that are free now, `rate` those that become free per second, `latency_s` a page's mean
         latency.
         """
+        if self.is_backwards:
+            return None  # the older half of its time is already met, and would be counted twice
         slots = tokens + SLOTS_PER_REQUEST_IN_FLIGHT * rate * latency_s + SPARE_SLOTS
         if len(self._open) >= min(self.max_in_flight, slots):
             return None
@@ -191,6 +195,7 @@ class WindowPlan:
         window.met += kept
         newest, window.oldest = created[0], created[-1]
         window.newest = newest if window.newest is None else window.newest
+        self.is_backwards = self.is_backwards or window.is_backwards
         window.in_burst = newest == window.oldest and len(created) == self._page_size
 
     def _affords_window(self, rests: list[_Rest]) -> bool:

@@ -40,6 +40,11 @@ class Window:
         return max(1, self.met - 1) / max(1, self.newest - self.oldest)
 
     @property
+    def is_backwards(self) -> bool:
+        """Its list is not newest first, as Stripe's are."""
+        return self.newest is not None and self.oldest is not None and self.newest < self.oldest
+
+    @property
     def reached(self) -> int:
         """The second down to which it is read."""
         return self.lt if self.oldest is None else self.oldest

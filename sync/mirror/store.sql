@@ -124,7 +124,8 @@ advanced AS (
         met = met + (SELECT count(*) FROM page),
         counted = counted + (SELECT count(*) FROM newly_met),
         written = windows.written + (SELECT count(*) FROM written),
-        done = NOT %(has_more)s OR coalesce(%(oldest)s < windows.floor, false),
+        -- A list that is not newest first goes on below the floor, and comes to it later.
+        done = NOT %(has_more)s OR coalesce(%(oldest)s < windows.floor AND %(oldest)s <= coalesce(newest, %(newest)s), false),
         checked_until = greatest(checked_until, %(as_of_until)s)
     FROM held
     WHERE backfill_id = %(backfill_id)s

@@ -1,5 +1,6 @@
 """The releases of Stripe's libraries that make the calls of calls.json, installed once beside the packages of .venv."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -35,27 +36,27 @@ class Client:
     def command(self) -> tuple[list[str], dict[str, str]]:
         """What to run, without the address and the key, and what to add to the environment. Raises NotInstallable."""
         if self.language == "node":
-            library = _installed("node", HERE / "package-lock.json", _npm)
-            return [_node(), str(HERE / "drive.mjs"), str(library / "node_modules" / f"stripe-{self.release}")], {}
+            library = installed("node", HERE / "package-lock.json", npm)
+            return [node(), str(HERE / "drive.mjs"), str(library / "node_modules" / f"stripe-{self.release}")], {}
         python = [sys.executable, str(HERE / "drive.py")]
         if self.release == "newest":
             return python, {}
-        return python, {"PYTHONPATH": str(_installed("python", HERE / "older-stripe-python.txt", _pip))}
+        return python, {"PYTHONPATH": str(installed("python", HERE / "older-stripe-python.txt", pip))}
 
 
 CLIENTS = [Client(language, release) for language in ("node", "python") for release in ("newest", "older")]
 
 
-def _installed(language: str, locked: Path, install: Callable[[Path], None]) -> Path:
+def installed(language: str, locked: Path, install: Callable[[Path, Path], None]) -> Path:
     """The folder of what `locked` names, made by whichever test comes first."""
-    target = _CACHE / f"{language}-{locked.stat().st_size}-{int(locked.stat().st_mtime)}"
+    target = _CACHE / f"{language}-{hashlib.sha256(locked.read_bytes()).hexdigest()[:16]}"
     if target.exists():
         return target
     _CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_CACHE) as temporary:
         made = Path(temporary) / "made"
         made.mkdir()
-        install(made)
+        install(locked, made)
         try:
             made.rename(target)
         except OSError:
@@ -64,31 +65,31 @@ def _installed(language: str, locked: Path, install: Callable[[Path], None]) -> 
     return target
 
 
-def _npm(folder: Path) -> None:
-    npm = shutil.which("npm")
-    _node()
-    if npm is None:
+def npm(locked: Path, folder: Path) -> None:
+    command = shutil.which("npm")
+    node()
+    if command is None:
         raise NotInstallable("there is no npm here (apt install npm)")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, folder)
-    _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+    for name in ("package.json", locked.name):
+        shutil.copy(locked.with_name(name), folder)
+    _run([command, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
 
 
-def _node() -> str:
-    node = shutil.which("node")
-    if node is None:
+def node() -> str:
+    command = shutil.which("node")
+    if command is None:
         raise NotInstallable("there is no Node.js here (apt install nodejs npm)")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.lstrip("v").partition(".")[0]) < _NODE_AT_LEAST:
         raise NotInstallable(f"stripe-node needs Node.js {_NODE_AT_LEAST}, and this is {version.strip()}")
-    return node
+    return command
 
 
-def _pip(folder: Path) -> None:
-    """With what made .venv: uv's has no pip of its own."""
+def pip(locked: Path, folder: Path) -> None:
+    """With what made .venv: uv's has no pip of its own. What has hashes has no dependencies of its own, too."""
     command = [sys.executable, "-m", "pip"] if find_spec("pip") else [shutil.which("uv") or "uv", "pip"]
-    named = ["--require-hashes", "--no-deps", "--target", str(folder), "-r", str(HERE / "older-stripe-python.txt")]
-    _run([*command, "install", "-q", *named], folder)
+    options = ("--require-hashes", "--no-deps") if "--hash" in locked.read_text() else ()
+    _run([*command, "install", "-q", *options, "--target", str(folder), "-r", str(locked)], folder)
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -13,6 +13,7 @@ from psycopg import sql
 from rq import SimpleWorker
 
 from api.account import schemas
+from api.http.context import EXTENSION
 from scripts.sandbox.running import SandboxClient, SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.database.schema import schema_name
@@ -96,6 +97,20 @@ def test_a_key_that_stripe_does_not_know_is_invalid(owner, key):
     assert answer.json["code"] == "invalid_stripe_key"
     assert key not in answer.text
     assert status_of(owner)["connected"] is False
+
+
+def test_a_server_without_accounts_is_not_told_as_a_bad_key(app, owner):
+    """Such as another fake of Stripe."""
+    context = app.extensions[EXTENSION]
+    elsewhere = replace(context.settings, stripe_api_base=f"{context.settings.stripe_api_base}/elsewhere")
+    app.extensions[EXTENSION] = replace(context, settings=elsewhere)
+
+    answer = owner.client.post(f"{owner.stripe}/connect", json=CONNECT)
+
+    app.extensions[EXTENSION] = context
+    assert (answer.status_code, answer.json["code"]) == (502, "stripe_rejected")
+    assert "knows no /v1/account" in answer.json["error"]
+    assert "STRIPE_API_BASE" in answer.json["error"]
 
 
 @pytest.mark.parametrize("key", ["sk_test_other", "sk_live_demo"])

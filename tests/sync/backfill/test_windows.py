@@ -365,3 +365,34 @@ def test_the_rest_is_estimated_by_density() -> None:
 
     plan.page_arrived(giver, page([UPPER - 3 * DAY], has_more=False))
     assert plan.estimated_remaining() == 0
+
+
+def test_a_list_that_is_oldest_first_is_read_in_one_piece() -> None:
+    """What it shows first is the older half of its time: another window would count it again."""
+    plan = WindowPlan([whole_range()])
+    window = send(plan)
+
+    plan.page_arrived(window, page([START + at for at in range(100)]))
+    send(plan)
+
+    assert plan.is_backwards
+    assert split(plan) is None
+
+
+def test_a_stored_window_that_is_oldest_first_is_not_split() -> None:
+    stored = whole_range()
+    stored.pages, stored.met, stored.cursor, stored.newest, stored.oldest = 1, 100, "obj", START, START + 99
+    plan = WindowPlan([stored])
+
+    send(plan)
+
+    assert split(plan) is None
+
+
+def test_a_list_that_is_oldest_first_goes_on_below_the_floor() -> None:
+    window = Window(1, 0, gte=START + 500, lt=UPPER, floor=START + 500)
+    plan = WindowPlan([window])
+
+    plan.page_arrived(send(plan), page([START + at for at in range(100)]))
+
+    assert not window.done
