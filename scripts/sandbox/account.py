@@ -107,8 +107,14 @@ class Account:
         return self.handle("GET", f"{KINDS[type].path}/{quote(id, safe='')}", {})
 
     def create(self, type: str, **params: Any) -> Json:
-        """Creates like a POST and returns the object. If Stripe would refuse, raises ValueError with its message."""
-        return self._done(self.handle("POST", KINDS[type].path, params))
+        """Creates like a POST and returns the object. If Stripe would refuse, raises ValueError with its message.
+
+        What is created under a customer takes it as `customer`.
+        """
+        path = KINDS[type].path
+        if "{id}" in path:
+            path = path.format(id=quote(params.pop("customer"), safe=""))
+        return self._done(self.handle("POST", path, params))
 
     def update(self, type: str, id: str, **params: Any) -> Json:
         return self._done(self.handle("POST", f"{KINDS[type].path}/{quote(id, safe='')}", params))

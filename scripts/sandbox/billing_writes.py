@@ -7,9 +7,9 @@ from scripts.sandbox.answers import Refused, no_such
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text
 from scripts.sandbox.forms import Params
 from scripts.sandbox.kinds import INVOICE, SUBSCRIPTION
+from scripts.sandbox.price_writes import create_price
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
-from scripts.sandbox.writes import create_price
 
 _MAX_ITEMS = 20
 _PERIOD_S = {"day": 86_400, "week": 7 * 86_400, "month": 30 * 86_400, "year": 365 * 86_400}

@@ -7,9 +7,9 @@ from urllib.parse import quote
 from scripts.sandbox.account import Account
 from scripts.sandbox.answers import Answer
 from scripts.sandbox.dice import Dice
-from scripts.sandbox.more_kinds import MORE_KINDS
 from scripts.sandbox.rows import Kind
 from scripts.sandbox.shapes import Json
+from scripts.sandbox.types.registry import FURTHER_KINDS
 
 # People may choose a customer's id, and may use it again after that customer was deleted.
 _OWN_IDS = ('o"brien', "Team/A+B 50%", "Zoë #1?", "..")
@@ -46,9 +46,11 @@ class Changer:
             (2, self._fail_refund),
         )
         # Where an account has more than the first six types; only what Stripe tells of.
-        self._more = [type for type in MORE_KINDS if len(account.state.shelves[type].timeline)]
+        self._more = [type for type in FURTHER_KINDS if len(account.state.shelves[type].timeline)]
         if self._more:
             self._moves += ((20, self._edit_more), (8, self._new_more), (4, self._delete_more))
+        if "customer_balance_transaction" in self._more:
+            self._moves += ((2, self._adjust_balance),)
         self._bag = tuple(move for weight, move in self._moves for _ in range(weight))
 
     def make(self, count: int) -> int:
@@ -115,10 +117,11 @@ class Changer:
         product = self._any("product")
         if product is None:
             return None
-        amount = self._dice.pick((700, 1900, 5_000_000_000))
-        return self._post(
-            "/v1/prices", product=product, currency="usd", unit_amount=amount, recurring={"interval": "month"}
-        )
+        every = {"product": product, "currency": "usd", "recurring": {"interval": "month"}}
+        if self._dice.chance(0.3):
+            tiers = [{"up_to": 10, "unit_amount": 500}, {"up_to": "inf", "unit_amount": 300}]
+            return self._post("/v1/prices", **every, billing_scheme="tiered", tiers_mode="graduated", tiers=tiers)
+        return self._post("/v1/prices", **every, unit_amount=self._dice.pick((700, 1900, 5_000_000_000)))
 
     def _edit_subscription(self) -> Answer | None:
         params = {**self._mark(), "cancel_at_period_end": self._dice.chance(0.3)}
@@ -191,7 +194,7 @@ class Changer:
 
     def _some_more(self, event: str) -> Kind | None:
         """One of the further types for which Stripe sends this event."""
-        kinds = [MORE_KINDS[type] for type in self._more if event in MORE_KINDS[type].events]
+        kinds = [FURTHER_KINDS[type] for type in self._more if event in FURTHER_KINDS[type].events]
         return self._dice.pick(kinds) if kinds else None
 
     def _edit_more(self) -> Answer | None:
@@ -201,9 +204,20 @@ class Changer:
 
     def _new_more(self) -> Answer | None:
         kind = self._some_more("created")
-        return self._post(kind.path) if kind else None
+        if kind is None or (kind.parent and self._any("customer") is None):
+            return None
+        return self._post(kind.path)
 
     def _delete_more(self) -> Answer | None:
         kind = self._some_more("deleted")
         id = self._any(kind.name) if kind else None
-        return self._account.handle("DELETE", f"{kind.path}/{quote(id, safe='')}", {}) if kind and id else None
+        if kind is None or id is None:
+            return None
+        address = f"{kind.path}/{quote(id, safe='')}"
+        return self._post(f"{address}/detach") if kind.keeps_orphans else self._account.handle("DELETE", address, {})
+
+    def _adjust_balance(self) -> Answer | None:
+        """Stripe sends no event for the transaction, only for the customer."""
+        id = self._any("customer")
+        address = f"/v1/customers/{quote(id or '', safe='')}/balance_transactions"
+        return None if id is None else self._post(address, amount=self._dice.number(-900, 900), currency="usd")

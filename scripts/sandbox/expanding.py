@@ -6,7 +6,7 @@ from scripts.sandbox.answers import Answer, Refused, decode, encode
 from scripts.sandbox.forms import plain_text
 from scripts.sandbox.kinds import KINDS
 from scripts.sandbox.shapes import Json
-from scripts.sandbox.state import State
+from scripts.sandbox.state import State, hidden_fields
 from scripts.sandbox.subscription_shapes import embedded_list
 
 _MOST_LEVELS = 4  # Stripe counts the `data.` of a list, too
@@ -46,6 +46,8 @@ def _expand(state: State, value: Any, names: list[str], path: str) -> None:
     name = names[0]
     if isinstance(value, dict) and name not in value:
         _show_children(state, value, name)
+        if _show_hidden(state, value, name):
+            return
     if not isinstance(value, dict) or name not in value:
         raise Refused(f"This property cannot be expanded ({path}).", param="expand[0]")
     if isinstance(value[name], str):
@@ -60,6 +62,16 @@ def _show_children(state: State, value: Json, name: str) -> None:
         if kind.hides_children and (kind.object_name, kind.children) == (value.get("object"), name):
             children = state.children(kind.name, value["id"])
             value[name] = embedded_list(children, f"{kind.path}/{value['id']}/{name}")
+
+
+def _show_hidden(state: State, value: Json, name: str) -> bool:
+    """Shows a hidden field if the object has it. Returns whether objects of its type may have it."""
+    for kind in KINDS.values():
+        if kind.object_name == value.get("object") and name in kind.hides:
+            fields = hidden_fields(kind, state.record(kind.name, value["id"]), value)
+            value.update({name: fields[name]} if name in fields else {})
+            return True
+    return False
 
 
 def _object(state: State, field: str, id: str, path: str) -> Any:

@@ -33,6 +33,12 @@ def texts(value: Any, param: str) -> list[str]:
     return [str(each) for each in value]
 
 
+def objects(value: Any, param: str) -> list[Json]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise Refused("Invalid array", param=param)
+    return value
+
+
 def fields_of(value: Any, param: str) -> Json | None:
     """A nested object, taken unchanged. An empty text removes it."""
     if value == "":

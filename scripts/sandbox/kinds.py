@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scripts.sandbox.more_kinds import MORE_COUNTS, MORE_KINDS
 from scripts.sandbox.rows import Facet, Filter, Kind
 from scripts.sandbox.shapes import Json
+from scripts.sandbox.types.registry import FURTHER_COUNTS, FURTHER_KINDS
 
-__all__ = ["MORE_COUNTS", "MORE_KINDS", "Filter", "Kind"]
+__all__ = ["FURTHER_COUNTS", "FURTHER_KINDS", "Filter", "Kind"]
 
 
 def _flag(name: str) -> Callable[[Json], Facet]:
@@ -26,6 +26,12 @@ def _subscription_of_invoice(invoice: Json) -> Facet:
 
 def _prices_of_subscription(subscription: Json) -> Facet:
     return tuple((item.get("price") or item["plan"])["id"] for item in subscription["items"]["data"])
+
+
+def _currency_options(price: Json) -> Json:
+    """Every price has its own currency among them."""
+    fields = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
+    return {"currency_options": {price["currency"]: {name: price.get(name) for name in fields}}}
 
 
 SUBSCRIPTION_STATUSES = (
@@ -98,6 +104,8 @@ PRICE = Kind(
         "lookup_keys": Filter("lookup_key"),
     },
     unsupported=("recurring",),
+    hides=("tiers", "currency_options"),
+    hidden=_currency_options,
     event_prefix="price",
 )
 SUBSCRIPTION = Kind(
@@ -192,7 +200,7 @@ WEBHOOK_ENDPOINT = Kind("webhook_endpoint", "webhook_endpoints", "we_1", 22, "we
 FIRST_KINDS: Mapping[str, Kind] = {
     kind.name: kind for kind in (CUSTOMER, PRODUCT, PRICE, SUBSCRIPTION, INVOICE, CHARGE)
 }
-KINDS: Mapping[str, Kind] = {**FIRST_KINDS, **MORE_KINDS}
+KINDS: Mapping[str, Kind] = {**FIRST_KINDS, **FURTHER_KINDS}
 
 # The contents of one account at scale 1.
 DEFAULT_COUNTS: Mapping[str, int] = {

@@ -81,9 +81,9 @@ def created_range(value: Any) -> tuple[int | None, int | None]:
     return max(firsts, default=None), min(lasts, default=None)
 
 
-def list_objects(shelf: Shelf, params: Params, *, not_before: int | None = None) -> Answer:
+def list_objects(shelf: Shelf, params: Params, *, not_before: int | None = None, url: str = "") -> Answer:
     """A page of a type's list endpoint, without objects created before `not_before`."""
-    return page(shelf, select(shelf, params, not_before), paging(params), shelf.kind.path)
+    return page(shelf, select(shelf, params, not_before), paging(params), url or shelf.kind.path)
 
 
 def select(shelf: Shelf, params: Params, not_before: int | None = None) -> Selection:

@@ -5,9 +5,9 @@ from scripts.sandbox.answers import Refused
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
 from scripts.sandbox.forms import Params
 from scripts.sandbox.kinds import CHARGE
-from scripts.sandbox.more_objects import Maker
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
+from scripts.sandbox.types.making import make_up
 
 _INTENT: dict[str, Field] = {
     "amount": integer,
@@ -69,7 +69,7 @@ def create_intent(state: State, params: Params) -> Json:
 
 def _blank(state: State, type: str) -> Json:
     """An intent with every field, and with none of what the maker makes up."""
-    made, _ = Maker(state.shelves, state.dice, livemode=state.livemode).make(type, state.now())
+    made, _ = make_up(state, type)
     return {**made, "client_secret": f"{made['id']}_secret_{state.dice.token(25)}", "metadata": {}}
 
 

@@ -1,64 +1,24 @@
-"""Maps a request to one of Stripe's operations: its name, the permission it needs, and the function that answers it."""
+"""Stripe's operations: for each, the permission that it needs and the function that answers it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from urllib.parse import unquote_plus
+from urllib.parse import quote
 
-from scripts.sandbox import billing_writes, more_writes, payments, sales, searching, shapes, writes
-from scripts.sandbox.answers import Answer, Refused, no_such, ok, unrecognized
+from scripts.sandbox import billing_writes, payments, price_writes, sales, searching, shapes, writes
+from scripts.sandbox.answers import Answer, Refused, no_such, ok
 from scripts.sandbox.expanding import expanded
 from scripts.sandbox.forms import Params
-from scripts.sandbox.kinds import CUSTOMER, INVOICE, KINDS, MORE_KINDS, SUBSCRIPTION, Kind
+from scripts.sandbox.kinds import CUSTOMER, FURTHER_KINDS, INVOICE, KINDS, SUBSCRIPTION, Kind
 from scripts.sandbox.listing import list_children, list_objects, refuse_unknown
+from scripts.sandbox.operations import Handler, Operation, add, find, patterns
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import EVENT_RETENTION_S, State
+from scripts.sandbox.types import writes as type_writes
 
-# Takes (state, the id in the path or "", parameters).
-Handler = Callable[[State, str, Params], Answer]
+__all__ = ["Operation", "find", "patterns"]
 
 _MAX_EVENT_TYPES = 20  # stripe-facts.md, section 6
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One named operation of the API.
-
-    Stripe's endpoint limit counts each one separately (stripe-facts.md, section 5).
-    """
-
-    name: str
-    permission: str
-    run: Handler
-
-
-_OPERATIONS: dict[tuple[str, str], Operation] = {}
-
-
-def _add(method: str, pattern: str, permission: str, run: Handler) -> None:
-    """A pattern is a path with `:id` in place of an id."""
-    _OPERATIONS[method, pattern] = Operation(f"{method} {pattern}", permission, run)
-
-
-def find(method: str, path: str) -> tuple[Operation, str]:
-    """The operation and the id in the path. Otherwise raises Stripe's answer to an unknown address."""
-    operation = _OPERATIONS.get((method, path))
-    if operation is not None:
-        return operation, ""
-    parts = path.split("/")
-    for at in (3, 4):  # /v1/refunds/:id, /v1/checkout/sessions/:id
-        if len(parts) in (at + 1, at + 2) and parts[at]:
-            pattern = "/".join([*parts[:at], ":id", *parts[at + 1 :]])
-            operation = _OPERATIONS.get((method, pattern))
-            if operation is not None:
-                return operation, unquote_plus(parts[at])  # as Stripe's own libraries escape ids
-    raise unrecognized(method, path)
-
-
-def patterns() -> list[tuple[str, str]]:
-    """Method and pattern of every operation."""
-    return list(_OPERATIONS)
 
 
 def _with_expansion(state: State, answer: Answer, params: Params) -> Answer:
@@ -75,6 +35,27 @@ def _retriever(kind: Kind) -> Handler:
         return _with_expansion(state, Answer(200, state.record(kind.name, id).body), params)
 
     return retrieve
+
+
+def _lister_under_customer(kind: Kind) -> Handler:
+    def list_them(state: State, customer_id: str, params: Params) -> Answer:
+        state.record("customer", customer_id)
+        url = f"/v1/customers/{quote(customer_id, safe='')}/{kind.under}"
+        answer = list_objects(state.shelves[kind.name], {**params, "customer": customer_id}, url=url)
+        return _with_expansion(state, answer, params)
+
+    return list_them
+
+
+def _list_of_one_customer(state: State, _: str, params: Params) -> Answer:
+    if "customer" not in params:
+        raise Refused("Missing required param: customer.", code="parameter_missing", param="customer")
+    return list_objects(state.shelves["payment_method"], params)
+
+
+def _list_of_account(state: State, _: str, params: Params) -> Answer:
+    """The account's own: none."""
+    return list_children([], params, "tax id", "/v1/tax_ids")
 
 
 def _retrieve_customer(state: State, id: str, params: Params) -> Answer:
@@ -121,7 +102,7 @@ def _but_total(params: Params) -> Params:
 
 def _told_or_made_up(type: str, create: Callable[[State, Params], Json], mark: str) -> Callable[[State, Params], Json]:
     """As Stripe does where a caller says what it shall be; the changes of a sandbox's business say nothing."""
-    make_up = partial(more_writes.create, type=type)
+    make_up = partial(type_writes.create, type=type)
     return lambda state, params: create(state, params) if mark in params else make_up(state, params)
 
 
@@ -192,27 +173,35 @@ def _add_writes(
     delete: Callable[[State, str], Json] | None = None,
 ) -> None:
     permission = f"rak_{kind.permission}_write"
-    _add("POST", kind.path, permission, _creator(create))
-    _add("POST", f"{kind.path}/:id", permission, _updater(update))
+    add("POST", kind.path, permission, _creator(create))
+    add("POST", f"{kind.path}/:id", permission, _updater(update))
     if delete is not None:
-        _add("DELETE", f"{kind.path}/:id", permission, _doer(delete))
+        add("DELETE", f"{kind.path}/:id", permission, _doer(delete))
 
 
 for _kind in KINDS.values():
-    _add("GET", _kind.path, f"rak_{_kind.permission}_read", _lister(_kind))
-    _add("GET", f"{_kind.path}/:id", f"rak_{_kind.permission}_read", _retriever(_kind))
-_add("GET", f"{CUSTOMER.path}/:id", "rak_customer_read", _retrieve_customer)
-_add("GET", "/v1/account", "rak_accounts_kyc_basic_read", _account)
-_add("GET", f"{INVOICE.path}/:id/lines", "rak_invoice_read", _list_lines)
-_add("GET", "/v1/subscription_items", f"rak_{SUBSCRIPTION.permission}_read", _list_items)
-_add("GET", "/v1/events", "rak_event_read", _list_events)
-_add("GET", "/v1/events/:id", "rak_event_read", _retrieve_event)
-_add("GET", "/v1/webhook_endpoints", "rak_webhook_read", _list_endpoints)
-_add("GET", "/v1/webhook_endpoints/:id", "rak_webhook_read", _retrieve_endpoint)
+    _permission = f"rak_{_kind.permission}_read"
+    if _kind.parent:
+        add("GET", _kind.parent_path, _permission, _lister_under_customer(_kind))
+        add("GET", f"{_kind.parent_path}/:id", _permission, _retriever(_kind))
+    else:
+        add("GET", _kind.path, _permission, _lister(_kind))
+    if "{id}" not in _kind.path:
+        add("GET", f"{_kind.path}/:id", _permission, _retriever(_kind))
+add("GET", "/v1/payment_methods", "rak_payment_method_read", _list_of_one_customer)
+add("GET", "/v1/tax_ids", "rak_tax_id_read", _list_of_account)
+add("GET", f"{CUSTOMER.path}/:id", "rak_customer_read", _retrieve_customer)
+add("GET", "/v1/account", "rak_accounts_kyc_basic_read", _account)
+add("GET", f"{INVOICE.path}/:id/lines", "rak_invoice_read", _list_lines)
+add("GET", "/v1/subscription_items", f"rak_{SUBSCRIPTION.permission}_read", _list_items)
+add("GET", "/v1/events", "rak_event_read", _list_events)
+add("GET", "/v1/events/:id", "rak_event_read", _retrieve_event)
+add("GET", "/v1/webhook_endpoints", "rak_webhook_read", _list_endpoints)
+add("GET", "/v1/webhook_endpoints/:id", "rak_webhook_read", _retrieve_endpoint)
 
 _add_writes(CUSTOMER, writes.create_customer, writes.update_customer, writes.delete_customer)
 _add_writes(KINDS["product"], writes.create_product, writes.update_product, writes.delete_product)
-_add_writes(KINDS["price"], writes.create_price, writes.update_price)
+_add_writes(KINDS["price"], price_writes.create_price, price_writes.update_price)
 _add_writes(KINDS["charge"], writes.create_charge, writes.update_charge)
 _add_writes(
     SUBSCRIPTION,
@@ -221,57 +210,66 @@ _add_writes(
     billing_writes.cancel_subscription,
 )
 _add_writes(INVOICE, billing_writes.create_invoice, billing_writes.update_invoice, billing_writes.delete_invoice)
-_add("POST", f"{INVOICE.path}/:id/add_lines", "rak_invoice_write", _updater(billing_writes.add_lines))
-_add("POST", f"{INVOICE.path}/:id/finalize", "rak_invoice_write", _doer(billing_writes.finalize_invoice))
-_add("POST", f"{INVOICE.path}/:id/pay", "rak_invoice_write", _settle("paid", "paid"))
-_add("POST", f"{INVOICE.path}/:id/void", "rak_invoice_write", _settle("void", "voided"))
-_add(
+add("POST", f"{INVOICE.path}/:id/add_lines", "rak_invoice_write", _updater(billing_writes.add_lines))
+add("POST", f"{INVOICE.path}/:id/finalize", "rak_invoice_write", _doer(billing_writes.finalize_invoice))
+add("POST", f"{INVOICE.path}/:id/pay", "rak_invoice_write", _settle("paid", "paid"))
+add("POST", f"{INVOICE.path}/:id/void", "rak_invoice_write", _settle("void", "voided"))
+add(
     "POST",
     f"{INVOICE.path}/:id/mark_uncollectible",
     "rak_invoice_write",
     _settle("uncollectible", "marked_uncollectible"),
 )
-for _kind in MORE_KINDS.values():
+for _kind in FURTHER_KINDS.values():
+    if "{id}" in _kind.path:
+        continue
     _add_writes(
         _kind,
-        partial(more_writes.create, type=_kind.name),
-        partial(more_writes.update, type=_kind.name),
-        partial(more_writes.delete, type=_kind.name) if _kind.deletable else None,
+        partial(type_writes.create, type=_kind.name),
+        partial(type_writes.update, type=_kind.name),
+        partial(type_writes.delete, type=_kind.name) if _kind.deletable else None,
     )
     if _kind.children:
-        _add("GET", f"{_kind.path}/:id/{_kind.children}", f"rak_{_kind.permission}_read", _child_lister(_kind))
+        add("GET", f"{_kind.path}/:id/{_kind.children}", f"rak_{_kind.permission}_read", _child_lister(_kind))
 for _type in searching.FIELDS:
-    _add("GET", f"{KINDS[_type].path}/search", f"rak_{KINDS[_type].permission}_read", _searcher(_type))
+    add("GET", f"{KINDS[_type].path}/search", f"rak_{KINDS[_type].permission}_read", _searcher(_type))
 for _name, _create, _mark in (
     ("payment_intent", payments.create_intent, "amount"),
     ("setup_intent", payments.create_setup, "customer"),
     ("checkout_session", sales.create_session, "mode"),
 ):
     _kind = KINDS[_name]
-    _add("POST", _kind.path, f"rak_{_kind.permission}_write", _creator(_told_or_made_up(_name, _create, _mark)))
+    add("POST", _kind.path, f"rak_{_kind.permission}_write", _creator(_told_or_made_up(_name, _create, _mark)))
 _INTENTS = KINDS["payment_intent"].path
 for _action, _act in (
     ("confirm", payments.confirm_intent),
     ("capture", payments.capture_intent),
     ("cancel", payments.cancel_intent),
 ):
-    _add("POST", f"{_INTENTS}/:id/{_action}", "rak_payment_intent_write", _updater(_act))
-_add("POST", f"{_INTENTS}/:id", "rak_payment_intent_write", _updater(payments.update_intent))
-_add(
+    add("POST", f"{_INTENTS}/:id/{_action}", "rak_payment_intent_write", _updater(_act))
+add("POST", f"{_INTENTS}/:id", "rak_payment_intent_write", _updater(payments.update_intent))
+add(
     "POST",
     f"{KINDS['setup_intent'].path}/:id/cancel",
     "rak_setup_intent_write",
     _updater(partial(payments.cancel_intent, type="setup_intent")),
 )
-_add("POST", "/v1/checkout/sessions/:id/expire", "rak_checkout_session_write", _doer(sales.expire_session))
-_add("POST", "/v1/billing_portal/sessions", "rak_customer_portal_write", _creator(sales.create_portal_session))
-_add("POST", f"{INVOICE.path}/create_preview", "rak_invoice_write", _creator(sales.preview_invoice))
-_add("GET", f"{INVOICE.path}/upcoming", "rak_invoice_read", _creator(sales.preview_invoice))
-_add("GET", "/v1/balance", "rak_balance_read", _balance)
-_add("POST", "/v1/refunds", "rak_charge_write", _creator(writes.create_refund))
+add("POST", "/v1/checkout/sessions/:id/expire", "rak_checkout_session_write", _doer(sales.expire_session))
+add("POST", "/v1/billing_portal/sessions", "rak_customer_portal_write", _creator(sales.create_portal_session))
+add("POST", f"{INVOICE.path}/create_preview", "rak_invoice_write", _creator(sales.preview_invoice))
+add("GET", f"{INVOICE.path}/upcoming", "rak_invoice_read", _creator(sales.preview_invoice))
+add("GET", "/v1/balance", "rak_balance_read", _balance)
+add(
+    "POST",
+    "/v1/payment_methods/:id/detach",
+    "rak_payment_method_write",
+    _doer(partial(type_writes.detach, type="payment_method")),
+)
+add("POST", "/v1/customers/:id/balance_transactions", "rak_customer_write", _updater(type_writes.adjust_balance))
+add("POST", "/v1/refunds", "rak_charge_write", _creator(writes.create_refund))
 # Not Stripe's own addresses: in reality, a card holder or a bank does these.
-_add("POST", f"{KINDS['charge'].path}/:id/dispute", "rak_charge_write", _doer(writes.dispute_charge))
-_add("POST", f"{KINDS['charge'].path}/:id/fail_refund", "rak_charge_write", _doer(writes.fail_refund))
-_add("POST", "/v1/webhook_endpoints", "rak_webhook_write", _creator(writes.create_endpoint))
-_add("POST", "/v1/webhook_endpoints/:id", "rak_webhook_write", _updater(writes.update_endpoint))
-_add("DELETE", "/v1/webhook_endpoints/:id", "rak_webhook_write", _doer(writes.delete_endpoint))
+add("POST", f"{KINDS['charge'].path}/:id/dispute", "rak_charge_write", _doer(writes.dispute_charge))
+add("POST", f"{KINDS['charge'].path}/:id/fail_refund", "rak_charge_write", _doer(writes.fail_refund))
+add("POST", "/v1/webhook_endpoints", "rak_webhook_write", _creator(writes.create_endpoint))
+add("POST", "/v1/webhook_endpoints/:id", "rak_webhook_write", _updater(writes.update_endpoint))
+add("DELETE", "/v1/webhook_endpoints/:id", "rak_webhook_write", _doer(writes.delete_endpoint))

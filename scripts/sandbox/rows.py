@@ -38,14 +38,25 @@ class Kind:
     hides_children: bool = False  # the list appears only if it is expanded
     event_prefix: str = ""
     events: tuple[str, ...] = ("created", "updated", "deleted")  # for creating, changing and deleting, if any
+    event_names: Mapping[str, str] = field(default_factory=dict)  # where Stripe has another word for one of those
     deletable: bool = False
     object: str = ""
     created: str = "created"  # the field with the creation time; empty if no object says it
     lists_by_time: bool = True  # the list takes `created`
+    parent: str = ""  # the field of an object that names its customer: it is listed under that customer only
+    under: str = ""  # the name of that list
+    keeps_orphans: bool = False  # an object without a parent can still be retrieved
+    hides: tuple[str, ...] = ()  # fields that appear only if they are expanded
+    hidden: Callable[[Json], Json] = lambda obj: {}  # what every object has of them
 
     @property
     def path(self) -> str:
         return f"/v1/{self.plural}"
+
+    @property
+    def parent_path(self) -> str:
+        """The pattern of its list under a customer."""
+        return f"/v1/customers/:id/{self.under}"
 
     @property
     def words(self) -> str:

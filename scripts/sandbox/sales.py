@@ -7,10 +7,10 @@ from scripts.sandbox.answers import Refused
 from scripts.sandbox.billing_writes import items
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
 from scripts.sandbox.forms import Params
-from scripts.sandbox.more_objects import Maker
+from scripts.sandbox.price_writes import create_price
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
-from scripts.sandbox.writes import create_price
+from scripts.sandbox.types.making import make_up
 
 _SESSION: dict[str, Field] = {
     "allow_promotion_codes": flag,
@@ -58,7 +58,7 @@ def create_session(state: State, params: Params) -> Json:
         )
     if given.get("customer"):
         state.named("customer", given["customer"], "customer")
-    session, _ = Maker(state.shelves, state.dice, livemode=state.livemode).make("checkout_session", state.now())
+    session, _ = make_up(state, "checkout_session")
     children = [_line(state, line) for line in given.pop("line_items", [])]
     total = sum(line["amount_total"] for line in children)
     session.update(

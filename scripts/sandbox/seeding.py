@@ -11,19 +11,19 @@ from scripts.sandbox.kinds import (
     CHARGE,
     CUSTOMER,
     DEFAULT_COUNTS,
+    FURTHER_COUNTS,
+    FURTHER_KINDS,
     INVOICE,
     KINDS,
-    MORE_COUNTS,
-    MORE_KINDS,
     PRICE,
     PRODUCT,
     SUBSCRIPTION,
 )
-from scripts.sandbox.more_seeding import MoreSeeder
 from scripts.sandbox.pairing import followers
 from scripts.sandbox.profiles import PROFILES, Profile
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
+from scripts.sandbox.types.seeding import FurtherSeeder
 
 _MONTH = 30 * 86_400
 # Subscriptions that have been paid for at least once, and those that nobody has been billed for.
@@ -48,12 +48,12 @@ class Recipe:
             return self.counts[type]
         return self._scaled(DEFAULT_COUNTS[type])
 
-    def more_counts(self) -> dict[str, int | None]:
+    def further_counts(self) -> dict[str, int | None]:
         """Of the types beyond the first six; None: as many as follow from those."""
         if self.types == "six":
-            return {type: self.counts.get(type, 0) for type in MORE_KINDS}
-        every = {type: self._scaled(MORE_COUNTS[type]) if type in MORE_COUNTS else None for type in MORE_KINDS}
-        return every | {type: count for type, count in self.counts.items() if type in MORE_KINDS}
+            return {type: self.counts.get(type, 0) for type in FURTHER_KINDS}
+        every = {type: self._scaled(FURTHER_COUNTS[type]) if type in FURTHER_COUNTS else None for type in FURTHER_KINDS}
+        return every | {type: count for type, count in self.counts.items() if type in FURTHER_KINDS}
 
     def _scaled(self, count: int) -> int:
         count = round(count * self.scale)
@@ -92,14 +92,14 @@ class Seeder:
         self._make_subscriptions()
         self._make_invoices()
         self._make_charges()
-        self._make_more()
+        self._make_further()
 
-    def _make_more(self) -> None:
+    def _make_further(self) -> None:
         """With dice of their own: the first six are the same with and without the others."""
-        counts = self._recipe.more_counts()
+        counts = self._recipe.further_counts()
         if any(count != 0 for count in counts.values()):
             dice = Dice(f"{self._recipe.seed}:{self._name}:{self._livemode}:more")
-            more = MoreSeeder(
+            more = FurtherSeeder(
                 self._shelves, counts, dice, self._profile, self._invoice_of, livemode=self._livemode, now=self._now
             )
             more.fill()

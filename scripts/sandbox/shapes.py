@@ -108,7 +108,7 @@ def product(id: str, created: int, livemode: bool, name: str) -> Json:
     }
 
 
-def price(id: str, created: int, livemode: bool, product_id: str, currency: str, unit_amount: int) -> Json:
+def price(id: str, created: int, livemode: bool, product_id: str, currency: str, unit_amount: int | None) -> Json:
     """A one-time price. `recurring` and `type` turn it into a subscription's."""
     return {
         "id": id,
@@ -129,8 +129,37 @@ def price(id: str, created: int, livemode: bool, product_id: str, currency: str,
         "transform_quantity": None,
         "type": "one_time",
         "unit_amount": unit_amount,
-        "unit_amount_decimal": str(unit_amount),
+        "unit_amount_decimal": None if unit_amount is None else str(unit_amount),
     }
+
+
+def hidden_of_price(price: Json, given: Json) -> Json:
+    """The fields that Stripe shows only if they are expanded, where this price has its own. Amounts are texts or numbers."""
+    found: Json = {}
+    if "tiers" in given:
+        found["tiers"] = [_tier(each) for each in given["tiers"]]
+    if "currency_options" in given:
+        own = {price["currency"]: {"unit_amount": price["unit_amount"]}, **given["currency_options"]}
+        found["currency_options"] = {currency: _option(each) for currency, each in sorted(own.items())}
+    return found
+
+
+def _tier(given: Json) -> Json:
+    end = given["up_to"]
+    return {
+        **_amount(given, "flat_amount"),
+        **_amount(given, "unit_amount"),
+        "up_to": None if end == "inf" else int(end),
+    }
+
+
+def _option(given: Json) -> Json:
+    return {"custom_unit_amount": None, "tax_behavior": "unspecified", **_amount(given, "unit_amount")}
+
+
+def _amount(given: Json, name: str) -> Json:
+    amount = given.get(name)
+    return {name: None if amount is None else int(amount), f"{name}_decimal": None if amount is None else str(amount)}
 
 
 def recurring(interval: str, interval_count: int = 1) -> Json:

@@ -29,12 +29,21 @@ class Shelf:
     def indexed(self, facet: str, value: str) -> Timeline:
         return self._index.get((facet, value), _EMPTY)
 
+    def is_orphan(self, record: Record) -> bool:
+        """Whether it is listed under a customer only, and has none any more."""
+        return bool(self.kind.parent) and record.facets[self.facet_at(self.kind.parent)] is None
+
     def facet_at(self, facet: str) -> int:
         return self._facet_names.index(facet)
 
     def put(self, obj: Json, children: list[Json] | None = None, *, listed: bool = True) -> Record:
-        """Adds a new object, or replaces the one with that id in place. `created` never changes."""
-        body = encode(obj)
+        """Adds a new object, or replaces the one with that id in place. `created` never changes.
+
+        An object that is replaced keeps its hidden fields unless it comes with others.
+        """
+        own = {name: obj[name] for name in self.kind.hides if name in obj}
+        hidden = encode(own) if own else b""
+        body = encode({name: value for name, value in obj.items() if name not in own} if own else obj)
         facets = self.kind.facets_of(obj)
         is_cut = children is not None and (self.kind.hides_children or len(children) > EMBEDDED_CHILDREN)
         cut = tuple(encode(child) for child in children or ()) if is_cut else ()
@@ -43,7 +52,12 @@ class Shelf:
         if known is None:
             self._serial += 1
             record = Record(
-                obj["id"], key_of(obj[self.kind.created] if self.kind.created else 0, self._serial), body, facets, cut
+                obj["id"],
+                key_of(obj[self.kind.created] if self.kind.created else 0, self._serial),
+                body,
+                facets,
+                cut,
+                hidden,
             )
             self.by_id[record.id] = record
             if listed:
@@ -53,6 +67,7 @@ class Shelf:
         if children is not None:
             known.children = cut
         known.body = body
+        known.hidden = hidden or known.hidden
         if facets != known.facets:
             self._leave(known)
             known.facets = facets

@@ -121,8 +121,9 @@ class State:
 
     def _emit_own(self, type: str, what: str, body: bytes, previous: Json | None = None) -> None:
         """Of some types Stripe tells nobody that one was made or changed."""
-        if what in KINDS[type].events:
-            self.emit(f"{KINDS[type].event_prefix}.{what}", body, previous)
+        kind = KINDS[type]
+        if what in kind.events:
+            self.emit(f"{kind.event_prefix}.{kind.event_names.get(what, what)}", body, previous)
 
     def remove(self, type: str, id: str) -> Json:
         """Deletes for good. The event carries the object's last state."""
@@ -130,6 +131,27 @@ class State:
         record = self.shelves[type].delete(id, self.now())
         self._emit_own(type, "deleted", record.body)
         return {"id": id, "object": KINDS[type].object_name, "deleted": True}
+
+    def detach(self, type: str, id: str, *, is_told: bool = True) -> Json:
+        """Takes an object away from its customer. No list contains it any more. Some can still be retrieved."""
+        kind, obj = KINDS[type], self.get(type, id)
+        if not kind.keeps_orphans:
+            return self.remove(type, id) if is_told else self._remove_silently(type, id)
+        previous = {kind.parent: obj[kind.parent]}
+        record = self.shelves[type].put({**obj, kind.parent: None})
+        if is_told:
+            self._emit_own(type, "deleted", record.body, previous)
+        return {**obj, kind.parent: None}
+
+    def _remove_silently(self, type: str, id: str) -> Json:
+        self.shelves[type].delete(id, self.now())
+        return {"id": id, "object": KINDS[type].object_name, "deleted": True}
+
+    def lose_customer(self, customer_id: str) -> None:
+        """What was listed under a deleted customer goes with it, and Stripe tells nobody."""
+        for type, kind in KINDS.items():
+            for record in list(self.shelves[type].indexed(kind.parent, customer_id)) if kind.parent else ():
+                self.detach(type, record.id, is_told=False)
 
     def end_subscription(self, subscription: Json, reason: str) -> Json:
         """Cancels at once. Stripe's event says deleted, but the object stays, as canceled."""
@@ -189,25 +211,30 @@ class State:
     def dump(self, type: str, *, full: bool = False) -> list[bytes]:
         """Every live object of a type as a retrieve returns it, including unlisted prices.
 
-        `full` completes nested lists.
+        Leaves out what no longer belongs to a customer. `full` completes nested lists and shows hidden fields.
         """
         shelf = self.shelves[type]
-        records = list(shelf.by_id.values())
-        if not full or shelf.kind.children is None:
-            return [record.body for record in records]
-        return [
-            self._completed(shelf.kind, record) if record.children or shelf.kind.hides_children else record.body
-            for record in records
-        ]
+        records = [record for record in shelf.by_id.values() if not shelf.is_orphan(record)]
+        return [self._completed(shelf.kind, record) if full else record.body for record in records]
 
     @staticmethod
     def _completed(kind: Kind, record: Record) -> bytes:
+        if kind.hides:
+            obj = decode(record.body)
+            return encode(obj | hidden_fields(kind, record, obj))
+        if not (record.children or kind.hides_children):
+            return record.body
         obj, field = decode(record.body), str(kind.children)
         if kind.hides_children:
             obj[field] = embedded_list([], f"{kind.path}/{record.id}/{field}")
         obj[field]["data"] = [msgspec.Raw(child) for child in record.children]
         obj[field]["has_more"] = False
         return encode(obj)
+
+
+def hidden_fields(kind: Kind, record: Record, obj: Json) -> Json:
+    """The fields that appear only if they are expanded."""
+    return kind.hidden(obj) | (decode(record.hidden) if record.hidden else {})
 
 
 def changed_attributes(old: Json, new: Json) -> Json:

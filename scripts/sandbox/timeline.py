@@ -21,6 +21,7 @@ class Record:
     body: bytes
     facets: tuple[str | tuple[str, ...] | None, ...] = ()
     children: tuple[bytes, ...] = ()  # the whole nested list, only where the embedded one is cut
+    hidden: bytes = b""  # of the fields that appear only if they are expanded, those that are this object's own
 
     @property
     def created(self) -> int:

@@ -3,8 +3,8 @@
 from scripts.sandbox import charge_shapes, shapes
 from scripts.sandbox.answers import Refused, decode, encode, no_such
 from scripts.sandbox.fields import Field, fields_of, flag, integer, merge_metadata, one_of, read, text, texts
-from scripts.sandbox.forms import Params, whole_number
-from scripts.sandbox.kinds import CHARGE, CUSTOMER, PRICE, PRODUCT, WEBHOOK_ENDPOINT, Kind
+from scripts.sandbox.forms import Params
+from scripts.sandbox.kinds import CHARGE, CUSTOMER, PRODUCT, WEBHOOK_ENDPOINT, Kind
 from scripts.sandbox.payments import charge_to_refund
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
@@ -34,20 +34,6 @@ _PRODUCT: dict[str, Field] = {
     "tax_code": text,
     "unit_label": text,
     "url": text,
-}
-_PRICE_UPDATE: dict[str, Field] = {
-    "active": flag,
-    "lookup_key": text,
-    "nickname": text,
-    "tax_behavior": one_of("exclusive", "inclusive", "unspecified"),
-}
-_PRICE: dict[str, Field] = {
-    **_PRICE_UPDATE,
-    "currency": text,
-    "product": text,
-    "product_data": fields_of,
-    "recurring": fields_of,
-    "unit_amount": integer,
 }
 _CHARGE_UPDATE: dict[str, Field] = {
     "description": text,
@@ -95,6 +81,7 @@ def delete_customer(state: State, id: str) -> Json:
         subscription = state.get("subscription", record.id)
         if subscription["status"] not in ("canceled", "incomplete_expired"):
             state.end_subscription(subscription, "cancellation_requested")
+    state.lose_customer(id)
     return state.remove("customer", id)
 
 
@@ -126,47 +113,6 @@ def delete_product(state: State, id: str) -> Json:
     if any(record.facets[at] == id for record in state.shelves["price"].by_id.values()):
         raise Refused("This product cannot be deleted because it has one or more user-created prices.")
     return state.remove("product", id)
-
-
-def create_price(state: State, params: Params, *, listed: bool = True) -> Json:
-    """`listed` is false for an inline price, which only its own subscription or invoice names."""
-    given = read(params, _PRICE, required=("currency",))
-    if "unit_amount" not in given:
-        raise Refused("Missing required param: unit_amount.", code="parameter_missing", param="unit_amount")
-    product_id = _product_of_price(state, given)
-    currency = given["currency"].lower()
-    price = shapes.price(state.new_id(PRICE), state.now(), state.livemode, product_id, currency, given["unit_amount"])
-    every = given.get("recurring")
-    if every is not None:
-        _check_interval(every)
-        price["recurring"] = shapes.recurring(
-            every["interval"], whole_number(every.get("interval_count") or 1, "recurring[interval_count]")
-        )
-        price["type"] = "recurring"
-    price.update({name: value for name, value in given.items() if name in _PRICE_UPDATE})
-    merge_metadata(price, params)
-    return state.create("price", price, listed=listed)
-
-
-def _product_of_price(state: State, given: Json) -> str:
-    if "product" in given:
-        return str(state.named("product", given["product"], "product")["id"])
-    if "product_data" not in given:
-        raise Refused("Missing required param: product.", code="parameter_missing", param="product")
-    return str(create_product(state, given["product_data"])["id"])
-
-
-def _check_interval(every: Json) -> None:
-    allowed = ("day", "week", "month", "year")
-    if every.get("interval") not in allowed:
-        raise Refused(f"Invalid recurring[interval]: must be one of {', '.join(allowed)}", param="recurring[interval]")
-
-
-def update_price(state: State, id: str, params: Params) -> Json:
-    price = state.get("price", id)
-    price.update(read(params, _PRICE_UPDATE))
-    merge_metadata(price, params)
-    return state.change("price", price)
 
 
 def create_charge(state: State, params: Params) -> Json:

@@ -1,4 +1,4 @@
-"""What a caller may say of a new coupon, promotion code, tax rate or invoice item, and what follows from it."""
+"""What a caller may say of a new object of these types, and what follows from it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,6 +52,8 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "pricing": fields_of,
         "quantity": integer,
     },
+    "payment_method": {"customer": text},
+    "tax_id": {"customer": text, "value": text},
 }
 
 
@@ -103,9 +105,17 @@ def _invoiceitem(state: State, item: Json, given: Json) -> None:
         item.update(amount=price["unit_amount"] * item["quantity"], currency=price["currency"])
 
 
+def _of_customer(state: State, obj: Json, given: Json) -> None:
+    """At Stripe a payment method is attached in a second step."""
+    if given.get("customer"):
+        state.named("customer", given["customer"], "customer")
+
+
 COMPLETE: Mapping[str, Callable[[State, Json, Json], None]] = {
     "coupon": _coupon,
     "promotion_code": _promotion_code,
     "tax_rate": _tax_rate,
     "invoiceitem": _invoiceitem,
+    "payment_method": _of_customer,
+    "tax_id": _of_customer,
 }

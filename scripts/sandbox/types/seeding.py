@@ -8,13 +8,14 @@ from itertools import islice
 
 from scripts.sandbox.answers import decode
 from scripts.sandbox.dice import Dice
-from scripts.sandbox.more_objects import Maker
 from scripts.sandbox.profiles import Profile
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.shelf import Shelf
+from scripts.sandbox.types.registry import make, new_maker
 
 _WEEK = 7 * 86_400
 _DISPUTED = 60  # one charge in this many
+_CREDITED = 8  # one customer in this many once had a credit
 # In this order, because each type may name the ones before it.
 _ORDER = (
     "refund",
@@ -37,10 +38,13 @@ _ORDER = (
     "payment_link",
     "meter",
     "feature",
+    "payment_method",
+    "customer_balance_transaction",
+    "tax_id",
 )
 
 
-class MoreSeeder:
+class FurtherSeeder:
     """`counts`: how many of each type; None: as many as follow from the first six.
 
     `billed`: invoices by their charge's id.
@@ -63,7 +67,7 @@ class MoreSeeder:
         self._profile = profile
         self._billed = billed
         self._now = now
-        self._maker = Maker(shelves, dice, livemode=livemode)
+        self._maker = new_maker(shelves, dice, livemode=livemode)
 
     def fill(self) -> None:
         for type in _ORDER:
@@ -80,6 +84,8 @@ class MoreSeeder:
             "invoice_payment": self._paid_for,
             "balance_transaction": self._moved,
             "payout": self._paid_out,
+            "payment_method": self._saved_cards,
+            "customer_balance_transaction": self._balanced,
         }.get(type)
         abouts: Iterable[Json] = follows() if follows else ()
         made = 0
@@ -90,7 +96,7 @@ class MoreSeeder:
             self._put(type, created, None)
 
     def _put(self, type: str, created: int, about: Json | None) -> Json:
-        obj, children = self._maker.make(type, created, about)
+        obj, children = make(self._maker, type, created, about)
         self._shelves[type].put(obj, children)
         return obj
 
@@ -113,6 +119,24 @@ class MoreSeeder:
         for charge in self._all("charge"):
             if charge["id"] in self._billed:
                 yield {**charge, "invoice": self._billed[charge["id"]]}
+
+    def _saved_cards(self) -> Iterator[Json]:
+        """One for each customer with a charge: the card that paid for the first one."""
+        firsts: dict[str, Json] = {}
+        for charge in self._all("charge"):
+            if charge["customer"]:
+                firsts.setdefault(charge["customer"], charge)
+        yield from firsts.values()
+
+    def _balanced(self) -> Iterator[Json]:
+        """What a customer's balance is made of. Some had a credit that is used up."""
+        for at, customer in enumerate(self._all("customer")):
+            moved, balance = {"customer": customer["id"], "created": customer["created"]}, customer["balance"]
+            if balance:
+                yield {**moved, "amount": balance, "ending_balance": balance}
+            elif at % _CREDITED == 0:
+                yield {**moved, "amount": -2000, "ending_balance": -2000}
+                yield {**moved, "amount": 2000, "ending_balance": 0}
 
     def _moved(self) -> Iterator[Json]:
         for type in ("charge", "refund"):

@@ -4,13 +4,13 @@ At Stripe nobody can create or change a dispute, a payout or a balance transacti
 has to cause the events of a business.
 """
 
-from scripts.sandbox.fields import Field, flag, merge_metadata, read, text
+from scripts.sandbox.fields import Field, flag, integer, merge_metadata, read, text
 from scripts.sandbox.forms import Params
 from scripts.sandbox.kinds import KINDS
-from scripts.sandbox.more_fields import COMPLETE, FIELDS
-from scripts.sandbox.more_objects import Maker
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
+from scripts.sandbox.types.fields import COMPLETE, FIELDS
+from scripts.sandbox.types.making import make_up
 from scripts.sandbox.writes import chosen_id
 
 _FIELDS: dict[str, Field] = {"active": flag, "description": text, "name": text, "status": text}
@@ -18,7 +18,7 @@ _FIELDS: dict[str, Field] = {"active": flag, "description": text, "name": text, 
 
 def create(state: State, params: Params, *, type: str) -> Json:
     """Creates an object with the given fields and makes up all others; of nothing given, everything."""
-    obj, children = Maker(state.shelves, state.dice, livemode=state.livemode).make(type, state.now())
+    obj, children = make_up(state, type)
     own = FIELDS.get(type, {})
     given = read(params, {**_FIELDS, **own, "id": text})
     if "id" in given:
@@ -38,6 +38,24 @@ def update(state: State, id: str, params: Params, *, type: str) -> Json:
     if "metadata" in obj:
         merge_metadata(obj, params)
     return state.change(type, obj)
+
+
+def detach(state: State, id: str, *, type: str) -> Json:
+    return state.detach(type, id)
+
+
+def adjust_balance(state: State, customer_id: str, params: Params) -> Json:
+    """Stripe tells of the customer's new balance, but not of what changed it."""
+    customer = state.get("customer", customer_id)
+    given = read(params, {"amount": integer, "currency": text, "description": text}, required=("amount", "currency"))
+    balance = customer["balance"] + given["amount"]
+    moved = {"customer": customer_id, "amount": given["amount"], "ending_balance": balance}
+    obj, _ = make_up(state, "customer_balance_transaction", moved)
+    obj.update(currency=given["currency"], description=given.get("description"))
+    merge_metadata(obj, params)
+    state.create("customer_balance_transaction", obj)
+    state.change("customer", {**customer, "balance": balance})
+    return obj
 
 
 def delete(state: State, id: str, *, type: str) -> Json:
