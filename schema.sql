@@ -271,9 +271,13 @@ CREATE TABLE IF NOT EXISTS billstack.leases (
     done boolean NOT NULL DEFAULT false,
     holder text,                          -- host and process, for people
     session text,                         -- the connection that renewed it last (own_session)
+    after text,                           -- the part whose objects it reads one by one, and which must be done first
     PRIMARY KEY (backfill_id, part)
 );
-ALTER TABLE billstack.leases ADD COLUMN IF NOT EXISTS holder text, ADD COLUMN IF NOT EXISTS session text;
+ALTER TABLE billstack.leases
+    ADD COLUMN IF NOT EXISTS holder text,
+    ADD COLUMN IF NOT EXISTS session text,
+    ADD COLUMN IF NOT EXISTS after text;
 CREATE INDEX IF NOT EXISTS leases_open ON billstack.leases (renewed_at) WHERE NOT done;
 
 -- Identifies the current connection: its server process and start time, because process numbers are reused.
@@ -305,7 +309,8 @@ RETURNS boolean LANGUAGE sql
 RETURN renewed_at < clock_timestamp() - silent_s * interval '1 second' AND billstack.session_ended(session);
 
 -- Whether a part that is not done may be taken: never taken, given back, or with a dead holder. Nobody gets `finish`
--- before all types are done: it would declare half a mirror ready.
+-- before all types are done: it would declare half a mirror ready. A type that is read parent by parent waits for its
+-- parents' type.
 CREATE OR REPLACE FUNCTION billstack.is_free(
     lease billstack.leases, lease_s double precision, pooled_s double precision, silent_s double precision
 )
@@ -316,13 +321,12 @@ RETURN (
         OR (lease.session IS NULL AND lease.renewed_at < clock_timestamp() - pooled_s * interval '1 second')
         OR billstack.has_died(lease.session, lease.renewed_at, silent_s)
     )
-    AND (
-        lease.part <> 'finish'
-        OR NOT EXISTS (
-            SELECT
-            FROM billstack.leases AS others
-            WHERE others.backfill_id = lease.backfill_id AND others.part <> 'finish' AND NOT others.done
-        )
+    AND NOT EXISTS (
+        SELECT
+        FROM billstack.leases AS others
+        WHERE others.backfill_id = lease.backfill_id
+            AND NOT others.done
+            AND (others.part = lease.after OR (lease.part = 'finish' AND others.part <> 'finish'))
     );
 
 -- A half-open range [gte, lt) of `created`, read newest first with its own cursor (sync/backfill/windows.py).
@@ -334,7 +338,7 @@ CREATE TABLE IF NOT EXISTS billstack.windows (
     gte bigint NOT NULL,                  -- the filter sent to Stripe; never changed under a cursor
     lt bigint NOT NULL,
     floor bigint NOT NULL,                -- >= gte: what is older was given to another window
-    cursor text,                          -- starting_after of the next page; NULL before the first
+    cursor text,                          -- starting_after of the next page, or the last parent done; NULL before the first
     newest bigint,                        -- created of the first object met
     oldest bigint,                        -- created of the last object met
     pages integer NOT NULL DEFAULT 0,
@@ -344,9 +348,12 @@ CREATE TABLE IF NOT EXISTS billstack.windows (
     fence bigint NOT NULL,                -- of the lease whose holder may write pages of this window
     checked_until bigint,                 -- end of its newest page, on Stripe's clock
     written bigint NOT NULL DEFAULT 0,    -- rows that its pages wrote, because they were new or had changed
+    seen_from bigint,                     -- of a type read parent by parent: all earlier transactions were visible to it
     PRIMARY KEY (backfill_id, type, number)
 );
-ALTER TABLE billstack.windows ADD COLUMN IF NOT EXISTS written bigint NOT NULL DEFAULT 0;
+ALTER TABLE billstack.windows
+    ADD COLUMN IF NOT EXISTS written bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS seen_from bigint;
 
 -- Locks --------------------------------------------------------------------------------------------------------------
 -- Rows that exist only to be locked. Any role may take any advisory lock, so a reader of one team could stop another's
@@ -443,11 +450,13 @@ CREATE TABLE IF NOT EXISTS billstack.reconciles (
     found jsonb NOT NULL DEFAULT '{}',               -- by type: how many were compared, which were missing, stale, not deleted
     error text,
     renewed_at timestamptz,               -- by the holder, through `session`, as of a lease
-    session text
+    session text,
+    parents_until text NOT NULL DEFAULT ''           -- of a type read parent by parent: the last parent compared
 );
 ALTER TABLE billstack.reconciles
     ADD COLUMN IF NOT EXISTS renewed_at timestamptz,
-    ADD COLUMN IF NOT EXISTS session text;
+    ADD COLUMN IF NOT EXISTS session text,
+    ADD COLUMN IF NOT EXISTS parents_until text NOT NULL DEFAULT '';
 CREATE UNIQUE INDEX IF NOT EXISTS reconciles_one_running ON billstack.reconciles (team_id) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS reconciles_history ON billstack.reconciles (team_id, requested_at DESC);
 
@@ -1535,6 +1544,77 @@ CREATE TABLE IF NOT EXISTS {team}.features (
 );
 CREATE INDEX IF NOT EXISTS features_newest ON {team}.features (created, id);
 CREATE INDEX IF NOT EXISTS features_lookup_key ON {team}.features (lookup_key);
+
+-- part: type payment_method ----------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS {team}.payment_methods (
+    LIKE billstack.mirror_row INCLUDING ALL,
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
+    type text GENERATED ALWAYS AS (billstack.as_text(raw -> 'type')) STORED,
+    allow_redisplay text GENERATED ALWAYS AS (billstack.as_text(raw -> 'allow_redisplay')) STORED,
+    email text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['billing_details', 'email'])) STORED,
+    name text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['billing_details', 'name'])) STORED,
+    country text GENERATED ALWAYS AS (coalesce(
+        billstack.as_text(raw #> ARRAY['card', 'country']),
+        billstack.as_text(raw #> ARRAY['sepa_debit', 'country']))) STORED,
+    card_brand text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['card', 'brand'])) STORED,
+    card_funding text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['card', 'funding'])) STORED,
+    card_exp_month bigint GENERATED ALWAYS AS (billstack.as_bigint(raw #> ARRAY['card', 'exp_month'])) STORED,
+    card_exp_year bigint GENERATED ALWAYS AS (billstack.as_bigint(raw #> ARRAY['card', 'exp_year'])) STORED,
+    card_expires text GENERATED ALWAYS AS (
+        billstack.as_bigint(raw #> ARRAY['card', 'exp_month'])::text
+        || '/' || billstack.as_bigint(raw #> ARRAY['card', 'exp_year'])::text) STORED,
+    fingerprint text GENERATED ALWAYS AS (coalesce(
+        billstack.as_text(raw #> ARRAY['card', 'fingerprint']),
+        billstack.as_text(raw #> ARRAY['sepa_debit', 'fingerprint']),
+        billstack.as_text(raw #> ARRAY['us_bank_account', 'fingerprint']))) STORED,
+    last4 text GENERATED ALWAYS AS (coalesce(
+        billstack.as_text(raw #> ARRAY['card', 'last4']),
+        billstack.as_text(raw #> ARRAY['sepa_debit', 'last4']),
+        billstack.as_text(raw #> ARRAY['us_bank_account', 'last4']))) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS payment_methods_newest ON {team}.payment_methods (created, id);
+CREATE INDEX IF NOT EXISTS payment_methods_customer ON {team}.payment_methods (customer);
+CREATE INDEX IF NOT EXISTS payment_methods_type ON {team}.payment_methods (type);
+
+-- part: type customer_balance_transaction --------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS {team}.customer_balance_transactions (
+    LIKE billstack.mirror_row INCLUDING ALL,
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
+    type text GENERATED ALWAYS AS (billstack.as_text(raw -> 'type')) STORED,
+    currency text GENERATED ALWAYS AS (billstack.as_text(raw -> 'currency')) STORED,
+    amount bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'amount')) STORED,
+    ending_balance bigint GENERATED ALWAYS AS (billstack.as_bigint(raw -> 'ending_balance')) STORED,
+    invoice text GENERATED ALWAYS AS (billstack.as_id(raw -> 'invoice')) STORED,
+    credit_note text GENERATED ALWAYS AS (billstack.as_id(raw -> 'credit_note')) STORED,
+    checkout_session text GENERATED ALWAYS AS (billstack.as_id(raw -> 'checkout_session')) STORED,
+    description text GENERATED ALWAYS AS (billstack.as_text(raw -> 'description')) STORED,
+    metadata jsonb GENERATED ALWAYS AS (billstack.as_object(raw -> 'metadata')) STORED
+);
+CREATE INDEX IF NOT EXISTS customer_balance_transactions_newest ON {team}.customer_balance_transactions (created, id);
+CREATE INDEX IF NOT EXISTS customer_balance_transactions_customer ON {team}.customer_balance_transactions (customer);
+CREATE INDEX IF NOT EXISTS customer_balance_transactions_invoice ON {team}.customer_balance_transactions (invoice);
+CREATE INDEX IF NOT EXISTS customer_balance_transactions_credit_note
+    ON {team}.customer_balance_transactions (credit_note);
+
+-- part: type tax_id ------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS {team}.tax_ids (
+    LIKE billstack.mirror_row INCLUDING ALL,
+    created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
+    customer text GENERATED ALWAYS AS (billstack.as_id(raw -> 'customer')) STORED,
+    type text GENERATED ALWAYS AS (billstack.as_text(raw -> 'type')) STORED,
+    value text GENERATED ALWAYS AS (billstack.as_text(raw -> 'value')) STORED,
+    country text GENERATED ALWAYS AS (billstack.as_text(raw -> 'country')) STORED,
+    verification text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['verification', 'status'])) STORED,
+    verified_name text GENERATED ALWAYS AS (billstack.as_text(raw #> ARRAY['verification', 'verified_name'])) STORED
+);
+CREATE INDEX IF NOT EXISTS tax_ids_newest ON {team}.tax_ids (created, id);
+CREATE INDEX IF NOT EXISTS tax_ids_customer ON {team}.tax_ids (customer);
 
 -- part: settled ----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sync.registry import billing, first_six, more, payments
+from sync.registry import billing, first_six, more, of_customers, payments
 from sync.registry.row import NestedList, ObjectType
 
 __all__ = ["OBJECT_TYPES", "NestedList", "ObjectType"]
@@ -45,7 +45,7 @@ class ListedItem(msgspec.Struct, gc=False):
     def named_price(self) -> str | None:
         details = self.pricing.price_details if self.pricing else None
         named = self.price or self.plan or (details.price if details else None)
-        return named.id if isinstance(named, _Price) else named
+        return _id_of(named)
 
 
 class EmbeddedList(msgspec.Struct, gc=False):
@@ -56,13 +56,19 @@ class EmbeddedList(msgspec.Struct, gc=False):
 
 
 OBJECT_TYPES: Mapping[str, ObjectType] = {
-    each.name: each for each in (*first_six.TYPES, *payments.TYPES, *billing.TYPES, *more.TYPES)
+    each.name: each for each in (*first_six.TYPES, *payments.TYPES, *billing.TYPES, *more.TYPES, *of_customers.TYPES)
 }
 # The types that every team mirrors. A team mirrors others once a backfill has named them
 # (sync/teams/mirrored_types.py).
 DEFAULT_TYPES: tuple[str, ...] = tuple(name for name, each in OBJECT_TYPES.items() if each.is_default)
 # Stripe sends no events for some of their changes.
 REREAD_TYPES: tuple[str, ...] = tuple(name for name, each in OBJECT_TYPES.items() if each.is_reread)
+# The types that are listed under the objects of another one, by that one.
+CHILDREN: Mapping[str, tuple[ObjectType, ...]] = {
+    name: children
+    for name in OBJECT_TYPES
+    if (children := tuple(each for each in OBJECT_TYPES.values() if each.parent and each.parent.type == name))
+}
 BY_STRIPE_OBJECT: Mapping[str, ObjectType] = {each.stripe_object: each for each in OBJECT_TYPES.values()}
 
 
@@ -81,8 +87,11 @@ def head_struct(object_type: ObjectType) -> type[Any]:
     fields: list[Any] = [("id", str), created]
     if object_type.nested:
         fields.append((object_type.nested.field, EmbeddedList | None, None))
-    fields.append(("deleted", bool, False))
     renamed = {"created": object_type.paging_field}
+    if object_type.parent:
+        fields.append(("parent", _Reference, None))
+        renamed["parent"] = object_type.parent.field
+    fields.append(("deleted", bool, False))
     return msgspec.defstruct(f"{object_type.name.title()}Head", fields, gc=False, rename=renamed)
 
 
@@ -94,6 +103,28 @@ def head_decoder(type_name: str) -> msgspec.json.Decoder[Any]:
 
 def embedded_list(object_type: ObjectType, head: Any) -> EmbeddedList | None:
     return getattr(head, object_type.nested.field) if object_type.nested else None
+
+
+def lacks_expanded(object_type: ObjectType, raw: bytes) -> bool:
+    """Whether it is a copy without the fields that Stripe shows only on request. Raises msgspec.DecodeError."""
+    if not object_type.expanded:
+        return False
+    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    return not any(name in fields for name in object_type.expanded)
+
+
+def is_orphan(object_type: ObjectType, head: Any) -> bool:
+    """Whether no list contains the object any more, because it names no parent."""
+    return object_type.parent is not None and not _id_of(head.parent)
+
+
+def parent_of(object_type: ObjectType, raw: bytes) -> str:
+    """The parent's id. Raises msgspec.DecodeError."""
+    return _id_of(head_decoder(object_type.name).decode(raw).parent) or ""
+
+
+def _id_of(reference: _Reference) -> str | None:
+    return reference.id if isinstance(reference, _Price) else reference
 
 
 def is_cut(object_type: ObjectType, head: Any) -> bool:

@@ -388,6 +388,63 @@ def feature(id: str = "feat_1", **fields: Any) -> Json:
     }
 
 
+def payment_method(id: str = "pm_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "payment_method",
+        "allow_redisplay": "unspecified",
+        "billing_details": {"email": "ada@example.com", "name": "Ada"},
+        "card": {
+            "brand": "visa",
+            "country": "DE",
+            "exp_month": 4,
+            "exp_year": 2031,
+            "fingerprint": "f1",
+            "funding": "credit",
+            "last4": "4242",
+        },
+        "created": NOW,
+        "customer": "cus_1",
+        "type": "card",
+        "metadata": {},
+        **fields,
+    }
+
+
+def customer_balance_transaction(id: str = "cbtxn_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "customer_balance_transaction",
+        "amount": -500,
+        "checkout_session": None,
+        "created": NOW,
+        "credit_note": "cn_1",
+        "currency": "usd",
+        "customer": "cus_1",
+        "description": "Goodwill",
+        "ending_balance": -500,
+        "invoice": "in_1",
+        "type": "adjustment",
+        "metadata": {},
+        **fields,
+    }
+
+
+def tax_id(id: str = "txi_1", **fields: Any) -> Json:
+    return {
+        "id": id,
+        "object": "tax_id",
+        "country": "DE",
+        "created": NOW,
+        "customer": "cus_1",
+        "owner": {"customer": "cus_1", "type": "customer"},
+        "type": "eu_vat",
+        "value": "DE123456789",
+        "verification": {"status": "verified", "verified_address": None, "verified_name": "Ada GmbH"},
+        **fields,
+    }
+
+
 FACTORIES = {
     "customer": customer,
     "product": product,
@@ -415,6 +472,9 @@ FACTORIES = {
     "payment_link": payment_link,
     "meter": meter,
     "feature": feature,
+    "payment_method": payment_method,
+    "customer_balance_transaction": customer_balance_transaction,
+    "tax_id": tax_id,
 }
 
 

@@ -101,13 +101,13 @@ def _caller_of_key(
 
 
 def make_limiter(context: Context) -> caller.Limiter:
-    return FallbackLimiter(shared_limiter(context), _rates(context))
+    return FallbackLimiter(shared_limiter(context), rates_of(context))
 
 
 def shared_limiter(context: Context) -> Limiter:
     """The limiter in Redis without its fallback, for reading its state."""
-    return Limiter(context.redis, _rates(context))
+    return Limiter(context.redis, rates_of(context))
 
 
-def _rates(context: Context) -> Rates:
+def rates_of(context: Context) -> Rates:
     return Rates(context.settings.stripe_account_rps, context.settings.stripe_endpoint_rps)

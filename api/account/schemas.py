@@ -78,6 +78,12 @@ class BackfillAnswer(Body):
     error = fields.String(required=True, allow_none=True)
 
 
+class TypeCostAnswer(Body):
+    requests = fields.Integer(required=True)
+    seconds = fields.Integer(required=True, metadata={"description": "if nothing else takes requests of the account"})
+    words = fields.String(required=True, metadata={"description": "such as `12,500 customers: about 9 minutes`"})
+
+
 class ObjectTypeAnswer(Body):
     name = fields.String(required=True)
     stripeObject = fields.String(required=True, metadata={"description": "the `object` value of Stripe's JSON"})
@@ -88,6 +94,12 @@ class ObjectTypeAnswer(Body):
     default = fields.Boolean(required=True, metadata={"description": "every team mirrors it"})
     mirrored = fields.Boolean(required=True)
     syncedAt = fields.DateTime(required=True, allow_none=True)
+    cost = fields.Nested(
+        TypeCostAnswer,
+        required=True,
+        allow_none=True,
+        metadata={"description": "what reading it takes if Stripe lists it under each customer only"},
+    )
 
 
 class ObjectTypesAnswer(Body):

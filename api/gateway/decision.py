@@ -4,13 +4,13 @@
 tests/api/gateway/test_decision.py is its table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.gateway.errors import RefusedParameter
 from api.gateway.params import Values, first_unanswerable, paging, select
 from api.gateway.store import Paging, Selection, Standing
 from api.http.addresses import possible_ids
-from sync.object_types import OBJECT_TYPES, NestedList, ObjectType
+from sync.object_types import CHILDREN, OBJECT_TYPES, NestedList, ObjectType
 
 DEEPEST_EXPAND = 4  # Stripe's limit; the `data.` of a list counts, too
 # Addresses below a list that are no ids.
@@ -38,11 +38,22 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Under:
+    """The object in an address below which the objects of another type are listed."""
+
+    object_type: ObjectType
+    ids: tuple[str, ...]
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class MirrorList:
     object_type: ObjectType
     selection: Selection
     paging: Paging
     expand: tuple[str, ...] = ()
+    under: Under | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class MirrorObject:
     object_type: ObjectType
     ids: tuple[str, ...]
     expand: tuple[str, ...] = ()
+    under: Under | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,8 @@ def _read(asked: Asked) -> Decision:
         return Forward(f"the mirror holds nothing at {asked.path}")
     if not rest:
         return _list(object_type, asked.values)
+    if len(rest) > 1 and (child := _child(object_type, rest)):
+        return _below(object_type, child, rest, asked)
     if len(rest) == 1 and rest[0] and rest[0] not in _WORDS:
         return _object(object_type, rest[0], asked.values)
     if len(rest) == 2 and object_type.nested and object_type.nested.path == f"{object_type.path}/{{id}}/{rest[1]}":
@@ -129,7 +143,28 @@ def collection_at(path: str) -> tuple[ObjectType | None, list[str]]:
     return None, []
 
 
-def _list(object_type: ObjectType, values: Values) -> Decision:
+def _child(object_type: ObjectType, rest: list[str]) -> ObjectType | None:
+    """The type that is listed at this address below one object."""
+    path = f"{object_type.path}/{{id}}/{rest[1]}"
+    found = (each for each in CHILDREN.get(object_type.name, ()) if each.parent and each.parent.path == path)
+    return next(found, None)
+
+
+def _below(object_type: ObjectType, child: ObjectType, rest: list[str], asked: Asked) -> Decision:
+    assert child.parent
+    under = Under(object_type, tuple(possible_ids(rest[0])), child.parent.field)
+    if len(rest) == 2:
+        decision = _list(child, asked.values, is_below=True)
+        return replace(decision, under=under, url=asked.path) if isinstance(decision, MirrorList) else decision
+    if len(rest) == 3 and rest[2]:
+        decision = _object(child, rest[2], asked.values)
+        return replace(decision, under=under) if isinstance(decision, MirrorObject) else decision
+    return Forward(f"the mirror holds nothing at {asked.path}")
+
+
+def _list(object_type: ObjectType, values: Values, *, is_below: bool = False) -> Decision:
+    if object_type.parent and not is_below and object_type.parent.field not in values:
+        return Forward(f"Stripe lists {object_type.title.lower()} of one {object_type.parent.type} only")
     if (name := first_unanswerable(object_type.name, values)) is not None:
         return Forward(f"the mirror cannot narrow {object_type.title.lower()} by {name}")
     expand = _expand(values, prefix="data.")

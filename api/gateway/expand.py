@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from api.gateway.errors import OnlyStripeCan
-from sync.object_types import OBJECT_TYPES, ObjectType
+from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, ObjectType, lacks_expanded
 
 Json = dict[str, Any]
 # A look-up of the mirror's objects of one type by id: JSON text, and whether Stripe deleted it.
@@ -29,12 +29,35 @@ _OF_PLAN = ("active", "metadata", "nickname")
 _EMBEDDED = ("price", "coupon")
 
 
-def expand(objects: Sequence[Json], paths: Iterable[str], find: Find) -> None:
-    """Replaces ids by whole objects along each path, one look-up a level and type. Raises OnlyStripeCan."""
+def expand(objects: Sequence[Json], paths: Iterable[str], find: Find, find_whole: Find) -> None:
+    """Replaces ids by whole objects along each path, one look-up a level and type. Raises OnlyStripeCan.
+
+    `find_whole` finds objects with the fields that Stripe shows only where they are expanded.
+    """
     for path in paths:
         level: list[Json] = list(objects)
         for name in path.split("."):
-            level = _expand_level(level, name, path, find)
+            level = _expand_level(_reveal(level, name, path, find_whole), name, path, find)
+
+
+def _reveal(level: list[Json], name: str, path: str, find_whole: Find) -> list[Json]:
+    """Shows a field that is only there where it is expanded. Returns the objects that have it."""
+    hiding: dict[str, list[Json]] = {}
+    for holder in level:
+        object_type = BY_STRIPE_OBJECT.get(holder.get("object", ""))
+        if name not in holder and object_type and name in object_type.expanded:
+            hiding.setdefault(object_type.name, []).append(holder)
+    for type_name, holders in hiding.items():
+        object_type = OBJECT_TYPES[type_name]
+        rows = find_whole(object_type, list({holder["id"] for holder in holders}))
+        for holder in holders:
+            body, is_deleted = rows.get(holder["id"], ("", True))
+            if is_deleted or lacks_expanded(object_type, body.encode()):
+                raise OnlyStripeCan(f"the mirror cannot expand {path}")
+            whole: Json = msgspec.json.decode(body)
+            holder.update({name: whole[name]} if name in whole else {})
+    bare = {id(holder) for holders in hiding.values() for holder in holders if name not in holder}
+    return [holder for holder in level if id(holder) not in bare]
 
 
 def _expand_level(level: list[Json], name: str, path: str, find: Find) -> list[Json]:
@@ -68,6 +91,8 @@ def _found(ids: dict[str, list[Json]], name: str, path: str, find: Find) -> dict
     if object_type is None:
         raise OnlyStripeCan(f"the mirror cannot expand {path}")
     rows = find(object_type, list(ids))
+    if object_type.parent:  # one that is listed no more may still exist
+        rows = {object_id: row for object_id, row in rows.items() if not row[1]}
     if missing := ids.keys() - rows.keys():
         raise OnlyStripeCan(f"the mirror has no {object_type.words} {min(missing)}, which {path} names")
     return {object_id: shown(object_type, object_id, *row) for object_id, row in rows.items()}

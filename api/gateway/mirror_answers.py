@@ -1,15 +1,16 @@
 """Makes the mirror's answers: lists, objects and the lists inside objects, as Stripe would write them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from api.gateway import expand
-from api.gateway.decision import Asked, MirrorList, MirrorNested, MirrorObject, doubt
+from api.gateway.decision import Asked, MirrorList, MirrorNested, MirrorObject, Under, doubt
 from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
-from api.gateway.store import MirrorReader, Standing
+from api.gateway.store import MirrorReader, Selection, Standing
 from sync.errors import Conflict
 from sync.object_types import ObjectType
 
@@ -57,18 +58,21 @@ class MirrorAnswers:
         self._standing = standing
 
     def _list(self, asked: MirrorList) -> bytes:
-        standing, found = self._reader.page(asked.object_type, asked.selection, asked.paging)
+        standing, found = self._reader.page(asked.object_type, self._selection(asked), asked.paging)
         self._vouch(asked.object_type, standing)
         if found is None:
             param = "starting_after" if asked.paging.after is not None else "ending_before"
             message = f"No such {asked.object_type.stripe_object}: '{asked.paging.cursor}'"
             raise RefusedParameter(message, param, code="resource_missing")
         data = self._finished(asked.object_type, found.bodies, asked.expand)
-        url = asked.object_type.path
+        url = asked.url or asked.object_type.path
         return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
 
     def _object(self, asked: MirrorObject) -> bytes:
+        parent_id = self._live(asked.under) if asked.under else ""
         object_id, body, is_deleted = self._row(asked.object_type, asked.ids)
+        if asked.under and msgspec.json.decode(body).get(asked.under.field) != parent_id:
+            raise NoSuchObject(asked.object_type.stripe_object, object_id)
         if is_deleted:
             return msgspec.json.encode(expand.shown(asked.object_type, object_id, body, is_deleted=True))
         return msgspec.json.encode(self._finished(asked.object_type, [body], asked.expand)[0])
@@ -84,6 +88,22 @@ class MirrorAnswers:
         data, has_more = _page_of(items, asked)
         return msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": asked.url})
 
+    def _selection(self, asked: MirrorList) -> Selection:
+        if asked.under is None:
+            return asked.selection
+        field, blocks, params = asked.under.field, asked.selection.blocks, asked.selection.params
+        blocks = tuple(block for block in blocks if block != f"where_{field}")
+        return replace(
+            asked.selection, blocks=(*blocks, f"where_{field}"), params={**params, field: self._live(asked.under)}
+        )
+
+    def _live(self, under: Under) -> str:
+        """The id of the object that the address names. Raises NoSuchObject, and OnlyStripeCan."""
+        object_id, _, is_deleted = self._row(under.object_type, under.ids)
+        if is_deleted:
+            raise NoSuchObject(under.object_type.stripe_object, object_id)
+        return object_id
+
     def _row(self, object_type: ObjectType, ids: tuple[str, ...], *, whole: bool = False) -> tuple[str, str, bool]:
         """(id, JSON, is deleted). Raises NoSuchObject."""
         standing, rows = self._reader.found(object_type, ids, whole=whole)
@@ -94,6 +114,8 @@ class MirrorAnswers:
                 if is_deleted and object_type.name not in _RETRIEVABLE_WHEN_DELETED:
                     break
                 return object_id, body, is_deleted
+        if object_type.parent:  # it may exist without one: the mirror has only what is listed
+            raise OnlyStripeCan(f"the mirror has no {object_type.words} {ids[0]}")
         raise NoSuchObject(object_type.stripe_object, ids[0])
 
     def _finished(self, object_type: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> Sequence[Any]:
@@ -102,16 +124,16 @@ class MirrorAnswers:
             return [msgspec.Raw(body.encode()) for body in bodies]
         objects = [msgspec.json.decode(body) for body in bodies]
         expand.renew(objects, self._standing.right_as_of, self._reader.objects)
-        expand.expand(objects, paths, self._find)
+        expand.expand(objects, paths, self._find, partial(self._find, whole=True))
         return objects
 
-    def _find(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    def _find(self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False) -> dict[str, tuple[str, bool]]:
         """For `expand`: only what the mirror can vouch for and this key may read."""
         if object_type.name not in self._standing.right_as_of:
             raise OnlyStripeCan(f"the mirror has not read all {object_type.title.lower()}")
         if not self._may_read(object_type):
             raise OnlyStripeCan(f"this API key lacks the scope {object_type.scope} to expand {object_type.words}")
-        return self._reader.objects(object_type, ids)
+        return self._reader.objects(object_type, ids, whole=whole)
 
 
 def _page_of(items: list[dict[str, Any]], asked: MirrorNested) -> tuple[list[dict[str, Any]], bool]:

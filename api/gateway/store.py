@@ -131,9 +131,11 @@ class MirrorReader:
         standing, rows = self._read(object_type, [("objects",)], values)
         return standing, {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
 
-    def objects(self, object_type: ObjectType, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    def objects(
+        self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
+    ) -> dict[str, tuple[str, bool]]:
         """As `found`, for what another answer embeds."""
-        values = {"ids": list(ids), "hidden": object_type.hidden_fields}
+        values = {"ids": list(ids), "hidden": [] if whole else object_type.hidden_fields}
         (rows,) = self._run(object_type, [self._statement(object_type, "objects")], values)
         return {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
 

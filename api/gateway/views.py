@@ -155,10 +155,10 @@ def _add_routes(object_type: ObjectType) -> None:
     """For the documentation, and for members who look with their session."""
     words, names = object_type.words, ", ".join(sorted(mirror_params.FILTERS[object_type.name]))
 
-    def list_objects(team_id: str) -> Response:
+    def list_objects(team_id: str, parent_id: str = "") -> Response:
         return answer(team_id)
 
-    def retrieve_object(team_id: str, object_id: str) -> Response:
+    def retrieve_object(team_id: str, object_id: str, parent_id: str = "") -> Response:
         return answer(team_id)
 
     list_objects.__name__, retrieve_object.__name__ = object_type.list_endpoint, object_type.retrieve_endpoint
@@ -168,8 +168,9 @@ def _add_routes(object_type: ObjectType) -> None:
     """
     retrieve_object.__doc__ = f"One {words}, as Stripe shows it\n\n    Takes expand[].\n    "
     declared: dict[str, Any] = {"access": Access.READ_MIRROR, "scope": Scope(object_type.scope)}
-    blueprint.endpoint("GET", _OF_TEAM + object_type.path, answers={200: "Stripe's list"}, **declared)(list_objects)
-    address = f"{_OF_TEAM}{object_type.path}/<object_id>"
+    path = (object_type.parent.path if object_type.parent else object_type.path).replace("{id}", "<parent_id>")
+    blueprint.endpoint("GET", _OF_TEAM + path, answers={200: "Stripe's list"}, **declared)(list_objects)
+    address = f"{_OF_TEAM}{path}/<object_id>"
     blueprint.endpoint("GET", address, answers={200: "Stripe's object"}, **declared)(retrieve_object)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import psycopg
@@ -12,7 +11,7 @@ from api.gateway.decision import collection_at
 from sync.errors import BillStackError
 from sync.mirror.refresh import refresh
 from sync.mirror.store import MirrorStore
-from sync.object_types import BY_STRIPE_OBJECT, ObjectType, head_decoder, is_cut
+from sync.object_types import BY_STRIPE_OBJECT, ObjectType, head_decoder, is_cut, is_orphan, lacks_expanded, parent_of
 from sync.stripe.answers import Answer, moments
 from sync.stripe.curl import HttpAnswer
 from sync.stripe.source import Source
@@ -133,12 +132,12 @@ def _put(
     if head.deleted:
         if version is not None and store.put_deleted(object_type, head.id, fetched, version=version):
             return
-    elif is_ours and not is_cut(object_type, _decoded(object_type, answer.body)):
+    elif is_ours and _is_whole(object_type, answer.body):
         # Its time stands also on an equal row, so that an event from before it is older.
         verdict = store.put_fetched(object_type, head.id, fetched, version=version, advance=True)
         if verdict != "changed":
             return
-    refresh(store, open_source(), object_type, head.id)
+    refresh(store, open_source(), object_type, head.id, parent_id=_parent_of(object_type, answer.body))
 
 
 def _head(body: bytes) -> _Head | None:
@@ -148,5 +147,15 @@ def _head(body: bytes) -> _Head | None:
         return None
 
 
-def _decoded(object_type: ObjectType, body: bytes) -> Any:
-    return head_decoder(object_type.name).decode(body)
+def _is_whole(object_type: ObjectType, body: bytes) -> bool:
+    """Whether the answer has all that the mirror holds, and belongs into it."""
+    found = head_decoder(object_type.name).decode(body)
+    return not (is_cut(object_type, found) or is_orphan(object_type, found) or lacks_expanded(object_type, body))
+
+
+def _parent_of(object_type: ObjectType, body: bytes) -> str:
+    """Empty for the answer to a deletion, which says nothing more."""
+    try:
+        return parent_of(object_type, body) if object_type.parent else ""
+    except msgspec.DecodeError:
+        return ""

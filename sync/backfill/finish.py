@@ -3,6 +3,7 @@
 tail      objects created after the windows' fixed upper end, even in a test clock's future
 events    changes and deletions since the start, replayed from Stripe through the ledger
 prices    named by a subscription or an invoice but left out of Stripe's lists
+parents   that are new or have changed: what Stripe lists under them is read again
 suspects  mirrored rows that no list contained: each is fetched, and only Stripe's answer makes a tombstone
 """
 
@@ -17,6 +18,7 @@ import structlog
 from sync.backfill.first_pages import FirstPages
 from sync.backfill.lease import Lease
 from sync.backfill.loop import Loop
+from sync.backfill.parent_run import ParentRun
 from sync.backfill.part_records import PartStore
 from sync.backfill.records import Backfill, BackfillStore
 from sync.backfill.tools import BackfillTools
@@ -28,6 +30,7 @@ from sync.errors import StripeRejected, TurnOver
 from sync.events.applying import apply_batch, record_events
 from sync.events.ledger import Ledger
 from sync.events.routing import Mirrored
+from sync.mirror.parents import ParentStore
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES, ObjectType
@@ -85,6 +88,8 @@ class Finish:
             warnings = self._apply_events()
         self._refresh_all(OBJECT_TYPES["price"], self._missing_prices())  # named by objects created since
         for object_type in self._types:
+            self._read_changed_parents(object_type)
+        for object_type in self._types:
             self._ask_for_suspects(object_type)
         return warnings + self._backwards() + self._rejects()
 
@@ -108,9 +113,11 @@ class Finish:
         with Loop(self._tools.source.caller, most_threads=_FETCHERS) as loop:
             pages = FirstPages(loop, self._tools.source)
             for object_type in self._types:
-                # A list without `created` has no tail. Events tell what is new, or the whole of it is read again.
+                # A list without `created` has no tail. Events tell what is new, or the whole of it is read again. Of a
+                # type that is listed by parent, only changed parents are.
                 if not object_type.is_by_time:
-                    grown.update([object_type.name] if object_type.is_reread else [])
+                    is_read_again = object_type.is_reread and not object_type.parent
+                    grown.update([object_type.name] if is_read_again else [])
                     continue
                 for variant in range(len(object_type.variants)):
                     pages.ask(
@@ -136,11 +143,28 @@ class Finish:
 
     def _read_tail(self, object_type: ObjectType) -> None:
         """Reads everything created after the windows' upper end, even in a test clock's future."""
+        store = BackfillStore(borrowing(self._tools.connect))
+        windows = self._add_tails(store, object_type)
+        TypeRun(self._backfill, object_type, windows, self._lease, self._tools, store).run()
+        store.publish(self._backfill.id, object_type.name, progress=1)
+
+    def _read_changed_parents(self, object_type: ObjectType) -> None:
+        """Reads what parents list that were created or changed after the type's part had begun."""
+        store = BackfillStore(borrowing(self._tools.connect))
+        seen_from = store.snapshot(self._backfill.id, object_type.name) if object_type.parent else None
+        parents = ParentStore(store.connection, self._backfill.team_id)
+        if seen_from is None or not parents.parents_since(object_type, after="", limit=1, seen_from=seen_from):
+            return
+        windows = self._add_tails(store, object_type)
+        lease, tools = self._lease, self._tools
+        ParentRun(self._backfill, object_type, windows, lease, tools, store, seen_from=seen_from).run()
+        store.publish(self._backfill.id, object_type.name, progress=1)
+
+    def _add_tails(self, store: BackfillStore, object_type: ObjectType) -> list[Window]:
+        """A new window for each variant."""
         backfill, fence = self._backfill, self._lease.fence
-        connection = borrowing(self._tools.connect)
-        store = BackfillStore(connection)
-        with connection.transaction():
-            PartStore(connection).hold(backfill.id, self._lease.part, fence)
+        with store.connection.transaction():
+            PartStore(store.connection).hold(backfill.id, self._lease.part, fence)
             # Windows of an attempt that died:
             store.close_windows(backfill.id, object_type.name, gte=self._tail(object_type, 0, 0).gte)
             windows = store.take_windows(backfill.id, object_type.name, fence)
@@ -149,9 +173,7 @@ class Finish:
                 tail = self._tail(object_type, number + 1 + variant, variant)
                 store.insert_window(backfill.id, object_type.name, tail, fence)
                 windows.append(tail)
-        open_windows = [window for window in windows if not window.done]
-        TypeRun(backfill, object_type, open_windows, self._lease, self._tools, store).run()
-        store.publish(backfill.id, object_type.name, progress=1)
+        return [window for window in windows if not window.done]
 
     def _record_events(self) -> list[str]:
         """Records events since the start as the webhook does. An event that was delivered is known already."""

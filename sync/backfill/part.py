@@ -10,6 +10,7 @@ import structlog
 from sync.backfill.finish import Finish
 from sync.backfill.lease import Lease
 from sync.backfill.opening import Opening
+from sync.backfill.parent_run import ParentRun
 from sync.backfill.part_records import FINISH, OPENING, OPENING_FENCE, PartStore
 from sync.backfill.records import Backfill, BackfillStore, TypeState
 from sync.backfill.tools import BackfillTools
@@ -24,7 +25,16 @@ from sync.object_types import OBJECT_TYPES, ObjectType
 
 Ended = Literal["not_ours", "yielded", "done", "waits"]
 
+_LACKS_PARENTS = (
+    "{} are read {parent} by {parent}, and the mirror does not have every {parent} yet. Start a backfill that names"
+    " {parent}, too."
+)
+
 log = structlog.get_logger()
+
+
+def run_of(object_type: ObjectType) -> type[TypeRun] | type[ParentRun]:
+    return ParentRun if object_type.parent else TypeRun
 
 
 class PartRun:
@@ -127,6 +137,11 @@ class PartRun:
         """Returns False if the turn is over before the type is done."""
         backfill, object_type = self._with_upper(), OBJECT_TYPES[self._part]
         assert backfill.upper is not None
+        if object_type.parent and not self._store.has_parents(backfill, object_type.parent.type):
+            self._fail(lease, _LACKS_PARENTS.format(object_type.title, parent=object_type.parent.type))
+            return True
+        if object_type.parent:  # so that Postgres finds the next parents by their index
+            self._analyze([OBJECT_TYPES[object_type.parent.type]])
         with self._store.connection.transaction():
             self._parts.hold(backfill.id, self._part, lease.fence)
             windows = self._store.take_windows(backfill.id, object_type.name, lease.fence)
@@ -134,7 +149,9 @@ class PartRun:
                 window = first_window(object_type, variant, gte=backfill.gte, lt=backfill.upper)
                 self._store.insert_window(backfill.id, object_type.name, window, lease.fence)
                 windows.append(window)
-        run = TypeRun(backfill, object_type, windows, lease, self._tools, self._store)
+            if object_type.parent:
+                self._store.take_snapshot(backfill.id, object_type.name, windows[0].number)
+        run = run_of(object_type)(backfill, object_type, windows, lease, self._tools, self._store)
         lease.show_progress(run.progress)
         if run.run() == "yielded":
             return False
@@ -167,7 +184,7 @@ class PartRun:
         return True
 
     def _analyze(self, object_types: list[ObjectType]) -> None:
-        """Runs after the backfill's end. Nobody has to wait for it: our own statements do not need it."""
+        """Runs after the backfill's end. Nobody has to wait for it: nearly none of our statements needs it."""
         store = MirrorStore(self._store.connection, self._backfill.team_id)
         for object_type in store.grown(object_types):
             store.analyze(object_type)

@@ -17,13 +17,15 @@ WHERE leases.backfill_id = %(backfill_id)s
 RETURNING leases.fence;
 
 -- name: acquire_all
--- For a backfill that nobody has begun. In the parts' order, so that concurrent callers cannot deadlock.
+-- For a backfill that nobody has begun. In the parts' order, so that concurrent callers cannot deadlock. Without types
+-- that are read parent by parent, which have no first page.
 WITH free AS MATERIALIZED (
     SELECT leases.part
     FROM billstack.leases
     JOIN billstack.backfills ON backfills.id = leases.backfill_id
     WHERE leases.backfill_id = %(backfill_id)s
         AND leases.part <> 'finish'
+        AND leases.after IS NULL
         AND leases.fence = 0
         AND NOT leases.held
         AND NOT leases.done
@@ -113,9 +115,10 @@ WHERE leases.backfill_id = %(backfill_id)s AND leases.part = held.part
 RETURNING leases.part, leases.done;
 
 -- name: due_parts
--- Work that nobody holds although it could be done: never enqueued, its job lost, or its holder dead.
+-- Work that nobody holds although it could be done: never enqueued, its job lost, or its holder dead. The part whose
+-- last turn is longest ago comes first, so none starves. Types that are read parent by parent take longest and come last.
 SELECT leases.backfill_id, backfills.team_id, leases.part, leases.fence, leases.held, backfills.request_id,
-    backfills.adopted IS NULL AND NOT EXISTS (
+    leases.after IS NULL AND backfills.adopted IS NULL AND NOT EXISTS (
         SELECT
         FROM billstack.leases AS begun
         WHERE begun.backfill_id = leases.backfill_id AND begun.fence > 0
@@ -126,7 +129,7 @@ WHERE NOT leases.done
     AND backfills.state = 'running'
     AND (%(backfill_id)s::text IS NULL OR leases.backfill_id = %(backfill_id)s)
     AND billstack.is_free(leases, %(lease_s)s, %(pooled_s)s, %(silent_s)s)
-ORDER BY leases.renewed_at, leases.part;
+ORDER BY leases.after IS NOT NULL, leases.renewed_at, leases.part;
 
 -- name: let_go
 -- The holder could not continue. Not free at once: the cause, such as a full disk or a restarting Postgres, may last.

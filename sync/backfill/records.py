@@ -89,7 +89,7 @@ class BackfillStore:
             errored = self._one("adoptable", **request)
             self._run("insert_backfill", id=backfill_id, request_id=request_id, **request)
             self._run("insert_types", backfill_id=backfill_id, objects=wanted)
-            self._run("insert_leases", backfill_id=backfill_id, parts=[*wanted, FINISH])
+            self._run("insert_leases", backfill_id=backfill_id, parts=[*wanted, FINISH], afters=_afters(wanted))
             mirror = MirrorStore(self.connection, team_id)
             if errored:
                 self._adopt(backfill_id, errored[0])
@@ -133,6 +133,19 @@ class BackfillStore:
     def backwards_types(self, backfill_id: str) -> list[str]:
         """Types whose lists are not newest first."""
         return [name for (name,) in self._run("backwards_types", backfill_id=backfill_id)]
+
+    def take_snapshot(self, backfill_id: str, object_type: str, number: int) -> None:
+        """Marks the moment from which changes of parents are read again at the finish."""
+        self._run("take_snapshot", backfill_id=backfill_id, type=object_type, number=number)
+
+    def snapshot(self, backfill_id: str, object_type: str) -> int | None:
+        row = self._one("snapshot", backfill_id=backfill_id, type=object_type)
+        return row[0] if row else None
+
+    def has_parents(self, backfill: Backfill, parent_type: str) -> bool:
+        row = self._one("has_parents", backfill_id=backfill.id, team_id=backfill.team_id, parent_type=parent_type)
+        assert row is not None
+        return bool(row[0])
 
     def insert_window(self, backfill_id: str, object_type: str, window: Window, fence: int) -> None:
         self._run(
@@ -243,6 +256,12 @@ class BackfillStore:
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[tuple[Any, ...]]:
         return self.connection.execute(_QUERIES[name], params)
+
+
+def _afters(types: Sequence[str]) -> list[str | None]:
+    """For each type and the finish, the part that must be done before it."""
+    parents = [OBJECT_TYPES[name].parent for name in types]
+    return [*(parent.type if parent else None for parent in parents), None]
 
 
 def _same_or_conflict(running: tuple[Any, ...], wanted: list[str], created_after: datetime | None) -> Started:

@@ -15,8 +15,9 @@ INSERT INTO billstack.backfill_types (backfill_id, type)
 SELECT %(backfill_id)s, unnest(%(objects)s::text[]);
 
 -- name: insert_leases
-INSERT INTO billstack.leases (backfill_id, part)
-SELECT %(backfill_id)s, unnest(%(parts)s::text[]);
+INSERT INTO billstack.leases (backfill_id, part, after)
+SELECT %(backfill_id)s, part, after
+FROM unnest(%(parts)s::text[], %(afters)s::text[]) AS parts (part, after);
 
 -- name: adoptable
 -- The team's last backfill, if it failed within a day and had the same request. Its seen and windows are still valid.
@@ -184,6 +185,31 @@ WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND gte >= %(gte)s AND N
 -- name: insert_window
 INSERT INTO billstack.windows (backfill_id, type, number, variant, gte, lt, floor, fence)
 VALUES (%(backfill_id)s, %(type)s, %(number)s, %(variant)s, %(gte)s, %(lt)s, %(gte)s, %(fence)s);
+
+-- name: take_snapshot
+-- Of a type that is read parent by parent. Parents whose transactions are not over yet, or begin later, are read again
+-- at the finish. A resumed part keeps its first snapshot.
+UPDATE billstack.windows
+SET seen_from = coalesce(seen_from, pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s AND number = %(number)s;
+
+-- name: snapshot
+SELECT min(seen_from)
+FROM billstack.windows
+WHERE backfill_id = %(backfill_id)s AND type = %(type)s;
+
+-- name: has_parents
+-- Whether the mirror has all objects under which the type is listed: this backfill or an earlier one has read them.
+SELECT EXISTS (
+        SELECT
+        FROM billstack.backfill_types
+        WHERE backfill_id = %(backfill_id)s AND type = %(parent_type)s AND status = 'ready'
+    )
+    OR EXISTS (
+        SELECT
+        FROM billstack.type_proofs
+        WHERE team_id = %(team_id)s AND type = %(parent_type)s
+    );
 
 -- name: reopen_window
 -- The cursor's object is gone. The filter may change because no cursor depends on it any more.

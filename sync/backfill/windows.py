@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sync.object_types import UNDATED, ObjectType
+from sync.stripe.lists import END_OF_CREATED
 
 # How much denser than the window itself its unread rest may be assumed to be, based on its older neighbour.
 MOST_DENSER = 4
@@ -58,9 +59,12 @@ class Window:
 
 
 def first_window(object_type: ObjectType, variant: int, *, gte: int, lt: int) -> Window:
-    """The whole of a variant. A list without `created` is one second, and a second is never split."""
+    """The whole of a variant. A list without `created` is one second, and a second is never split.
+
+    What is read parent by parent has no time either; each parent has a place of its own.
+    """
     if not object_type.is_by_time:
-        gte, lt = UNDATED, UNDATED + 1
+        gte, lt = UNDATED, END_OF_CREATED if object_type.parent else UNDATED + 1
     return Window(variant + 1, variant, gte=gte, lt=lt, floor=gte)
 
 

@@ -14,6 +14,12 @@ def fold(connection: psycopg.Connection) -> int:
     return connection.execute(_QUERIES["fold"]).rowcount
 
 
+def live(connection: psycopg.Connection, schema: str, table: str) -> int:
+    row = connection.execute(_QUERIES["live"], {"schema": schema, "table_name": table}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def forget(connection: psycopg.Connection, schema: str) -> None:
     """Deletes the counts of a dropped mirror."""
     for statement in ("forget_counts", "forget_changes"):

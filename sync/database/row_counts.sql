@@ -14,6 +14,17 @@ ORDER BY schema_name, table_name
 ON CONFLICT (schema_name, table_name) DO UPDATE
 SET live = counted.live + excluded.live;
 
+-- name: live
+SELECT coalesce(
+        (SELECT live FROM billstack.row_counts WHERE schema_name = %(schema)s AND table_name = %(table_name)s), 0
+    ) + coalesce(
+        (
+            SELECT sum(live)
+            FROM billstack.row_count_changes
+            WHERE schema_name = %(schema)s AND table_name = %(table_name)s
+        ), 0
+    );
+
 -- name: forget_counts
 DELETE FROM billstack.row_counts
 WHERE schema_name = %(schema)s;

@@ -20,8 +20,9 @@ from sync.errors import StripeRejected
 from sync.events.fetches import EventFetches, Key
 from sync.events.ledger import Delivered, Ended, EventState, Ledger, LedgerEvent
 from sync.events.routing import UNREADABLE, Mirrored, Route, api_version, read_delivered, route
+from sync.mirror.parents import ParentStore
 from sync.mirror.store import REFUSALS, MirrorStore, is_lost
-from sync.object_types import OBJECT_TYPES, in_order
+from sync.object_types import OBJECT_TYPES, ObjectType, in_order, parent_of
 from sync.stripe.source import Source
 from sync.teams.mirrored_types import MirroredTypes
 
@@ -244,6 +245,8 @@ class _Batch:
             with guard():
                 if way.action == "delete":
                     return store.apply_deletion(way.object_type, way.object_id, way.raw, created=created)
+                if way.object_type.parent and not self._has_live_parent(way.object_type, way.raw):
+                    return "doubtful"  # a deleted customer's, or that customer's event is still to come
                 return store.apply_event(
                     way.object_type, way.object_id, way.raw, created=created, checked_until=checked_until
                 )
@@ -251,6 +254,10 @@ class _Batch:
             if guard is nullcontext or is_lost(exc):
                 raise
             return "doubtful"  # Postgres may accept the fetched object; otherwise its error is stored
+
+    def _has_live_parent(self, object_type: ObjectType, raw: bytes) -> bool:
+        parents = ParentStore(self._connection, self._team_id)
+        return parents.has_live_parent(object_type, parent_of(object_type, raw))
 
     def _lock_types(self, routes: Iterable[Route]) -> dict[str, int | None]:
         """Locks in the registry's order, so that two batches cannot deadlock. Returns each `checked_until`."""

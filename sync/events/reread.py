@@ -1,6 +1,8 @@
 """Lists the newest objects of types that Stripe sends no events for, or not for every change.
 
-What changes later, such as a balance transaction that becomes available, is found by the daily comparison.
+Of a type that is listed by parent, it reads the parents that have changed: a customer balance transaction changes its
+customer's balance. What changes later, such as a balance transaction that becomes available, is found by the daily
+comparison.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ import structlog
 
 from sync.error_text import loggable_reason
 from sync.errors import CursorLost, StripeRejected
+from sync.mirror.parents import ParentStore
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import REFUSALS, MirrorStore
 from sync.object_types import ObjectType
@@ -21,6 +24,10 @@ from sync.teams.mirrored_types import MirroredTypes
 
 # Stripe lists an object a little after its second.
 OVERLAP_S = 600
+# Changed parents are found by our own clock, which may differ from Stripe's a little.
+_CLOCKS_APART_S = 60
+# Each costs a request. The next time continues where this one stops.
+MOST_PARENTS = 200
 _FORBIDDEN = 403
 
 log = structlog.get_logger()
@@ -31,26 +38,48 @@ def reread(connection: psycopg.Connection, team_id: str, source: Source, *, is_o
 
     A type that the key may not read holds up no other; the backfill that named it has told of the missing permission.
     """
-    types, written = MirroredTypes(connection, team_id), 0
+    types, rereading = MirroredTypes(connection, team_id), _Rereading(connection, team_id, source)
     for object_type, until in types.to_reread():
         if is_over():
             break
         try:
-            for page in _pages(source, object_type, until - OVERLAP_S):
-                written += _write(MirrorStore(connection, team_id), source, object_type, page)
-                until = max(until, page.answer.as_of)
+            read = rereading.parents if object_type.parent else rereading.newest
+            types.set_reread(object_type, read(object_type, until))
         except CursorLost:
             continue  # the next time reads from the same second
         except StripeRejected as exc:
             if exc.status != _FORBIDDEN:
                 raise
             log.warning("type.not_reread", type=object_type.name, reason=loggable_reason(exc))
-            continue
-        types.set_reread(object_type, until)
-    return written
+    return rereading.written
 
 
-def _pages(source: Source, object_type: ObjectType, start: int) -> Iterator[Page]:
+class _Rereading:
+    """Reads types whose objects are known up to `until`. Each method returns the second up to which they are now."""
+
+    def __init__(self, connection: psycopg.Connection, team_id: str, source: Source) -> None:
+        self.written = 0
+        self._source = source
+        self._store = MirrorStore(connection, team_id)
+        self._parents = ParentStore(connection, team_id)
+
+    def newest(self, object_type: ObjectType, until: int) -> int:
+        for page in _newest_pages(self._source, object_type, until - OVERLAP_S):
+            self.written += _write(self._store, self._source, object_type, page)
+            until = max(until, page.answer.as_of)
+        return until
+
+    def parents(self, object_type: ObjectType, until: int) -> int:
+        """What is listed under parents that have changed."""
+        changed = self._parents.changed_parents(object_type, since=until - _CLOCKS_APART_S, limit=MOST_PARENTS)
+        for parent_id, second in changed:
+            for page in self._source.pages_of_parent(object_type, parent_id):
+                self.written += _write(self._store, self._source, object_type, page, parent_id)
+            until = max(until, second)
+        return until
+
+
+def _newest_pages(source: Source, object_type: ObjectType, start: int) -> Iterator[Page]:
     for variant in object_type.variants:
         params: dict[str, str | int] = {**variant}
         if object_type.is_by_time:
@@ -63,13 +92,13 @@ def _pages(source: Source, object_type: ObjectType, start: int) -> Iterator[Page
             params["starting_after"] = page.cursor
 
 
-def _write(store: MirrorStore, source: Source, object_type: ObjectType, page: Page) -> int:
+def _write(store: MirrorStore, source: Source, object_type: ObjectType, page: Page, parent_id: str = "") -> int:
     written, cut = 0, set(page.cut_ids(object_type))
     for head, raw in zip(page.heads, page.raw_objects(), strict=True):
         answer = Answer(raw, page.answer.as_of, page.answer.as_of_until)
         verdict = "changed" if head.id in cut else _put(store, object_type, head.id, answer)
         if verdict == "changed":  # a list that Stripe cut, a row that may be newer, or what Postgres refuses
-            refresh_or_reject(store, source, object_type, head.id)
+            refresh_or_reject(store, source, object_type, head.id, parent_id=parent_id)
         written += verdict != "equal"
     return written
 

@@ -12,7 +12,15 @@ from sync.bounds import CLOCK_LEEWAY_S, is_api_version, is_event_id, is_event_ty
 from sync.event_types import is_accompanied, named_by
 from sync.events.ledger import Delivered, LedgerEvent
 from sync.json_text import repair_surrogates
-from sync.object_types import BY_STRIPE_OBJECT, DEFAULT_TYPES, ObjectType, head_decoder, is_cut
+from sync.object_types import (
+    BY_STRIPE_OBJECT,
+    DEFAULT_TYPES,
+    ObjectType,
+    head_decoder,
+    is_cut,
+    is_orphan,
+    lacks_expanded,
+)
 from sync.stripe.sdk import API_VERSION
 
 # Raised for a body that is no event or that our tables refuse. How deep is too deep depends on the caller.
@@ -166,6 +174,7 @@ def api_version(event: LedgerEvent) -> str | None:
 def _is_whole(object_type: ObjectType, raw: bytes) -> bool:
     """False also if the shape does not show it."""
     try:
-        return not is_cut(object_type, head_decoder(object_type.name).decode(raw))
+        head = head_decoder(object_type.name).decode(raw)
+        return not (is_cut(object_type, head) or is_orphan(object_type, head) or lacks_expanded(object_type, raw))
     except msgspec.DecodeError:
         return False

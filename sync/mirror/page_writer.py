@@ -11,7 +11,8 @@ from psycopg import errors
 from sync.bounds import loggable
 from sync.error_text import loggable_reason
 from sync.errors import LeaseLost
-from sync.mirror.store import REFUSALS, MirrorStore, PageToWrite, WindowKey, WrittenPage, page_of_one, reason_of
+from sync.mirror.page_parts import page_of_one
+from sync.mirror.store import REFUSALS, MirrorStore, PageToWrite, WindowKey, WrittenPage, reason_of
 from sync.object_types import ObjectType
 from sync.stripe.answers import Answer
 from sync.stripe.odd_objects import OddObject

@@ -7,6 +7,7 @@ import structlog
 from sync.bounds import loggable
 from sync.error_text import loggable_reason
 from sync.errors import StripeUnavailable
+from sync.mirror.parents import ParentStore
 from sync.mirror.store import REFUSALS, MirrorStore, reason_of
 from sync.object_types import ObjectType
 from sync.stripe.answers import Answer
@@ -20,18 +21,25 @@ log = structlog.get_logger()
 
 
 def refresh(
-    store: MirrorStore, source: Source, object_type: ObjectType, object_id: str, *, advance: bool = False
+    store: MirrorStore,
+    source: Source,
+    object_type: ObjectType,
+    object_id: str,
+    *,
+    parent_id: str = "",
+    advance: bool = False,
 ) -> RowOutcome:
     """Updates one row to Stripe's present state. No transaction is open during a request to Stripe.
 
     The answer replaces the row as it was when the fetch began. A row that changed during the fetch may be newer than
     the answer, so then the object is fetched again. "absent": neither Stripe nor the mirror has it. `advance` is for
-    events: an equal row takes the answer's time, so that an earlier event that arrives later counts as older. Raises
-    StripeUnavailable also if the object changed during every fetch: later it may not.
+    events: an equal row takes the answer's time, so that an earlier event that arrives later counts as older.
+    `parent_id` is only needed where there may be no row that names it. Raises StripeUnavailable also if the object
+    changed during every fetch: later it may not.
     """
     for _ in range(_ROUNDS):
-        version = store.version(object_type, object_id)
-        answer = source.fetch(object_type, object_id)
+        version, parent_id = _known(store, object_type, object_id, parent_id)
+        answer = source.fetch(object_type, object_id, parent_id)
         outcome = _put(store, object_type, object_id, answer, version, advance=advance)
         if outcome:
             log.debug("object.refreshed", type=object_type.name, id=loggable(object_id), outcome=outcome)
@@ -39,16 +47,25 @@ def refresh(
     raise StripeUnavailable(f"the {object_type.name} changed during each of {_ROUNDS} fetches")
 
 
-def refresh_or_reject(store: MirrorStore, source: Source, object_type: ObjectType, object_id: str) -> None:
+def refresh_or_reject(
+    store: MirrorStore, source: Source, object_type: ObjectType, object_id: str, *, parent_id: str = ""
+) -> None:
     """`refresh` for a backfill, which one bad object must not stop.
 
     An object that Postgres refuses goes to the rejects.
     """
     try:
-        refresh(store, source, object_type, object_id)
+        refresh(store, source, object_type, object_id, parent_id=parent_id)
     except REFUSALS as exc:
         log.warning("object.rejected", type=object_type.name, id=loggable(object_id), reason=loggable_reason(exc))
         store.reject(object_type, object_id, reason_of(exc))
+
+
+def _known(store: MirrorStore, object_type: ObjectType, object_id: str, parent_id: str) -> tuple[str | None, str]:
+    if object_type.parent is None:
+        return store.version(object_type, object_id), ""
+    version, named = ParentStore(store.connection, store.team_id).version_and_parent(object_type, object_id)
+    return version, named or parent_id
 
 
 def _put(

@@ -19,6 +19,8 @@ from sync.bounds import CLOCK_LEEWAY_S
 from sync.database.borrowing import same_connection
 from sync.database.schema import schema_name
 from sync.json_text import AsJsonb
+from sync.mirror.page_parts import by_id
+from sync.mirror.parents import ParentStore
 from sync.object_types import UNDATED, ObjectType
 from sync.round_trip import RoundTrips
 from sync.sql import BoundQueries, Queries
@@ -66,6 +68,7 @@ class PageToWrite:
     completed: Mapping[str, bytes] = field(default_factory=dict)
     named_prices: Sequence[str] = ()
     pages: int = 1  # 0 for a part of a page that is written object by object
+    place: int = UNDATED  # where the objects lie in their window if they are not listed by time
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class MirrorStore:
         self.connection = connection
         self.team_id = team_id
         self.schema = schema_name(team_id)
+        self._parents = ParentStore(connection, team_id)
 
     def lock_window(self, object_type: ObjectType, key: WindowKey) -> bool:
         """Returns False if the window has another fence or is done. Then the page must not be written."""
@@ -125,7 +129,7 @@ class MirrorStore:
         return {
             "reuses_ids": object_type.reuses_ids,
             "paging_field": object_type.paging_field,
-            "undated": None if object_type.is_by_time else UNDATED,
+            "undated": None if object_type.is_by_time else page.place,
             "page": AsJsonb(page.body),
             "list": object_type.list_field,
             "completed": AsJsonb(by_id(page.completed)),
@@ -185,7 +189,10 @@ class MirrorStore:
             as_of_until=answer.as_of_until,
             version=version,
         )
-        return row.fetchone() is not None
+        is_deleted = row.fetchone() is not None
+        if is_deleted:
+            self._parents.bury_children(object_type, object_id, as_of=answer.as_of)
+        return is_deleted
 
     def lock_type(self, object_type: ObjectType) -> None:
         """Waits for this type's pages in flight, and holds back new ones until the transaction ends."""
@@ -214,7 +221,7 @@ class MirrorStore:
         return verdict
 
     def apply_deletion(self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int) -> EventVerdict:
-        """Tombstones are final. "older" only if the row was read alive after the event.
+        """Tombstones are final, also for what is listed under the object. "older" only if the row was alive later.
 
         "doubtful" if an id may be used again and the row was alive in that second.
         """
@@ -229,6 +236,8 @@ class MirrorStore:
         ).fetchone()
         assert row is not None
         verdict: EventVerdict = row[0]
+        if verdict == "applied":
+            self._parents.bury_children(object_type, object_id, as_of=created)
         return verdict
 
     def suspects(self, object_type: ObjectType, *, gte: int, lt: int, after: str, limit: int) -> list[str]:
@@ -274,20 +283,6 @@ class MirrorStore:
 @cache
 def _bound(schema: str, table: str) -> BoundQueries:
     return _QUERIES.bind(team=schema, table=table)
-
-
-def by_id(completed: Mapping[str, bytes]) -> bytes:
-    """The `completed` parameter of mirror_page and differing. null leaves an object out."""
-    return msgspec.json.encode({object_id: msgspec.Raw(part or b"null") for object_id, part in completed.items()})
-
-
-def page_of_one(object_id: str, raw: bytes, completed: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
-    """One object of a refused page, as a page of its own.
-
-    Returns the body and the object's part of `completed`.
-    """
-    own = {object_id: completed[object_id]} if object_id in completed else {}
-    return b'{"data":[' + raw + b"]}", own
 
 
 def is_lost(exc: Exception) -> bool:

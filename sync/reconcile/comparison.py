@@ -5,8 +5,8 @@ whose event was still on its way. It also occupies the team's windows, seen ids 
 sends one request after the other, its pages only read, and it fetches a differing object only after all events so far
 are applied.
 
-A type is compared in slices of `created`. Each is short enough for its ids to fit into memory, and for its time to fit
-between two checkpoints.
+A type is compared in slices of `created`, or of its parents. Each is short enough for its ids to fit into memory, and
+for its time to fit between two checkpoints.
 """
 
 import time
@@ -22,9 +22,11 @@ from sync.bounds import loggable
 from sync.database.schema import schema_name
 from sync.errors import CursorLost
 from sync.json_text import AsJsonb
+from sync.mirror.page_parts import by_id, page_of_one
 from sync.mirror.page_writer import reject_all
+from sync.mirror.parents import ParentStore
 from sync.mirror.refresh import refresh
-from sync.mirror.store import REFUSALS, MirrorStore, by_id, page_of_one, reason_of
+from sync.mirror.store import REFUSALS, MirrorStore, reason_of
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.reconcile.records import ReconcileStore, Suspicion, Work
 from sync.reconcile.repairs import MOST_RECORDED, RecordingStore, forget_repairs
@@ -38,6 +40,7 @@ from sync.teams.mirrored_types import MirroredTypes
 _QUERIES = Queries(Path(__file__).with_name("comparison.sql"))
 
 SLICE_ROWS = 2000
+SLICE_PARENTS = 20  # each costs a request
 # At this many, they are fetched before the type continues. More than a few mean a lasting fault.
 MOST_SUSPECTS = 1000
 IDS_SHOWN = 20
@@ -87,7 +90,7 @@ class ReconcileRun:
         names = MirroredTypes(self._connection, work.team_id).names()
         for name in names[names.index(work.type) if work.type in names else 0 :]:
             if work.type != name:
-                work.type, work.compared_until = name, 0
+                work.type, work.compared_until, work.parents_until = name, 0, ""
                 work.found[name] = {"compared": 0, **{kind: {"count": 0, "ids": []} for kind in _KINDS}}
             ended = self._compare_type(OBJECT_TYPES[name])
             if ended:
@@ -105,16 +108,35 @@ class ReconcileRun:
             if work.compared_until >= END_OF_CREATED or len(work.suspects) >= MOST_SUSPECTS:
                 self._settle(object_type)
                 continue
-            start = work.compared_until
-            end = (object_type.is_by_time and compare.slice_end(start, rows=SLICE_ROWS)) or END_OF_CREATED
-            work.found[object_type.name]["compared"] += self._compare_slice(compare, object_type, start, end)
-            work.compared_until = end
+            compare_slice = self._compare_parents if object_type.parent else self._compare_slice
+            work.found[object_type.name]["compared"] += compare_slice(compare, object_type)
             self._store.save(work)
         return None
 
-    def _compare_slice(self, compare: "Comparison", object_type: ObjectType, start: int, end: int) -> int:
-        """Returns how many objects Stripe listed."""
+    def _compare_parents(self, compare: "Comparison", object_type: ObjectType) -> int:
+        """Compares what is listed under the next parents. Returns how many objects Stripe listed."""
+        work, listed = self._work, set[str]()
+        parents = ParentStore(self._connection, work.team_id)
+        ids = parents.parents(object_type, after=work.parents_until, limit=SLICE_PARENTS)
+        for parent_id in ids:
+            self._store.renew(work)
+            for page in self._tools.source.pages_of_parent(object_type, parent_id):
+                work.suspects |= {id: f"{why} {parent_id}" for id, why in compare.differing(page, {}).items()}
+                listed |= {head.id for head in page.heads}
+                self._reject(object_type, page.odd)
+        if ids:
+            work.parents_until = ids[-1]
+            self._suspect(parents.unlisted(object_type, ids, list(listed)), "unlisted")
+        else:
+            work.compared_until = END_OF_CREATED
+            self._suspect(parents.orphans(object_type), "unlisted")
+        return len(listed)
+
+    def _compare_slice(self, compare: "Comparison", object_type: ObjectType) -> int:
+        """Compares the next seconds of `created`. Returns how many objects Stripe listed."""
         listed: set[str] = set()
+        start = self._work.compared_until
+        end = (object_type.is_by_time and compare.slice_end(start, rows=SLICE_ROWS)) or END_OF_CREATED
         for page in self._pages(object_type, start, end):
             self._store.renew(self._work)
             source = self._tools.source
@@ -127,6 +149,7 @@ class ReconcileRun:
         self._suspect(compare.unlisted(start, end, list(listed)), "unlisted")
         if end == END_OF_CREATED:
             self._suspect(compare.undated(), "unlisted")
+        self._work.compared_until = end
         return len(listed)
 
     def _reject(self, object_type: ObjectType, odd: Sequence[OddObject]) -> None:
@@ -184,8 +207,9 @@ class ReconcileRun:
             work.suspects = {id: suspicion for id, suspicion in work.suspects.items() if id not in some}
             self._store.save(work)
 
-    def _ask(self, object_type: ObjectType, object_id: str, suspicion: Suspicion) -> _Drift | None:
+    def _ask(self, object_type: ObjectType, object_id: str, suspect: str) -> _Drift | None:
         """Repairs one object and returns how it had drifted, or None if it had not."""
+        suspicion, _, parent_id = suspect.partition(" ")
         about = _PRICE if suspicion == "named" else object_type
         compare = Comparison(self._connection, self._work.team_id, about)
         if suspicion == "unlisted" and not compare.is_live(object_id):
@@ -193,7 +217,7 @@ class ReconcileRun:
         self._store.renew(self._work)
         mirror = RecordingStore(self._connection, self._work.team_id, self._work.id, room=self._room)
         try:
-            outcome = refresh(mirror, self._tools.source, about, object_id)
+            outcome = refresh(mirror, self._tools.source, about, object_id, parent_id=parent_id)
         except REFUSALS as exc:
             mirror.reject(about, object_id, reason_of(exc))
             return about.name, "notStored", reason_of(exc), None
@@ -220,7 +244,7 @@ _PRICE = OBJECT_TYPES["price"]
 _REPAIRED = ("missing", "stale", "notDeleted")
 _KINDS = (*_REPAIRED, "notStored")
 # How a suspicion ends as drift. A combination that is not here means that the row was right by then.
-_KIND_OF: dict[tuple[Suspicion, str], str] = {
+_KIND_OF: dict[tuple[str, str], str] = {
     ("missing", "written"): "missing",
     ("named", "written"): "missing",
     ("stale", "written"): "stale",

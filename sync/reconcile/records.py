@@ -27,8 +27,9 @@ Suspicion = Literal["missing", "stale", "unlisted", "named"]
 class Work:
     """A comparison and its position, for the holder of its lease.
 
-    `type` is being compared and is done up to the second `compared_until` of `created`; its `suspects` differed. The
-    status shows `found`.
+    `type` is being compared and is done up to the second `compared_until` of `created`, or up to the parent
+    `parents_until`; its `suspects` differed. Their value is the Suspicion, followed by a space and the parent if the
+    type has one. The status shows `found`.
     """
 
     id: str
@@ -37,7 +38,8 @@ class Work:
     upper: int | None
     type: str | None
     compared_until: int
-    suspects: dict[str, Suspicion] = field(default_factory=dict)
+    parents_until: str
+    suspects: dict[str, str] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
 
@@ -92,8 +94,8 @@ class ReconcileStore:
         row = self._run("acquire", id=reconcile_id, lease_s=LEASE_S, silent_s=SILENT_S).fetchone()
         if row is None:
             return None
-        fence, team_id, upper, type_name, compared_until, suspects, found = row
-        return Work(reconcile_id, team_id, fence, upper, type_name, compared_until, suspects, found)
+        fence, team_id, upper, type_name, compared_until, parents_until, suspects, found = row
+        return Work(reconcile_id, team_id, fence, upper, type_name, compared_until, parents_until, suspects, found)
 
     def renew(self, work: Work) -> None:
         """Raises LeaseLost."""
@@ -109,6 +111,7 @@ class ReconcileStore:
             upper=work.upper,
             type=work.type,
             compared_until=work.compared_until,
+            parents_until=work.parents_until,
             suspects=Jsonb(work.suspects),
             found=Jsonb(work.found),
             lease_s=LEASE_S,

@@ -49,7 +49,7 @@ SET fence = fence + 1,
 WHERE id = %(id)s
     AND state = 'running'
     AND (held_until < clock_timestamp() OR billstack.has_died(session, renewed_at, %(silent_s)s))
-RETURNING fence, team_id, upper, type, compared_until, suspects, found;
+RETURNING fence, team_id, upper, type, compared_until, parents_until, suspects, found;
 
 -- name: renew
 UPDATE billstack.reconciles
@@ -64,6 +64,7 @@ UPDATE billstack.reconciles
 SET upper = %(upper)s,
     type = %(type)s,
     compared_until = %(compared_until)s,
+    parents_until = %(parents_until)s,
     suspects = %(suspects)s,
     found = %(found)s,
     held_until = clock_timestamp() + %(lease_s)s * interval '1 second',

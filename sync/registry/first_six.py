@@ -87,6 +87,7 @@ TYPES = (
         events=events("price", "created", "deleted", "updated"),
         deleted_by="price.deleted",
         variants=({"active": "true"}, {"active": "false"}),
+        expanded=("tiers", "currency_options"),
         reuses_ids=True,  # ids of plans, which people may choose; a plan is a price too
         permission="rak_plan_read",
         filters=(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-ListKind = Literal["created", "cursor"]
+ListKind = Literal["created", "cursor", "parent"]
 FilterKind = Literal["text", "texts", "flag", "status"]
 
 
@@ -28,6 +28,23 @@ class NestedList:
 
     def path_of(self, object_id: str) -> str:
         return self.path.format(id=id_in_path(object_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The type under whose objects a type is listed. `{id}` in `path` is the parent's id.
+
+    `field` is the column and the field of an object that names its parent. An object whose field is empty belongs to
+    no list, so it counts as deleted. `holds_objects`: one object, too, is read under its parent.
+    """
+
+    type: str
+    path: str
+    field: str
+    holds_objects: bool = False
+
+    def path_of(self, parent_id: str) -> str:
+        return self.path.format(id=id_in_path(parent_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +110,9 @@ class ObjectType:
     `ordinal` is its place on the number line of billstack.span_of and never changes. `stripe_object` is Stripe's
     `object` value. `events` are the types of all events that carry such an object with an id. `deleted_by` is the one
     that means that the object is gone. `variants` are the list filters that together give every object (stripe-facts:
-    what lists leave out). `lists` is "cursor" if the
-    list takes no `created`. `created_field` has the creation time. `reuses_ids`: people choose the ids, and may choose a
+    what lists leave out). `expanded` are fields that Stripe shows only on request; no event's copy has them.
+    `parent`: it has no list of its own, only one under each object of another type. `lists` is "cursor" if the list
+    takes no `created`. `created_field` has the creation time. `reuses_ids`: people choose the ids, and may choose a
     deleted object's id again. `is_reread`: Stripe sends no events for some changes, so the newest objects are listed
     again regularly. `permission` is what a restricted key needs to read them, `scope` what our own API keys need.
     `is_default`: every team mirrors it.
@@ -113,6 +131,8 @@ class ObjectType:
     stripe_object: str = ""
     variants: tuple[Mapping[str, str], ...] = ({},)
     nested: NestedList | None = None
+    expanded: tuple[str, ...] = ()
+    parent: Parent | None = None
     created_field: str = "created"
     lists: ListKind = "created"
     reuses_ids: bool = False
@@ -126,15 +146,22 @@ class ObjectType:
             object.__setattr__(self, "permission", f"rak_{self.name}_read")
         if not self.stripe_object:
             object.__setattr__(self, "stripe_object", self.name)
+        if self.parent:
+            object.__setattr__(self, "lists", "parent")
 
-    def path_of(self, object_id: str) -> str:
-        """The path of one object of this type at Stripe."""
-        return f"{self.path}/{id_in_path(object_id)}"
+    def path_of(self, object_id: str, parent_id: str = "") -> str:
+        """The path of one object of this type at Stripe. Some are read under their parent."""
+        path = self.parent.path_of(parent_id) if self.parent and self.parent.holds_objects else self.path
+        return f"{path}/{id_in_path(object_id)}"
 
     @property
     def is_by_time(self) -> bool:
         """Whether its list takes `created`. Otherwise it is read in order, as if all were created in the second 0."""
         return self.lists == "created"
+
+    @property
+    def parent_field(self) -> str | None:
+        return self.parent.field if self.parent else None
 
     @property
     def paging_field(self) -> str:
@@ -154,16 +181,16 @@ class ObjectType:
     @property
     def list_params(self) -> dict[str, str]:
         """The parameters of each of its lists, besides filters."""
-        return {"expand[0]": f"data.{self.nested.field}"} if self.nested and self.nested.is_expanded else {}
+        return {f"expand[{at}]": f"data.{field}" for at, field in enumerate(self.hidden_fields)}
 
     @property
     def retrieve_params(self) -> dict[str, str]:
-        return {"expand[0]": self.nested.field} if self.nested and self.nested.is_expanded else {}
+        return {f"expand[{at}]": field for at, field in enumerate(self.hidden_fields)}
 
     @property
     def hidden_fields(self) -> list[str]:
         """Fields that the mirror has and that Stripe shows only on request."""
-        return [self.nested.field] if self.nested and self.nested.is_expanded else []
+        return [*([self.nested.field] if self.nested and self.nested.is_expanded else []), *self.expanded]
 
     @property
     def retrieve_endpoint(self) -> str:

@@ -58,9 +58,13 @@ class Page:
         return [bytes(raw) for raw in read_raw_list(self.answer).data]
 
 
-def page_read(object_type: ObjectType, params: Mapping[str, str | int], page_size: int) -> Read[Page]:
+def page_read(
+    object_type: ObjectType, params: Mapping[str, str | int], page_size: int, parent_id: str | None = None
+) -> Read[Page]:
+    """A page of the type's list, or of the list under one parent."""
     sent = {**object_type.list_params, **params, "limit": page_size}
-    return Read(object_type.list_endpoint, object_type.path, sent, partial(read_page, object_type), urgent=False)
+    path = object_type.parent.path_of(parent_id) if object_type.parent and parent_id else object_type.path
+    return Read(object_type.list_endpoint, path, sent, partial(read_page, object_type), urgent=False)
 
 
 def as_told_of_cursor(refused: StripeRejected, params: Mapping[str, str | int]) -> StripeRejected:

@@ -1,5 +1,6 @@
 """Reads Stripe's pages, single objects, events and account. Reads only the needed parts of a page."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 
 from sync.errors import StripeRejected, StripeUnavailable
-from sync.object_types import ObjectType
+from sync.object_types import ObjectType, parent_of
 from sync.stripe.answers import Answer, Read
 from sync.stripe.caller import Caller, Reservation
 from sync.stripe.listing import Listing
@@ -74,12 +75,38 @@ class Source:
         except StripeRejected as exc:
             raise as_told_of_cursor(exc, params) from exc
 
-    def page_read(self, object_type: ObjectType, params: Mapping[str, str | int]) -> Read[Page]:
-        return page_read(object_type, params, self.page_size)
+    def page_read(
+        self, object_type: ObjectType, params: Mapping[str, str | int], parent_id: str | None = None
+    ) -> Read[Page]:
+        return page_read(object_type, params, self.page_size, parent_id)
 
-    def fetch(self, object_type: ObjectType, object_id: str) -> Answer:
-        """One object with complete nested lists. The body is empty if Stripe deleted it or never had it."""
-        path, params = object_type.path_of(object_id), object_type.retrieve_params
+    def pages_of_parent(self, object_type: ObjectType, parent_id: str) -> list[Page]:
+        """All that the list under one parent contains. Empty if the parent is gone."""
+        pages: list[Page] = []
+        params: dict[str, str | int] = {}
+        for _ in range(_ROUNDS):
+            try:
+                while not pages or pages[-1].has_more:
+                    pages.append(self.caller.get(self.page_read(object_type, params, parent_id)))
+                    params["starting_after"] = pages[-1].cursor or ""
+            except StripeRejected as exc:
+                if not exc.is_cursor_lost:
+                    raise
+                if not params:
+                    return []
+                # The cursor's object was deleted, or the parent was: its list is read again.
+                pages, params = [], {}
+            else:
+                return pages
+        raise StripeUnavailable(f"the list of {object_type.words}s lost its cursor in each of {_ROUNDS} reads")
+
+    def fetch(self, object_type: ObjectType, object_id: str, parent_id: str = "") -> Answer:
+        """One object with complete nested lists. The body is empty if Stripe deleted it or never had it.
+
+        It is also empty for an object that no longer has a parent, because no list contains it. `parent_id` is for
+        types whose objects are read under their parent.
+        """
+        path, params = object_type.path_of(object_id, parent_id), object_type.retrieve_params
         for _ in range(_ROUNDS):
             try:
                 answer, found = self.caller.get(Read(object_type.retrieve_endpoint, path, params, _read_fetched))
@@ -87,7 +114,7 @@ class Source:
                 if exc.is_missing:
                     return Answer(b"", exc.as_of, exc.as_of_until)
                 raise
-            if bytes(found.get("deleted", b"")) == b"true":
+            if bytes(found.get("deleted", b"")) == b"true" or _is_orphan(object_type, answer.body):
                 return Answer(b"", answer.as_of, answer.as_of_until)
             if whole := self._with_whole_list(object_type, object_id, answer):
                 return whole
@@ -168,6 +195,12 @@ class Source:
                 return False
             raise
         return True
+
+
+def _is_orphan(object_type: ObjectType, body: bytes) -> bool:
+    with contextlib.suppress(msgspec.DecodeError):
+        return object_type.parent is not None and not parent_of(object_type, body)
+    return False
 
 
 def _is_to_be_reopened(exc: StripeRejected, params: Mapping[str, Any], oldest: int) -> bool:

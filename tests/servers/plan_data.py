@@ -184,6 +184,7 @@ SAMPLES: dict[str, Any] = {
     "kept": timedelta(days=400), "tables": [f"{SCHEMA}.charges"], "schemas": [SCHEMA, NEXT_SCHEMA], "old": f"{SCHEMA}.charges",
     "new": f"{NEXT_SCHEMA}.charges", "ours": ["charges_pkey"], "table_name": "charges",
     "next_schema": NEXT_SCHEMA, "longest": timedelta(days=90), "variants": [98],
+    "seen_from": 2**30, "parents": ["cus_1", "cus_2"], "parent_id": "cus_77", "parent_type": "customer", "parents_until": "",
     "texts": ["cus_77", "cus_77 "], "find": "c77@example.com",
     "emails": ["u1@example.com"], "webhook_url": b"x", "behind_s": 600, "wait_s": 30.0,
     "before": START + 10**6, "look": 1_000, "family": None, "mentioned": None, "reconcile_id": "rec_1", "object_id": "ch_1",

@@ -36,6 +36,13 @@ TIMEOUT_S = 30
 _CHARGES, _TEAMS_EVENTS = ROWS["charges"], plan_data.EVENTS // 2 + 1_000
 ALLOWED: Mapping[str, int] = {
     "mirror.store.suspects": 8 * _CHARGES,  # a set difference: all rows and all ids that were met, sorted
+    "mirror.parents.parents": 4
+    * ROWS["customers"],  # may sort them once; a part that needs more analyzes the table first
+    # Of the parents' table, in which few rows are new: its rows are looked at, in the order of their ids.
+    "mirror.parents.parents_since": 4 * ROWS["customers"],
+    "mirror.parents.changed_parents": 4 * ROWS["customers"],
+    "mirror.parents.orphans": 8 * (_CHARGES + ROWS["customers"]),  # a set difference, once a day
+    "mirror.parents.unlisted": 8 * 5_000,
     "mirror.store.missing_prices": 6 * plan_data.NAMED_PRICES,  # each price that was named is looked up
     "reconcile.comparison.unlisted": 8 * 5_000,  # a slice of 5,000 rows against as many ids
     "reconcile.records.due_teams": 20 * plan_data.TEAMS,  # asks of each team, once in a while
@@ -89,7 +96,9 @@ OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
     "numbers.store.new_people": {"first": plan_data.NOW.date()},
     "backfill.records.insert_backfill": {"id": "bf_new", "team_id": "team_1"},
     "backfill.records.insert_types": {"objects": ["other"]},
-    "backfill.records.insert_leases": {"parts": ["other"]},
+    "backfill.records.insert_leases": {"parts": ["other"], "afters": [None]},
+    "mirror.parents.tables": {"names": ["charges"]},
+    "mirror.parents.changed_parents": {"since": 2**31},
     "backfill.records.insert_window": {"number": 99},
     "backfill.records.split": {"number": 99},
     "database.rebuild.grants": {"table": f"{SCHEMA}.charges"},
@@ -210,6 +219,8 @@ def bound(file: Path, table: str = "charges", reference: str = "id") -> BoundQue
         "table": table,
         "tables": table,
         "views": table,
+        "parent": "customer",
+        "parent_table": "customers",
         "columns": sql.SQL("id, raw, as_of, as_of_until") if file == REBUILD else sql.Identifier("object", "id"),
         "role": "postgres",
         "schema": SCHEMA,

@@ -55,7 +55,7 @@ def make_team(database_url: str, connection: psycopg.Connection, account_id: str
 def empty_team(team: Team) -> None:
     """Leaves the team connected, its mirror empty, and no trace of backfills and events."""
     connection = team.connection
-    for table in ("backfills", "events", "activity", "mirrored_types"):
+    for table in ("backfills", "events", "activity", "mirrored_types", "type_proofs"):
         connection.execute(
             sql.SQL("DELETE FROM {} WHERE team_id = %s").format(sql.Identifier("billstack", table)), (team.id,)
         )

@@ -35,14 +35,26 @@ def test_an_object_is_fetched_by_its_own_id(store: MirrorStore, kind: str) -> No
 
 @pytest.mark.parametrize("object_type", OBJECT_TYPES.values(), ids=OBJECT_TYPES)
 def test_an_id_is_one_part_of_every_path(object_type) -> None:
+    base = object_type.path.format(id="cus_1")
     for id in OWN_IDS:
-        paths = [object_type.path_of(id), *([object_type.nested.path_of(id)] if object_type.nested else [])]
-        beyond = {
-            path.removeprefix(f"{object_type.path}/").count("/") for path in paths if path.startswith(object_type.path)
-        }
+        path = object_type.path_of(id, "cus_1")
+        paths = [path, *([object_type.nested.path_of(id)] if object_type.nested else [])]
+        beyond = {each.removeprefix(f"{base}/").count("/") for each in paths if each.startswith(base)}
         assert beyond <= {0, 1}
-        assert object_type.path_of(id).removeprefix(f"{object_type.path}/") not in (".", "..")
-        assert unquote(object_type.path_of(id)) == f"{object_type.path}/{id}"
+        assert path.removeprefix(f"{base}/") not in (".", "..")
+        assert unquote(path) == f"{base}/{id}"
+
+
+@pytest.mark.parametrize("id", OWN_IDS)
+def test_a_parents_id_is_one_part_of_every_path(id: str) -> None:
+    parent = OBJECT_TYPES["customer_balance_transaction"].parent
+    assert parent
+
+    path = parent.path_of(id)
+
+    assert path.count("/") == 4
+    assert path.split("/")[3] not in (".", "..")
+    assert unquote(path) == f"/v1/customers/{id}/balance_transactions"
 
 
 def test_a_path_is_sent_as_it_is() -> None:

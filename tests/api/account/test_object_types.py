@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from api.http.context import EXTENSION
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.database.schema import schema_name
@@ -82,6 +83,7 @@ def test_all_types_are_listed_and_six_are_mirrored_at_first(connected):
         "default": False,
         "mirrored": False,
         "syncedAt": None,
+        "cost": None,
     }
 
 
@@ -142,3 +144,25 @@ def test_a_list_of_a_type_that_is_not_mirrored_is_never_answered_from_the_mirror
 
     assert answer.status_code == 403
     assert "this team does not mirror coupons" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("customers", "rates", "words"),
+    [
+        (12_500, {"stripe_account_rps": 80.0, "stripe_endpoint_rps": 25.0}, "12,500 customers: about 9 minutes"),
+        (400_000, {"stripe_account_rps": 20.0, "stripe_endpoint_rps": 25.0}, "400,000 customers: about 6 hours"),
+        (1, {"stripe_account_rps": 20.0, "stripe_endpoint_rps": 25.0}, "1 customer: less than a minute"),
+    ],
+)
+def test_what_is_read_by_customer_tells_its_cost_before_it_starts(connected, app, database, customers, rates, words):
+    context = app.extensions[EXTENSION]
+    app.extensions[EXTENSION] = replace(context, settings=replace(context.settings, **rates))
+    known = (customers, schema_name(connected.team_id), "customers")
+    database.execute("UPDATE billstack.row_counts SET live = %s WHERE schema_name = %s AND table_name = %s", known)
+
+    found = shown(connected)
+
+    assert found["payment_method"]["cost"]["words"] == words
+    assert found["payment_method"]["cost"]["requests"] == customers
+    assert found["refund"]["cost"] is None
+    assert words in connected.client.get(f"/teams/{connected.team_id}/stripe").text

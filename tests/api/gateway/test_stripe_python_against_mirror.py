@@ -17,7 +17,7 @@ from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
-from scripts.sandbox.kinds import KINDS, MORE_KINDS
+from scripts.sandbox.kinds import FURTHER_KINDS, KINDS
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.object_types import OBJECT_TYPES
@@ -31,7 +31,7 @@ from tests.api.gateway.mirror_filling import (
 )
 from workers.settings import Settings
 
-TYPES = list(OBJECT_TYPES)
+TYPES = [name for name, each in OBJECT_TYPES.items() if not each.parent]
 CUT = ("items", "lines", "reversals")
 FEW = {"dispute": 7, "early_fraud_warning": 5, "coupon": 5, "promotion_code": 8, "tax_rate": 6}
 FEW |= {"meter": 5, "feature": 5, "quote": 30, "payment_link": 12}
@@ -42,6 +42,13 @@ SERVICES = {"invoiceitems": "invoice_items"}  # as the library names it
 def sandbox():
     with SandboxThread(Sandbox()) as served:
         served.add_account("demo", scale=0.015, types="all", counts={"product": 15, "price": 42, "invoice": 60, **FEW})
+        account = served.sandbox.tenant("demo").account
+        product = account.objects("product")[0]["id"]
+        tiers = [{"up_to": 10, "unit_amount": 500}, {"up_to": "inf", "unit_amount": 300, "flat_amount": 90}]
+        tiered = {"billing_scheme": "tiered", "tiers_mode": "graduated", "tiers": tiers}
+        account.create("price", product=product, currency="usd", recurring={"interval": "month"}, **tiered)
+        options = {"eur": {"unit_amount": 800}}
+        account.create("price", product=product, currency="usd", unit_amount=900, currency_options=options)
         yield served
 
 
@@ -207,7 +214,7 @@ def further_filters_of(name, middle):
     """As the registry has them, with the values of an object of the sandbox and one that none has."""
     found = {}
     for row in OBJECT_TYPES[name].filters:
-        value = KINDS[name].facets[row.name](middle) if name in MORE_KINDS else None
+        value = KINDS[name].facets[row.name](middle) if name in FURTHER_KINDS else None
         found[row.name] = [True, False] if row.kind == "flag" else [*row.values] or [value or "none", "none"]
     return found
 
@@ -364,3 +371,71 @@ def test_a_bad_key_is_the_sdks_authentication_error(clients):
 
     with pytest.raises(stripe.AuthenticationError):
         client_of(f"bs_{'0' * 48}", address).v1.customers.list()
+
+
+# What is listed under a customer, and what is only shown where it is expanded -------------------------------------------
+
+UNDER = ("payment_methods", "balance_transactions", "tax_ids")
+
+
+@pytest.mark.parametrize("under", UNDER)
+def test_what_a_customer_lists_is_the_same(clients, objects, under):
+    theirs, ours = [getattr(client.v1.customers, under) for client in clients]
+    found = 0
+
+    for customer in objects["customer"]:
+        read = [
+            [each.to_dict() for each in of.list(customer["id"], {"limit": 2}).auto_paging_iter()]
+            for of in (theirs, ours)
+        ]
+        assert_same(read[1], read[0])
+        found += len(read[0])
+        for each in read[0][:1]:
+            assert ours.retrieve(customer["id"], each["id"]).to_dict() == each
+
+    assert found
+
+
+def test_payment_methods_are_listed_by_customer_and_not_without(clients, objects):
+    theirs, ours = clients
+    customer = next(each["customer"] for each in objects["charge"] if each["customer"])
+
+    for params in ({"customer": customer}, {"customer": customer, "type": "card"}):
+        assert ours.v1.payment_methods.list(params).to_dict() == theirs.v1.payment_methods.list(params).to_dict()
+    with pytest.raises(stripe.InvalidRequestError, match="Missing required param: customer"):
+        ours.v1.payment_methods.list()
+
+
+def test_a_payment_method_that_belongs_to_nobody_is_asked_of_stripe(clients, objects, sandbox):
+    theirs, ours = clients
+    customer = next(each["customer"] for each in objects["charge"] if each["customer"])
+    gone = theirs.v1.payment_methods.list({"customer": customer}).data[0].id
+    theirs.v1.payment_methods.detach(gone)
+    unknown = "pm_1neverthere"
+
+    assert ours.v1.customers.payment_methods.list(customer).data, "the mirror has not heard of it"
+    with pytest.raises(stripe.InvalidRequestError, match=unknown):
+        ours.v1.payment_methods.retrieve(unknown)
+
+
+@pytest.mark.parametrize("fields", [["tiers"], ["currency_options"], ["tiers", "currency_options"]])
+def test_tiers_and_currency_options_are_shown_where_they_are_expanded(clients, objects, fields):
+    theirs, ours = clients
+    lists = [f"data.{field}" for field in fields]
+
+    found = [client.v1.prices.list({"limit": 100, "expand": lists}).to_dict()["data"] for client in clients]
+    assert_same(listed(found[1], objects, "price"), found[0])
+    price = found[0][0]["id"]
+    assert ours.v1.prices.retrieve(price, {"expand": fields}) == theirs.v1.prices.retrieve(price, {"expand": fields})
+    bare = ours.v1.prices.retrieve(price).to_dict()
+    assert "tiers" not in bare
+    assert "currency_options" not in bare
+
+
+def test_the_price_of_an_item_shows_its_tiers_where_they_are_expanded(clients, objects):
+    one, params = objects["subscription"][0]["id"], {"expand": ["items.data.price.currency_options"]}
+
+    theirs, ours = (client.v1.subscriptions.retrieve(one, params).to_dict() for client in clients)
+
+    assert shown(ours) == shown(theirs)
+    assert all("currency_options" in item["price"] for item in ours["items"]["data"])

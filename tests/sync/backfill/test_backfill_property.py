@@ -18,6 +18,7 @@ from scripts.sandbox.changes import Changer
 from sync.errors import StripeUnavailable
 from sync.events.applying import apply_batch, record_event
 from sync.events.ledger import Ledger
+from sync.events.reread import reread
 from sync.mirror.store import MirrorStore
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from tests.factories import encoded
@@ -26,10 +27,13 @@ from tests.sync.conftest import Team, empty_team
 from tests.sync.mirrored import row, seen, versions
 from tests.sync.simulated_stripe import Request, error, mirrored_of, simulated_stripe, source_of
 
-# Of some changes to the others Stripe tells nobody, and no backfill can know of those.
-FURTHER = [each.name for each in OBJECT_TYPES.values() if not each.is_default and not each.is_reread]
+# Of some changes to the others Stripe tells nobody, and no backfill can know of those. A changed balance it does tell of.
+FURTHER = [each.name for each in OBJECT_TYPES.values() if not each.is_default and (each.parent or not each.is_reread)]
 LISTED = [*DEFAULT_TYPES, *FURTHER]
-LISTS = {object_type.path: object_type.name for object_type in OBJECT_TYPES.values()}
+LISTS = {
+    object_type.parent.path.split("/")[-1] if object_type.parent else object_type.path: object_type.name
+    for object_type in OBJECT_TYPES.values()
+}
 FAULTS = [
     error(500),
     error(409, "lock_timeout"),
@@ -99,9 +103,16 @@ class _Temper:
 
 
 def _some_types(rng: random.Random) -> set[str]:
-    """Inline prices are known by the subscriptions that name them only."""
+    """Inline prices are known by the subscriptions that name them only, and what customers list by the customers."""
     chosen = set(rng.sample(sorted(LISTED), 2))
-    return chosen | {"subscription"} if "price" in chosen else chosen
+    parents = {parent.type for name in chosen if (parent := OBJECT_TYPES[name].parent)}
+    return chosen | parents | {"subscription"} if "price" in chosen else chosen | parents
+
+
+def _listed_type(path: str) -> str | None:
+    """The type that is listed at this address, or below a customer."""
+    parts = path.split("/")
+    return LISTS.get(parts[4] if parts[2] == "customers" and len(parts) == 5 else path)
 
 
 class _Life:
@@ -164,7 +175,7 @@ class _Life:
 
     def _at_end(self, request: Request) -> None:
         with self.stripe.lock:
-            if request.path in LISTS and request.instead is None:
+            if _listed_type(request.path) and request.instead is None:
                 self._note_listed(request)
             if self._may_change(request):
                 self._change()
@@ -173,7 +184,7 @@ class _Life:
 
     def _may_change(self, request: Request) -> bool:
         """Who does not listen to webhooks knows nothing of what happens after the finish has asked for the events."""
-        return self._is_alive and (self._listens or (request.path in LISTS and not self._replaying))
+        return self._is_alive and (self._listens or (_listed_type(request.path) and not self._replaying))
 
     def _lose_cursor(self, request: Request) -> None:
         cursor = request.params.get("starting_after")
@@ -183,6 +194,8 @@ class _Life:
             self._account.delete("customer", cursor)
         elif request.path == "/v1/prices":
             self._account.update("price", cursor, active=request.params["active"] != "true")
+        elif _listed_type(request.path) == "payment_method":
+            self._account.handle("POST", f"/v1/payment_methods/{cursor}/detach", {})
 
     def _change(self) -> None:
         while self._changes_left and self._rng.random() < self._temper.change:
@@ -194,9 +207,9 @@ class _Life:
             self.stripe.clock.advance(self._rng.choice([0, 0, 0.3, 1, 4]))
 
     def _note_listed(self, request: Request) -> None:
-        found = json.loads(request.body)
-        if "data" in found:
-            self._listed[LISTS[request.path]].update(each["id"] for each in found["data"])
+        found, name = json.loads(request.body), _listed_type(request.path)
+        if "data" in found and name in self._listed:
+            self._listed[name].update(each["id"] for each in found["data"])
 
     # Webhooks ------------------------------------------------------------------------------------------------------
 
@@ -274,6 +287,9 @@ class _Life:
         )
         while self._apply():
             pass
+        if self._listens:
+            source = source_of(self.stripe, page_size=self._run.page_size)
+            reread(self._team.connection, self._team.id, source, is_over=lambda: False)
 
     def lies(self) -> list[str]:
         store = MirrorStore(self._team.connection, self._team.id)
@@ -291,7 +307,8 @@ class _Life:
         found = []
         for object_type in map(OBJECT_TYPES.__getitem__, self._types):
             name, met = object_type.name, seen(self._run.mirror, object_type)
-            steady = {record.id for record in self._account.state.shelves[name].timeline} - self._restless
+            shelf = self._account.state.shelves[name]
+            steady = {record.id for record in shelf.timeline if not shelf.is_orphan(record)} - self._restless
             if synced[name] != len(met):
                 found.append(f"{name}: {synced[name]} shown, {len(met)} met")
             if not steady <= met <= self._listed[name]:

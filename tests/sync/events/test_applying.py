@@ -103,7 +103,18 @@ def way(about: Json, *, mirrored: Collection[str] = DEFAULT_TYPES, **options) ->
 
 @pytest.mark.parametrize("name", OBJECT_TYPES)
 def test_an_event_of_our_version_with_a_whole_object_is_applied_as_it_is(name: str) -> None:
-    assert way(FACTORIES[name](), mirrored=OBJECT_TYPES) == "apply"
+    expanded = {field: {} for field in OBJECT_TYPES[name].expanded}
+    assert way(FACTORIES[name](**expanded), mirrored=OBJECT_TYPES) == "apply"
+
+
+@pytest.mark.parametrize("name", [name for name, each in OBJECT_TYPES.items() if each.expanded])
+def test_an_event_without_what_stripe_shows_only_on_request_asks_for_it(name: str) -> None:
+    assert way(FACTORIES[name](), mirrored=OBJECT_TYPES) == "fetch"
+
+
+@pytest.mark.parametrize("name", [name for name, each in OBJECT_TYPES.items() if each.parent])
+def test_an_event_of_an_object_that_no_list_contains_asks_for_it(name: str) -> None:
+    assert way(FACTORIES[name](customer=None), mirrored=OBJECT_TYPES) == "fetch"
 
 
 @pytest.mark.parametrize("name", [name for name, each in OBJECT_TYPES.items() if each.deleted_by])

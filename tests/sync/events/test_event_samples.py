@@ -60,7 +60,7 @@ SAMPLES: list[tuple[str, str, Json]] = [
     # A product had attributes and SKUs; a price was a plan until 2020.
     ("product.updated", OLDEST, factories.product(attributes=["size"], skus=listed(), shippable=True)),
     ("product.created", BASIL, factories.product(marketing_features=[])),
-    ("price.created", ACACIA, factories.price(tiers_mode=None)),
+    ("price.created", ACACIA, factories.price(tiers_mode=None, currency_options={})),
     ("price.deleted", BASIL, factories.price()),
     # The period stood on the subscription itself until 2025-03-31, a single plan beside it.
     ("customer.subscription.updated", OLDEST, subscription(plan={"id": "gold"}, quantity=1, **OLD_PERIOD)),

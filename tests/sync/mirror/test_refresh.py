@@ -197,4 +197,4 @@ def test_an_id_that_a_person_chose_travels_whole(stripe_account: SimulatedStripe
     source_of(stripe_account).fetch(OBJECT_TYPES["price"], "Basic \u00a35/month?#1")
 
     assert stripe_account.requests[0].path == "/v1/prices/Basic%20%C2%A35%2Fmonth%3F%231"
-    assert stripe_account.requests[0].params == {}
+    assert stripe_account.requests[0].params == {"expand[0]": "tiers", "expand[1]": "currency_options"}
