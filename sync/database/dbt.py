@@ -31,6 +31,11 @@ def views_schema(team_schema: str) -> str:
     return f"{team_schema}_dbt"
 
 
+def statement(view: str) -> str:
+    """What makes the view, for a team `x` without tables."""
+    return _bound("stripe_x", frozenset())[view]
+
+
 def has_views(connection: psycopg.Connection, team_schema: str) -> bool:
     name = {"schema": views_schema(team_schema)}
     return connection.execute(_catalog(team_schema)["find_schema"], name).fetchone() is not None
