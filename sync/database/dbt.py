@@ -22,8 +22,7 @@ _CATALOG = Queries(Path(__file__).with_name("dbt_catalog.sql"))
 _EMPTY = sql.Identifier("billstack", "mirror_row")
 
 VIEWS = _VIEWS.bind().names
-# Payment methods are not mirrored yet: their view is empty.
-ALL_TABLES = frozenset({"payment_methods", *(each.table for each in OBJECT_TYPES.values())})
+ALL_TABLES = frozenset(each.table for each in OBJECT_TYPES.values())
 
 
 def views_schema(team_schema: str) -> str:
