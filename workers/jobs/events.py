@@ -71,10 +71,11 @@ def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
         refused=refused,
     ):
         settled += sum(outcomes.values())
-        if outcomes.get("failed"):
-            refused = _refused(_connection_of(context, team_id))
         log.info("events.applied", **outcomes)
-        if turn.is_over():
+        present = _connection_of(context, team_id)
+        refused = _refused(present)
+        has_changed = present is None or present.api_version != connected.api_version
+        if turn.is_over() or has_changed:  # the next job reads in the new version
             wake_events(context, team_id)
             break
     return settled

@@ -81,3 +81,25 @@ def test_a_process_does_not_start_on_a_database_that_only_newer_programs_know(co
             refuse_unfit_postgres(database_url, "DATABASE_URL")
     finally:
         database.execute("UPDATE billstack.schema_version SET version = %s, oldest_program = 2", (SCHEMA_VERSION,))
+
+
+def test_a_job_does_not_go_on_in_an_api_version_that_the_connection_no_longer_has(
+    context, database, team_id, monkeypatch
+):
+    """It would write objects in the old shape after the backfill had read them in the new one."""
+    monkeypatch.setattr("sync.events.applying.BATCH_SIZE", 1)
+    outcomes = []
+
+    def changes_meanwhile(_, outcome, ended):
+        database.execute("UPDATE billstack.connections SET api_version = '2023-10-16'")
+        outcomes.append(outcome)
+
+    monkeypatch.setattr("workers.redis.meter.Meter.events", changes_meanwhile)
+    for number in (1, 2):
+        body = encoded(event(customer(id=f"cus_{number}"), created=NOW)).decode()
+        Ledger(database, team_id).record(f"evt_{number}", "customer.updated", NOW, body, delivered=True)
+
+    events.apply_events(team_id)
+    events.apply_events(team_id)  # the one that was woken, unless the first has taken its work already
+
+    assert outcomes == ["applied", "fetched"], "by then the second event has another version than the connection"
