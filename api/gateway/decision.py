@@ -13,7 +13,7 @@ from api.http.addresses import possible_ids
 from sync.object_types import CHILDREN, OBJECT_TYPES, NestedList, ObjectType
 
 DEEPEST_EXPAND = 4  # Stripe's limit; the `data.` of a list counts, too
-# Addresses below a list that are no ids.
+# These follow a list's address but are not ids.
 _WORDS = frozenset({"search", "upcoming", "create_preview"})
 _TYPES = {object_type.path: object_type for object_type in OBJECT_TYPES.values()}
 _NESTED_BY_PARAMETER = {
@@ -27,7 +27,7 @@ _NESTED_BY_PARAMETER = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as Stripe's libraries send it. `path` begins with /v1/; what an id escapes is still escaped."""
+    """A request as Stripe's libraries send it. `path` begins with /v1/. Ids in it are still escaped."""
 
     method: str
     path: str
@@ -58,7 +58,7 @@ class MirrorList:
 
 @dataclass(frozen=True, slots=True)
 class MirrorObject:
-    """`ids` are what the address may mean, the likeliest first."""
+    """`ids` are the ids that the address may mean, the likeliest first."""
 
     object_type: ObjectType
     ids: tuple[str, ...]
@@ -68,7 +68,7 @@ class MirrorObject:
 
 @dataclass(frozen=True, slots=True)
 class MirrorNested:
-    """The list inside an object, as an address of its own."""
+    """The list inside an object, which has an address of its own."""
 
     object_type: ObjectType
     nested: NestedList
@@ -79,7 +79,7 @@ class MirrorNested:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Stripe answers. `reason` says why the mirror cannot; `is_known_later`: it will, once a backfill is through."""
+    """Stripe answers. `reason` says why the mirror cannot. `is_known_later`: it can once a backfill has finished."""
 
     reason: str
     is_known_later: bool = False
@@ -89,7 +89,7 @@ Decision = MirrorList | MirrorObject | MirrorNested | Forward
 
 
 def decide(asked: Asked) -> Decision:
-    """What the mirror would be asked for, whatever it holds. Raises RefusedParameter for values that Stripe refuses, too."""
+    """What the mirror would be asked, whatever it holds. Raises RefusedParameter for values that Stripe also refuses."""
     if asked.method != "GET":
         return Forward("only Stripe can change something")
     found = _read(asked)
@@ -117,7 +117,7 @@ def doubt(asked: Asked, object_type: ObjectType, standing: Standing) -> Forward 
 
 
 def _read(asked: Asked) -> Decision:
-    """Which part of the mirror the address names, whatever is known of it."""
+    """Which part of the mirror the address names."""
     if asked.path in _NESTED_BY_PARAMETER:
         return _nested_by_parameter(asked.path, asked.values)
     object_type, rest = collection_at(asked.path)
@@ -135,7 +135,7 @@ def _read(asked: Asked) -> Decision:
 
 
 def collection_at(path: str) -> tuple[ObjectType | None, list[str]]:
-    """The type whose list is at the beginning of a path, and the parts after it."""
+    """The type whose list address begins the path, and the parts after it."""
     parts = path.split("/")
     for length in range(len(parts), 2, -1):
         if object_type := _TYPES.get("/".join(parts[:length])):

@@ -1,4 +1,4 @@
-"""Errors of the mirror in Stripe's own shape, so that Stripe's libraries make of them what they make of Stripe's."""
+"""The mirror's errors in Stripe's own shape. Stripe's libraries then raise the same exceptions as for Stripe's."""
 
 import re
 from typing import Any
@@ -32,13 +32,13 @@ class OnlyStripeCan(Exception):
 
 
 class NotYetKnown(BillStackError):
-    """The mirror cannot vouch for an answer, and the key may not have Stripe asked. A 404 would be a lie."""
+    """The mirror cannot vouch for an answer, and the key may not ask Stripe. A 404 would be wrong."""
 
     code = "mirror_not_ready"
 
 
 class StripeUnreachable(BillStackError):
-    """Stripe gave no answer to a forwarded request; whether it did the work, it alone knows."""
+    """Stripe did not answer a forwarded request. It may have done the work all the same."""
 
     code = "stripe_unreachable"
 
@@ -50,7 +50,7 @@ class MissingScope(Forbidden):
 
 
 class TooManyForwarded(TooManyRequests):
-    """So many requests of the team are at Stripe already, or wait for its budget."""
+    """Too many of the team's requests are already at Stripe or waiting for its budget."""
 
 
 def is_of_mirror(path: str) -> bool:

@@ -1,7 +1,7 @@
 """Puts the mirror's own objects into an answer: where `expand` asks for them, and in place of copies that may be stale.
 
-Stripe embeds some objects whole, like the price of a subscription item. A row keeps the copy of the day on which it was
-read, and no event of the subscription tells of a change of the price. So each answer takes the mirror's own price.
+Stripe embeds some whole objects, like the price of a subscription item. A row keeps the copy from the day on which it was
+read. When the price changes, Stripe sends no event for the subscription. So each answer takes the mirror's own price.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,9 +23,9 @@ _FIELDS = {name: name for name in OBJECT_TYPES} | {
     "latest_invoice": "invoice",
     "source_transfer": "transfer",
 }
-# What may change of a price shows in the plan that Stripe makes of it.
+# A plan is a price in its old shape. These fields of a price may change.
 _OF_PLAN = ("active", "metadata", "nickname")
-# Types whose objects Stripe embeds whole in others.
+# Stripe embeds whole objects of these types in others.
 _EMBEDDED = ("price", "coupon")
 
 
@@ -99,7 +99,7 @@ def _found(ids: dict[str, list[Json]], name: str, path: str, find: Find) -> dict
 
 
 def shown(object_type: ObjectType, object_id: str, body: str, is_deleted: bool) -> Json:
-    """An object as Stripe shows it inside others: of a deleted one, little is left."""
+    """An object as Stripe shows it inside others. A deleted one has only its id left."""
     if is_deleted:
         return {"id": object_id, "object": object_type.stripe_object, "deleted": True}
     decoded: Json = msgspec.json.decode(body)
@@ -107,7 +107,7 @@ def shown(object_type: ObjectType, object_id: str, body: str, is_deleted: bool) 
 
 
 def embeds(object_type: ObjectType, body: str) -> bool:
-    """Whether the text of an object holds another one whole. Quick, for most hold none."""
+    """Whether the text of an object contains another object. Quick, because most contain none."""
     return any(body.count(f'"object": "{name}"') > (name == object_type.stripe_object) for name in _EMBEDDED)
 
 

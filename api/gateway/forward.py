@@ -1,7 +1,7 @@
-"""Sends a request on to Stripe with the team's own key, and gives Stripe's answer back as it came.
+"""Forwards a request to Stripe with the team's own key, and returns Stripe's answer unchanged.
 
-Sent once: only the caller knows whether to try again, and with which idempotency key. It goes before every backfill in the
-account's budget.
+It sends each request once: only the caller knows whether to try again, and with which idempotency key. Forwarded requests
+go before every backfill in the account's budget.
 """
 
 import re
@@ -18,11 +18,11 @@ from sync.stripe.curl import HttpAnswer
 from sync.stripe.sdk import Sender
 from sync.teams.connections import Connection
 
-# Stripe's own servers give up after 80 s at the latest; a thread of ours waits no longer.
+# Stripe's own servers give up after 80 s at the latest, so our threads wait no longer.
 READ_TIMEOUT_S = 80
-# Of one team in one process: Stripe that hangs takes these threads, and no others.
+# Requests of one team in one process. A Stripe that hangs then holds these threads and no others.
 MOST_UNDER_WAY = 8
-# A caller that would wait longer for the account's budget is told to come back.
+# A caller who would wait longer for the account's budget gets 429 with Retry-After.
 LONGEST_WAIT_S = 5.0
 _SENT = (
     "Content-Type",
@@ -74,7 +74,10 @@ class Forwarder:
             endpoint = endpoint_of(outgoing)
             reserved = limiter.reserve(connection.account_id, endpoint, livemode=connection.livemode, urgent=True)
             if reserved.wait_s > LONGEST_WAIT_S:
-                raise TooManyForwarded("this account's budget at Stripe is used up", retry_after_s=reserved.wait_s)
+                raise TooManyForwarded(
+                    "this account's request budget at Stripe is used up: try again in a moment",
+                    retry_after_s=reserved.wait_s,
+                )
             threading.Event().wait(reserved.wait_s)
             try:
                 answer = self._transport.send(
@@ -94,7 +97,9 @@ class Forwarder:
     def _place_of(self, team_id: str) -> Iterator[None]:
         with self._lock:
             if self._under_way[team_id] >= MOST_UNDER_WAY:
-                raise TooManyForwarded("so many requests of this team wait for Stripe already", retry_after_s=1)
+                raise TooManyForwarded(
+                    "too many requests of this team are waiting for Stripe: try again in a moment", retry_after_s=1
+                )
             self._under_way[team_id] += 1
         try:
             yield

@@ -14,7 +14,7 @@ from api.gateway.store import MirrorReader, Selection, Standing
 from sync.errors import Conflict
 from sync.object_types import ObjectType
 
-# Stripe goes on answering for a deleted customer; the others it no longer knows.
+# Stripe still answers for a deleted customer. For other deleted objects it answers 404.
 _RETRIEVABLE_WHEN_DELETED = ("customer",)
 
 
@@ -28,7 +28,7 @@ class Made:
 
 
 class MirrorAnswers:
-    """One answer. `may_read` says whether the caller's key reads a type, for what `expand` shows."""
+    """Makes one answer. `may_read` says whether the caller's key may read a type that `expand` shows."""
 
     def __init__(self, reader: MirrorReader, asked: Asked, may_read: Callable[[ObjectType], bool]) -> None:
         self._reader = reader
@@ -119,7 +119,7 @@ class MirrorAnswers:
         raise NoSuchObject(object_type.stripe_object, ids[0])
 
     def _finished(self, object_type: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> Sequence[Any]:
-        """The objects as they are answered: as Stripe sent them, but with today's copies and with what is expanded."""
+        """The objects as Stripe sent them, with embedded copies renewed and `expand` applied."""
         if not paths and not any(expand.embeds(object_type, body) for body in bodies):
             return [msgspec.Raw(body.encode()) for body in bodies]
         objects = [msgspec.json.decode(body) for body in bodies]

@@ -1,4 +1,4 @@
-"""What Stripe's lists can be narrowed by, as each type's row says; and how Stripe's bracketed parameters are read and refused."""
+"""Reads Stripe's list parameters. Each type's row says which filters its list takes."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ from sync.registry import row as registry
 _MAX_LIMIT = 100
 _DEFAULT_LIMIT = 10
 _PAGING = ("limit", "starting_after", "ending_before", "created", "expand")
-# What `created` can be, and one second on either side: a bound further out would be no time in Postgres.
+# The range of `created`, and one second on either side. Postgres has no time for bounds further out.
 _FIRST, _LAST = -1, 253_402_300_800
 _MAX_INTEGER = 2**63 - 1
 _BRACKETED = re.compile(r"(\w+)\[(\w*)\]")
@@ -31,7 +31,7 @@ class Filter:
 
 
 def first_unanswerable(type_name: str, values: Values) -> str | None:
-    """A parameter of a list that the mirror cannot honour: one of Stripe's, or one that nobody knows."""
+    """A list parameter that the mirror does not support. Stripe may know it."""
     known = {*FILTERS[type_name], *_PAGING} - (set() if OBJECT_TYPES[type_name].is_by_time else {"created"})
     return next((name for name in values if name not in known), None)
 
@@ -60,7 +60,7 @@ def paging(values: Values) -> Paging:
 
 
 def nested(pairs: Iterable[tuple[str, str]]) -> Values:
-    """`created[gte]=1&ids[]=a` as nested dictionaries; of a name that is repeated, the last one counts."""
+    """`created[gte]=1&ids[]=a` as nested dictionaries. If a name is repeated, its last value counts."""
     values: Values = {}
     for name, value in pairs:
         match = _BRACKETED.fullmatch(name)
@@ -133,7 +133,7 @@ def _one_of(*allowed: str, meanings: Mapping[str, Any] | None = None) -> Callabl
 
 
 def _flag(value: Any, param: str) -> bool:
-    """In any case: many programs send Python's own words."""
+    """In upper or lower case: many programs send Python's `True`."""
     return bool(_one_of(meanings={"true": True, "false": False})(_text(value, param).lower(), param))
 
 

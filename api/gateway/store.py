@@ -57,7 +57,8 @@ class FoundPage:
         return [msgspec.Raw(body.encode()) for body in self.bodies]
 
 
-# Of so few people all rows are read and sorted; of more, the page is read in its order until it is full.
+# A project with at most so many people has few rows: all of them are read and sorted. For a larger one, the page is read in
+# its order until it is full.
 _SMALL_PROJECT = 100
 
 

@@ -142,7 +142,7 @@ def _stripe_path() -> str:
 
 
 def _stripe_target() -> str:
-    """Path and query, escaped as they came; what is no ASCII is escaped here."""
+    """Path and query, escaped as they came. Characters outside ASCII are escaped here."""
     address = address_of(request).partition("?")[0]
     query = quote(request.query_string, safe=_IN_QUERY)
     return address[address.index("/v1") :] + (f"?{query}" if query else "")
@@ -175,7 +175,7 @@ def _add_routes(object_type: ObjectType) -> None:
 
 
 def _add_everything_else() -> None:
-    """Every other address of Stripe's, by API key, for a team's path and for the root of the host."""
+    """Declares every other address of Stripe's, for API keys: under the team's path and at the root of the host."""
 
     def ask_of_team(team_id: str, rest: str) -> Response:
         """Any other request of Stripe's API, by API key"""

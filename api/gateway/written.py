@@ -66,7 +66,7 @@ def bring_in(
     elapsed_s: float,
     is_ours: bool,
 ) -> bool:
-    """False: the mirror is behind, and the object's event mends it.
+    """Returns False if the mirror is behind. The object's event then brings the change.
 
     `is_ours`: the answer has the mirror's version and nothing expanded, so it can be kept as it is.
     """
