@@ -156,7 +156,7 @@ def test_a_deadlock_is_not_told_as_an_absence(raising):
 def test_the_app_recovers_when_postgres_comes_back(owner, database):
     """Every open connection dies, as in a restart; the next request opens another."""
     database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 
