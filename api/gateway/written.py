@@ -101,7 +101,7 @@ def _bring_in_failed(
     try:
         for (name, object_id), object_type in touched.items():
             if name in mirrored:
-                refresh(store, open_source(), object_type, object_id)
+                refresh(store, open_source(), object_type, object_id, advance=True)
     except (psycopg.Error, BillStackError) as exc:
         log.warning("gateway.behind", reason=type(exc).__name__)
         return False
@@ -137,7 +137,8 @@ def _put(
         verdict = store.put_fetched(object_type, head.id, fetched, version=version, advance=True)
         if verdict != "changed":
             return
-    refresh(store, open_source(), object_type, head.id, parent_id=_parent_of(object_type, answer.body))
+    parent_id = _parent_of(object_type, answer.body)
+    refresh(store, open_source(), object_type, head.id, advance=True, parent_id=parent_id)
 
 
 def _head(body: bytes) -> _Head | None:
