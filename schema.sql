@@ -1164,6 +1164,7 @@ CREATE TABLE IF NOT EXISTS {team}.payment_intents (
 CREATE INDEX IF NOT EXISTS payment_intents_newest ON {team}.payment_intents (created, id);
 CREATE INDEX IF NOT EXISTS payment_intents_customer ON {team}.payment_intents (customer);
 CREATE INDEX IF NOT EXISTS payment_intents_latest_charge ON {team}.payment_intents (latest_charge);
+CREATE INDEX IF NOT EXISTS payment_intents_payment_method ON {team}.payment_intents (payment_method);
 CREATE INDEX IF NOT EXISTS payment_intents_invoice ON {team}.payment_intents (invoice) WHERE invoice IS NOT NULL;
 CREATE INDEX IF NOT EXISTS payment_intents_status ON {team}.payment_intents (status);
 
@@ -1213,6 +1214,7 @@ CREATE TABLE IF NOT EXISTS {team}.payouts (
 CREATE INDEX IF NOT EXISTS payouts_newest ON {team}.payouts (created, id);
 CREATE INDEX IF NOT EXISTS payouts_destination ON {team}.payouts (destination);
 CREATE INDEX IF NOT EXISTS payouts_balance_transaction ON {team}.payouts (balance_transaction);
+CREATE INDEX IF NOT EXISTS payouts_original_payout ON {team}.payouts (original_payout) WHERE original_payout IS NOT NULL;
 CREATE INDEX IF NOT EXISTS payouts_status ON {team}.payouts (status);
 
 -- part: type balance_transaction -----------------------------------------------------------------------------------
@@ -1598,6 +1600,8 @@ CREATE TABLE IF NOT EXISTS {team}.customer_balance_transactions (
 CREATE INDEX IF NOT EXISTS customer_balance_transactions_newest ON {team}.customer_balance_transactions (created, id);
 CREATE INDEX IF NOT EXISTS customer_balance_transactions_customer ON {team}.customer_balance_transactions (customer);
 CREATE INDEX IF NOT EXISTS customer_balance_transactions_invoice ON {team}.customer_balance_transactions (invoice);
+CREATE INDEX IF NOT EXISTS customer_balance_transactions_checkout_session
+    ON {team}.customer_balance_transactions (checkout_session) WHERE checkout_session IS NOT NULL;
 CREATE INDEX IF NOT EXISTS customer_balance_transactions_credit_note
     ON {team}.customer_balance_transactions (credit_note);
 

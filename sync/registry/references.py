@@ -75,6 +75,7 @@ REFERENCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "customer": ("customer",),
         "invoice": ("invoice",),
         "credit_note": ("credit_note",),
+        "checkout_session": ("checkout_session",),
     },
     "early_fraud_warning": {"charge": ("charge",), "payment_intent": ("payment_intent",)},
     "quote": {
@@ -90,7 +91,5 @@ ONE_WAY = {
     ("subscription", "product"),  # by way of its prices
     ("subscription", "latest_invoice"),  # the invoice names its subscription
     ("invoiceitem", "product"),  # by way of its prices
-    ("payment_intent", "payment_method"),
-    ("credit_note", "customer_balance_transaction"),
-    ("payout", "original_payout"),
+    ("credit_note", "customer_balance_transaction"),  # the transaction names its credit note
 }
