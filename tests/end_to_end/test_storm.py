@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from tests.end_to_end.product import Installation, Product
 
 FAULTS = ("500", "502", "429", "reset", "truncated", "garbage", "slow", "hang")
@@ -21,17 +22,23 @@ PATIENCE_S = 400.0
 
 
 @pytest.mark.parametrize(
-    ("seed", "scale"), [(1, 0.5), *(pytest.param(seed, 1, marks=pytest.mark.slow) for seed in range(1, 51))]
+    ("seed", "scale", "types"),
+    [
+        (1, 0.5, "six"),
+        pytest.param(1, 0.2, "all", marks=pytest.mark.slow),
+        *(pytest.param(seed, 1, "all", marks=pytest.mark.slow) for seed in range(1, 51)),
+    ],
 )
 def test_faults_kills_and_changes_end_with_an_equal_mirror_and_exact_counts(
-    installation: Installation, seed: int, scale: float
+    installation: Installation, seed: int, scale: float, types: str
 ):
-    storm, dice = installation.new_team(f"storm{seed}_{scale * 10:.0f}", seed=seed, scale=scale), random.Random(seed)
-    sandbox = storm.sandbox
+    name = f"storm{seed}_{scale * 10:.0f}_{types}"
+    storm, dice = installation.new_team(name, seed=seed, scale=scale, types=types), random.Random(seed)
+    sandbox, objects = storm.sandbox, OBJECT_TYPES if types == "all" else DEFAULT_TYPES
     faults = [{"kind": kind, "share": SHARE, "seconds": LATE_S, "path": "/v1/"} for kind in FAULTS]
     sandbox.call("PUT", "faults", faults=faults, seed=seed)
 
-    storm.client.start_backfill(storm.team_id)
+    storm.client.start_backfill(storm.team_id, objects=list(objects))
     changes = {"n": int(CHANGES * scale), "seed": seed, "over_s": CHANGES_TAKE_S * scale}
     sandbox.call("POST", "changes", account=storm.account, **changes)
     killed = 0
@@ -50,7 +57,8 @@ def test_faults_kills_and_changes_end_with_an_equal_mirror_and_exact_counts(
     assert killed == KILLS
     assert status["syncStatus"] == "ready", status
     assert storm.differences() == []
-    counted = dict(storm.sql("SELECT type, count(DISTINCT id) FROM {team}.seen_pages, unnest(ids) AS id GROUP BY type"))
+    met = "SELECT type, count(DISTINCT id) FROM {team}.seen_pages, unnest(ids) AS id GROUP BY type"
+    counted = dict.fromkeys(objects, 0) | dict(storm.sql(met))
     assert {name: result["synced"] for name, result in status["result"].items()} == counted
 
 
