@@ -154,6 +154,7 @@ TYPES = (
         created_field="date",
         is_reread=True,
         permission="rak_invoice_read",
+        names_prices=("price", "pricing.price_details.price"),
         filters=(Filter("customer"), Filter("invoice")),
         explored=Explored(
             (
@@ -204,6 +205,7 @@ TYPES = (
             "subscription_schedule", "aborted", "canceled", "completed", "created", "expiring", "released", "updated"
         ),
         permission="rak_subscription_read",
+        names_prices=("phases.items.price",),
         filters=(Filter("customer"),),
         explored=Explored(
             (

@@ -111,6 +111,7 @@ class ObjectType:
     `object` value. `events` are the types of all events that carry such an object with an id. `deleted_by` is the one
     that means that the object is gone. `variants` are the list filters that together give every object (stripe-facts:
     what lists leave out). `expanded` are fields that Stripe shows only on request; no event's copy has them.
+    `names_prices` are places in an object, besides its nested list, that name prices; no list of Stripe has inline ones.
     `parent`: it has no list of its own, only one under each object of another type. `lists` is "cursor" if the list
     takes no `created`. `created_field` has the creation time. `reuses_ids`: people choose the ids, and may choose a
     deleted object's id again. `is_reread`: Stripe sends no events for some changes, so the newest objects are listed
@@ -132,6 +133,7 @@ class ObjectType:
     variants: tuple[Mapping[str, str], ...] = ({},)
     nested: NestedList | None = None
     expanded: tuple[str, ...] = ()
+    names_prices: tuple[str, ...] = ()
     parent: Parent | None = None
     created_field: str = "created"
     lists: ListKind = "created"

@@ -1,6 +1,6 @@
 """A page of a Stripe list. Reads only what is needed, without building the page's objects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -38,7 +38,9 @@ class Page:
     odd: Sequence[OddObject] = ()
 
     def named_prices(self, object_type: ObjectType, completed: Mapping[str, bytes]) -> set[str]:
-        """Ids of the prices that these objects' items or lines name, including the items that Stripe cut."""
+        """Ids of the prices that these objects or their items name, including the items that Stripe cut."""
+        if object_type.names_prices:
+            return set(_ids_at_places(self.raw_objects(), object_type.names_prices))
         if not object_type.nested:
             return set()
         lists = [
@@ -105,6 +107,26 @@ def _page_of_odd_objects(object_type: ObjectType, answer: Answer) -> Page:
 def _items(object_type: ObjectType, completed: bytes) -> Sequence[ListedItem]:
     """The items of a whole list, or of the object that has it."""
     return read_items(completed) if completed.startswith(b"[") else items_of_object(object_type, completed)
+
+
+def _ids_at_places(raws: Sequence[bytes], places: Sequence[str]) -> Iterator[str]:
+    for raw in raws:
+        fields = msgspec.json.decode(raw)
+        for place in places:
+            yield from _ids_at(fields, place.split("."))
+
+
+def _ids_at(value: Any, names: Sequence[str]) -> Iterator[str]:
+    """Looks into each element of a list."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _ids_at(each, names)
+    elif names:
+        yield from _ids_at(value.get(names[0]), names[1:]) if isinstance(value, dict) else ()
+    else:
+        found = value.get("id") if isinstance(value, dict) else value
+        if isinstance(found, str) and found:
+            yield found
 
 
 @cache

@@ -17,7 +17,7 @@ from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
-from scripts.sandbox.kinds import FURTHER_KINDS, KINDS
+from scripts.sandbox.kinds import FURTHER_COUNTS, FURTHER_KINDS, KINDS
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.object_types import OBJECT_TYPES
@@ -33,7 +33,9 @@ from workers.settings import Settings
 
 TYPES = [name for name, each in OBJECT_TYPES.items() if not each.parent]
 CUT = ("items", "lines", "reversals")
-FEW = {"dispute": 7, "early_fraud_warning": 5, "coupon": 5, "promotion_code": 8, "tax_rate": 6}
+SCALE = 0.015
+FEW = {name: 5 for name, count in FURTHER_COUNTS.items() if count * SCALE < 1}
+FEW |= {"dispute": 7, "early_fraud_warning": 5, "coupon": 5, "promotion_code": 8, "tax_rate": 6}
 FEW |= {"meter": 5, "feature": 5, "quote": 30, "payment_link": 12}
 SERVICES = {"invoiceitems": "invoice_items"}  # as the library names it
 
@@ -41,7 +43,7 @@ SERVICES = {"invoiceitems": "invoice_items"}  # as the library names it
 @pytest.fixture(scope="module")
 def sandbox():
     with SandboxThread(Sandbox()) as served:
-        served.add_account("demo", scale=0.015, types="all", counts={"product": 15, "price": 42, "invoice": 60, **FEW})
+        served.add_account("demo", scale=SCALE, types="all", counts={"product": 15, "price": 42, "invoice": 60, **FEW})
         account = served.sandbox.tenant("demo").account
         product = account.objects("product")[0]["id"]
         tiers = [{"up_to": 10, "unit_amount": 500}, {"up_to": "inf", "unit_amount": 300, "flat_amount": 90}]

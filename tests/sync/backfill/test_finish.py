@@ -11,7 +11,7 @@ from sync.events.applying import record_event
 from sync.events.ledger import Ledger
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from sync.stripe.retries import FAIL_FAST_ATTEMPTS
-from tests.factories import Json, encoded, event, listed, price, subscription
+from tests.factories import FACTORIES, Json, encoded, event, listed, price, subscription
 from tests.sync.backfilling import Backfilling, Process
 from tests.sync.conftest import Team
 from tests.sync.mirrored import CUSTOMER, row, seen, windows
@@ -256,6 +256,27 @@ def test_inline_prices_are_fetched_because_they_are_named(run: Backfilling) -> N
     for price_id in inline:
         assert row(run.mirror, price_id, OBJECT_TYPES["price"])
     assert run.synced(backfill_id)["price"] == COUNTS["price"], "the lists did not meet them"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("invoiceitem", {"pricing": {"price_details": {"price": "inline", "product": "prod_1"}}}),
+        ("invoiceitem", {"price": {"id": "inline", "object": "price"}}),
+        ("subscription_schedule", {"phases": [{"items": [{"price": "inline", "quantity": 2}]}]}),
+    ],
+    ids=["line", "older line", "phase"],
+)
+def test_a_price_that_only_an_object_of_a_further_type_names_is_fetched(
+    run: Backfilling, name: str, fields: dict
+) -> None:
+    shelves = run.stripe.account.state.shelves
+    shelves[name].put(FACTORIES[name]("x_1", **fields))
+    shelves["price"].put(price("inline", lookup_key=None), listed=False)
+
+    assert run.run(run.start("price", name)) == "ready"
+
+    assert row(run.mirror, "inline", OBJECT_TYPES["price"])
 
 
 def test_a_price_that_is_named_as_a_plan_alone_is_fetched(run: Backfilling) -> None:
