@@ -64,7 +64,7 @@ DOCUMENTED = (
 def create_app(settings: Settings | None = None) -> Flask:
     """Without `settings`, reads them from the environment. A bad setting ends the process with one line on stderr."""
     settings = settings or read_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.sentry_dsn)
     app = Flask("api", static_folder=None)  # api/http/assets.py serves the static files
     lean_reads.install(app)
     if settings.trusted_proxies:
@@ -98,6 +98,7 @@ def read_settings() -> Settings:
         settings = Settings.from_env(os.environ)
         refuse_open_redis(settings)
         refuse_unfit_postgres(settings.database_url, "DATABASE_URL")
+        configure_logging(settings.log_level, settings.sentry_dsn)
     except BillStackError as exc:
         sys.exit(f"billstack: {exc.message}")
     return settings

@@ -88,4 +88,4 @@ class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
 logger_class = PlainLogger
 errorlog = None
 accesslog = None
-configure_logging(_settings.log_level)
+configure_logging(_settings.log_level, _settings.sentry_dsn)

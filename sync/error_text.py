@@ -5,6 +5,7 @@ Operators read those, and the page that shows failed jobs does not escape them.
 
 import re
 import traceback
+from collections.abc import Iterator
 
 import psycopg
 
@@ -13,6 +14,13 @@ from sync.errors import BillStackError, StripeError
 _BAD_DATA = "22"  # SQLSTATE class: these sentences quote the value
 # A programmer's sentence, with nothing that a page or a terminal could take for markup or a command.
 _HARMLESS = re.compile(r"[A-Za-z0-9 _.,:;()'…-]{1,200}")
+
+
+def chain_of(exc: BaseException | None) -> Iterator[BaseException]:
+    """The exception and its causes in turn."""
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
 
 
 def loggable_reason(exc: BaseException) -> str:

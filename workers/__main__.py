@@ -22,9 +22,9 @@ def main(arguments: list[str]) -> None:
         settings = Settings.from_env(os.environ)
         refuse_open_redis(settings)
         refuse_unfit_postgres(settings.database_direct_url, "DATABASE_DIRECT_URL or DATABASE_URL")
+        configure_logging(settings.log_level, settings.sentry_dsn)
     except BillStackError as exc:
         sys.exit(f"billstack: {exc.message}")
-    configure_logging(settings.log_level)
     if arguments[0] == "scheduler":
         scheduler.run(open_context(settings, pool_size=1, direct=True))
     else:

@@ -8,13 +8,13 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from sync.error_text import loggable_reason
+from sync.error_text import chain_of, loggable_reason
+from workers.error_reports import ErrorReports, open_sentry
 
 # Stripe's secret and restricted keys, its signing secrets, and our own API keys. The prefix stays, to show what it was.
 _SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-9+/=_-]+")
@@ -22,8 +22,12 @@ _SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-
 _CHATTY = ("stripe", "urllib3", "werkzeug")
 
 
-def configure_logging(level: str) -> None:
-    """Sends all log lines to stderr, including those of libraries that use the standard logging module."""
+def configure_logging(level: str, sentry_dsn: str | None = None) -> None:
+    """Sends all log lines to stderr, including those of libraries that use the standard logging module.
+
+    Raises ConfigError if errors should go to Sentry and its package is not installed.
+    """
+    reports: list[Processor] = [ErrorReports(open_sentry(sentry_dsn))] if sentry_dsn else []
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -36,7 +40,7 @@ def configure_logging(level: str) -> None:
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(), _redact_line],
+        processors=[*reports, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(), _redact_line],
     )
     _replace_handler(formatter)
     logging.getLogger().setLevel(level)
@@ -62,14 +66,8 @@ def _renderers() -> list[Processor]:
 def traceback_of(exc: BaseException) -> str:
     """Where the exception was raised, and its causes in turn: the places, each with its loggable reason."""
     return "\n".join(
-        reversed([part for each in _chain(exc) for part in (loggable_reason(each), _places(each)) if part])
+        reversed([part for each in chain_of(exc) for part in (loggable_reason(each), _places(each)) if part])
     )
-
-
-def _chain(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
 
 
 def _places(exc: BaseException) -> str:

@@ -48,6 +48,7 @@ class Settings:
     allow_open_redis: bool  # at a public address without a password
     web_connections: int  # the most Postgres connections of a host's web processes together
     worker_connections: int  # the most of a host's workers, events workers and scheduler together
+    sentry_dsn: str | None  # None: errors are only logged
     smtp_url: str | None  # None: no alert goes out by e-mail
     mail_from: str | None
     allow_private_alerts: bool  # webhooks of alerts may go to http and to addresses of private networks
@@ -76,6 +77,7 @@ class Settings:
             worker_connections=reader.count(
                 "BILLSTACK_WORKER_CONNECTIONS", _WORKER_CONNECTIONS, fewest=_FEWEST_OF_WORKERS, most=_MOST_CONNECTIONS
             ),
+            sentry_dsn=reader.optional_url("SENTRY_DSN", ("https", "http")),
             smtp_url=reader.smtp_url("BILLSTACK_SMTP_URL"),
             mail_from=reader.mail_from("BILLSTACK_MAIL_FROM", is_needed=bool(env.get("BILLSTACK_SMTP_URL"))),
             allow_private_alerts=reader.flag("BILLSTACK_ALLOW_PRIVATE_ALERTS"),
@@ -111,6 +113,9 @@ class _Reader:
         if scheme not in schemes:
             self._complain(name, f"a URL that starts with {' or '.join(scheme + '://' for scheme in schemes)}")
         return value
+
+    def optional_url(self, name: str, schemes: tuple[str, ...]) -> str | None:
+        return self.url(name, schemes) if self._env.get(name) else None
 
     def redis_url(self, name: str) -> str:
         value = self.url(name, ("redis", "rediss", "unix", *sentinel.SCHEMES))

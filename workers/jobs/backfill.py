@@ -132,6 +132,7 @@ def job_context(**facts: str) -> Iterator[Context]:
             yield context
         except Exception as exc:
             context.trouble.note_error(exc)
+            log.error("job.failed", exc_info=exc)  # RQ's own line has no exception to report
             # RQ keeps a failed job's traceback in Redis and shows it to operators.
             raise JobFailed(loggable_reason(exc)).with_traceback(exc.__traceback__) from None
         finally:
