@@ -1,5 +1,6 @@
 """The benchmark must not flatter: what it counts, what it compares with, and one run of it from end to end."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,12 +10,13 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from scripts.benchmark import processes, targets
+from scripts.benchmark import processes, reads, targets
 from scripts.benchmark.drain import Bucket, Drain, due_times
 from scripts.benchmark.lists import Rates, Request, Survey, least_seconds, survey
 from scripts.benchmark.meter import Usage
 from scripts.benchmark.rig import Conditions, Run
 from scripts.benchmark.rows import Rows
+from scripts.benchmark.state import BenchError
 from scripts.benchmark.table import table
 from scripts.run_procfile import ROOT
 from scripts.sandbox.running import SandboxProcess
@@ -206,6 +208,43 @@ def test_a_second_run_must_write_nothing_and_be_faster():
 
     assert verdicts(targets.of_second_run(first, second, rewritten=1)) == ["MISSED"] * 3
     assert verdicts(targets.of_second_run(first, run(wal_bytes=10, wall_s=9.9), rewritten=0)) == ["ok"] * 3
+
+
+def read(name, *taken_ms, wall_s=2.0):
+    return reads.Reads(name, 8, [each / 1000 for each in taken_ms], usage(wall_s=wall_s))
+
+
+def test_reads_are_judged_by_half_and_by_ninety_nine_of_a_hundred():
+    fast, slow = [4] * 99 + [24], [4] * 90 + [26] * 10
+    found = {
+        "retrieve": read("retrieve", *fast),
+        "list of 10": read("list of 10", *slow),
+        "Stripe itself, alone": read("Stripe itself, alone", 100, 100),
+        "forwarded, alone": read("forwarded, alone", 104, 104),
+    }
+
+    assert verdicts(reads.targets_of(found)) == ["ok", "MISSED", "ok"]
+    assert found["retrieve"].a_second == 50
+    found["forwarded, alone"] = read("forwarded, alone", 106, 106)
+    assert verdicts(reads.targets_of(found))[2] == "MISSED"
+
+
+def test_each_read_is_answered_before_the_next_is_sent():
+    """The benchmark's own client, against the sandbox."""
+    with SandboxProcess("--account", "bench", "--scale", "0.02") as sandbox:
+        sandbox.call("DELETE", "stats", account="bench")
+        paths = itertools.repeat("/v1/charges?limit=100")
+        taken_s = reads.call(sandbox.url, paths, ["sk_test_bench"] * 2, "", connections=2, lasts_s=0.2)
+        stats = sandbox.stats(account="bench")
+
+    assert stats["endpoints"] == {"GET /v1/charges": {"200": len(taken_s)}}
+    assert 0 < stats["maxInFlight"] <= 2
+    assert min(taken_s) > 0
+
+
+def test_a_refused_read_ends_the_benchmark():
+    with SandboxProcess("--account", "bench", "--scale", "0.02") as sandbox, pytest.raises(BenchError, match="401"):
+        reads.call(sandbox.url, itertools.repeat("/v1/charges"), ["sk_test_nobody"], "", connections=1, lasts_s=0.2)
 
 
 def test_tables_put_numbers_to_the_right():
