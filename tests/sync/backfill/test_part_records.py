@@ -135,6 +135,23 @@ def test_a_part_given_back_waits_behind_those_that_waited(
     assert [part.part for part in part_store.due_parts(backfill_id)] == ["customer", "charge"]
 
 
+def test_what_is_read_by_customer_waits_for_customers_and_then_behind_all_others(
+    backfills: BackfillStore, part_store: PartStore, team: Team
+) -> None:
+    backfill_id = backfills.start(team.id, ["customer", "charge", "tax_id"], None, request_id=None).id
+    first, second = (part_store.acquire(backfill_id, part) for part in ("customer", "charge"))
+    assert first
+    assert second
+    assert part_store.due_parts(backfill_id) == []
+    assert part_store.acquire(backfill_id, "tax_id") is None
+
+    part_store.give_back(backfill_id, "customer", first, done=True)
+    assert [part.part for part in part_store.due_parts(backfill_id)] == ["tax_id"]
+    part_store.give_back(backfill_id, "charge", second, done=False)
+
+    assert [part.part for part in part_store.due_parts(backfill_id)] == ["charge", "tax_id"]
+
+
 def test_a_dead_holders_lease_is_released_by_its_fence_only(
     backfills: BackfillStore, part_store: PartStore, team: Team
 ) -> None:
