@@ -8,7 +8,7 @@
     ./scripts/bench --reads         what the gateway's reads take from a mirror of 94,580 objects; always without limits
     ./scripts/bench --memory        whether memory grows with the account
     ./scripts/bench --postgres debian   on Debian's Postgres as installed, instead of the embedded one
-    ./scripts/bench --peers         compared with @supabase/stripe-sync-engine; needs Node
+    ./scripts/bench --peers         compared with two sync engines from npm; needs Node
 
 Exit code 0: every judged target was met. 1: a target was missed, or something went wrong.
 """
@@ -131,7 +131,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
     others.add_argument(
-        "--peers", action="store_true", help="compared with @supabase/stripe-sync-engine; needs Node and npm"
+        "--peers",
+        action="store_true",
+        help="compared with @supabase/stripe-sync-engine and @stripe/sync-engine; needs Node and npm",
     )
     add(
         "--peers-timeout-s",

@@ -7,7 +7,7 @@ from scripts.benchmark.checks import Checks
 from scripts.benchmark.meter import Meter, Usage
 from scripts.benchmark.peer import Peer
 from scripts.benchmark.rig import PROCFILE_PARTS, Rig
-from scripts.benchmark.sides import BillStack, Place
+from scripts.benchmark.sides import BillStack, Place, Side
 from scripts.benchmark.table import megabytes, of_bytes, seconds, table
 from scripts.benchmark.targets import per_100k
 from sync.database.schema import schema_name
@@ -108,10 +108,11 @@ def speed_table(columns: Sequence[Column]) -> list[str]:
     )
 
 
-def checks_of(rig: Rig, peer: Peer) -> tuple[dict[str, dict[str, str]], list[str]]:
+def checks_of(rig: Rig, *peers: Peer) -> tuple[dict[str, dict[str, str]], list[str]]:
     """The results by program and check, and the output of programs that ended early."""
-    checks = [Checks(rig, BillStack(rig)), Checks(rig, peer)]
-    found = {name: each.run() for name, each in zip((BillStack.name, Peer.name), checks, strict=True)}
+    sides: list[Side] = [BillStack(rig), *peers]
+    checks = [Checks(rig, side) for side in sides]
+    found = {side.name: each.run() for side, each in zip(sides, checks, strict=True)}
     return found, [note for each in checks for note in each.notes]
 
 

@@ -5,11 +5,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scripts.benchmark import comparison, peer, reads, report, targets, teams
+from scripts.benchmark import comparison, peer, reads, report, stripe_engine, targets, teams
 from scripts.benchmark.drain import THREADS_WITH_LATENCY, THREADS_WITHOUT, Drain
 from scripts.benchmark.rig import Conditions, Rig, Run, Team, running_rig, secret_key
 from scripts.benchmark.rows import Rows
 from scripts.benchmark.state import BenchError
+from scripts.benchmark.stripe_engine import StripeEngine
 from scripts.benchmark.table import seconds, table
 from scripts.benchmark.targets import Target
 from sync.database.schema import schema_name
@@ -145,16 +146,19 @@ def measure_reads(conditions: Conditions, findings: Findings) -> None:
 def measure_peers(conditions: Conditions, findings: Findings, *, timeout_s: float) -> None:
     """Speed and cost on one account, then cases in which others fail."""
     peer.install()
+    peer.install(StripeEngine)
     with running_rig(conditions, account=ACCOUNT) as rig:
         in_turn = peer.Peer(rig.database_url, rig.sandbox.url, timeout_s)
         side_by_side = peer.Peer(rig.database_url, rig.sandbox.url, timeout_s, side_by_side=True)
+        engine = StripeEngine(rig.database_url, rig.sandbox.url, timeout_s)
         columns = [
             comparison.of_billstack(rig, ACCOUNT),
             comparison.of_peer(rig, ACCOUNT, in_turn, "supabase, types in turn"),
             comparison.of_peer(rig, ACCOUNT, side_by_side, "supabase, types side by side"),
+            comparison.of_peer(rig, ACCOUNT, engine, "stripe"),
         ]
-        say("", *comparison.speed_table(columns), "", *peer.HOW_RUN)
-        checks, notes = comparison.checks_of(rig, in_turn)
+        say("", *comparison.speed_table(columns), "", *peer.HOW_RUN, "", *stripe_engine.HOW_RUN)
+        checks, notes = comparison.checks_of(rig, in_turn, engine)
         notes += [f"{column.name}: {column.problem}" for column in columns if column.problem]
         say("", *comparison.checks_table(checks), "", *(f"  {note}" for note in notes))
     findings.facts |= {"columns": columns, "checks": checks, "notes": notes}

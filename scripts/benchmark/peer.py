@@ -1,4 +1,4 @@
-"""@supabase/stripe-sync-engine, installed from npm into an ignored folder, on the same sandbox and Postgres."""
+"""A peer, installed from npm into an ignored folder, on the same sandbox and Postgres: @supabase/stripe-sync-engine."""
 
 import json
 import shutil
@@ -62,6 +62,9 @@ class Peer:
     """Mirrors each account into its own database."""
 
     name = "supabase"
+    folder = FOLDER
+    driver = DRIVER
+    packages: Mapping[str, str] = PACKAGES
 
     def __init__(self, server_url: str, sandbox_url: str, timeout_s: float, *, side_by_side: bool = False) -> None:
         self._server_url = server_url
@@ -75,12 +78,15 @@ class Peer:
         name = sql.Identifier(self._database(account))
         with psycopg.connect(self._server_url, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
-        attempt = self._run(account, MIGRATE_TIMEOUT_S)
-        if attempt.problem:
-            raise BenchError(f"the peer's migrations failed: {attempt.problem}")
+        self._migrate(account)
         if not as_shipped:
             with psycopg.connect(self.place(account).database_url) as connection:
                 connection.execute(WIDEN)
+
+    def _migrate(self, account: str, **wishes: Any) -> None:
+        attempt = self._run(account, MIGRATE_TIMEOUT_S, **wishes)
+        if attempt.problem:
+            raise BenchError(f"the migrations of {self.name} failed: {attempt.problem}")
 
     def mirror(self, account: str) -> Attempt:
         return self._run(account, self._timeout_s, objects=OBJECTS, sideBySide=self._side_by_side)
@@ -89,7 +95,7 @@ class Peer:
         return Place(at_database(self._server_url, self._database(account)), SCHEMA)
 
     def _database(self, account: str) -> str:
-        return f"peer_{account}_{'side_by_side' if self._side_by_side else 'in_turn'}"
+        return f"{self.name}_{account}_{'side_by_side' if self._side_by_side else 'in_turn'}"
 
     def _run(self, account: str, timeout_s: float, **wishes: Any) -> Attempt:
         given = {
@@ -98,7 +104,7 @@ class Peer:
             "secretKey": secret_key(account),
             **wishes,
         }
-        command = ["node", str(DRIVER), str(FOLDER), json.dumps(given)]
+        command = ["node", str(self.driver), str(self.folder), json.dumps(given)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired:
@@ -111,18 +117,18 @@ class Peer:
         return Attempt(said["error"], said["seconds"])
 
 
-def install() -> None:
+def install(peer: type[Peer] = Peer) -> None:
     """Does nothing if it is installed already.
 
     Raises:
         BenchError: Node is too old or missing, npm is missing, or npm failed.
     """
     refuse_old_node()
-    if all(installed_version(name) == version for name, version in PACKAGES.items()):
+    if all(installed_version(peer.folder, name) == version for name, version in peer.packages.items()):
         return
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / "package.json").write_text(json.dumps({"private": True, "dependencies": PACKAGES}))
-    npm("install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+    peer.folder.mkdir(parents=True, exist_ok=True)
+    (peer.folder / "package.json").write_text(json.dumps({"private": True, "dependencies": peer.packages}))
+    npm(peer.folder, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 
 
 def refuse_old_node() -> None:
@@ -133,16 +139,16 @@ def refuse_old_node() -> None:
         raise BenchError(f"--peers needs Node {OLDEST_NODE} or newer; here is {version}")
 
 
-def installed_version(name: str) -> str | None:
+def installed_version(folder: Path, name: str) -> str | None:
     try:
-        described: Mapping[str, str] = json.loads((FOLDER / "node_modules" / name / "package.json").read_text())
+        described: Mapping[str, str] = json.loads((folder / "node_modules" / name / "package.json").read_text())
     except OSError:
         return None
     return described["version"]
 
 
-def npm(*arguments: str) -> None:
+def npm(folder: Path, *arguments: str) -> None:
     command: Sequence[str] = ["npm", *arguments]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
     if done.returncode:
         raise BenchError(f"npm could not install the peer: {done.stderr.strip()[-500:]}")
