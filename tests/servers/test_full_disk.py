@@ -1,5 +1,6 @@
 """Postgres' disk fills up in the middle of a backfill: everything says so, nothing is lost, and it goes on with room."""
 
+import html
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from scripts.api_client import ApiError
 from scripts.local.postgres import EmbeddedPostgres
@@ -97,6 +99,7 @@ def test_a_full_disk_is_told_of_and_waited_for(disk_and_product: tuple[Disk, Pro
     assert refusal(product, "/readyz") == (503, "not_ready")
     wait_until_some_are_refused(product)
 
+    assert SAYS_FULL in page(product)
     assert full["syncStatus"] == "syncing"
     time.sleep(NOTED_FOR_S)  # by now it was noted again
     still = product.wait_for(lambda _: True)
@@ -111,6 +114,14 @@ def test_a_full_disk_is_told_of_and_waited_for(disk_and_product: tuple[Disk, Pro
     assert product.differences() == []
     product.wait_for(lambda status: status["warnings"] == [])
     assert wait_until(lambda: answers(f"{product.stack.url}/readyz"), NOTED_FOR_S)
+
+
+def page(product: Product) -> str:
+    """Without its quotes' escapes."""
+    address = f"{product.stack.url}/teams/{product.team_id}/stripe"
+    answer = urllib3.request("GET", address, headers={"Cookie": product.client.cookie})
+    assert answer.status == 200
+    return html.unescape(answer.data.decode())
 
 
 def refusal(product: Product, path: str) -> tuple[int, str]:
