@@ -6,6 +6,7 @@ from typing import Any
 from scripts.sandbox.account import NO_HEADERS, Account
 from scripts.sandbox.answers import Answer
 from scripts.sandbox.seeding import Recipe
+from sync.object_types import OBJECT_TYPES
 from sync.stripe.curl import HttpAnswer
 from tests.sync.simulated_stripe import Clock, SimulatedStripe
 
@@ -34,7 +35,11 @@ class Watched(Account):
 
     def look(self) -> None:
         for name in WATCHED:
-            live = {each["id"]: each for each in self.objects(name, full=True)}
+            hidden = OBJECT_TYPES[name].hidden_fields  # Stripe shows them only on request, and so does the gateway
+            shown = [
+                {field: each[field] for field in each if field not in hidden} for each in self.objects(name, full=True)
+            ]
+            live = {each["id"]: each for each in shown}
             for object_id in live.keys() | {known for of, known in self.states if of == name}:
                 states = self.states.setdefault((name, object_id), [(0.0, None)])
                 if states[-1][1] != (now := live.get(object_id)):
