@@ -201,7 +201,10 @@ class _Life:
         while self._changes_left and self._rng.random() < self._temper.change:
             self._changes_left -= 1
             before = len(self._account.state.events.timeline)
+            untold = self._account.state.shelves["customer_balance_transaction"].by_id
+            known = set(untold)
             self._changer.make_one()
+            self._restless |= set(untold) - known  # only their customer's event tells of them
             for event in self._account.events()[before:]:
                 self._restless.add(event["data"]["object"]["id"])
             self.stripe.clock.advance(self._rng.choice([0, 0, 0.3, 1, 4]))
