@@ -669,15 +669,15 @@ WHERE backfills.state = 'ready'
 ORDER BY backfills.team_id, backfill_types.type, backfills.finished_at DESC
 ON CONFLICT (team_id, type) DO NOTHING;
 
--- Numbers of a large mirror, which take seconds to reckon: what a page shows until they are reckoned anew
+-- Numbers of a large mirror, which take seconds to compute: what a page shows until they are computed again
 -- (api/numbers/kept.py). They are deleted with the mirror.
 CREATE TABLE IF NOT EXISTS billstack.kept_numbers (
     team_id text NOT NULL REFERENCES billstack.teams ON DELETE CASCADE,
     name text NOT NULL,                   -- what they depend on beside the mirror: days, month, project
-    found jsonb,                          -- NULL until they were reckoned once
+    found jsonb,                          -- NULL until they were computed once
     as_of timestamptz,                    -- all that Stripe had by then is in them; NULL: no full sync had finished
-    reckoned_at timestamptz,
-    claimed_until timestamptz,            -- a process is reckoning them
+    computed_at timestamptz,
+    claimed_until timestamptz,            -- a process is computing them
     PRIMARY KEY (team_id, name)
 );
 
@@ -1677,7 +1677,7 @@ SELECT billstack.as_text(item -> 'id') AS id,
     coalesce(terms.recurring_interval_count, 1) AS recurring_interval_count,
     coalesce(terms.usage_type, 'licensed') AS usage_type,
     coalesce(terms.billing_scheme, 'per_unit') AS billing_scheme,
-    reckoned.amount,
+    computed.amount,
     coalesce(billstack.as_time(item -> 'current_period_start'), subscriptions.current_period_start)
         AS current_period_start,
     coalesce(billstack.as_time(item -> 'current_period_end'), subscriptions.current_period_end) AS current_period_end,
@@ -1697,7 +1697,7 @@ CROSS JOIN LATERAL jsonb_to_record(subscriptions.raw)
     AS whole (items jsonb, plan jsonb, quantity jsonb, discounts jsonb, discount jsonb, pause_collection jsonb)
 CROSS JOIN LATERAL (
     SELECT billstack.discounts_of(whole.discounts, whole.discount) AS discounts
-    OFFSET 0  -- or Postgres would write the expression out, and reckon it, wherever its name stands
+    OFFSET 0  -- or Postgres would write the expression out, and compute it, wherever its name stands
 ) AS of_subscription
 CROSS JOIN LATERAL jsonb_array_elements(
     CASE
@@ -1758,7 +1758,7 @@ CROSS JOIN LATERAL (
         ELSE terms.unit_amount * terms.units
     END AS amount
     OFFSET 0
-) AS reckoned
+) AS computed
 WHERE subscriptions.deleted_at IS NULL AND priced IS NOT NULL;
 COMMENT ON VIEW {team}.subscription_items IS 'BillStack: one row an item of a subscription';
 

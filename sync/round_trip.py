@@ -1,6 +1,6 @@
 """Runs prepared statements in one transaction with one round trip, through libpq itself.
 
-psycopg's pipeline does the same, but examines each statement and value anew. That took half a millisecond of CPU per
+psycopg's pipeline does the same, but examines each statement and value again. That took half a millisecond of CPU per
 page, as much as reading the page.
 
 A statement's name is made from its text, so it means the same to every process behind a pooler. If the pooler lends a
@@ -95,7 +95,9 @@ class RoundTrips:
         """One result for each statement."""
         with self._connection.lock:
             sent = [[_as_sent(values[name]) for name in each.names] for each in statements]
-            names = [None if self._known.is_shared or each.is_planned_anew else self._name(each) for each in statements]
+            names = [
+                None if self._known.is_shared or each.is_planned_each_time else self._name(each) for each in statements
+            ]
             socket = select.poll()
             socket.register(self._connection, _READABLE)
             pgconn = self._connection.pgconn

@@ -33,12 +33,12 @@ class Queries:
 class Numbered:
     """A statement in Postgres' own form, with $1, $2 and so on. `names` are their names in order.
 
-    `is_planned_anew`: the best plan depends on the values, so the statement is never prepared.
+    `is_planned_each_time`: the best plan depends on the values, so the statement is never prepared.
     """
 
     text: bytes
     names: tuple[str, ...]
-    is_planned_anew: bool = False
+    is_planned_each_time: bool = False
 
 
 class BoundQueries:
@@ -67,14 +67,14 @@ class BoundQueries:
         return self._numbered[name]
 
     def joined(self, names: tuple[str, ...]) -> Numbered:
-        """A statement of several blocks, to be planned anew each time."""
-        return _number("\n".join(self[name] for name in names), is_planned_anew=True)
+        """A statement of several blocks, to be planned each time."""
+        return _number("\n".join(self[name] for name in names), is_planned_each_time=True)
 
 
-def _number(statement: str, *, is_planned_anew: bool = False) -> Numbered:
+def _number(statement: str, *, is_planned_each_time: bool = False) -> Numbered:
     names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
-    return Numbered(text.encode(), names, is_planned_anew)
+    return Numbered(text.encode(), names, is_planned_each_time)
 
 
 def _render(text: LiteralString, names: Mapping[str, sql.Composable]) -> LiteralString:

@@ -55,7 +55,7 @@ def read_status(context: Context, team_id: str) -> dict[str, Any]:
 
 
 def _problems(row: dict[str, Any], shown: Shown) -> list[dict[str, str]]:
-    """What is wrong, and what it is about: where a page leads somebody who wants to mend it."""
+    """What is wrong, and what it is about: where a page leads somebody who wants to fix it."""
     sentences = {
         "server": [*_postgres_warnings(row), *shown.trouble],
         "key": _key_warnings(row),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 _STRIPE = "stripe_page.show"
-# What mends a problem: in words, and the page and its part where it is done.
+# What fixes a problem: in words, and the page and its part where it is done.
 _STEPS = {
     "server": ("See how the sync goes", _STRIPE, "sync"),
     "key": ("Enter a valid key", _STRIPE, "keys"),
@@ -45,7 +45,7 @@ def compared_at(mirror: Mapping[str, Any]) -> str | None:
 
 
 def repaired(mirror: Mapping[str, Any]) -> int:
-    """How many objects the last comparison had to mend."""
+    """How many objects the last comparison had to repair."""
     return sum(each["differed"] or 0 for each in mirror.values())
 
 

@@ -75,7 +75,7 @@ def _list(object_type: ObjectType, team_id: str, project_id: str, query: dict[st
     with current_context().pool.connection() as connection:
         standing, found = MirrorReader(connection, team_id).page(object_type, selection, paging)
     if found is None:
-        raise BadRequest("cursor is no nextCursor of this list: begin anew", code="invalid_cursor")
+        raise BadRequest("cursor is no nextCursor of this list: begin again", code="invalid_cursor")
     synced_at = iso(since_1970(standing.right_as_of.get(object_type.name)))
     last = found.ids[-1] if found.has_more else None
     listed = {object_type.table: found.raws(), "hasMore": found.has_more, "nextCursor": last}

@@ -196,7 +196,7 @@ def _blocks(selection: Selection, paging: Paging) -> tuple[str, ...]:
 
 @lru_cache(1000)
 def _statement(schema: str, table: str, blocks: tuple[str, ...]) -> Numbered:
-    """Planned anew each time: which index is best depends on the customer and on the cursor."""
+    """Planned each time: which index is best depends on the customer and on the cursor."""
     return _bound(schema, table).joined(blocks)
 
 

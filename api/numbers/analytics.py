@@ -23,7 +23,7 @@ STATUSES = (
     "paused",
     "incomplete_expired",
 )
-# Older numbers of a large mirror are reckoned anew while the caller waits, up to this long.
+# Older numbers of a large mirror are computed again while the caller waits, up to this long.
 _OLDEST_S = 3600.0
 _PATIENCE_S = 20.0
 _RETRY_AFTER_S = 10.0
@@ -37,15 +37,15 @@ def read_analytics(context: Context, team_id: str, days: int, project_id: str | 
     wanted = Wanted(
         team_id,
         f"analytics {days} {project_id or ''}".strip(),
-        lambda connection: reckon(NumbersStore(connection, team_id, project_id), datetime.now(UTC), days),
+        lambda connection: compute(NumbersStore(connection, team_id, project_id), datetime.now(UTC), days),
     )
     numbers = read_numbers(context, wanted, status["mirror"], oldest_s=_OLDEST_S, patience_s=_PATIENCE_S)
     if numbers is None:
-        raise TooManyRequests("the numbers are being reckoned: ask again in a moment", retry_after_s=_RETRY_AFTER_S)
+        raise TooManyRequests("the numbers are being computed: ask again in a moment", retry_after_s=_RETRY_AFTER_S)
     return numbers.found | {"asOf": numbers.as_of}
 
 
-def reckon(store: NumbersStore, now: datetime, days: int) -> dict[str, Any]:
+def compute(store: NumbersStore, now: datetime, days: int) -> dict[str, Any]:
     """All but `asOf`, in the API's shape."""
     since, first = now - timedelta(days=days), now.date() - timedelta(days=days - 1)
     currencies, statuses, events = store.currencies(since, first), store.statuses(), store.events(since)

@@ -31,18 +31,18 @@ class Business:
 
 
 def read_business(context: Context, team_id: str, mirror: Mapping[str, Any]) -> Business | None:
-    """`mirror` is the status' part of this name. None if the numbers are being reckoned for the first time."""
+    """`mirror` is the status' part of this name. None if the numbers are being computed for the first time."""
     months = months_until(datetime.now(UTC).date(), MONTHS)
     wanted = Wanted(
         team_id,
         f"business {months[-1]:%Y-%m}",
-        lambda connection: reckon(connection, team_id, months),
+        lambda connection: compute(connection, team_id, months),
     )
     numbers = read_numbers(context, wanted, mirror, oldest_s=float("inf"), patience_s=_PATIENCE_S)
     return _as_business(numbers, months) if numbers else None
 
 
-def reckon(connection: psycopg.Connection[Any], team_id: str, months: list[date]) -> dict[str, Any]:
+def compute(connection: psycopg.Connection[Any], team_id: str, months: list[date]) -> dict[str, Any]:
     store = NumbersStore(connection, team_id)
     this_month = datetime.combine(months[-1], datetime.min.time(), UTC)
     failed_since = datetime.now(UTC) - timedelta(days=FAILED_DAYS)

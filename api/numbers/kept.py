@@ -1,6 +1,6 @@
-"""Numbers of a large mirror take seconds to reckon. A look shows the last ones, and a thread reckons them anew.
+"""Numbers of a large mirror take seconds to compute. A look shows the last ones, and a thread computes them again.
 
-Numbers of a small mirror are reckoned at each look. All numbers come with their moment: everything that Stripe had by
+Numbers of a small mirror are computed at each look. All numbers come with their moment: everything that Stripe had by
 then is in them.
 """
 
@@ -25,12 +25,12 @@ from workers.context import Context
 
 # Younger numbers are shown as they are.
 FRESH_S = 60.0
-# Reckoning this much takes about 50 ms. To open a subscription's JSON takes as long as to add up thirty charges.
+# Computing this much takes about 50 ms. To open a subscription's JSON takes as long as to add up thirty charges.
 SMALL = 500
 _SHARE = {"subscription": 1.0, "charge": 1 / 30, "invoice": 1 / 30, "customer": 1 / 30}
-# Nobody reckons longer. The slowest that was measured took a quarter of it.
+# Nobody computes longer. The slowest that was measured took a quarter of it.
 _LONGEST = timedelta(seconds=120)
-# A process reckons one after the other. More would wait too long.
+# A process computes one after the other. More would wait too long.
 _MOST_WAITING = 20
 _LOOK_EVERY_S = 0.1
 # The types from which the numbers are read.
@@ -45,12 +45,12 @@ class Wanted:
 
     team_id: str
     name: str
-    reckon: Callable[[psycopg.Connection[Any]], dict[str, Any]]
+    compute: Callable[[psycopg.Connection[Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """`are_old`: newer ones are being reckoned."""
+    """`are_old`: newer ones are being computed."""
 
     found: dict[str, Any]
     as_of: str | None
@@ -67,7 +67,7 @@ def read_numbers(
     """
     if is_small(mirror):
         with context.pool.connection() as connection:
-            return Numbers(wanted.reckon(connection), right_as_of(mirror))
+            return Numbers(wanted.compute(connection), right_as_of(mirror))
     kept, age_s = _find(context, wanted)
     if age_s > FRESH_S:
         REFRESHER.ask(context, wanted)
@@ -88,14 +88,14 @@ def right_as_of(mirror: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def refresh(context: Context, wanted: Wanted) -> bool:
-    """Reckons and keeps the numbers, unless another process is doing so."""
+    """Computes and keeps the numbers, unless another process is doing so."""
     as_of = right_as_of(read_status(context, wanted.team_id)["mirror"])
     with seated(context.pool, wanted.team_id) as connection:
         store = KeptStore(connection, wanted.team_id, wanted.name)
         if not store.claim(_LONGEST):
             return False
         try:
-            store.keep(wanted.reckon(connection), as_of)
+            store.keep(wanted.compute(connection), as_of)
         except BaseException:
             store.release()
             raise
@@ -104,7 +104,7 @@ def refresh(context: Context, wanted: Wanted) -> bool:
 
 
 def _find(context: Context, wanted: Wanted) -> tuple[Numbers | None, float]:
-    """And how many seconds ago they were reckoned."""
+    """And how many seconds ago they were computed."""
     with context.pool.connection() as connection:
         kept = KeptStore(connection, wanted.team_id, wanted.name).find()
     if kept is None:
@@ -113,7 +113,7 @@ def _find(context: Context, wanted: Wanted) -> tuple[Numbers | None, float]:
 
 
 def _wait(context: Context, wanted: Wanted, until: float) -> Numbers | None:
-    """Looks now and then, because another process may be the one that reckons."""
+    """Looks now and then, because another process may be the one that computes."""
     while time.monotonic() < until:
         time.sleep(_LOOK_EVERY_S)
         kept, age_s = _find(context, wanted)
@@ -123,7 +123,7 @@ def _wait(context: Context, wanted: Wanted, until: float) -> Numbers | None:
 
 
 class Refresher:
-    """Reckons in one thread, which runs only while something waits. Thread-safe."""
+    """Computes in one thread, which runs only while something waits. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -35,7 +35,7 @@ class KeptStore:
             return cursor.execute(_QUERIES["find"], self._key).fetchone()
 
     def claim(self, longest: timedelta) -> bool:
-        """Whether the caller is the one to reckon them now."""
+        """Whether the caller is the one to compute them now."""
         return self._connection.execute(_QUERIES["claim"], self._key | {"longest": longest}).fetchone() is not None
 
     def keep(self, found: dict[str, Any], as_of: str | None) -> None:

@@ -31,7 +31,7 @@ def account(account_id: str, name: str, created: int) -> Json:
 
 
 def balance(livemode: bool) -> Json:
-    """The same for every account: nothing here reckons with it."""
+    """The same for every account: nothing here depends on it."""
     amount = {"amount": 482_100, "currency": "usd", "source_types": {"card": 482_100}}
     return {"object": "balance", "available": [amount], "livemode": livemode, "pending": [{**amount, "amount": 9_900}]}
 

@@ -134,7 +134,7 @@ def upgrade_team(connection: psycopg.Connection, team_id: str, wanted: Shape) ->
 
 
 def _forget_lost_mirrors(connection: psycopg.Connection, tell: Callable[[str], None]) -> None:
-    """Where a backup left out a team's tables, nothing may claim that they are complete. A backfill makes them anew."""
+    """Where a backup left out a team's tables, nothing may claim that they are complete. A backfill makes them again."""
     for (team_id,) in connection.execute(_QUERIES["teams_without_tables"]).fetchall():
         with connection.transaction():
             forgotten = [

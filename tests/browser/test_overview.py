@@ -1,4 +1,4 @@
-"""The overview of a large mirror shows what was reckoned last, and by itself what is reckoned meanwhile."""
+"""The overview of a large mirror shows what was computed last, and by itself what is computed meanwhile."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ COUNTED = (
 )
 GROWN_OLD = """
     UPDATE billstack.kept_numbers
-    SET reckoned_at = now() - interval '1 hour', found = jsonb_set(found, '{failedPayments}', '987654')
+    SET computed_at = now() - interval '1 hour', found = jsonb_set(found, '{failedPayments}', '987654')
     WHERE team_id = %s
     RETURNING 1
 """
@@ -37,7 +37,7 @@ def test_new_numbers_come_by_themselves(synced: Product, open_page: Callable[...
 
         assert answer
         assert "987,654" in answer.text()
-        assert "newer ones are being reckoned" in answer.text()
+        assert "newer ones are being computed" in answer.text()
         expect(page.get_by_text("987,654")).to_have_count(0, timeout=PATIENCE_MS)
         expect(page.locator("#numbers")).not_to_have_attribute("data-renewed", "")
     finally:

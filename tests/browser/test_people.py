@@ -129,7 +129,7 @@ def test_a_password_is_changed_and_other_devices_are_signed_out(owner_page: Page
     expect(phone).to_have_url(re.compile("/sign-in"))
 
 
-def test_a_forgotten_password_is_set_anew_by_a_link(owner_page: Page, stack):
+def test_a_forgotten_password_is_set_again_by_a_link(owner_page: Page, stack):
     owner_page.goto(stack.flask("reset-link", "--email", "owner@people.example").strip())
     owner_page.get_by_label("New password").fill(NEW_PASSWORD)
     owner_page.get_by_role("button", name="Set the password").click()

@@ -37,7 +37,7 @@ def test_upgrades_beside_a_live_backfill_and_events_leave_it_exact() -> None:
 
 
 def make_old_and_upgrade(product: Product) -> bool:
-    """As a deploy of a version whose tables have other columns: each table is made anew beside the old one, and swapped.
+    """As a deploy of a version whose tables have other columns: each table is made again beside the old one, and swapped.
 
     Whether the backfill was still running afterwards.
     """

@@ -220,7 +220,7 @@ def test_a_venv_that_is_a_link_is_refused_and_what_it_leads_to_is_kept(tmp_path,
     assert (somebodys / "bin" / "python").exists()
 
 
-def test_a_moved_checkout_is_set_up_anew(tmp_path, fake_uv):
+def test_a_moved_checkout_is_set_up_again(tmp_path, fake_uv):
     environ, calls = fake_uv
     (tmp_path / "old").mkdir()
     Bootstrap(checkout(tmp_path / "old"), environ, has_modules).run()

@@ -12,7 +12,7 @@ from sync.object_types import OBJECT_TYPES
 
 TEAM, PROJECT, BACKFILL, USER = "team_plans", "proj_plans", "bf_plans_1", "user_1"
 SCHEMA = schema.schema_name(TEAM)
-NEXT_SCHEMA = f"{SCHEMA}_next"  # of tables that are made anew (sync/database/rebuild.py)
+NEXT_SCHEMA = f"{SCHEMA}_next"  # of tables that are made again (sync/database/rebuild.py)
 TEAMS = 1_000
 EVENTS, PEOPLE, NAMED_PRICES = 20_000, 10_000, 5_000
 ROWS = {

@@ -62,7 +62,7 @@ ALLOWED: Mapping[str, int] = {
     # The people of one project, once, until autovacuum has analyzed them.
     "customers.store.page": 8 * plan_data.PEOPLE,
     "database.vitals.vitals": 25 * plan_data.TEAMS,  # what Prometheus asks for, of all teams
-    # Tables that are made anew are copied: once, with the table's triggers, and what changed meanwhile under the lock.
+    # Tables that are made again are copied: once, with the table's triggers, and what changed meanwhile under the lock.
     "database.rebuild.copy_rows": 4 * _CHARGES,
     "database.rebuild.copy_changed": 4 * _CHARGES,
     "database.rebuild.forget_changed": 8 * _CHARGES,
@@ -144,7 +144,7 @@ _HEADS = {PEOPLE: ("select",), LISTS: ("page",), ROWS_PAGE: ("plain", "of_custom
 
 @dataclass(frozen=True)
 class Statement:
-    """Blocks of a file. A list's is planned anew each time (api/gateway/store.py)."""
+    """Blocks of a file. A list's is planned each time (api/gateway/store.py)."""
 
     file: Path
     blocks: tuple[str, ...]

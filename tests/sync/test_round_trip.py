@@ -89,7 +89,7 @@ def test_reading_changes_nothing(trips: RoundTrips, connection, numbered) -> Non
     assert connection.execute("SELECT to_regclass('made')").fetchone() == (None,)
 
 
-def test_a_statement_to_be_planned_anew_is_never_prepared(trips: RoundTrips, connection, tmp_path) -> None:
+def test_a_statement_to_be_planned_each_time_is_never_prepared(trips: RoundTrips, connection, tmp_path) -> None:
     path = tmp_path / "blocks.sql"
     path.write_text("-- name: one\nSELECT %(number)s::integer\n-- name: two\nWHERE %(number)s > 0\n")
     joined = Queries(path).bind().joined(("one", "two"))

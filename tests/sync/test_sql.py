@@ -59,7 +59,7 @@ def test_every_block_is_run_in_its_room(path: Path) -> None:
 
 
 def test_statements_that_run_for_each_page_are_short_enough_for_psycopg_to_remember() -> None:
-    """psycopg forgets how it read a statement of more than 4096 characters, and reads it anew each time."""
+    """psycopg forgets how it read a statement of more than 4096 characters, and reads it again each time."""
     queries = Queries(ROOT / "sync/mirror/store.sql")
 
     bound = queries.bind(team="stripe_team_" + 40 * "x", table="subscriptions")

@@ -152,14 +152,14 @@ def test_a_large_mirrors_page_opens_without_its_tables(show, put, team, database
     assert "data-renewed" not in page
 
 
-def test_a_large_mirrors_old_numbers_are_shown_while_new_ones_are_reckoned(show, put, team, database):
+def test_a_large_mirrors_old_numbers_are_shown_while_new_ones_are_computed(show, put, team, database):
     test_a_large_mirrors_page_opens_without_its_tables(show, put, team, database)
-    database.execute("UPDATE billstack.kept_numbers SET reckoned_at = now() - interval '1 day'")
+    database.execute("UPDATE billstack.kept_numbers SET computed_at = now() - interval '1 day'")
 
     page = show()
 
     assert figures(page)["MRR"] == "49.00 USD"
-    assert "newer ones are being reckoned" in page
+    assert "newer ones are being computed" in page
     assert "data-renewed" in page
 
 

@@ -1,4 +1,4 @@
-"""Numbers of a large mirror are kept: a look shows them at once, and one thread of one process reckons them anew."""
+"""Numbers of a large mirror are kept: a look shows them at once, and one thread of one process computes them again."""
 
 import time
 
@@ -28,23 +28,23 @@ def context(app):
 
 
 @pytest.fixture
-def reckoned():
+def computed():
     """How often, with what came out."""
     return []
 
 
 @pytest.fixture
-def wanted(team_id, reckoned):
-    def reckon(connection):
-        reckoned.append(len(reckoned) + 1)
-        return {"number": reckoned[-1]}
+def wanted(team_id, computed):
+    def compute(connection):
+        computed.append(len(computed) + 1)
+        return {"number": computed[-1]}
 
-    return Wanted(team_id, "test", reckon)
+    return Wanted(team_id, "test", compute)
 
 
 def grow_old(database, seconds):
     database.execute(
-        "UPDATE billstack.kept_numbers SET reckoned_at = now() - %s * interval '1 second' WHERE name = 'test'",
+        "UPDATE billstack.kept_numbers SET computed_at = now() - %s * interval '1 second' WHERE name = 'test'",
         (seconds,),
     )
 
@@ -61,7 +61,7 @@ def read(context, wanted, oldest_s=FOREVER_S, mirror=LARGE):
     return read_numbers(context, wanted, mirror, oldest_s=oldest_s, patience_s=30)
 
 
-def test_a_small_mirrors_numbers_are_reckoned_at_each_look(context, wanted, reckoned, database):
+def test_a_small_mirrors_numbers_are_computed_at_each_look(context, wanted, computed, database):
     small = {"subscription": {"objects": SMALL, "rightAsOf": None}}
 
     numbers = [read(context, wanted, mirror=small).found["number"] for _ in range(2)]
@@ -70,14 +70,14 @@ def test_a_small_mirrors_numbers_are_reckoned_at_each_look(context, wanted, reck
     assert database.execute("SELECT count(*) FROM billstack.kept_numbers").fetchone() == (0,)
 
 
-def test_many_looks_reckon_once(context, wanted, reckoned):
+def test_many_looks_compute_once(context, wanted, computed):
     looks = [read(context, wanted) for _ in range(20)]
 
-    assert reckoned == [1]
+    assert computed == [1]
     assert {(each.found["number"], each.are_old) for each in looks} == {(1, False)}
 
 
-def test_old_numbers_are_shown_at_once_and_reckoned_anew(context, wanted, reckoned, database):
+def test_old_numbers_are_shown_at_once_and_computed_again(context, wanted, computed, database):
     read(context, wanted)
     grow_old(database, 3600)
 
@@ -85,32 +85,32 @@ def test_old_numbers_are_shown_at_once_and_reckoned_anew(context, wanted, reckon
 
     assert (looked.found, looked.are_old) == ({"number": 1}, True)
     wait_until(lambda: read(context, wanted).found == {"number": 2})
-    assert reckoned == [1, 2]
+    assert computed == [1, 2]
 
 
-def test_numbers_that_are_too_old_are_waited_for(context, wanted, reckoned, database):
+def test_numbers_that_are_too_old_are_waited_for(context, wanted, computed, database):
     read(context, wanted)
     grow_old(database, 3600)
 
     assert read(context, wanted, oldest_s=1800).found == {"number": 2}
 
 
-def test_only_one_process_reckons(context, wanted, reckoned, database):
+def test_only_one_process_computes(context, wanted, computed, database):
     assert KeptStore(database, wanted.team_id, "test").claim(kept._LONGEST)
 
     assert not refresh(context, wanted)
     assert read_numbers(context, wanted, LARGE, oldest_s=FOREVER_S, patience_s=0) is None
-    assert reckoned == []
+    assert computed == []
 
 
-def test_a_dead_process_claim_runs_out(context, wanted, reckoned, database):
+def test_a_dead_process_claim_runs_out(context, wanted, computed, database):
     KeptStore(database, wanted.team_id, "test").claim(kept._LONGEST)
     database.execute("UPDATE billstack.kept_numbers SET claimed_until = now()")
 
     assert refresh(context, wanted)
 
 
-def test_an_error_keeps_the_last_numbers_and_frees_the_claim(context, wanted, reckoned, database):
+def test_an_error_keeps_the_last_numbers_and_frees_the_claim(context, wanted, computed, database):
     refresh(context, wanted)
 
     def fail(connection):
@@ -123,7 +123,7 @@ def test_an_error_keeps_the_last_numbers_and_frees_the_claim(context, wanted, re
     assert refresh(context, wanted)
 
 
-def test_reckoning_takes_a_seat_of_the_team(context, wanted, team_id):
+def test_computing_takes_a_seat_of_the_team(context, wanted, team_id):
     """So that it never has the connections that are left for sign-in and deliveries."""
     taken = []
 
@@ -144,8 +144,8 @@ def test_they_say_of_which_moment_they_are(context, wanted, team_id, database):
 
 
 def test_numbers_that_nobody_looked_at_are_forgotten(context, wanted, team_id, database):
-    refresh(context, Wanted(team_id, "other", wanted.reckon))
-    database.execute("UPDATE billstack.kept_numbers SET reckoned_at = now() - interval '3 days'")
+    refresh(context, Wanted(team_id, "other", wanted.compute))
+    database.execute("UPDATE billstack.kept_numbers SET computed_at = now() - interval '3 days'")
 
     refresh(context, wanted)
 

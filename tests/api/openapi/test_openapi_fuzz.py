@@ -78,7 +78,7 @@ def settings(settings, stripe):
 
 @pytest.fixture
 def surroundings(app, new_member, database, stripe, monkeypatch):
-    """Makes them anew."""
+    """Makes them again."""
     # A stream that opens would not end for two minutes.
     monkeypatch.setattr(app.extensions[HUB], "is_over", lambda viewer: True)
     teams = []

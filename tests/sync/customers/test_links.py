@@ -215,7 +215,7 @@ def test_a_late_process_commits_nothing(team, project, sandbox, new_links, lease
     assert intents(team) == 0
 
 
-def test_a_customer_that_was_deleted_before_the_repair_is_made_anew(team, project, sandbox, new_links, lease_ends):
+def test_a_customer_that_was_deleted_before_the_repair_is_made_again(team, project, sandbox, new_links, lease_ends):
     """The key of the dead request would replay the deleted one."""
     with pytest.raises(Killed):
         new_links(dies_at=5).link(project, ADA)

@@ -148,7 +148,7 @@ def test_typed_columns_of_rows_from_version_2_read_right_after_the_upgrade(conne
     assert found("SELECT balance FROM stripe_team_a.customers WHERE id = 'cus_9'") == (None,)
 
 
-def test_a_table_with_new_columns_is_made_anew_with_its_rows_rights_and_an_administrators_index(
+def test_a_table_with_new_columns_is_made_again_with_its_rows_rights_and_an_administrators_index(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(connection)
@@ -199,7 +199,7 @@ def oids(connection: psycopg.Connection) -> dict[str, int]:
     return dict(found.fetchall())
 
 
-def test_what_is_written_while_the_table_is_made_anew_is_in_it(
+def test_what_is_written_while_the_table_is_made_again_is_in_it(
     connection: psycopg.Connection, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(connection)
@@ -344,7 +344,7 @@ def views(connection: psycopg.Connection, team_id: str) -> set[str]:
     return {name for (name,) in rows}
 
 
-def test_views_of_numbers_stand_on_the_tables_made_anew_with_their_rights(
+def test_views_of_numbers_stand_on_the_tables_made_again_with_their_rights(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(connection)

@@ -344,7 +344,7 @@ def test_an_event_that_postgres_refuses_fails_alone_and_its_reason_tells_nothing
 def test_a_deletion_in_the_second_of_another_change_is_settled_by_stripe(
     worker: Worker, store: MirrorStore, lives: bool
 ) -> None:
-    """A product of that id was deleted and made anew within one second, and the deletion comes last; or was only changed."""
+    """A product of that id was deleted and made again within one second, and the deletion comes last; or was only changed."""
     about = worker.stripe.account.create("product", name="again")
     worker.take(event(about, created=NOW))
     if not lives:

@@ -143,7 +143,7 @@ def test_a_cut_list_is_read_to_its_end(store: MirrorStore, stripe_account: Simul
     assert found.raw["lines"]["has_more"] is False
 
 
-def test_an_object_whose_list_lost_its_cursor_is_read_anew_and_is_not_dead(
+def test_an_object_whose_list_lost_its_cursor_is_read_again_and_is_not_dead(
     store: MirrorStore, stripe_account: SimulatedStripe
 ) -> None:
     invoice_id = _invoice_with_lines(stripe_account, 25)

@@ -1,4 +1,4 @@
-"""The queries of docs/numbers.md run as they stand there, and say what reckoning with the raw objects says."""
+"""The queries of docs/numbers.md run as they stand there, and say what computing with the raw objects says."""
 
 import re
 import time
@@ -13,7 +13,7 @@ import pytest
 from sync.object_types import DEFAULT_TYPES
 from tests.factories import DAY, Json
 from tests.sync.conftest import Team
-from tests.sync.numbers import reckoned
+from tests.sync.numbers import computed
 from tests.sync.numbers.conftest import Business, put, read
 
 PAGE = (Path(__file__).parents[3] / "docs" / "numbers.md").read_text()
@@ -48,7 +48,7 @@ def charged(business: Business) -> Iterable[tuple[Json, int]]:
     return (
         (each, each["amount_captured"] - each["amount_refunded"])
         for each in business["charge"]
-        if reckoned.is_payment(each)
+        if computed.is_payment(each)
     )
 
 
@@ -64,7 +64,7 @@ def test_mrr_by_plan(mirror: Team, business: Business) -> None:
     expected: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
     for each in counting(business):
         for item in each["items"]["data"]:
-            amount = reckoned.item_amount(item) * reckoned.how_often(item)
+            amount = computed.item_amount(item) * computed.how_often(item)
             expected[names[item["price"]["product"]], each["currency"]] += amount
     assert {(plan, currency): float(mrr) for plan, currency, mrr, _ in rows} == rounded(expected)
 
@@ -75,7 +75,7 @@ def test_subscriptions_that_ended(mirror: Team, business: Business) -> None:
     since = time.time() - 30 * DAY
     ended = [each for each in business["subscription"] if each["status"] == "canceled" and each["ended_at"] > since]
     assert {row[0]: float(row[6]) for row in rows} == rounded(
-        {each["id"]: reckoned.monthly(each, int(since)) for each in ended}
+        {each["id"]: computed.monthly(each, int(since)) for each in ended}
     )
     assert {row[0]: row[3] for row in rows} == {each["id"]: each["cancellation_details"]["reason"] for each in ended}
 
@@ -115,7 +115,7 @@ def test_net_revenue_by_country(mirror: Team, business: Business) -> None:
 def test_revenue_of_the_last_twelve_months(mirror: Team, business: Business) -> None:
     rows = answer(mirror, "Revenue of the last twelve months")
 
-    every = reckoned.revenue(business["invoice"], business["charge"])
+    every = computed.revenue(business["invoice"], business["charge"])
     assert {(month, currency): tuple(amounts) for month, currency, *amounts in rows}.items() <= {
         key: row[3:] for key, row in every.items()
     }.items()
@@ -149,7 +149,7 @@ def test_subscriptions_that_end_with_their_period(mirror: Team, business: Busine
 
     ending = [each for each in counting(business) if each["cancel_at_period_end"]]
     assert {row[0]: float(row[4]) for row in rows} == rounded(
-        {each["id"]: reckoned.monthly(each, int(time.time())) for each in ending}
+        {each["id"]: computed.monthly(each, int(time.time())) for each in ending}
     )
 
 

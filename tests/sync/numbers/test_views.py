@@ -1,4 +1,4 @@
-"""The views of numbers say what reckoning with the raw objects says, for a sandbox's business and for made-up ones."""
+"""The views of numbers say what computing with the raw objects says, for a sandbox's business and for made-up ones."""
 
 import dataclasses
 import time
@@ -15,7 +15,7 @@ from psycopg import sql
 from api.numbers.store import NumbersStore
 from tests.factories import CREATED, DAY, NOW, Json, charge, customer, invoice, listed, price, subscription
 from tests.sync.conftest import Team, empty_team
-from tests.sync.numbers import reckoned
+from tests.sync.numbers import computed
 from tests.sync.numbers.conftest import Business, put, read
 
 AHEAD, BEHIND = 4_000_000_000, NOW - DAY
@@ -27,7 +27,7 @@ def test_mrr_of_the_sandboxs_business(team: Team, business: Business) -> None:
     found = dict(read(team, "SELECT currency, mrr FROM mrr WHERE active_subscriptions > 0"))
 
     assert found == {
-        currency: round(amount) for currency, amount in reckoned.mrr(business["subscription"], NOW).items()
+        currency: round(amount) for currency, amount in computed.mrr(business["subscription"], NOW).items()
     }
     assert {"eur", "usd"} <= found.keys()
 
@@ -83,7 +83,7 @@ def test_revenue_by_month(team: Team, business: Business) -> None:
         team, "SELECT month, currency, paid_invoices, invoiced, charges, charged, refunded, net FROM revenue_by_month"
     )
 
-    assert {tuple(row[:2]): tuple(row[2:]) for row in rows} == reckoned.revenue(business["invoice"], business["charge"])
+    assert {tuple(row[:2]): tuple(row[2:]) for row in rows} == computed.revenue(business["invoice"], business["charge"])
 
 
 def test_what_each_customer_has_paid_and_owes(team: Team, business: Business) -> None:
@@ -98,7 +98,7 @@ def test_what_each_customer_has_paid_and_owes(team: Team, business: Business) ->
 
     expected: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 5)
     for each in business["charge"]:
-        if reckoned.is_payment(each):
+        if computed.is_payment(each):
             for place, amount in enumerate((each["amount_captured"], each["amount_refunded"], 1)):
                 expected[each["customer"], each["currency"]][place] += amount
         if each["status"] == "failed":
@@ -238,9 +238,9 @@ def test_mrr_of_any_business(team: Team, business: tuple[tuple[Json, list[Json]]
     total = dict(read(team, "SELECT currency, mrr FROM mrr WHERE active_subscriptions > 0"))
 
     assert {id: float(amount or 0) for id, amount in rows} == pytest.approx(
-        {each["id"]: float(reckoned.monthly(each, NOW, priced, customers)) for each in every}, rel=1e-9
+        {each["id"]: float(computed.monthly(each, NOW, priced, customers)) for each in every}, rel=1e-9
     )
-    wanted = reckoned.mrr(every, NOW, priced, customers)
+    wanted = computed.mrr(every, NOW, priced, customers)
     assert {currency: total.get(currency, 0) for currency in wanted} == rounded(wanted)
 
 
@@ -259,8 +259,8 @@ def test_what_began_and_ended_in_any_business(team: Team, business: tuple[tuple[
 
     found = NumbersStore(team.connection, team.id).currencies(datetime.fromtimestamp(SINCE, UTC), first)
 
-    wanted = reckoned.months(every, int(time.time()), SINCE, first)
-    names = [each.name for each in dataclasses.fields(reckoned.Months)]
+    wanted = computed.months(every, int(time.time()), SINCE, first)
+    names = [each.name for each in dataclasses.fields(computed.Months)]
     assert {row.currency: {name: getattr(row, name) for name in names} for row in found} == {
         currency: {name: as_shown(getattr(row, name)) for name in names} for currency, row in wanted.items()
     }
@@ -313,7 +313,7 @@ def test_revenue_of_any_business(team: Team, invoiced: tuple[Json, ...], charged
         team, "SELECT month, currency, paid_invoices, invoiced, charges, charged, refunded, net FROM revenue_by_month"
     )
 
-    assert {tuple(row[:2]): tuple(row[2:]) for row in rows} == reckoned.revenue(invoiced, charged)
+    assert {tuple(row[:2]): tuple(row[2:]) for row in rows} == computed.revenue(invoiced, charged)
 
 
 @pytest.mark.parametrize(

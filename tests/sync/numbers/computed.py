@@ -1,4 +1,4 @@
-"""The numbers of a business, reckoned in Python from Stripe's raw objects: what the views must say, found by another way."""
+"""The numbers of a business, computed in Python from Stripe's raw objects: what the views must say, found by another way."""
 
 import math
 from collections import defaultdict
