@@ -100,6 +100,22 @@ def conditions_of(options: argparse.Namespace) -> Conditions:
     return Conditions(scale, options.profile, options.latency_ms, rates, options.postgres)
 
 
+def _add_other_benchmarks(parser: argparse.ArgumentParser) -> None:
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--again", action="store_true", help="also a second backfill of the unchanged account")
+    others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")
+    others.add_argument("--teams", type=int, metavar="N", help="N small teams at once, then their events")
+    others.add_argument(
+        "--reads", action="store_true", help="what the gateway's reads take, from the mirror and forwarded"
+    )
+    others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
+    others.add_argument(
+        "--peers",
+        action="store_true",
+        help="compared with @supabase/stripe-sync-engine and @stripe/sync-engine; needs Node and npm",
+    )
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -122,19 +138,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--no-limits", action="store_true", help="no latency and no limits")
     kinds = "the embedded one (default), or Debian's in its default configuration"
     add("--postgres", choices=sorted(POSTGRES_KINDS), default="embedded", help=kinds)
-    others = parser.add_mutually_exclusive_group()
-    others.add_argument("--again", action="store_true", help="also a second backfill of the unchanged account")
-    others.add_argument("--fair", action="store_true", help="how long a small team waits while a huge one is mirrored")
-    others.add_argument("--teams", type=int, metavar="N", help="N small teams at once, then their events")
-    others.add_argument(
-        "--reads", action="store_true", help="what the gateway's reads take, from the mirror and forwarded"
-    )
-    others.add_argument("--memory", action="store_true", help="peaks at scale 3 and at scale 30")
-    others.add_argument(
-        "--peers",
-        action="store_true",
-        help="compared with @supabase/stripe-sync-engine and @stripe/sync-engine; needs Node and npm",
-    )
+    _add_other_benchmarks(parser)
     add(
         "--peers-timeout-s",
         type=arguments.between(1, 86_400),

@@ -42,12 +42,7 @@ def connect(
     Raises BadRequest `invalid_stripe_key` if Stripe refuses the key or it may not read its own account, Conflict
     `account_mismatch` if the mirror holds another account or mode, and StripeUnavailable if Stripe did not answer.
     """
-    match = _SECRET_KEY.fullmatch(secret_key)
-    if not match:
-        raise BadRequest(
-            f"secretKey {_WRONG_START}", code="invalid_stripe_key", details={"fields": {"secretKey": [_WRONG_START]}}
-        )
-    livemode = match[2] == "live"
+    livemode = _is_of_live_mode(secret_key)
     account = _account_of(context, team_id, secret_key, livemode, api_version or API_VERSION)
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
@@ -76,6 +71,15 @@ def connect(
     if must_reread:
         start_backfill(context, team_id, None, None, None)
     return connected
+
+
+def _is_of_live_mode(secret_key: str) -> bool:
+    match = _SECRET_KEY.fullmatch(secret_key)
+    if not match:
+        raise BadRequest(
+            f"secretKey {_WRONG_START}", code="invalid_stripe_key", details={"fields": {"secretKey": [_WRONG_START]}}
+        )
+    return match[2] == "live"
 
 
 def _forget_what_was_read(connection: psycopg.Connection, connections: Connections, team_id: str) -> bool:

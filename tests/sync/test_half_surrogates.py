@@ -8,8 +8,8 @@ from sync.events.applying import apply_batch, read_delivered, record_event
 from sync.events.ledger import Ledger
 from sync.mirror.refresh import refresh_or_reject
 from sync.object_types import DEFAULT_TYPES
-from sync.reconcile.comparison import ReconcileRun, ReconcileTools
 from sync.reconcile.records import ReconcileStore
+from sync.reconcile.run import ReconcileRun, ReconcileTools
 from tests.factories import NOW, customer, encoded, event
 from tests.sync.backfilling import Backfilling
 from tests.sync.conftest import Team

@@ -16,8 +16,8 @@ from sync.errors import Conflict, LeaseLost, SchemaError, StripeError, StripeRej
 from sync.events.applying import apply_batch
 from sync.events.ledger import Ledger
 from sync.events.sweep import sweep
-from sync.reconcile.comparison import ReconcileRun, ReconcileTools
 from sync.reconcile.records import ReconcileStore, Work
+from sync.reconcile.run import ReconcileRun, ReconcileTools
 from sync.stripe.source import Source
 from sync.teams.connections import Connection, Connections
 from workers.context import Context

@@ -11,8 +11,8 @@ from sync.errors import Conflict, LeaseLost
 from sync.events.applying import apply_batch, record_events
 from sync.events.ledger import Ledger
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES, in_order
-from sync.reconcile.comparison import Ended, ReconcileRun, ReconcileTools
 from sync.reconcile.records import ReconcileStore, Work
+from sync.reconcile.run import Ended, ReconcileRun, ReconcileTools
 from tests.factories import NOW, customer, encoded
 from tests.sync.backfilling import Backfilling, dice
 from tests.sync.conftest import Team, empty_team
