@@ -6,7 +6,7 @@ from sync.events.applying import apply_batch, record_event
 from sync.events.ledger import Ledger
 from sync.events.reread import reread
 from sync.object_types import OBJECT_TYPES
-from sync.reconcile import comparison
+from sync.reconcile import run
 from tests.factories import encoded
 from tests.sync.backfilling import turns_of
 from tests.sync.conftest import Team
@@ -52,7 +52,7 @@ def test_each_kind_of_drift_is_found_told_and_repaired(reconciling: Reconciling)
 def test_a_turn_that_is_over_goes_on_after_the_customers_that_are_done(
     reconciling: Reconciling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "SLICE_PARENTS", 4)
+    monkeypatch.setattr(run, "SLICE_PARENTS", 4)
     missing = reconciling.ids(BALANCE)[-1]
     reconciling.sql("DELETE FROM {} WHERE id = %s", "customer_balance_transactions", missing)
     reconcile_id, turns, ended = reconciling.start(), 0, ""

@@ -6,7 +6,7 @@ import pytest
 from sync.mirror.refresh import refresh
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
-from sync.reconcile import comparison
+from sync.reconcile import run
 from sync.reconcile.repairs import RecordingStore, list_repairs
 from tests.sync.conftest import Team
 from tests.sync.mirrored import row
@@ -69,7 +69,7 @@ def test_a_change_that_stripe_made_meanwhile_is_no_repair(reconciling: Reconcili
 
 
 def test_of_one_comparison_only_so_many_are_kept(reconciling: Reconciling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "MOST_RECORDED", 5)
+    monkeypatch.setattr(run, "MOST_RECORDED", 5)
     reconciling.sql("DELETE FROM {} WHERE true", "customers")
 
     assert len(reconciling.run()["customer"]["missing"]) == 20
