@@ -67,7 +67,7 @@ def test_a_new_key_is_in_the_list_and_its_secret_gone_however_the_dialog_is_left
     dialog = page.get_by_role("dialog")
     boxes = dialog.get_by_role("checkbox")
     assert not any(box.is_checked() for box in boxes.all())
-    dialog.get_by_label("Name").fill("Back end")
+    dialog.get_by_role("textbox", name="Name").fill("Back end")
     dialog.get_by_role("button", name="Create").click()
     expect(dialog.get_by_role("alert")).to_have_text("Choose what programs with this key may do.")
     boxes.first.check()
@@ -80,7 +80,7 @@ def test_a_new_key_is_in_the_list_and_its_secret_gone_however_the_dialog_is_left
     expect(page.get_by_role("cell", name="Back end", exact=True)).to_be_visible()
     assert secret not in page.content()
     page.get_by_role("button", name="New key").click()
-    expect(dialog.get_by_label("Name")).to_have_value("")
+    expect(dialog.get_by_role("textbox", name="Name")).to_have_value("")
     expect(dialog.get_by_text("This is the key")).to_be_hidden()
     assert page.evaluate("[...document.querySelectorAll('input')].every((field) => !field.value.startsWith('bs_'))")
 

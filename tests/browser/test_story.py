@@ -118,7 +118,7 @@ def project_customer_and_key(page: Page) -> None:
 
     go(page, "API keys")
     page.get_by_role("button", name="New key").click()
-    page.get_by_label("Name").fill("Back end")
+    page.get_by_role("textbox", name="Name").fill("Back end")
     page.get_by_role("checkbox", name="customers:read").check()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_label("API key", exact=True)).to_have_value(re.compile(r"bs_[0-9a-f]{48}"))

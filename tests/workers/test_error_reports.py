@@ -66,7 +66,7 @@ def test_an_error_of_a_library_is_sent_too(sent: list[dict[str, Any]]) -> None:
     try:
         fail(EMAIL)
     except KeyError:
-        logging.getLogger("rq.worker").error("job of %s failed", EMAIL, exc_info=True)
+        logging.getLogger("some.library").error("job of %s failed", EMAIL, exc_info=True)
 
     (event,) = sent
     assert "transaction" not in event

@@ -11,8 +11,8 @@ import structlog
 
 from sync.error_text import loggable_reason
 
-# Stripe's answers take most of a team's time, and the processor is busy with about this many teams.
-TEAMS_TOGETHER = 8
+# Most of a team's time is Stripe's answer to a doubtful event. With about this many teams, two cores are busy.
+TEAMS_TOGETHER = 24
 # A team that is woken meanwhile waits this long at most for a free thread to see it.
 _LOOK_EVERY_S = 0.02
 

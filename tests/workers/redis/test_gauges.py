@@ -2,6 +2,7 @@
 
 from rq import Queue
 
+from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore
 from workers.queues import BACKFILLS, EVENTS
 from workers.redis.beats import beat
@@ -29,8 +30,8 @@ def test_jobs_by_queue_and_state_and_living_workers(context, team_id):
 def test_parts_of_running_backfills(context, database, team_id):
     store = BackfillStore(database)
     backfill_id = store.start(team_id, ["customer", "charge", "price"], None, request_id=None).id
-    store.acquire(backfill_id, "customer")
-    store.acquire(backfill_id, "charge")
+    PartStore(database).acquire(backfill_id, "customer")
+    PartStore(database).acquire(backfill_id, "charge")
     database.execute(
         "UPDATE billstack.leases SET session = '0@0', renewed_at = now() - interval '9 s' WHERE part = 'charge'"
     )
