@@ -74,6 +74,7 @@ def pages(team_id: str) -> dict[str, Walk]:
     team = f"/teams/{team_id}"
     return {
         "stripe": lambda page: show_ready(page, team),
+        "overview": lambda page: visit(page, f"{team}/overview"),
         "invoices": lambda page: visit(page, f"{team}/explore/invoices"),
         "customer": lambda page: show_customer(page, team),
         "psql": lambda page: visit(page, f"{team}/psql"),
@@ -85,7 +86,7 @@ def pages(team_id: str) -> dict[str, Walk]:
 def show_syncing(team_id: str) -> Walk:
     def walk(page: Page) -> None:
         visit(page, f"/teams/{team_id}/stripe")
-        page.locator("[data-field=total]:not(:text-is('0'))").wait_for()
+        page.locator("[data-field=total]:text-matches('^[1-9],')").wait_for()
 
     return walk
 
