@@ -145,8 +145,7 @@ class Demo:
     def _backfill(self, stack: Stack, client: ApiClient, team_id: str) -> bool:
         """Shows the backfill until it ends. Returns whether it ended well."""
         started = time.monotonic()
-        types = OBJECT_TYPES if self._options.types == "all" else DEFAULT_TYPES
-        backfill_id = client.start_backfill(team_id, objects=list(types))["backfillId"]
+        backfill_id = client.start_backfill(team_id, objects=self._types)["backfillId"]
         self._display.say(f"\nBackfill {backfill_id}")
         status = self._watch(stack, client, team_id)
         took_s = time.monotonic() - started
@@ -176,16 +175,20 @@ class Demo:
         self._display.finish()
         return status
 
+    @property
+    def _types(self) -> list[str]:
+        return list(OBJECT_TYPES if self._options.types == "all" else DEFAULT_TYPES)
+
     def _compare(self, stack: Stack, team_id: str, sandbox_url: str) -> bool:
         self._display.say("\nThe mirror against the sandbox, object by object and field by field")
-        found = []
+        found, width = [], max(map(len, self._types))
         for difference in compare_with_sandbox(stack.postgres.url, team_id, sandbox_url, ACCOUNT):
             found.append(difference)
-            self._say(f"{difference.object_type:<22} {difference.compared:>9,} compared: {difference}")
+            self._say(f"{difference.object_type:<{width}} {difference.compared:>9,} compared: {difference}")
         is_equal = all(difference.is_equal for difference in found)
         total = sum(difference.compared for difference in found)
         verdict = "the mirror equals the sandbox" if is_equal else "THE MIRROR DIFFERS FROM THE SANDBOX"
-        self._say(f"{'total':<22} {total:>9,} compared: {verdict}")
+        self._say(f"{'total':<{width}} {total:>9,} compared: {verdict}")
         return is_equal
 
     def _show_addresses(self, stack: Stack, team_id: str) -> None:
