@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from api.account import schemas
+from api.account import object_type_schemas, schemas
 from api.account.mirror_choice import object_types_shown, stop_mirroring
 from api.account.status import read_status
 from api.http.access import Access, require_owner
@@ -19,7 +19,7 @@ blueprint = Blueprint(
 )
 
 
-@blueprint.endpoint("GET", "/object-types", Access.READ_TEAM, answers={200: schemas.ObjectTypesAnswer})
+@blueprint.endpoint("GET", "/object-types", Access.READ_TEAM, answers={200: object_type_schemas.ObjectTypesAnswer})
 def list_object_types(team_id: str) -> dict[str, Any]:
     """List all object types that can be mirrored"""
     context = current_context()

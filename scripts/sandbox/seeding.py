@@ -1,4 +1,7 @@
-"""Fills an account with a made-up business: consistent relations, odd texts, large amounts and long nested lists."""
+"""Fills an account with a made-up business: consistent relations, odd texts, large amounts and long nested lists.
+
+It is one long file, because each step takes what the steps before it have made, from the same dice.
+"""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
