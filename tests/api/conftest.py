@@ -17,6 +17,8 @@ from flask.testing import FlaskClient
 from api import create_app
 from api.http.context import EXTENSION
 from api.people import People, Role
+from scripts.sandbox.running import SandboxThread
+from scripts.sandbox.sandbox import Sandbox
 from workers.logging import configure_logging
 from workers.settings import Settings
 
@@ -71,6 +73,13 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
     return Settings.from_env(environment)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxThread]:
+    """A sandbox Stripe for the tests that name it."""
+    with SandboxThread(Sandbox()) as running:
+        yield running
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 
 from api.http.context import EXTENSION
-from scripts.sandbox.running import SandboxThread
-from scripts.sandbox.sandbox import Sandbox
 from sync.events.ledger import LedgerEvent
 from sync.events.routing import route
 from sync.object_types import DEFAULT_TYPES
@@ -19,12 +17,6 @@ from workers.stripe_account import open_source
 
 KEY = "sk_test_demo"
 OLDER = "2023-10-16"
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with SandboxThread(Sandbox()) as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ import pytest
 from api.account import schemas
 from api.http.context import EXTENSION
 from scripts.sandbox.courier import signature
-from scripts.sandbox.running import SandboxThread
-from scripts.sandbox.sandbox import Sandbox
 from sync.event_types import listened_types
 from sync.events.applying import apply_batch
 from sync.events.ledger import Ledger
@@ -24,12 +22,6 @@ from workers.stripe_account import open_source
 
 CONNECT = {"secretKey": "sk_test_demo", "webhookSecret": "whsec_pasted"}
 ENDPOINTS = "/v1/webhook_endpoints"
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with SandboxThread(Sandbox()) as running:
-        yield running
 
 
 @pytest.fixture

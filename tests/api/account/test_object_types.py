@@ -5,20 +5,12 @@ from dataclasses import replace
 import pytest
 
 from api.http.context import EXTENSION
-from scripts.sandbox.running import SandboxThread
-from scripts.sandbox.sandbox import Sandbox
 from sync.database.schema import schema_name
 from sync.event_types import listened_types
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from tests.api.account.test_views import CONNECT
 
 ADDED = "balance_transaction"
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with SandboxThread(Sandbox()) as running:
-        yield running
 
 
 @pytest.fixture

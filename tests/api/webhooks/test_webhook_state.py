@@ -8,8 +8,6 @@ import pytest
 from api.webhooks.refusals import FLUSH_EVERY_S
 from api.webhooks.shown import unreachable_because
 from scripts.sandbox.courier import signature
-from scripts.sandbox.running import SandboxThread
-from scripts.sandbox.sandbox import Sandbox
 from sync.events.applying import apply_batch
 from sync.events.routing import Mirrored
 from sync.object_types import DEFAULT_TYPES
@@ -17,12 +15,6 @@ from tests.factories import customer, encoded, event
 from tests.sync.simulated_stripe import simulated_stripe, source_of
 
 PASTED, FOREIGN = "whsec_" + "p" * 32, "whsec_" + "f" * 32
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with SandboxThread(Sandbox()) as running:
-        yield running
 
 
 @pytest.fixture
