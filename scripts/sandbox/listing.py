@@ -89,11 +89,14 @@ def list_objects(shelf: Shelf, params: Params, *, not_before: int | None = None,
 def select(shelf: Shelf, params: Params, not_before: int | None = None) -> Selection:
     kind = shelf.kind
     _refuse_unsupported(kind, params)
-    refuse_unknown(params, _PAGING | frozenset(("created",) if kind.lists_by_time else ()) | frozenset(kind.filters))
+    refuse_unknown(params, _known_params(kind))
     first, last = created_range(params.get("created"))
     if not_before is not None:
         first = max(first or 0, not_before)
     timeline = shelf.timeline
+    for name in kind.groups:
+        if name in params:
+            timeline = shelf.indexed(name, plain_text(params[name], name))
     wanted: list[tuple[int, frozenset[str]]] = []
     for name, rule in kind.filters.items():
         values = _accepted(name, rule, params)
@@ -104,6 +107,11 @@ def select(shelf: Shelf, params: Params, not_before: int | None = None) -> Selec
         else:
             wanted.append((shelf.facet_at(rule.facet), values))
     return Selection(timeline, first, last, _accepting(wanted))
+
+
+def _known_params(kind: Kind) -> frozenset[str]:
+    by_time = ("created",) if kind.lists_by_time else ()
+    return _PAGING.union(by_time, kind.filters, kind.groups)
 
 
 def _refuse_unsupported(kind: Kind, params: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from scripts.sandbox.listing import list_children, list_objects, refuse_unknown
 from scripts.sandbox.operations import Handler, Operation, add, find, patterns
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import EVENT_RETENTION_S, State
+from scripts.sandbox.types import payouts
 from scripts.sandbox.types import writes as type_writes
 
 __all__ = ["Operation", "find", "patterns"]
@@ -51,6 +52,10 @@ def _list_of_one_customer(state: State, _: str, params: Params) -> Answer:
     if "customer" not in params:
         raise Refused("Missing required param: customer.", code="parameter_missing", param="customer")
     return list_objects(state.shelves["payment_method"], params)
+
+
+def _list_balance_transactions(state: State, _: str, params: Params) -> Answer:
+    return _with_expansion(state, payouts.list_transactions(state, params), params)
 
 
 def _list_of_account(state: State, _: str, params: Params) -> Answer:
@@ -190,6 +195,7 @@ for _kind in KINDS.values():
         add("GET", f"{_kind.path}/:id", _permission, _retriever(_kind))
 add("GET", "/v1/payment_methods", "rak_payment_method_read", _list_of_one_customer)
 add("GET", "/v1/tax_ids", "rak_tax_id_read", _list_of_account)
+add("GET", "/v1/balance_transactions", "rak_balance_read", _list_balance_transactions)
 add("GET", f"{CUSTOMER.path}/:id", "rak_customer_read", _retrieve_customer)
 add("GET", "/v1/account", "rak_accounts_kyc_basic_read", _account)
 add("GET", f"{INVOICE.path}/:id/lines", "rak_invoice_read", _list_lines)
@@ -231,6 +237,7 @@ for _kind in FURTHER_KINDS.values():
     )
     if _kind.children:
         add("GET", f"{_kind.path}/:id/{_kind.children}", f"rak_{_kind.permission}_read", _child_lister(_kind))
+_add_writes(KINDS["payout"], payouts.create, payouts.update)
 for _type in searching.FIELDS:
     add("GET", f"{KINDS[_type].path}/search", f"rak_{KINDS[_type].permission}_read", _searcher(_type))
 for _name, _create, _mark in (

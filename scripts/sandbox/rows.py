@@ -48,6 +48,7 @@ class Kind:
     keeps_orphans: bool = False  # an object without a parent can still be retrieved
     hides: tuple[str, ...] = ()  # fields that appear only if they are expanded
     hidden: Callable[[Json], Json] = lambda obj: {}  # what every object has of them
+    groups: tuple[str, ...] = ()  # list parameters that choose objects which do not say so themselves
 
     @property
     def path(self) -> str:

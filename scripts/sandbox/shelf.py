@@ -22,12 +22,18 @@ class Shelf:
         self._serial = 0
         self._facet_names = tuple(kind.facets)
         self._index: dict[tuple[str, str], Timeline] = {}
+        self.group_of: dict[tuple[str, str], str] = {}  # by parameter and id
 
     def get(self, id: str) -> Record | None:
         return self.by_id.get(id)
 
     def indexed(self, facet: str, value: str) -> Timeline:
         return self._index.get((facet, value), _EMPTY)
+
+    def group(self, param: str, value: str, id: str) -> None:
+        """Enters an object into the list that this value of the parameter chooses."""
+        self._index.setdefault((param, value), Timeline()).add(self.by_id[id])
+        self.group_of[param, id] = value
 
     def is_orphan(self, record: Record) -> bool:
         """Whether it is listed under a customer only, and has none any more."""

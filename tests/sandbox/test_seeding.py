@@ -9,6 +9,7 @@ import stripe
 from scripts.sandbox.account import Account
 from scripts.sandbox.kinds import DEFAULT_COUNTS, SUBSCRIPTION_STATUSES
 from scripts.sandbox.seeding import Recipe
+from scripts.sandbox.shapes import Json
 from tests.sandbox.conftest import NOW, SMALL, Clock
 
 _WEEK = 7 * 86_400
@@ -236,3 +237,31 @@ def test_payouts_add_up(broad: Account) -> None:
     assert paid == {key: net for key, net in over.items() if key[1] * _WEEK < now}
     sources = {each["source"] for each in broad.objects("balance_transaction")}
     assert {each["id"] for each in broad.objects("payout")} <= sources
+
+
+def test_a_payout_is_the_net_of_what_stripe_lists_for_it(broad: Account) -> None:
+    """The list has the payout's own balance transaction, too, so that it comes to nothing."""
+    payouts, listed = broad.objects("payout"), set[str]()
+
+    for payout in payouts:
+        moved = _moved(broad, payout["id"])
+        own = [each for each in moved if each["type"] == "payout"]
+        assert [(each["id"], each["source"]) for each in own] == [(payout["balance_transaction"], payout["id"])]
+        assert {each["currency"] for each in moved} == {payout["currency"]}
+        assert sum(each["net"] for each in moved) == 0
+        assert sum(each["net"] for each in moved if each["type"] != "payout") == payout["amount"]
+        assert not listed & {each["id"] for each in moved}, "paid out once"
+        listed |= {each["id"] for each in moved}
+
+    assert len(listed) > 4 * len(payouts) > 0
+
+
+def _moved(account: Account, payout_id: str) -> list[Json]:
+    found: list[Json] = []
+    after: dict[str, str] = {}
+    while True:
+        page = account.list("/v1/balance_transactions", {"payout": payout_id, "limit": 100, **after}).json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        after = {"starting_after": found[-1]["id"]}

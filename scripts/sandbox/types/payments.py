@@ -59,7 +59,7 @@ KINDS: tuple[Kind, ...] = (
         permission="balance",
         filters={"currency": "currency", "source": "source", "type": "type"},
         events=(),
-        unsupported=("payout",),
+        groups=("payout",),
         event_prefix="balance_transaction",
     ),
     kind(
@@ -170,12 +170,13 @@ def _setup_intent(make: Maker, head: Json, about: Json | None) -> Made:
 
 
 def _payout(make: Maker, head: Json, about: Json | None) -> Made:
+    """`about` is what is paid out. Without it, a manual payout: nobody knows which transactions it is made of."""
     paid_out = about or {"amount": make.dice.number(10_000, 9_000_000_000), "currency": "usd"}
     return {
         **head,
         "amount": paid_out["amount"],
         "arrival_date": head["created"] + 2 * DAY,
-        "automatic": True,
+        "automatic": about is not None,
         "balance_transaction": "txn_1" + make.dice.token(22),
         "currency": paid_out["currency"],
         "description": "STRIPE PAYOUT",
@@ -185,7 +186,7 @@ def _payout(make: Maker, head: Json, about: Json | None) -> Made:
         "failure_message": None,
         "method": "standard",
         "original_payout": None,
-        "reconciliation_status": "completed",
+        "reconciliation_status": "completed" if about else "not_applicable",
         "reversed_by": None,
         "source_type": "card",
         "statement_descriptor": None,

@@ -74,7 +74,9 @@ class FurtherSeeder:
             self._fill(type, self._counts.get(type, 0))
         if self._counts.get("balance_transaction") is None:
             for payout in self._all("payout"):
-                self._put("balance_transaction", payout["created"], payout)
+                own = self._put("balance_transaction", payout["created"], payout)
+                if payout["automatic"]:
+                    self._group(payout["id"], [own["id"]])
 
     def _fill(self, type: str, count: int | None) -> None:
         follows = {
@@ -90,7 +92,8 @@ class FurtherSeeder:
         abouts: Iterable[Json] = follows() if follows else ()
         made = 0
         for about in islice(abouts, count):
-            self._put(type, min(self._now - 1, about["created"]), about)
+            obj = self._put(type, min(self._now - 1, about["created"]), about)
+            self._group(obj["id"], about.get("paid_out", ()))
             made += 1
         for created in self._profile.times(self._dice, max(0, (count or 0) - made), self._now):
             self._put(type, created, None)
@@ -99,6 +102,10 @@ class FurtherSeeder:
         obj, children = make(self._maker, type, created, about)
         self._shelves[type].put(obj, children)
         return obj
+
+    def _group(self, payout_id: str, transactions: Iterable[str]) -> None:
+        for id in transactions:
+            self._shelves["balance_transaction"].group("payout", payout_id, id)
 
     def _all(self, type: str) -> Iterator[Json]:
         for record in list(self._shelves[type].timeline):
@@ -144,11 +151,11 @@ class FurtherSeeder:
 
     def _paid_out(self) -> Iterator[Json]:
         """Weekly, what came in less what went out; each payout has a balance transaction of its own, and is 'about' the sum."""
-        sums: dict[tuple[int, str], int] = {}
+        weeks: dict[tuple[int, str], list[Json]] = {}
         for each in self._all("balance_transaction"):
-            key = (each["available_on"] // _WEEK, each["currency"])
-            sums[key] = sums.get(key, 0) + each["net"]
-        for (week, currency), amount in sorted(sums.items()):
-            created = (week + 1) * _WEEK
+            weeks.setdefault((each["available_on"] // _WEEK, each["currency"]), []).append(each)
+        for (week, currency), moved in sorted(weeks.items()):
+            amount, created = sum(each["net"] for each in moved), (week + 1) * _WEEK
             if amount > 0 and created < self._now:
-                yield {"amount": amount, "currency": currency, "created": created}
+                ids = [each["id"] for each in moved]
+                yield {"amount": amount, "currency": currency, "created": created, "paid_out": ids}

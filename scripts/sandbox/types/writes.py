@@ -19,6 +19,11 @@ _FIELDS: dict[str, Field] = {"active": flag, "description": text, "name": text, 
 def create(state: State, params: Params, *, type: str) -> Json:
     """Creates an object with the given fields and makes up all others; of nothing given, everything."""
     obj, children = make_up(state, type)
+    return state.create(type, told(state, type, obj, params), children)
+
+
+def told(state: State, type: str, obj: Json, params: Params) -> Json:
+    """The made-up object with the given fields."""
     own = FIELDS.get(type, {})
     given = read(params, {**_FIELDS, **own, "id": text})
     if "id" in given:
@@ -29,7 +34,7 @@ def create(state: State, params: Params, *, type: str) -> Json:
         COMPLETE[type](state, obj, given)
     if "metadata" in obj:
         merge_metadata(obj, params)
-    return state.create(type, obj, children)
+    return obj
 
 
 def update(state: State, id: str, params: Params, *, type: str) -> Json:
