@@ -181,13 +181,6 @@ ALTER TABLE billstack.connections
     ADD COLUMN IF NOT EXISTS secrets_changed_at timestamptz;
 -- Stripe's API version that the mirror's objects have. NULL: the program's own.
 ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS api_version text;
--- Where the team's programs may use its full secret key at the gateway: the key is found by its hash. Whether it is still
--- the connection's key is decided by secret_key itself. NULL: they may not.
-ALTER TABLE billstack.connections
-    ADD COLUMN IF NOT EXISTS own_key_sha256 bytea,
-    ADD COLUMN IF NOT EXISTS own_key_since timestamptz,
-    ADD COLUMN IF NOT EXISTS own_key_used_at timestamptz;  -- to the minute
-CREATE INDEX IF NOT EXISTS connections_own_key ON billstack.connections (own_key_sha256) WHERE own_key_sha256 IS NOT NULL;
 
 -- Teams that read their mirror with a database role (sync/teams/database_access.py), created on demand. It is deleted
 -- with the mirror (purge). Only Postgres has the password.
@@ -1197,7 +1190,6 @@ CREATE INDEX IF NOT EXISTS setup_intents_status ON {team}.setup_intents (status)
 
 -- part: type payout ------------------------------------------------------------------------------------------------
 
--- To find what was paid out, list balance transactions at Stripe with ?payout=.
 CREATE TABLE IF NOT EXISTS {team}.payouts (
     LIKE billstack.mirror_row INCLUDING ALL,
     created timestamptz GENERATED ALWAYS AS (billstack.as_time(raw -> 'created')) STORED,
@@ -1223,6 +1215,28 @@ CREATE INDEX IF NOT EXISTS payouts_destination ON {team}.payouts (destination);
 CREATE INDEX IF NOT EXISTS payouts_balance_transaction ON {team}.payouts (balance_transaction);
 CREATE INDEX IF NOT EXISTS payouts_original_payout ON {team}.payouts (original_payout) WHERE original_payout IS NOT NULL;
 CREATE INDEX IF NOT EXISTS payouts_status ON {team}.payouts (status);
+
+-- The balance transactions that each automatic payout is made of, its own among them. Stripe's objects do not say so;
+-- its list for each payout does (sync/mirror/payouts.py). Filled for teams that mirror both types.
+CREATE TABLE IF NOT EXISTS {team}.payout_balance_transactions (
+    payout text NOT NULL,
+    balance_transaction text NOT NULL,
+    PRIMARY KEY (payout, balance_transaction)
+);
+CREATE INDEX IF NOT EXISTS payout_balance_transactions_transaction
+    ON {team}.payout_balance_transactions (balance_transaction);
+
+-- The payouts whose list was read whole, and the payout's as_of_until then: with another one, it is read again.
+-- transactions  how many the list has
+-- missing       of these, how many the mirror lacks, because Postgres refused them
+-- refusal       why Stripe does not tell, in its words
+CREATE TABLE IF NOT EXISTS {team}.payout_readings (
+    payout text PRIMARY KEY,
+    payout_as_of bigint NOT NULL,
+    transactions bigint NOT NULL,
+    missing bigint NOT NULL,
+    refusal text
+);
 
 -- part: type balance_transaction -----------------------------------------------------------------------------------
 

@@ -5,12 +5,15 @@ events    changes and deletions since the start, replayed from Stripe through th
 prices    named by a subscription or an invoice but left out of Stripe's lists
 parents   that are new or have changed: what Stripe lists under them is read again
 suspects  mirrored rows that no list contained: each is fetched, and only Stripe's answer makes a tombstone
+payouts   which balance transactions each is made of, if the team mirrors both types
 """
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import psycopg
 import structlog
@@ -31,11 +34,13 @@ from sync.events.applying import apply_batch, record_events
 from sync.events.ledger import Ledger
 from sync.events.routing import Mirrored
 from sync.mirror.parents import ParentStore
+from sync.mirror.payouts import PAYOUT, TRANSACTION, PayoutStore, UnreadPayout, read_payout
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.stripe.lists import END_OF_CREATED
 from sync.stripe.pages import Page
+from sync.teams.mirrored_types import MirroredTypes
 
 # Stripe records an event a little after its change.
 EVENTS_MARGIN_S = 60
@@ -44,12 +49,15 @@ _EVENTS_PATIENCE_S = 90
 # Failed events to retry. Each costs a request; more of them mean a problem with Stripe or the key.
 _TRIED_AGAIN = 1000
 _SUSPECTS_AT_A_TIME = 5000  # each time, all ids that were met are read
+_PAYOUTS_AT_A_TIME = 1000
 _FETCHERS = 8
 _REJECTS_TOLD = 5  # for each type
 _FORBIDDEN = 403
 _LOOK_UP_EVERY_S = 0.2
 
 log = structlog.get_logger()
+
+Item = TypeVar("Item")
 
 
 class Finish:
@@ -91,7 +99,7 @@ class Finish:
             self._read_changed_parents(object_type)
         for object_type in self._types:
             self._ask_for_suspects(object_type)
-        return warnings + self._backwards() + self._rejects()
+        return warnings + self._read_payouts() + self._backwards() + self._rejects()
 
     def _check(self) -> None:
         """Raises LeaseLost, or TurnOver if the worker must stop. The finish then begins again elsewhere."""
@@ -225,17 +233,44 @@ class Finish:
             after = suspects[-1]
 
     def _refresh_all(self, object_type: ObjectType, ids: list[str]) -> None:
-        if ids:
-            with ThreadPoolExecutor(_FETCHERS) as pool:
-                shares = [ids[share::_FETCHERS] for share in range(_FETCHERS)]
-                list(pool.map(lambda share: self._refresh_share(object_type, share), shares))
+        self._share(ids, partial(self._refresh_share, object_type))
 
-    def _refresh_share(self, object_type: ObjectType, ids: list[str]) -> None:
-        if ids:
-            store = MirrorStore(borrowing(self._tools.connect), self._backfill.team_id)
-            for object_id in ids:
-                self._check()
-                refresh_or_reject(store, self._tools.source, object_type, object_id)
+    def _refresh_share(self, object_type: ObjectType, store: MirrorStore, ids: Sequence[str]) -> None:
+        for object_id in ids:
+            self._check()
+            refresh_or_reject(store, self._tools.source, object_type, object_id)
+
+    def _read_payouts(self) -> list[str]:
+        """Those that Stripe knows by now. The others follow when they are reconciled (sync/events/reread.py)."""
+        names = MirroredTypes(self._connection, self._backfill.team_id).names()
+        is_about_them = PAYOUT in self._types or TRANSACTION in self._types
+        if not (is_about_them and PAYOUT.name in names and TRANSACTION.name in names):
+            return []
+        contents, asked = PayoutStore(self._store), set[UnreadPayout]()
+        try:
+            while unread := [each for each in contents.unread(limit=_PAYOUTS_AT_A_TIME) if each not in asked]:
+                asked.update(unread)
+                self._share(unread, self._read_share)
+        except StripeRejected as exc:
+            if exc.status != _FORBIDDEN:
+                raise
+            return [f"What payouts are made of is not known, because the key may not read it: {exc.message}"]
+        return []
+
+    def _read_share(self, store: MirrorStore, payouts: Sequence[UnreadPayout]) -> None:
+        for payout in payouts:
+            self._check()
+            read_payout(store, self._tools.source, payout)
+
+    def _share(self, items: Sequence[Item], work: Callable[[MirrorStore, Sequence[Item]], None]) -> None:
+        """Lets several threads work on them, each with a store of its own."""
+        shares = [share for at in range(_FETCHERS) if (share := items[at::_FETCHERS])]
+        if shares:
+            with ThreadPoolExecutor(len(shares)) as pool:
+                list(pool.map(lambda share: work(self._own_store(), share), shares))
+
+    def _own_store(self) -> MirrorStore:
+        return MirrorStore(borrowing(self._tools.connect), self._backfill.team_id)
 
     def _backwards(self) -> list[str]:
         """Their windows were not split, so the counts are right; the rest relies on what only Stripe promises."""

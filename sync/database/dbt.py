@@ -20,9 +20,15 @@ _VIEWS = Queries(Path(__file__).with_name("dbt.sql"))
 _CATALOG = Queries(Path(__file__).with_name("dbt_catalog.sql"))
 # Has the columns that the views read, and no rows.
 _EMPTY = sql.Identifier("billstack", "mirror_row")
+# Tables that hold no objects, each with what stands in for it.
+_OTHERS = {
+    "payout_balance_transactions": sql.SQL(
+        "(SELECT NULL::text AS payout, NULL::text AS balance_transaction WHERE false)"
+    )
+}
 
 VIEWS = _VIEWS.bind().names
-ALL_TABLES = frozenset(each.table for each in OBJECT_TYPES.values())
+ALL_TABLES = frozenset((*(each.table for each in OBJECT_TYPES.values()), *_OTHERS))
 
 
 def views_schema(team_schema: str) -> str:
@@ -100,7 +106,10 @@ def _replace(connection: psycopg.Connection, name: str, view: str, statement: st
 
 
 def _bound(team_schema: str, tables: frozenset[str]) -> BoundQueries:
-    sources = {table: sql.Identifier(team_schema, table) if table in tables else _EMPTY for table in ALL_TABLES}
+    sources = {
+        table: sql.Identifier(team_schema, table) if table in tables else _OTHERS.get(table, _EMPTY)
+        for table in ALL_TABLES
+    }
     team_id = sql.Literal(team_schema.removeprefix("stripe_"))
     return _VIEWS.bind(dbt=views_schema(team_schema), team_id=team_id, **sources)
 

@@ -47,7 +47,7 @@ SELECT
     billstack.as_decimal(whole.exchange_rate) AS exchange_rate,
     billstack.as_bigint(whole.fee) AS fee,
     billstack.as_bigint(whole.net) AS net,
-    NULL::text AS payout_id,
+    paid_out.payout AS payout_id,
     billstack.as_text(whole.reporting_category) AS reporting_category,
     billstack.as_id(whole.source) AS source,
     billstack.as_text(whole.status) AS status,
@@ -57,6 +57,11 @@ CROSS JOIN LATERAL jsonb_to_record(object.raw) AS whole (
     amount jsonb, available_on jsonb, created jsonb, currency jsonb, description jsonb, exchange_rate jsonb, fee
     jsonb, net jsonb, reporting_category jsonb, source jsonb, status jsonb, type jsonb
 )
+LEFT JOIN (
+    SELECT balance_transaction, min(payout) AS payout
+    FROM {payout_balance_transactions} AS paid_out
+    GROUP BY balance_transaction
+) AS paid_out ON paid_out.balance_transaction = object.id
 WHERE object.deleted_at IS NULL;
 
 -- name: card
@@ -721,14 +726,15 @@ CROSS JOIN LATERAL jsonb_to_record(object.raw) AS whole (
 WHERE object.deleted_at IS NULL;
 
 -- name: payout_balance_transaction
--- Stripe tells which transactions a payout is made of only by a list for each payout, which BillStack does not read.
+-- Of automatic payouts that Stripe has reconciled. Others are not told.
 CREATE OR REPLACE VIEW {dbt}.payout_balance_transaction AS
 SELECT
     object.synced_at AS _fivetran_synced,
-    NULL::text AS payout_id,
+    paid_out.payout AS payout_id,
     object.id AS balance_transaction_id
-FROM {balance_transactions} AS object
-WHERE false;
+FROM {payout_balance_transactions} AS paid_out
+JOIN {balance_transactions} AS object ON object.id = paid_out.balance_transaction
+WHERE object.deleted_at IS NULL;
 
 -- name: plan
 CREATE OR REPLACE VIEW {dbt}.plan AS

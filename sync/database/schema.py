@@ -91,6 +91,11 @@ def make_tables(connection: psycopg.Connection, name: str, types: Iterable[Objec
         connection.execute(sql.SQL(parts()[part]).format(**names))
 
 
+def tables_of(object_type: ObjectType) -> list[str]:
+    """The table of the type's objects, and those of what Stripe tells of them only in other lists."""
+    return re.findall(r"^CREATE TABLE IF NOT EXISTS {team}\.(\w+)", parts()[f"type {object_type.name}"], re.MULTILINE)
+
+
 def make_views(connection: psycopg.Connection, name: str) -> None:
     """Creates the views of numbers over the schema's tables.
 
@@ -131,11 +136,13 @@ def ensure_tables(connection: psycopg.Connection, team_id: str, types: Iterable[
 
 
 def drop_table(connection: psycopg.Connection, team_id: str, object_type: ObjectType) -> None:
-    """Drops the type's table with all its rows, inside the caller's transaction."""
+    """Drops the type's tables with all their rows, inside the caller's transaction."""
     lock(connection)
-    dbt.refresh_views(connection, schema_name(team_id), without=[object_type.table])
-    table = sql.Identifier(schema_name(team_id), object_type.table)
-    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+    tables = tables_of(object_type)
+    dbt.refresh_views(connection, schema_name(team_id), without=tables)
+    for table in tables:
+        name = sql.Identifier(schema_name(team_id), table)
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name))
     row_counts.forget_table(connection, schema_name(team_id), object_type.table)
 
 
@@ -147,7 +154,8 @@ def grant_reader(connection: psycopg.Connection, team_id: str) -> None:
 def reader_grants(connection: psycopg.Connection, team_id: str) -> sql.Composed:
     """The statements that grant the team's role its read access."""
     name = schema_name(team_id)
-    tables = [sql.Identifier(name, each.table) for each in types_with_tables(connection, team_id)]
+    types = types_with_tables(connection, team_id)
+    tables = [sql.Identifier(name, table) for each in types for table in tables_of(each)]
     names = {"team": sql.Identifier(name), "reader": sql.Identifier(reader_name(team_id))}
     return sql.SQL(parts()["reader"]).format(tables=sql.SQL(", ").join(tables), **names)
 

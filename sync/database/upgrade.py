@@ -30,6 +30,7 @@ from sync.database.schema import (
     mark,
     refuse_newer,
     schema_name,
+    tables_of,
     team_version,
     types_with_tables,
 )
@@ -90,7 +91,8 @@ def _added_types(connection: psycopg.Connection) -> dict[str, set[str]]:
 
 
 def _of_team(wanted: Shape, added: Collection[str]) -> Shape:
-    absent = {each.table for name, each in OBJECT_TYPES.items() if name not in (*DEFAULT_TYPES, *added)}
+    not_there = (each for name, each in OBJECT_TYPES.items() if name not in (*DEFAULT_TYPES, *added))
+    absent = {table for each in not_there for table in tables_of(each)}
     return {table: shape for table, shape in wanted.items() if table not in absent}
 
 

@@ -2,7 +2,7 @@
 
 Of a type that is listed by parent, it reads the parents that have changed: a customer balance transaction changes its
 customer's balance. What changes later, such as a balance transaction that becomes available, is found by the daily
-comparison.
+comparison. It also reads what a payout is made of, once Stripe knows it.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +12,11 @@ import structlog
 
 from sync.error_text import loggable_reason
 from sync.errors import CursorLost, StripeRejected
+from sync.mirror.listed import mirror_listed
 from sync.mirror.parents import ParentStore
-from sync.mirror.refresh import refresh_or_reject
-from sync.mirror.store import REFUSALS, MirrorStore
+from sync.mirror.payouts import PAYOUT, TRANSACTION, PayoutStore, read_payout
+from sync.mirror.store import MirrorStore
 from sync.object_types import ObjectType
-from sync.stripe.answers import Answer
 from sync.stripe.lists import END_OF_CREATED, created_filter
 from sync.stripe.pages import Page
 from sync.stripe.source import Source
@@ -28,6 +28,7 @@ OVERLAP_S = 600
 _CLOCKS_APART_S = 60
 # Each costs a request. The next time continues where this one stops.
 MOST_PARENTS = 200
+MOST_PAYOUTS = 200
 _FORBIDDEN = 403
 
 log = structlog.get_logger()
@@ -45,6 +46,8 @@ def reread(connection: psycopg.Connection, team_id: str, source: Source, *, is_o
         try:
             read = rereading.parents if object_type.parent else rereading.newest
             types.set_reread(object_type, read(object_type, until))
+            if object_type is TRANSACTION and PAYOUT.name in types.names():
+                rereading.payouts(is_over)
         except CursorLost:
             continue  # the next time reads from the same second
         except StripeRejected as exc:
@@ -65,7 +68,7 @@ class _Rereading:
 
     def newest(self, object_type: ObjectType, until: int) -> int:
         for page in _newest_pages(self._source, object_type, until - OVERLAP_S):
-            self.written += _write(self._store, self._source, object_type, page)
+            self.written += mirror_listed(self._store, self._source, object_type, page)
             until = max(until, page.answer.as_of)
         return until
 
@@ -74,9 +77,17 @@ class _Rereading:
         changed = self._parents.changed_parents(object_type, since=until - _CLOCKS_APART_S, limit=MOST_PARENTS)
         for parent_id, second in changed:
             for page in self._source.pages_of_parent(object_type, parent_id):
-                self.written += _write(self._store, self._source, object_type, page, parent_id)
+                self.written += mirror_listed(self._store, self._source, object_type, page, parent_id=parent_id)
             until = max(until, second)
         return until
+
+    def payouts(self, is_over: Callable[[], bool]) -> None:
+        """What payouts are made of that were reconciled, or have changed since."""
+        unread = PayoutStore(self._store).unread(limit=MOST_PAYOUTS)
+        for payout in unread:
+            if is_over():
+                break
+            self.written += read_payout(self._store, self._source, payout)
 
 
 def _newest_pages(source: Source, object_type: ObjectType, start: int) -> Iterator[Page]:
@@ -90,21 +101,3 @@ def _newest_pages(source: Source, object_type: ObjectType, start: int) -> Iterat
             if not page.has_more or page.cursor is None:
                 break
             params["starting_after"] = page.cursor
-
-
-def _write(store: MirrorStore, source: Source, object_type: ObjectType, page: Page, parent_id: str = "") -> int:
-    written, cut = 0, set(page.cut_ids(object_type))
-    for head, raw in zip(page.heads, page.raw_objects(), strict=True):
-        answer = Answer(raw, page.answer.as_of, page.answer.as_of_until)
-        verdict = "changed" if head.id in cut else _put(store, object_type, head.id, answer)
-        if verdict == "changed":  # a list that Stripe cut, a row that may be newer, or what Postgres refuses
-            refresh_or_reject(store, source, object_type, head.id, parent_id=parent_id)
-        written += verdict != "equal"
-    return written
-
-
-def _put(store: MirrorStore, object_type: ObjectType, object_id: str, answer: Answer) -> str:
-    try:
-        return store.put_fetched(object_type, object_id, answer, version=None)
-    except REFUSALS:
-        return "changed"

@@ -101,8 +101,9 @@ INSERT INTO {table} (id, raw, as_of, as_of_until)
 SELECT %(prefix)s || i, jsonb_build_object(
     'id', %(prefix)s || i, 'created', %(start)s + i, 'email', 'c' || i || '@example.com', 'customer', 'cus_' || (i %% 20000 + 1),
     'product', 'prod_' || (i %% 5000 + 1), 'subscription', 'sub_' || (i %% 10000 + 1), 'status', 'paid', 'currency', 'usd',
-    'payment_intent', 'pi_' || i, 'active', true, 'lookup_key', 'key_' || i, 'collection_method', 'charge_automatically',
-    'type', 'recurring', 'items', jsonb_build_object('data', jsonb_build_array(
+    'payment_intent', 'pi_' || i, 'active', true,
+    'automatic', true, 'reconciliation_status', 'completed', 'lookup_key', 'key_' || i,
+    'collection_method', 'charge_automatically', 'type', 'recurring', 'items', jsonb_build_object('data', jsonb_build_array(
         jsonb_build_object('price', jsonb_build_object('id', 'price_' || (i %% 5000 + 1), 'product', 'prod_1'))))
 ), 1, 1
 FROM generate_series(1, %(rows)s) i;
@@ -115,6 +116,8 @@ WHERE i %% 997 <> 0
 GROUP BY g;
 INSERT INTO {named} SELECT 'price_' || i FROM generate_series(1, 5000) i;
 INSERT INTO {rejects} (type, id, reason) SELECT 'charge', 'ch_' || i, 'x' FROM generate_series(1, 20) i;
+INSERT INTO {paid_out} SELECT 'payouts_' || i %% 40 + 1, 'balance_transactions_' || i FROM generate_series(1, %(others)s) i;
+INSERT INTO {readings} SELECT 'payouts_' || i, 1, 50, 0 FROM generate_series(1, %(others)s) i;
 """
 PREFIXES = {
     "customers": "cus_", "products": "prod_", "prices": "price_", "subscriptions": "sub_", "invoices": "in_",
@@ -135,8 +138,9 @@ def fill(connection: psycopg.Connection) -> None:
         values = {"prefix": PREFIXES.get(table, f"{table}_"), "rows": ROWS.get(table, OTHER_ROWS), "start": START}
         client.execute(statement, values)
     parts = {"seen": "seen_pages", "named": "named_prices", "rejects": "rejects"}
+    parts |= {"paid_out": "payout_balance_transactions", "readings": "payout_readings"}
     seen = sql.SQL(_SEEN).format(**{name: sql.Identifier(SCHEMA, table) for name, table in parts.items()})
-    client.execute(seen, {"start": START})
+    client.execute(seen, {"start": START, "others": OTHER_ROWS})
 
 
 def _page() -> Jsonb:
@@ -175,7 +179,7 @@ SAMPLES: dict[str, Any] = {
     "url": "https://example.com", "customer_email": "c77@example.com", "at": str(START + 500), "after_id": "charge_500",
     "reference": "in_77", "from_day": NOW.date(), "to_day": NOW.date(), "least": 10, "most": 100,
     "token_sha256": b"x", "extend_after": timedelta(minutes=5), "lifetime": timedelta(days=30), "password_hash": "x",
-    "role": "owner", "sha256": "00" * 32, "own_key_sha256": "00" * 32,
+    "role": "owner",
     "key_id": "key_77", "prefix": "bs_00000077", "key_sha256": b"x", "scopes": ["customers:read"], "expires_at": None,
     "account_id": "acct_x", "account_name": None, "livemode": False, "secret_key": b"x", "publishable_key": None,
     "webhook_secret": b"x", "endpoint_id": "we_1", "endpoint_secret": b"x", "every_s": 60, "sealed_key": b"x", "valid": True,
@@ -188,6 +192,7 @@ SAMPLES: dict[str, Any] = {
     "texts": ["cus_77", "cus_77 "], "find": "c77@example.com",
     "emails": ["u1@example.com"], "webhook_url": b"x", "behind_s": 600, "wait_s": 30.0,
     "before": START + 10**6, "look": 1_000, "family": None, "mentioned": None, "reconcile_id": "rec_1", "object_id": "ch_1",
+    "payout": "payouts_7", "transactions": [f"balance_transactions_{i}" for i in range(50)], "refusal": None,
     "kind": "stale", "fields": Jsonb([]), "more_fields": 0, "repair_ids": [1, 2], "before_repair": 2**62,
 }  # fmt: skip
 

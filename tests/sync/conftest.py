@@ -59,7 +59,8 @@ def empty_team(team: Team) -> None:
         connection.execute(
             sql.SQL("DELETE FROM {} WHERE team_id = %s").format(sql.Identifier("billstack", table)), (team.id,)
         )
-    for table in (*(object_type.table for object_type in OBJECT_TYPES.values()), *_OWN_TABLES):
+    of_types = (table for object_type in OBJECT_TYPES.values() for table in schema.tables_of(object_type))
+    for table in (*of_types, *_OWN_TABLES):
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(team.schema, table)))
 
 

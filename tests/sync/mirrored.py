@@ -1,7 +1,7 @@
 """Looks at and writes one team's mirror the way tests speak of it: rows, pages of objects, windows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -157,18 +157,10 @@ def head(about: Json) -> Any:
 
 
 def mirror(store: MirrorStore, key: WindowKey, page: PageToWrite, object_type: ObjectType = CUSTOMER) -> WrittenPage:
-    """Writes the window's next page as one transaction does."""
+    """Writes a page as one transaction does."""
     with store.connection.transaction():
         assert store.lock_window(object_type, key)
-        written = store.mirror_page(object_type, key, following(store, key, page))
-        assert written
-        return written
-
-
-def following(store: MirrorStore, key: WindowKey, page: PageToWrite) -> PageToWrite:
-    """The page as one that was requested with the window's cursor."""
-    window = windows(store, OBJECT_TYPES[key.type])[key.number - 1]
-    return replace(page, starting_after=window["cursor"])
+        return store.mirror_page(object_type, key, page)
 
 
 def answer(about: Json | None, *, as_of: int, as_of_until: int | None = None) -> Answer:

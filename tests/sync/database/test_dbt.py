@@ -291,6 +291,26 @@ def test_stripes_values_are_in_the_columns(viewed: Team) -> None:
     assert read(viewed, "account", "id") == [("acct_1Test",)]
 
 
+def test_what_a_payout_is_made_of_is_told_from_both_ends(viewed: Team) -> None:
+    put(viewed, "payout", [{"id": "po_1", "automatic": True}])
+    put(viewed, "balance_transaction", [{"id": "txn_1"}, {"id": "txn_2"}])
+    table = sql.Identifier(viewed.schema, "payout_balance_transactions")
+    viewed.connection.execute(sql.SQL("INSERT INTO {} VALUES ('po_1', 'txn_1')").format(table))
+
+    assert read(viewed, "payout_balance_transaction", "payout_id", "balance_transaction_id") == [("po_1", "txn_1")]
+    assert read(viewed, "balance_transaction", "id", "payout_id") == [("txn_1", "po_1"), ("txn_2", None)]
+
+
+def test_the_views_of_a_team_that_stops_mirroring_payouts_stay(viewed: Team) -> None:
+    put(viewed, "balance_transaction", [{"id": "txn_1"}])
+
+    with viewed.connection.transaction():
+        schema.drop_table(viewed.connection, viewed.id, OBJECT_TYPES["payout"])
+
+    assert read(viewed, "payout_balance_transaction", "payout_id") == []
+    assert read(viewed, "balance_transaction", "id", "payout_id") == [("txn_1", None)]
+
+
 def test_what_stripe_deleted_is_marked_or_gone(viewed: Team) -> None:
     put(viewed, "customer", [customer("cus_1")])
     put(viewed, "charge", [charge("ch_1")])

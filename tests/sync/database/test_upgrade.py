@@ -17,6 +17,7 @@ from sync.database.upgrade import upgrade, upgrade_late_teams
 from sync.errors import SchemaError
 from sync.object_types import DEFAULT_TYPES, in_order
 from sync.teams.database_access import DatabaseAccess
+from sync.teams.mirrored_types import MirroredTypes
 from tests.factories import FACTORIES, encoded
 
 VERSION_2 = Path(__file__).with_name("schema_of_version_2.sql").read_text()
@@ -121,6 +122,30 @@ def test_a_database_of_version_3_is_upgraded_with_all_its_rows(connection: psyco
     for team_id in TEAMS:
         schema.check_team(connection, team_id)
     assert {table: rows(connection, *table) for table in tables} == before
+
+
+def test_tables_that_a_type_has_got_since_are_made_for_teams_that_mirror_it_only(
+    connection: psycopg.Connection,
+) -> None:
+    """As of a deploy of the same version, by a program that knew nothing of them."""
+    upgrade(connection)
+    for team_id, name in (("team_a", "payout"), ("team_b", "refund")):
+        MirroredTypes(connection, team_id).add([name])
+    put(connection, "team_a", "payouts", FACTORIES["payout"]())
+    added = ("payout_balance_transactions", "payout_readings")
+    for table in added:
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("stripe_team_a", table)))
+    told: list[str] = []
+
+    upgrade(connection, told.append)
+
+    assert told == ["1 teams need an upgrade"]
+    assert len(rows(connection, "team_a", "payouts")) == 1
+    for table in added:
+        assert connection.execute("SELECT to_regclass(%s)", (f"stripe_team_a.{table}",)).fetchone() != (None,)
+        assert connection.execute("SELECT to_regclass(%s)", (f"stripe_team_b.{table}",)).fetchone() == (None,)
+    upgrade(connection, told.append)
+    assert len(told) == 1, "and then nothing is missing"
 
 
 def test_typed_columns_of_rows_from_version_2_read_right_after_the_upgrade(connection: psycopg.Connection) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 
+from scripts.sandbox.account import Account
+from scripts.sandbox.seeding import Recipe
 from sync.object_types import DEFAULT_TYPES
 from tests.factories import DAY, Json
 from tests.sync.conftest import Team
@@ -52,8 +55,8 @@ def charged(business: Business) -> Iterable[tuple[Json, int]]:
     )
 
 
-def test_there_are_ten_and_each_is_tested_here() -> None:
-    assert len(QUERIES) == 10
+def test_there_are_twelve_and_each_is_tested_here() -> None:
+    assert len(QUERIES) == 12
     assert [sentence for sentence in QUERIES if f'"{sentence}"' not in Path(__file__).read_text()] == []
 
 
@@ -162,3 +165,68 @@ def test_what_each_product_was_invoiced_for(mirror: Team, business: Business) ->
         for line in each["lines"]["data"] if each["status"] == "paid" else ():
             expected[names[line["pricing"]["price_details"]["product"]], line["currency"]] += line["amount"]
     assert {(name, currency): int(amount) for name, currency, amount, _ in rows} == dict(expected)
+
+
+# Payouts: a team that mirrors them, too ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paid_out(team: Team) -> Account:
+    """An account whose charges and refunds are paid out each week, all of it in the team's mirror."""
+    recipe = Recipe(scale=0.1, types="all", profile="last-month")
+    account = Account("paid-out", recipe, time.time)
+    for name in ("payout", "balance_transaction"):
+        put(team, name, account.objects(name))
+    with team.connection.cursor() as cursor:
+        cursor.executemany(
+            sql.SQL("INSERT INTO {} VALUES (%s, %s)").format(
+                sql.Identifier(team.schema, "payout_balance_transactions")
+            ),
+            [(payout_id, id) for (_, id), payout_id in groups(account).items()],
+        )
+    return account
+
+
+def groups(account: Account) -> dict[tuple[str, str], str]:
+    return account.state.shelves["balance_transaction"].group_of
+
+
+def test_what_each_payout_is_made_of(team: Team, paid_out: Account) -> None:
+    rows = answer(
+        team,
+        "What each payout of the last 90 days is made of (for a team that mirrors payouts and balance transactions)",
+    )
+
+    expected: dict[str, Counter[str]] = defaultdict(Counter)
+    for (_, id), payout_id in groups(paid_out).items():
+        moved = paid_out.state.get("balance_transaction", id)
+        if moved["type"] != "payout":
+            expected[payout_id][moved["type"]] += moved["amount"]
+            expected[payout_id]["fee"] -= moved["fee"]
+    assert {row[0]: (row[4], row[5], row[6], row[7]) for row in rows} == {
+        id: (sums["charge"], sums["refund"], 0, sums["fee"]) for id, sums in expected.items()
+    }
+    assert all(row[3] == sum(row[4:]) for row in rows), "it adds up to what was paid out"
+    assert {row[0]: (row[2], row[3]) for row in rows} == {
+        each["id"]: (each["currency"], each["amount"]) for each in paid_out.objects("payout") if each["automatic"]
+    }
+    assert any(row[5] for row in rows), "some have refunds"
+
+
+def test_which_payout_each_charge_and_refund_is_in(team: Team, paid_out: Account) -> None:
+    rows = answer(team, "Which payout each charge and refund of the last 90 days is in")
+
+    moved = [each for each in paid_out.objects("balance_transaction") if each["type"] != "payout"]
+    payout_of = groups(paid_out)
+    assert {(row[0], row[1]): row[2:7] for row in rows} == {
+        (each["source"], each["type"]): (
+            each["currency"],
+            each["amount"],
+            each["fee"],
+            each["net"],
+            payout_of.get(("payout", each["id"])),
+        )
+        for each in moved
+    }
+    assert len(rows) == len(moved)
+    assert None in {row[6] for row in rows}, "what came in last is not paid out yet"

@@ -15,6 +15,7 @@ from sync.database.upgrade import upgrade
 from sync.errors import Conflict
 from sync.object_types import DEFAULT_TYPES, in_order
 from sync.teams.database_access import WHAT_NO_SQL_ENDS, DatabaseAccess
+from sync.teams.mirrored_types import MirroredTypes
 from tests.sync.conftest import Team, make_team
 
 ROOT = Path(__file__).parents[3]
@@ -141,6 +142,16 @@ def test_it_reads_tables_that_come_later(team: Team, sign_in: Connect):
         schema.create_team_schema(team.connection, team.id)
 
     assert connection.execute("SELECT id FROM charges").fetchall() == []
+
+
+def test_it_reads_what_payouts_are_made_of(team: Team, sign_in: Connect):
+    connection = sign_in()
+
+    with team.connection.transaction():
+        MirroredTypes(team.connection, team.id).add(["payout"])
+
+    for table in ("payouts", "payout_balance_transactions", "payout_readings"):
+        assert connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone() == (0,)
 
 
 # ---- what it must not do
