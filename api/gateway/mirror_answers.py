@@ -12,7 +12,7 @@ from api.gateway.decision import Asked, MirrorList, MirrorNested, MirrorObject, 
 from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
 from api.gateway.store import MirrorReader, Selection, Standing
 from sync.errors import Conflict
-from sync.object_types import ObjectType
+from sync.object_types import OBJECT_TYPES, ObjectType
 
 # Stripe still answers for a deleted customer. For other deleted objects it answers 404.
 _RETRIEVABLE_WHEN_DELETED = ("customer",)
@@ -46,9 +46,15 @@ class MirrorAnswers:
             else:
                 body = self._object(decision)
         except Conflict:  # there is no such table
-            self._vouch(decision.object_type, self._reader.standing())
+            self._vouch_for(_types_of(decision), self._reader.standing())
+            if isinstance(decision, MirrorList) and decision.selection.through:
+                raise _unknown(decision) from None
             raise
         return Made(body, self._standing.right_as_of[decision.object_type.name], self._standing.api_version)
+
+    def _vouch_for(self, object_types: Sequence[ObjectType], standing: Standing) -> None:
+        for object_type in object_types:
+            self._vouch(object_type, standing)
 
     def _vouch(self, object_type: ObjectType, standing: Standing) -> None:
         """Before anything is said of what was found. Raises OnlyStripeCan."""
@@ -59,7 +65,9 @@ class MirrorAnswers:
 
     def _list(self, asked: MirrorList) -> bytes:
         standing, found = self._reader.page(asked.object_type, self._selection(asked), asked.paging)
-        self._vouch(asked.object_type, standing)
+        self._vouch_for(_types_of(asked), standing)
+        if found is not None and not found.is_known:
+            raise _unknown(asked)
         if found is None:
             param = "starting_after" if asked.paging.after is not None else "ending_before"
             message = f"No such {asked.object_type.stripe_object}: '{asked.paging.cursor}'"
@@ -134,6 +142,17 @@ class MirrorAnswers:
         if not self._may_read(object_type):
             raise OnlyStripeCan(f"this API key lacks the scope {object_type.scope} to expand {object_type.words}")
         return self._reader.objects(object_type, ids, whole=whole)
+
+
+def _types_of(decision: MirrorList | MirrorObject | MirrorNested) -> list[ObjectType]:
+    """Those whose rows the answer is made of."""
+    through = decision.selection.through.values() if isinstance(decision, MirrorList) else ()
+    return [decision.object_type, *(OBJECT_TYPES[name] for name in through)]
+
+
+def _unknown(asked: MirrorList) -> OnlyStripeCan:
+    through = " and ".join(asked.selection.through.values())
+    return OnlyStripeCan(f"the mirror does not know all {asked.object_type.title.lower()} of this {through}")
 
 
 def _page_of(items: list[dict[str, Any]], asked: MirrorNested) -> tuple[list[dict[str, Any]], bool]:

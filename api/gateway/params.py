@@ -23,11 +23,15 @@ Values = dict[str, Any]  # a text, or for a bracketed name a dictionary of texts
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A list parameter: `block` of store.sql, its parameter, and what makes its value of Stripe's text."""
+    """A list parameter: `block` of store.sql, its parameter, and what makes its value of Stripe's text.
+
+    `through` is as in the registry.
+    """
 
     block: str
     param: str
     read: Callable[[Any, str], Any]
+    through: str = ""
 
 
 def first_unanswerable(type_name: str, values: Values) -> str | None:
@@ -44,7 +48,9 @@ def select(type_name: str, values: Values) -> Selection:
     used += [default for name, default in _DEFAULTS.get(type_name, {}).items() if name not in given]
     used = [(each, value) for each, value in used if value is not None]
     first, last = _created_range(values.get("created"))
-    return Selection(tuple(each.block for each, _ in used), {each.param: value for each, value in used}, first, last)
+    through = {each.param: each.through for each, _ in used if each.through}
+    blocks, params = tuple(each.block for each, _ in used), {each.param: value for each, value in used}
+    return Selection(blocks, params, first, last, through)
 
 
 def paging(values: Values) -> Paging:
@@ -151,7 +157,7 @@ def _filter(row: registry.Filter) -> Filter:
     if row.kind == "status":
         return _statuses(*row.values, meanings=row.meanings)
     reads = {"text": _one_of(*row.values) if row.values else _text, "texts": _texts, "flag": _flag}
-    return Filter(f"where_{row.block}", row.block, reads[row.kind])
+    return Filter(f"where_{row.block}", row.block, reads[row.kind], row.through)
 
 
 def _default(row: registry.Filter) -> tuple[Filter, Any]:

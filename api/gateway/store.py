@@ -23,12 +23,16 @@ _STANDING = _QUERIES.bind(team="", table="").numbered("standing")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which objects: names of `where_…` blocks, and their parameters. `created_…` are seconds, both included."""
+    """Which objects: names of `where_…` blocks, and their parameters. `created_…` are seconds, both included.
+
+    `through`: by parameter, another type whose objects it narrows by. Its block `known_…` tells whether the mirror can.
+    """
 
     blocks: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     created_from: int | None = None
     created_to: int | None = None
+    through: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,15 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """Ids and JSON of objects, newest first; `has_more` in the direction of the paging."""
+    """Ids and JSON of objects, newest first; `has_more` in the direction of the paging.
+
+    `is_known`: the mirror knows all that the selection holds.
+    """
 
     ids: list[str]
     bodies: list[str]
     has_more: bool
+    is_known: bool = True
 
     def raws(self) -> list[msgspec.Raw]:
         """The objects, for an answer that msgspec encodes around them."""
@@ -97,11 +105,13 @@ class MirrorReader:
             "created_from": selection.created_from,
             "created_to": selection.created_to,
         }
-        statements = [_blocks(selection, paging)]
+        statements = [_blocks(selection, paging), *((f"known_{param}",) for param in selection.through)]
         if paging.cursor is not None:
             statements.append(("cursor", *selection.blocks))
-        standing, rows, *cursor = self._read(object_type, statements, values)
-        if cursor == [[]]:
+        standing, rows, *others = self._read(object_type, statements, values)
+        if not all(others[: len(selection.through)]):
+            return standing, FoundPage([], [], has_more=False, is_known=False)
+        if not all(others):
             return standing, None
         kept = rows[: paging.limit]
         if paging.before is not None:

@@ -98,6 +98,20 @@ ORDER BY page.created, page.id
 -- name: where_payment_method
     AND mirror.payment_method = %(payment_method)s
 
+-- name: where_payout
+    AND mirror.id = ANY (ARRAY(
+        SELECT balance_transaction
+        FROM {team}.payout_balance_transactions
+        WHERE payout = %(payout)s
+    ))
+
+-- name: known_payout
+-- Its list was read since the payout is as it is now, and all of it is in the mirror (sync/mirror/payouts.py).
+SELECT true
+FROM {team}.payouts
+JOIN {team}.payout_readings AS reading ON reading.payout = payouts.id AND reading.payout_as_of = payouts.as_of_until
+WHERE payouts.id = %(payout)s AND payouts.deleted_at IS NULL AND reading.missing = 0 AND reading.refusal IS NULL
+
 -- name: where_person
 -- A project's customer is named by its own id or by the id of the Stripe customer behind it, which may look like the former.
     AND mirror.customer = ANY (ARRAY(

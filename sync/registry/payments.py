@@ -181,7 +181,7 @@ TYPES = (
         events=(),
         is_reread=True,
         permission="rak_balance_read",
-        filters=(Filter("currency"), Filter("source"), Filter("type")),
+        filters=(Filter("currency"), Filter("payout", through="payout"), Filter("source"), Filter("type")),
         explored=Explored(
             (
                 Column("Balance transaction", "id", "title"),

@@ -53,7 +53,8 @@ class Filter:
 
     `values` are all allowed values; without any, every text is allowed. `meanings` are words that stand for several
     values (None: for all). `default` is the block, with its value, that narrows a list without this parameter, as
-    Stripe's does.
+    Stripe's does. `through` is another type, by way of whose objects it narrows the list: the block `known_{name}`
+    returns a row if the mirror knows what the value selects.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Filter:
     meanings: Mapping[str, list[str] | None] = dataclasses.field(default_factory=dict)
     default: tuple[str, bool] | None = None
     block: str = ""
+    through: str = ""
 
     def __post_init__(self) -> None:
         if not self.block:

@@ -6,8 +6,7 @@ import logging
 import pytest
 import structlog
 
-from sync.error_text import redact
-from workers.logging import configure_logging
+from workers.logging import configure_logging, redact
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ def _missing(each: ObjectType) -> list[str]:
     }
     wanted |= {f"the column {key}": f"    {key} " in table or key == "id" for key in shown}
     wanted |= {f"the block where_{row.block}": f"where_{row.block}" in _LIST_BLOCKS for row in each.filters}
+    known = [row.name for row in each.filters if row.through]
+    wanted |= {f"the block known_{name}": f"known_{name}" in _LIST_BLOCKS for name in known}
     wanted |= {f"the block {block}": block in _EXPLORE_BLOCKS for block in conditions}
     return [what for what, is_there in wanted.items() if not is_there]
 

@@ -216,6 +216,8 @@ def further_filters_of(name, middle):
     """As the registry has them, with the values of an object of the sandbox and one that none has."""
     found = {}
     for row in OBJECT_TYPES[name].filters:
+        if row.through:
+            continue  # test_payout_filter.py
         value = KINDS[name].facets[row.name](middle) if name in FURTHER_KINDS else None
         found[row.name] = [True, False] if row.kind == "flag" else [*row.values] or [value or "none", "none"]
     return found
