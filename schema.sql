@@ -181,6 +181,13 @@ ALTER TABLE billstack.connections
     ADD COLUMN IF NOT EXISTS secrets_changed_at timestamptz;
 -- Stripe's API version that the mirror's objects have. NULL: the program's own.
 ALTER TABLE billstack.connections ADD COLUMN IF NOT EXISTS api_version text;
+-- Where the team's programs may use its full secret key at the gateway: the key is found by its hash. Whether it is still
+-- the connection's key is decided by secret_key itself. NULL: they may not.
+ALTER TABLE billstack.connections
+    ADD COLUMN IF NOT EXISTS own_key_sha256 bytea,
+    ADD COLUMN IF NOT EXISTS own_key_since timestamptz,
+    ADD COLUMN IF NOT EXISTS own_key_used_at timestamptz;  -- to the minute
+CREATE INDEX IF NOT EXISTS connections_own_key ON billstack.connections (own_key_sha256) WHERE own_key_sha256 IS NOT NULL;
 
 -- Teams that read their mirror with a database role (sync/teams/database_access.py), created on demand. It is deleted
 -- with the mirror (purge). Only Postgres has the password.

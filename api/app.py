@@ -7,7 +7,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import cli, dashboard
-from api.account import database_access, event_log_views, event_views, live_status, object_type_views
+from api.account import database_access, event_log_views, event_views, live_status, object_type_views, own_key
 from api.account import views as account_views
 from api.alerts import views as alert_views
 from api.gateway import lean_reads, project_views, reading
@@ -44,6 +44,7 @@ DOCUMENTED = (
     audit_views,
     projects_views,
     api_keys,
+    own_key,
     database_access,
     customers,
     project_views,

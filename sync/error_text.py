@@ -11,6 +11,8 @@ import psycopg
 
 from sync.errors import BillStackError, StripeError
 
+# Stripe's secret and restricted keys, its signing secrets, and our own API keys. The prefix stays, to show what it was.
+_SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-9+/=_-]+")
 _BAD_DATA = "22"  # SQLSTATE class: these sentences quote the value
 # A programmer's sentence, with nothing that a page or a terminal could take for markup or a command.
 _HARMLESS = re.compile(r"[A-Za-z0-9 _.,:;()'…-]{1,200}")
@@ -23,8 +25,17 @@ def chain_of(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
 
 
+def redact(text: str) -> str:
+    """`text` with every key cut to its prefix."""
+    return _SECRET.sub(r"\1…", text)
+
+
 def loggable_reason(exc: BaseException) -> str:
-    """One line. Leaves out Stripe's sentences, Postgres' details and texts of Python's errors: they name objects."""
+    """One line. Leaves out Stripe's sentences, Postgres' details, texts of Python's errors that name objects, and keys."""
+    return redact(_reason(exc))
+
+
+def _reason(exc: BaseException) -> str:
     if isinstance(exc, StripeError):
         return f"Stripe: {', '.join(f'{key} {value}' for key, value in _of_stripe(exc).items()) or exc.code}"
     if isinstance(exc, BillStackError):

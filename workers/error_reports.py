@@ -12,7 +12,7 @@ from typing import Any
 
 from structlog.typing import EventDict, WrappedLogger
 
-from sync.error_text import chain_of, loggable_reason
+from sync.error_text import chain_of, loggable_reason, redact
 from sync.errors import ConfigError
 
 # Facts that are bound to log lines, and that Sentry may search by. All are ids or names of ours.
@@ -71,7 +71,7 @@ def _event(error: BaseException, line: Mapping[str, Any]) -> dict[str, Any]:
     return named | {
         "level": line["level"],
         "exception": {"values": values[::-1]},  # the cause first, as Sentry wants it
-        "tags": {name: str(line[name]) for name in TAGS if line.get(name)},
+        "tags": {name: redact(str(line[name])) for name in TAGS if line.get(name)},
     }
 
 

@@ -5,7 +5,6 @@ The web and the workers bind `request_id`, `team`, `backfill` and `type` once, a
 """
 
 import logging
-import re
 import sys
 import traceback
 from typing import TextIO
@@ -13,11 +12,9 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from sync.error_text import chain_of, loggable_reason
+from sync.error_text import chain_of, loggable_reason, redact
 from workers.error_reports import ErrorReports, open_sentry
 
-# Stripe's secret and restricted keys, its signing secrets, and our own API keys. The prefix stays, to show what it was.
-_SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-9+/=_-]+")
 # These log a line for every HTTP request, with addresses and bodies.
 _CHATTY = ("stripe", "urllib3", "werkzeug")
 
@@ -46,11 +43,6 @@ def configure_logging(level: str, sentry_dsn: str | None = None) -> None:
     logging.getLogger().setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def redact(text: str) -> str:
-    """`text` with every key cut to its prefix."""
-    return _SECRET.sub(r"\1…", text)
 
 
 def _renderers() -> list[Processor]:

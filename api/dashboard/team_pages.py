@@ -2,6 +2,7 @@
 
 from flask import Blueprint, request
 
+from api.account.own_key import find_own_key
 from api.account.status import read_status
 from api.dashboard.pages import show_page
 from api.http.access import Access, allow
@@ -54,9 +55,16 @@ def show_keys(team_id: str) -> str:
     with current_context().pool.connection() as connection:
         found = KeyStore(connection).list_keys(team_id)
         of_team = ProjectStore(connection, team_id).list_projects()
-    names = {project.id: project.name for project in of_team}
     return show_page(
-        "api_keys.html", team_id, keys=found, projects=of_team, names=names, scopes=list(Scope), scope_words=SCOPE_WORDS
+        "api_keys.html",
+        team_id,
+        keys=found,
+        projects=of_team,
+        names={project.id: project.name for project in of_team},
+        scopes=list(Scope),
+        scope_words=SCOPE_WORDS,
+        own_key=find_own_key(team_id),
+        is_connected=read_status(current_context(), team_id)["connected"],
     )
 
 

@@ -42,7 +42,7 @@ class LeanReads:
         self._app = app
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        raw_key = presented_key(environ.get("HTTP_AUTHORIZATION")) if _is_read(environ) else None
+        raw_key = presented_key(environ.get("HTTP_AUTHORIZATION"), of_gateway=True) if _is_read(environ) else None
         if raw_key is None:
             return self._app(environ, start_response)
         began = time.perf_counter()

@@ -17,7 +17,7 @@ from api.gateway.errors import MissingScope, NotYetKnown, OnlyStripeCan
 from api.gateway.forward import READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
 from api.gateway.lean_reads import UNREAD
 from api.gateway.reading import asked_of, mirror_headers, read_mirror, use_of
-from api.http.access import Access
+from api.http.access import GATEWAY, Access
 from api.http.addresses import address_of
 from api.http.context import EXTENSION, current_context
 from api.http.endpoints import Blueprint
@@ -37,7 +37,7 @@ _FORWARDER = "billstack-forwarder"
 _IN_QUERY = "%:/?#[]@!$&'()*+,;=~"
 _OF_TEAM = "/api/billstack/teams/<team_id>/mirror"
 blueprint = Blueprint(
-    "mirror",
+    GATEWAY,
     __name__,
     description="Stripe's API, answered from the mirror: point one of Stripe's libraries here or at the root of this host,"
     " with an API key of the whole team. What the mirror cannot answer exactly goes to Stripe, if the key has the scope"

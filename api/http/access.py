@@ -21,6 +21,9 @@ from api.projects.store import ProjectStore
 from sync.errors import Forbidden, NotFound, Unauthorized
 
 _View = TypeVar("_View", bound=Callable[..., object])
+# The blueprint of Stripe's own addresses. Only there a team's Stripe key may count.
+GATEWAY = "mirror"
+_OF_STRIPE = ("sk_", "rk_")
 _ID = re.compile(r"[a-z]+_[a-z0-9_]{1,64}")
 
 
@@ -122,7 +125,7 @@ def _check() -> None:
         raise Forbidden("nobody may call this")
     if access is Access.ANYONE or is_preflight():
         return
-    raw_key = presented_key(request.headers.get("Authorization"))
+    raw_key = presented_key(request.headers.get("Authorization"), of_gateway=request.blueprint == GATEWAY)
     if raw_key is None and access is Access.GATEWAY:
         raise Unauthorized(
             "send an API key of BillStack (bs_…) as Stripe's own: as bearer, or as the user name of Basic"
@@ -139,14 +142,14 @@ def _check() -> None:
         raise NotFound("there is nothing at this address")  # an impossible id, which Postgres would reject
 
 
-def presented_key(authorization: str | None) -> str | None:
-    """A bearer token, or the user name of Basic as in Stripe's curl examples.
+def presented_key(authorization: str | None, *, of_gateway: bool = False) -> str | None:
+    """A bearer token, or the user name of Basic as in Stripe's curl examples. At the gateway also a key of Stripe's.
 
     A key wins over a session. Other credentials, such as a proxy's, are ignored.
     """
     given = Authorization.from_header(authorization)
     raw_key = given.token if given and given.type == "bearer" else given.username if given else None
-    return raw_key if raw_key and raw_key.startswith(PREFIX) else None
+    return raw_key if raw_key and raw_key.startswith((PREFIX, *(_OF_STRIPE if of_gateway else ()))) else None
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------
@@ -194,7 +197,7 @@ def _authorize_key(access: Access, key: PresentedKey) -> None:
         if key.project_id not in (None, _id_in_path("project_id")):
             raise NotFound("there is no such project")
         _require_project()
-    if access is Access.GATEWAY or (request.blueprint == "mirror" and Scope.READ_STRIPE in key.scopes):
+    if access is Access.GATEWAY or (request.blueprint == GATEWAY and Scope.READ_STRIPE in key.scopes):
         return  # api/gateway/views.py decides
     _require_scope_of(key, scope_of(current_app, str(request.endpoint)))
 

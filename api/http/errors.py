@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from api.gateway.errors import NotYetKnown, StripeUnreachable, is_of_mirror, stripe_body
 from api.http.context import current_context
 from api.http.request_log import request_id
+from sync.error_text import redact
 from sync.errors import (
     BadRequest,
     BillStackError,
@@ -31,7 +32,6 @@ from sync.errors import (
     Unauthorized,
 )
 from sync.stripe.sdk import API_VERSION
-from workers.logging import redact
 
 _API_VERSION = re.compile(r"[\w.-]{1,40}", re.ASCII)
 # The most specific class decides. An error that is not listed is our fault: 500.

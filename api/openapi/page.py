@@ -19,6 +19,7 @@ TITLES = {
     "event_log": "Event log",
     "projects": "Projects",
     "api_keys": "API keys",
+    "own_key": "The team's own Stripe key",
     "customers": "A project's customers",
     "mirror_projects": "A project's part of the mirror",
     "mirror": "Stripe's API, answered from the mirror",

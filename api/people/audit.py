@@ -43,6 +43,8 @@ ACTIONS: dict[str, str | None] = {
     "members.change_member": "member.role_changed",
     "members.remove_member": "member.removed",
     "object_types.stop": "sync.type_stopped",
+    "own_key.keep_out": "key.stripe_kept_out",
+    "own_key.let_in": "key.stripe_let_in",
     "projects.create_project": "project.created",
     "projects.delete_project": "project.deleted",
     "projects.rename_project": "project.renamed",

@@ -37,6 +37,9 @@ class Scope(StrEnum):
     CHANGE_STRIPE = "stripe:write"
 
 
+# What the team's own Stripe key may do at the gateway: all that it may at Stripe.
+OF_OWN_KEY = [scope.value for scope in Scope if scope is not Scope.CHANGE_CUSTOMERS]
+
 # What a key with the scope may do, for the people who create keys.
 SCOPE_WORDS = {
     Scope.READ_CUSTOMERS: "read customers, their names and addresses, and what belongs to them",
@@ -71,7 +74,6 @@ class PresentedKey:
     id: str
     team_id: str
     project_id: str | None
-    key_sha256: bytes
     scopes: list[str]
     is_expired: bool
     is_use_due: bool  # whether last_used_at should be written
@@ -118,8 +120,7 @@ class KeyStore:
             return None
         (rows,) = RoundTrips(self._connection).read([_QUERIES.numbered("keys_of_prefix")], {"prefix": raw_key[:_SHOWN]})
         digest = _sha256(raw_key)
-        candidates = (PresentedKey(*row) for row in rows)
-        return next((key for key in candidates if hmac.compare_digest(key.key_sha256, digest)), None)
+        return next((PresentedKey(*key) for sha256, *key in rows if hmac.compare_digest(sha256, digest)), None)
 
     def note_use(self, key_id: str) -> None:
         self._connection.execute(_QUERIES["note_use"], {"key_id": key_id})

@@ -18,7 +18,7 @@ RETURNING 1
 
 -- name: keys_of_prefix
 -- Hardly ever more than one row. The program compares them in constant time.
-SELECT id, team_id, project_id, key_sha256, scopes,
+SELECT key_sha256, id, team_id, project_id, scopes,
     coalesce(expires_at <= now(), false) AS is_expired,
     coalesce(last_used_at < now() - interval '1 minute', true) AS is_use_due
 FROM billstack.api_keys

@@ -149,7 +149,14 @@ class Opening:
     def _write(self, first: _FirstPage) -> None:
         """Writes on this thread: all pages together take less time than a second connection."""
         page = first.page
-        mirrored = as_mirrored(first.type, page, first.completed, lt=first.window.lt, known_prices=self._prices_named)
+        mirrored = as_mirrored(
+            first.type,
+            page,
+            first.completed,
+            lt=first.window.lt,
+            starting_after=None,
+            known_prices=self._prices_named,
+        )
         key = WindowKey(self._backfill.id, first.type.name, first.window.number, OPENING_FENCE)
         reject_all(self._mirror, first.type, page.odd)
         written = write_page(self._mirror, first.type, key, mirrored, SplitPage(page.heads, page.raw_objects))

@@ -36,7 +36,7 @@ from sync.mirror.parents import ParentStore
 from sync.mirror.refresh import refresh_or_reject
 from sync.mirror.store import MirrorStore, PageToWrite, WindowKey
 from sync.object_types import OBJECT_TYPES, ObjectType
-from sync.stripe.pages import Page
+from sync.stripe.pages import Page, joined
 
 # Parents that are read or being read and not yet written. They wait for the slowest before them, and most are small.
 MOST_LINED_UP = 256
@@ -79,6 +79,7 @@ class ParentRun:
         self._backfill = backfill
         self._type = object_type
         self._window = next((window for window in windows if not window.done), None)
+        self._checkpoint = self._window.cursor if self._window else None
         self._lease = lease
         self._tools = tools
         self._pace = Pace()
@@ -212,29 +213,36 @@ class ParentRun:
         for parent in parents:
             unwritten += 1
             pages = [page for page in parent.pages if page.heads or page.odd]
-            for at, page in enumerate(pages, start=1):
-                is_last = at == len(pages)
-                to_write = replace(
-                    as_mirrored(self._type, page, {}, lt=0, known_prices=frozenset()),
-                    has_more=True,
-                    cursor=parent.id if is_last else None,
-                    place=place_of(parent.id),
-                    pages=unwritten if is_last else 0,
-                )
-                overlapping += [(object_id, parent.id) for object_id in self._write_page(store, page, to_write)]
-            unwritten = 0 if pages else unwritten
+            if pages:
+                ids = self._write_parent(store, parent.id, joined(pages), done=unwritten)
+                overlapping += [(object_id, parent.id) for object_id in ids]
+                unwritten = 0
         if unwritten or not has_more:
-            checkpoint = parents[-1].id if parents else None
-            self._write_page(store, None, _empty(checkpoint, has_more=has_more, parents=unwritten))
+            end = PageToWrite(
+                b'{"data":[]}', 0, 0, has_more, cursor=parents[-1].id if parents else None, pages=unwritten
+            )
+            self._write_page(store, end, SplitPage([], lambda: []))
         self._loop.tell(self._written, len(parents), overlapping)
 
-    def _write_page(self, store: MirrorStore, page: Page | None, to_write: PageToWrite) -> list[str]:
+    def _write_parent(self, store: MirrorStore, parent_id: str, page: Page, *, done: int) -> list[str]:
+        """Writes what is listed under a parent. `done` parents have been read since the last checkpoint."""
+        reject_all(store, self._type, page.odd)
+        to_write = replace(
+            as_mirrored(self._type, page, {}, lt=0, starting_after=None, known_prices=frozenset()),
+            has_more=True,
+            cursor=parent_id,
+            place=place_of(parent_id),
+            pages=done,
+        )
+        return self._write_page(store, to_write, SplitPage(page.heads, page.raw_objects))
+
+    def _write_page(self, store: MirrorStore, to_write: PageToWrite, objects: SplitPage) -> list[str]:
         assert self._window
         key = WindowKey(self._backfill.id, self._type.name, self._window.number, self._lease.fence)
-        if page is None:
-            return write_page(store, self._type, key, to_write, SplitPage([], lambda: [])).overlapping
-        reject_all(store, self._type, page.odd)
-        return write_page(store, self._type, key, to_write, SplitPage(page.heads, page.raw_objects)).overlapping
+        to_write = replace(to_write, starting_after=self._checkpoint)
+        written = write_page(store, self._type, key, to_write, objects)
+        self._checkpoint = to_write.cursor or self._checkpoint
+        return written.overlapping
 
 
 class _Parents:
@@ -263,10 +271,6 @@ class _Parents:
 def place_of(parent_id: str) -> int:
     """A parent's own place on the number line of billstack.span_of: only its own pages can have the same objects."""
     return int.from_bytes(hashlib.blake2b(parent_id.encode(), digest_size=_PLACE_BYTES).digest())
-
-
-def _empty(checkpoint: str | None, *, has_more: bool, parents: int) -> PageToWrite:
-    return PageToWrite(body=b'{"data":[]}', as_of=0, as_of_until=0, has_more=has_more, cursor=checkpoint, pages=parents)
 
 
 def _count_parents(store: BackfillStore, team_id: str, object_type: ObjectType) -> int:

@@ -76,6 +76,7 @@ class PartRun:
                 done = self._work(lease)
         except LeaseLost as exc:
             log.info("part.lost", reason=exc.message)
+            self._let_go(fence)  # it is still ours if Postgres has lost a page of it
             return "not_ours"
         except LOSSES:
             self._let_go(fence)

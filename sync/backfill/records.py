@@ -13,7 +13,7 @@ from sync.backfill.part_records import FINISH, OPENING_FENCE
 from sync.backfill.windows import Split, Window
 from sync.errors import Conflict, LeaseLost
 from sync.ids import new_id
-from sync.mirror.store import MirrorStore, WindowKey
+from sync.mirror.store import MirrorStore, WindowKey, window_lost
 from sync.object_types import OBJECT_TYPES, in_order
 from sync.sql import Queries
 from sync.teams.mirrored_types import MirroredTypes
@@ -166,7 +166,7 @@ class BackfillStore:
         if not self._one("split", **key, **new, giver=split.giver):
             raise LeaseLost("the window was taken over by another worker")
 
-    def reopen_window(self, key: WindowKey, *, gte: int, lt: int) -> None:
+    def reopen_window(self, key: WindowKey, cursor: str, *, gte: int, lt: int) -> None:
         """Gives the rest of a window whose cursor was lost a new filter. Raises LeaseLost."""
         row = self._one(
             "reopen_window",
@@ -174,11 +174,12 @@ class BackfillStore:
             type=key.type,
             number=key.number,
             fence=key.fence,
+            cursor=cursor,
             gte=gte,
             lt=lt,
         )
         if not row:
-            raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
+            raise window_lost(key)
 
     def publish(self, backfill_id: str, object_type: str, progress: float) -> TypeState:
         row = self._one("publish", backfill_id=backfill_id, type=object_type, progress=progress)
@@ -189,11 +190,11 @@ class BackfillStore:
     def end_type(
         self, backfill_id: str, object_type: str, fence: int, *, status: TypeStatus, error: str | None = None
     ) -> None:
-        """Raises LeaseLost if another worker holds the type now."""
+        """Raises LeaseLost if another worker holds the type now, or if a type that is `ready` has an open window."""
         if not self._one(
             "end_type", backfill_id=backfill_id, type=object_type, fence=fence, status=status, error=error
         ):
-            raise LeaseLost(f"{object_type} now belongs to another worker")
+            raise LeaseLost(f"{object_type} now belongs to another worker, or a window of it is open again")
 
     def open_windows(
         self, backfill: Backfill, now: int, variants: Sequence[tuple[str, int]]
@@ -230,11 +231,13 @@ class BackfillStore:
     ) -> None:
         """`known_until`: the mirror has everything up to then on Stripe's clock. None if that was not ensured.
 
-        Raises LeaseLost if the backfill was canceled, or if another worker holds its finish now.
+        Raises LeaseLost if the backfill was canceled, if another worker holds its finish now, or if a window is open.
         """
         params = {"state": state, "error": error, "warnings": list(warnings), "known_until": known_until}
         if not self._one("end_backfill", backfill_id=backfill_id, fence=fence, **params):
-            raise LeaseLost("the backfill was canceled, or its finish now belongs to another worker")
+            raise LeaseLost(
+                "the backfill was canceled, its finish belongs to another worker, or a window is open again"
+            )
 
     def cancel(self, team_id: str) -> str | None:
         """Returns the id of the backfill that ran, if any. None of its pages is written after this."""

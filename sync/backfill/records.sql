@@ -212,13 +212,15 @@ SELECT EXISTS (
     );
 
 -- name: reopen_window
--- The cursor's object is gone. The filter may change because no cursor depends on it any more.
+-- The cursor's object is gone. The filter may change because no cursor depends on it any more. The cursor is compared,
+-- as in mirror_page.
 UPDATE billstack.windows
 SET gte = %(gte)s, lt = %(lt)s, cursor = NULL
 WHERE backfill_id = %(backfill_id)s
     AND type = %(type)s
     AND number = %(number)s
     AND fence = %(fence)s
+    AND cursor = %(cursor)s
     AND NOT done
 RETURNING number;
 
@@ -260,7 +262,8 @@ FROM published;
 
 -- name: end_type
 -- Only for the holder of the lease: a worker that lost it may have failed where its successor succeeds. Stores the
--- exact count even if the type ends between two renewals.
+-- exact count even if the type ends between two renewals. A type whose last page was lost in a crash of Postgres is not
+-- ready.
 WITH held AS MATERIALIZED (
     SELECT fence
     FROM billstack.leases
@@ -271,6 +274,7 @@ counts AS MATERIALIZED (
     SELECT coalesce(sum(counted), 0) AS synced, coalesce(sum(written), 0) AS written
     FROM billstack.windows
     WHERE backfill_id = %(backfill_id)s AND type = %(type)s
+    HAVING %(status)s <> 'ready' OR coalesce(bool_and(done), true)
 ),
 known AS MATERIALIZED (
     -- Locked, because this statement's snapshot lacks what a renewal published while `held` waited for it.
@@ -304,8 +308,8 @@ FROM billstack.backfill_types
 WHERE backfill_id = %(backfill_id)s;
 
 -- name: end_backfill
--- Only for the holder of the finish. A full backfill proves its types up to this moment, or up to the oldest event that
--- could not be applied.
+-- Only for the holder of the finish, and only while no window of a type that was read is open. A full backfill proves
+-- its types up to this moment, or up to the oldest event that could not be applied.
 WITH held AS MATERIALIZED (
     SELECT backfill_id
     FROM billstack.leases
@@ -316,7 +320,15 @@ ended AS (
     UPDATE billstack.backfills
     SET state = %(state)s, error = %(error)s, warnings = %(warnings)s, finished_at = clock_timestamp()
     FROM held
-    WHERE id = held.backfill_id AND state = 'running'
+    WHERE id = held.backfill_id
+        AND state = 'running'
+        AND NOT EXISTS (
+            SELECT
+            FROM billstack.windows
+            JOIN billstack.backfill_types
+                ON backfill_types.backfill_id = windows.backfill_id AND backfill_types.type = windows.type
+            WHERE windows.backfill_id = %(backfill_id)s AND NOT windows.done AND backfill_types.status = 'ready'
+        )
     RETURNING id, team_id, started, created_after, finished_at
 ),
 proven AS (

@@ -62,6 +62,7 @@ class _Fetched:
     """A page that waits for its cut lists, and then for its turn among its window's pages."""
 
     window: Window
+    starting_after: str | None
     page: Page
     cut_ids: list[str]
     completed: dict[str, Answer] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class _CursorLost:
     """Marks the place in a window's queue where its bounds change, because the cursor's object is gone."""
 
     window: Window
+    cursor: str
     is_whole = True
 
 
@@ -157,11 +159,10 @@ class TypeRun:
             if window is None:
                 return
             self._page_tokens.take()
-            sent = params(self._type, window)
             self._loop.read(
-                self._tools.source.page_read(self._type, sent),
-                partial(self._page_came, window, time.monotonic()),
-                partial(self._page_refused, window, sent),
+                self._tools.source.page_read(self._type, params(self._type, window)),
+                partial(self._page_came, window, window.cursor, time.monotonic()),
+                partial(self._page_refused, window, window.cursor),
                 self._pace.page_failed,
             )
 
@@ -174,16 +175,16 @@ class TypeRun:
         self._plan.apply_split(split)
         return self._plan.next_to_send()
 
-    def _page_came(self, window: Window, asked_at: float, page: Page) -> None:
+    def _page_came(self, window: Window, starting_after: str | None, asked_at: float, page: Page) -> None:
         self._pace.page_came(asked_at, self._plan.in_flight)
         self._plan.page_arrived(window, PageOutline([head.created for head in page.heads], page.has_more, page.cursor))
         self._shown.look()
-        fetched = _Fetched(window, page, page.cut_ids(self._type))
+        fetched = _Fetched(window, starting_after, page, page.cut_ids(self._type))
         self._lists.extend((fetched, self._tools.source.listing(self._type, each)) for each in fetched.cut_ids)
         self._line_up(fetched)
 
-    def _page_refused(self, window: Window, sent: dict[str, str | int], error: StripeRejected) -> None:
-        if "starting_after" not in sent or not error.is_cursor_lost:
+    def _page_refused(self, window: Window, starting_after: str | None, error: StripeRejected) -> None:
+        if not starting_after or not error.is_cursor_lost:
             raise error
         log.info("cursor.lost", window=window.number)
         self._plan.reopen(window)
@@ -192,7 +193,7 @@ class TypeRun:
             raise error
         # It must not be sent again until its new bounds are stored, after its earlier pages.
         self._plan.hold(window)
-        self._line_up(_CursorLost(window))
+        self._line_up(_CursorLost(window, starting_after))
 
     def _ask_for_lists(self) -> None:
         while self._lists and self._lists_in_flight < MAX_IN_FLIGHT and self._list_tokens.has_one(len(self._lists)):
@@ -255,10 +256,17 @@ class TypeRun:
         window = task.window
         key = WindowKey(self._backfill.id, self._type.name, window.number, self._lease.fence)
         if isinstance(task, _CursorLost):
-            BackfillStore(store.connection).reopen_window(key, gte=window.gte, lt=window.lt)
+            BackfillStore(store.connection).reopen_window(key, task.cursor, gte=window.gte, lt=window.lt)
             self._loop.tell(self._plan.request_failed, window)
             return
-        page = as_mirrored(self._type, task.page, task.completed, lt=window.lt, known_prices=self._prices_named)
+        page = as_mirrored(
+            self._type,
+            task.page,
+            task.completed,
+            lt=window.lt,
+            starting_after=task.starting_after,
+            known_prices=self._prices_named,
+        )
         reject_all(store, self._type, task.page.odd)
         written = write_page(store, self._type, key, page, SplitPage(task.page.heads, task.page.raw_objects))
         self._prices_named.update(page.named_prices)

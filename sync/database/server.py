@@ -34,7 +34,7 @@ def refuse_unfit(connect: Callable[[], psycopg.Connection], name: str) -> None:
     with connection:
         row = connection.execute(_QUERIES["server"]).fetchone()
         assert row
-        encoding, isolation, server_pid, user, database = row
+        encoding, isolation, commits, server_pid, user, database = row
         if encoding != "UTF8":
             raise ConfigError(
                 f"{name}: the database {database} has the encoding {encoding}, which cannot hold Stripe's texts: create "
@@ -46,6 +46,11 @@ def refuse_unfit(connect: Callable[[], psycopg.Connection], name: str) -> None:
             raise ConfigError(
                 f"{name}: transactions start as {isolation}, and the pooler does not let BillStack change that: run "
                 f"ALTER ROLE {user} IN DATABASE {database} SET default_transaction_isolation = 'read committed'"
+            )
+        if is_pooled and commits == "off":
+            raise ConfigError(
+                f"{name}: commits do not wait for the disk, and the pooler does not let BillStack change that: run "
+                f"ALTER ROLE {user} IN DATABASE {database} SET synchronous_commit = on"
             )
         if is_pooled and not _has_transactions(connection):
             raise ConfigError(

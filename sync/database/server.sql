@@ -1,7 +1,12 @@
 -- What BillStack requires of Postgres.
 
 -- name: server
-SELECT pg_encoding_to_char(encoding), current_setting('default_transaction_isolation'), pg_backend_pid(), current_user::text, datname
+SELECT pg_encoding_to_char(encoding),
+    current_setting('default_transaction_isolation'),
+    current_setting('synchronous_commit'),
+    pg_backend_pid(),
+    current_user::text,
+    datname
 FROM pg_database
 WHERE datname = current_database();
 

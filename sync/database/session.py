@@ -21,7 +21,8 @@ def begin_session(connection: psycopg.Connection) -> None:
     """Makes our statements see what others commit in the meantime, whatever the database's default is.
 
     Windows, leases and rows are compared again after waiting for a lock. Under an unchanging snapshot that fails, or
-    loses data. And makes Postgres close the connection seconds after its client's host is gone, not after two hours.
+    loses data. Makes Postgres close the connection seconds after its client's host is gone, not after two hours. And
+    makes it wait for the disk even if its default is not to: a crash may not take back what somebody relies on.
     """
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.execute(_QUERIES["begin_session"], {"own_pid": connection.info.backend_pid})

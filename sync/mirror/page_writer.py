@@ -10,9 +10,8 @@ from psycopg import errors
 
 from sync.bounds import loggable
 from sync.error_text import loggable_reason
-from sync.errors import LeaseLost
 from sync.mirror.page_parts import page_of_one
-from sync.mirror.store import REFUSALS, MirrorStore, PageToWrite, WindowKey, WrittenPage, reason_of
+from sync.mirror.store import REFUSALS, MirrorStore, PageToWrite, WindowKey, WrittenPage, reason_of, window_lost
 from sync.object_types import ObjectType
 from sync.stripe.answers import Answer
 from sync.stripe.odd_objects import OddObject
@@ -27,7 +26,9 @@ log = structlog.get_logger()
 def write_page(
     store: MirrorStore, object_type: ObjectType, key: WindowKey, page: PageToWrite, objects: "SplitPage"
 ) -> WrittenPage:
-    """Commits rows, seen, count and checkpoint together. Raises LeaseLost if another worker holds the window now.
+    """Commits rows, seen, count and checkpoint together.
+
+    Raises LeaseLost if another worker holds the window now, or if Postgres has lost the page before this one.
 
     One bad object does not stop a type. If Postgres refuses a page (a NUL in a text, one id twice), each object is
     written by itself. Objects that still fail go to the table of rejects.
@@ -44,11 +45,17 @@ def write_page(
 
 
 def as_mirrored(
-    object_type: ObjectType, page: Page, completed: Mapping[str, Answer], *, lt: int, known_prices: AbstractSet[str]
+    object_type: ObjectType,
+    page: Page,
+    completed: Mapping[str, Answer],
+    *,
+    lt: int,
+    starting_after: str | None,
+    known_prices: AbstractSet[str],
 ) -> PageToWrite:
     """Prepares a page of a window that ends before `lt`, with the answers that complete its cut lists.
 
-    `known_prices` are recorded already.
+    `starting_after` is the cursor with which it was requested. `known_prices` are recorded already.
     """
     created = [head.created for head in page.heads if head.created < lt]
     bodies = {object_id: answer.body for object_id, answer in completed.items()}
@@ -57,6 +64,7 @@ def as_mirrored(
         as_of=page.answer.as_of,
         as_of_until=max([page.answer.as_of_until, *(answer.as_of_until for answer in completed.values())]),
         has_more=page.has_more,
+        starting_after=starting_after,
         cursor=page.cursor,
         newest=created[0] if created else None,
         oldest=created[-1] if created else None,
@@ -84,10 +92,7 @@ class SplitPage:
 
 
 def _write_whole(store: MirrorStore, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage:
-    mirrored = store.mirror_page_alone(object_type, key, page)
-    if mirrored is None:
-        raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
-    return mirrored
+    return _unless_lost(store.mirror_page_alone(object_type, key, page), key)
 
 
 def _write_one_by_one(
@@ -99,18 +104,26 @@ def _write_one_by_one(
     with store.connection.transaction():
         store.page_settings()
         if not store.lock_window(object_type, key):
-            raise LeaseLost(f"window {key.number} of {key.type} now belongs to another worker, or is done")
+            raise window_lost(key)
         for object_id, raw in objects.each():
             body, own = page_of_one(object_id, raw, page.completed)
-            single = replace(page, body=body, has_more=True, oldest=None, completed=own, named_prices=(), pages=0)
+            single = replace(
+                page, body=body, has_more=True, cursor=None, oldest=None, completed=own, named_prices=(), pages=0
+            )
             try:
                 with store.connection.transaction():
-                    written = store.mirror_page(object_type, key, single)
+                    written = _unless_lost(store.mirror_page(object_type, key, single), key)
             except REFUSALS as exc:
                 log.warning("object.rejected", type=key.type, id=loggable(object_id), reason=loggable_reason(exc))
                 store.reject(object_type, object_id, reason_of(exc))
                 continue
             counted += written.counted
             overlapping += written.overlapping
-        store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed={}))
+        _unless_lost(store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed={})), key)
     return WrittenPage(counted, overlapping)
+
+
+def _unless_lost(written: WrittenPage | None, key: WindowKey) -> WrittenPage:
+    if written is None:
+        raise window_lost(key)
+    return written

@@ -18,6 +18,7 @@ from psycopg import errors
 from sync.bounds import CLOCK_LEEWAY_S
 from sync.database.borrowing import same_connection
 from sync.database.schema import schema_name
+from sync.errors import LeaseLost
 from sync.json_text import AsJsonb
 from sync.mirror.page_parts import by_id
 from sync.mirror.parents import ParentStore
@@ -55,13 +56,14 @@ class PageToWrite:
 
     `completed` are the bodies of Source.complete by id: the items of a cut list, or the whole object; an empty one
     leaves its object out. `newest` and `oldest` are `created` of the first and last object; with `cursor` they are None
-    if the page is empty.
+    if the page is empty. `starting_after` is the window's cursor before it, with which the page was requested.
     """
 
     body: bytes
     as_of: int
     as_of_until: int
     has_more: bool
+    starting_after: str | None = None
     cursor: str | None = None
     newest: int | None = None
     oldest: int | None = None
@@ -95,7 +97,7 @@ class MirrorStore:
     def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage | None:
         """Locks the window, mirrors the page and commits, in one round trip.
 
-        None: the window no longer belongs to the caller.
+        None: the window no longer belongs to the caller, or is not at `starting_after`.
         """
         queries = _bound(self.schema, object_type.table)
         statements = [queries.numbered(name) for name in ("page_settings", "lock_window", "mirror_page")]
@@ -108,12 +110,11 @@ class MirrorStore:
         """Settings for writing pages, for the rest of the transaction."""
         self._run(None, "page_settings")
 
-    def mirror_page(self, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage:
-        """Writes rows, seen, count and checkpoint of a page. This transaction must have locked the window."""
+    def mirror_page(self, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage | None:
+        """The same inside a transaction that has locked the window."""
         values = self._window(object_type, key) | self._page(object_type, page)
         row = self._run(object_type, "mirror_page", **values).fetchone()
-        assert row is not None
-        return WrittenPage(*row)
+        return WrittenPage(*row) if row else None
 
     def _window(self, object_type: ObjectType, key: WindowKey) -> dict[str, Any]:
         return {
@@ -136,6 +137,7 @@ class MirrorStore:
             "as_of": page.as_of,
             "as_of_until": page.as_of_until,
             "has_more": page.has_more,
+            "starting_after": page.starting_after,
             "cursor": page.cursor,
             "newest": page.newest,
             "oldest": page.oldest,
@@ -283,6 +285,12 @@ class MirrorStore:
 @cache
 def _bound(schema: str, table: str) -> BoundQueries:
     return _QUERIES.bind(team=schema, table=table)
+
+
+def window_lost(key: WindowKey) -> LeaseLost:
+    return LeaseLost(
+        f"window {key.number} of {key.type} belongs to another worker, is done, or is not where its last page left it"
+    )
 
 
 def is_lost(exc: Exception) -> bool:

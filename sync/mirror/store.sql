@@ -34,6 +34,7 @@ FOR UPDATE;
 -- name: mirror_page
 -- Rows, seen, count and checkpoint of a page in one statement: each further one costs Python as much as the page. It is
 -- sent together with lock_window, so it checks by itself whether the window is the caller's. If not, it returns no row.
+-- Nor if the window is not where the page's request found it: a crash of Postgres may have lost the page before.
 -- `completed` has replacements by id: an array of all items for a cut list, or the whole object, or null for an object
 -- that was deleted.
 -- Equal rows are left out before the INSERT: its conflict path would lock and log them even unwritten. Strictly newer
@@ -49,6 +50,7 @@ WITH held AS MATERIALIZED (
         AND windows.type = %(type)s
         AND windows.number = %(number)s
         AND windows.fence = %(fence)s
+        AND windows.cursor IS NOT DISTINCT FROM %(starting_after)s
         AND NOT windows.done
 ),
 page AS MATERIALIZED (

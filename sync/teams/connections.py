@@ -15,6 +15,7 @@ from sync.errors import Conflict
 from sync.object_types import DEFAULT_TYPES, REREAD_TYPES
 from sync.sql import Queries
 from sync.stripe.sdk import API_VERSION
+from sync.teams.own_keys import own_key_sha256
 from sync.teams.secrets import ENDPOINT_SECRET, SECRET_KEY, WEBHOOK_SECRET, SecretBox, Use
 
 _QUERIES = Queries(Path(__file__).with_name("connections.sql")).bind()
@@ -185,7 +186,10 @@ class Connections:
         webhook_secret: str | None,
         api_version: str = API_VERSION,
     ) -> None:
-        """Without a new publishable key or webhook secret, the stored one stays."""
+        """Without a new publishable key or webhook secret, the stored one stays.
+
+        Where the team's own key was let in at the gateway, the new key is, if it is a full secret key and of no other team.
+        """
         self._run(
             "put",
             team_id=team_id,
@@ -193,6 +197,7 @@ class Connections:
             account_name=account_name,
             livemode=livemode,
             secret_key=self._box.seal(secret_key, team_id=team_id, use=SECRET_KEY),
+            own_key_sha256=own_key_sha256(secret_key),
             publishable_key=publishable_key,
             webhook_secret=(
                 self._box.seal(webhook_secret, team_id=team_id, use=WEBHOOK_SECRET) if webhook_secret else None

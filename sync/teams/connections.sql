@@ -157,6 +157,15 @@ SET account_id = excluded.account_id,
         ELSE now() + interval '1 day'
     END,
     key_valid = true,
+    own_key_sha256 = CASE
+        WHEN connections.own_key_sha256 IS NOT NULL
+            AND NOT EXISTS (  -- a key names one team: the one that let it in first
+                SELECT
+                FROM billstack.connections AS others
+                WHERE others.own_key_sha256 = decode(%(own_key_sha256)s, 'hex') AND others.team_id <> %(team_id)s
+            )
+        THEN decode(%(own_key_sha256)s, 'hex')
+    END,
     connected_at = now(),
     disconnected_at = NULL,
     secrets_changed_at = CASE WHEN excluded.webhook_secret IS NULL THEN connections.secrets_changed_at ELSE now() END,
@@ -167,6 +176,9 @@ SET account_id = excluded.account_id,
 -- name: forget_keys
 UPDATE billstack.connections
 SET secret_key = NULL,
+    own_key_sha256 = NULL,
+    own_key_since = NULL,
+    own_key_used_at = NULL,
     publishable_key = NULL,
     webhook_secret = NULL,
     previous_webhook_secret = NULL,

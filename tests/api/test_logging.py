@@ -6,7 +6,8 @@ import logging
 import pytest
 import structlog
 
-from workers.logging import configure_logging, redact
+from sync.error_text import redact
+from workers.logging import configure_logging
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from scripts.local.binaries import debian_folders
 from scripts.local.processes import wait_until
@@ -102,6 +103,7 @@ def running_pooler(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, config], stdout=log, stderr=log, **account)
     url = f"postgresql://postgres@127.0.0.1:{port}/{database}"
+    set_default(at_database(server.url, database), "synchronous_commit", "on")  # the tests' own is off
     try:
         wait_until(lambda: answers(url) or process.poll() is not None, 10)
         assert process.poll() is None, (folder / "log").read_text()
@@ -109,6 +111,14 @@ def running_pooler(
     finally:
         process.terminate()
         process.wait(10)
+
+
+def set_default(url: str, setting: str, value: str) -> None:
+    """Of the database, for connections from now on."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        database = sql.Identifier(connection.info.dbname)
+        statement = sql.SQL("ALTER DATABASE {} SET {} = {}")
+        connection.execute(statement.format(database, sql.Identifier(setting), sql.Literal(value)))
 
 
 def answers(url: str) -> bool:

@@ -179,7 +179,7 @@ SAMPLES: dict[str, Any] = {
     "url": "https://example.com", "customer_email": "c77@example.com", "at": str(START + 500), "after_id": "charge_500",
     "reference": "in_77", "from_day": NOW.date(), "to_day": NOW.date(), "least": 10, "most": 100,
     "token_sha256": b"x", "extend_after": timedelta(minutes=5), "lifetime": timedelta(days=30), "password_hash": "x",
-    "role": "owner",
+    "role": "owner", "sha256": "00" * 32, "own_key_sha256": "00" * 32,
     "key_id": "key_77", "prefix": "bs_00000077", "key_sha256": b"x", "scopes": ["customers:read"], "expires_at": None,
     "account_id": "acct_x", "account_name": None, "livemode": False, "secret_key": b"x", "publishable_key": None,
     "webhook_secret": b"x", "endpoint_id": "we_1", "endpoint_secret": b"x", "every_s": 60, "sealed_key": b"x", "valid": True,

@@ -19,9 +19,9 @@ from sync.object_types import OBJECT_TYPES
 from tests.end_to_end.product import running_installation
 from tests.end_to_end.test_events import wait_until_delivered, wait_until_quiet
 from tests.factories import customer
-from tests.servers.conftest import POOL_SIZE, Pooler, pgbouncer, running_pooler
+from tests.servers.conftest import POOL_SIZE, Pooler, pgbouncer, running_pooler, set_default
 from tests.sync.conftest import Team, make_team
-from tests.sync.mirrored import open_window, page_of
+from tests.sync.mirrored import following, open_window, page_of
 from workers.context import connection_options, refuse_unfit_postgres
 
 TYPES = [OBJECT_TYPES[name] for name in ("customer", "charge", "invoice", "price")]
@@ -55,7 +55,8 @@ def test_writers_that_share_servers_write_each_its_own_table(pooler: Pooler, tea
             store = MirrorStore(connection, team.id)
             for number in range(PAGES):
                 objects = [customer(f"{name}_{number}_{row}") for row in range(PAGE)]
-                assert store.mirror_page_alone(object_type, keys[name], page_of(objects, as_of=10))
+                page = following(store, keys[name], page_of(objects, as_of=10))
+                assert store.mirror_page_alone(object_type, keys[name], page)
 
     with ThreadPoolExecutor(side_by_side) as pool:
         list(pool.map(write, keys))
@@ -101,20 +102,22 @@ def test_a_pooler_without_transactions_is_refused(pooler: Pooler) -> None:
 
 
 @pytest.mark.parametrize("pooler", ["transaction"], indirect=True)
-def test_an_isolation_that_a_pooler_keeps_us_from_setting_is_refused(pooler: Pooler) -> None:
+@pytest.mark.parametrize(
+    ("setting", "unfit", "fit"),
+    [("default_transaction_isolation", "serializable", "'read committed'"), ("synchronous_commit", "off", "on")],
+)
+def test_a_default_that_a_pooler_keeps_us_from_changing_is_refused(
+    pooler: Pooler, setting: str, unfit: str, fit: str
+) -> None:
     refuse_unfit_postgres(pooler.url, "DATABASE_URL")
+    set_default(pooler.direct_url, setting, unfit)
     with psycopg.connect(pooler.direct_url, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'").format(
-                sql.Identifier(connection.info.dbname)
-            )
-        )
         end_others = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
         )
         connection.execute(end_others, (connection.info.dbname,))
 
-    with pytest.raises(ConfigError, match=r"run ALTER ROLE postgres IN DATABASE .* 'read committed'"):
+    with pytest.raises(ConfigError, match=rf"run ALTER ROLE postgres IN DATABASE .* SET {setting} = {fit}"):
         refuse_unfit_postgres(pooler.url, "DATABASE_URL")
     refuse_unfit_postgres(pooler.direct_url, "DATABASE_URL")
 

@@ -1,7 +1,7 @@
 """Looks at and writes one team's mirror the way tests speak of it: rows, pages of objects, windows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -157,10 +157,18 @@ def head(about: Json) -> Any:
 
 
 def mirror(store: MirrorStore, key: WindowKey, page: PageToWrite, object_type: ObjectType = CUSTOMER) -> WrittenPage:
-    """Writes a page as one transaction does."""
+    """Writes the window's next page as one transaction does."""
     with store.connection.transaction():
         assert store.lock_window(object_type, key)
-        return store.mirror_page(object_type, key, page)
+        written = store.mirror_page(object_type, key, following(store, key, page))
+        assert written
+        return written
+
+
+def following(store: MirrorStore, key: WindowKey, page: PageToWrite) -> PageToWrite:
+    """The page as one that was requested with the window's cursor."""
+    window = windows(store, OBJECT_TYPES[key.type])[key.number - 1]
+    return replace(page, starting_after=window["cursor"])
 
 
 def answer(about: Json | None, *, as_of: int, as_of_until: int | None = None) -> Answer:

@@ -109,3 +109,14 @@ def test_without_its_package_a_dsn_is_refused_in_one_line(monkeypatch: pytest.Mo
         open_sentry("https://key@sentry.example.com/1")
 
     assert "\n" not in refused.value.message
+
+
+def test_a_key_in_a_sentence_or_an_id_is_cut(sent: list[dict[str, Any]]) -> None:
+    with structlog.contextvars.bound_contextvars(request_id=KEY):
+        try:
+            raise RuntimeError(f"with {KEY}")
+        except RuntimeError:
+            structlog.get_logger().exception("page.failed")
+
+    assert KEY not in json.dumps(sent)
+    assert "with sk_test_" in json.dumps(sent)

@@ -1,12 +1,15 @@
 """One process runs job after job, and is watched, timed out, killed and replaced like one of its own for each."""
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 
 import pytest
+import redis
 from rq import Queue
 from rq.job import Job
 
@@ -24,24 +27,36 @@ def queue(context) -> Queue:
 
 
 @pytest.fixture
-def start(context) -> Iterator[Callable[[], int]]:
-    """A worker in a process of its own; gives its pid."""
-    pids: list[int] = []
+def start(redis_url) -> Iterator[Callable[..., int]]:
+    """A worker in a process of its own; gives its pid.
 
-    def fork() -> int:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                MirrorWorker([BACKFILLS, COMPARISONS], connection=context.redis).work(logging_level="CRITICAL")
-            finally:
-                os._exit(0)
-        pids.append(pid)
-        return pid
+    Not forked from this process: a lock that one of its threads held would stay locked in the worker for ever.
+    """
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload([__name__])
+    workers: list[BaseProcess] = []
+
+    def fork(*, held_mb: int = 0, **changed: int) -> int:
+        """`changed` are constants of the module horse. The worker holds so much memory before its first job."""
+        worker = forkserver.Process(target=_work, args=(redis_url, held_mb, changed))
+        worker.start()
+        workers.append(worker)
+        assert worker.pid
+        return worker.pid
 
     yield fork
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    for worker in workers:
+        worker.kill()
+        worker.join()
+
+
+def _work(redis_url: str, held_mb: int, changed: dict[str, int]) -> None:
+    held = bytearray(b"x" * held_mb * 2**20)
+    for name, value in changed.items():
+        setattr(horse, name, value)
+    worker = MirrorWorker([BACKFILLS, COMPARISONS], connection=redis.Redis.from_url(redis_url))
+    worker.work(logging_level="CRITICAL")
+    del held
 
 
 def has_ended(pid: int) -> bool:
@@ -111,28 +126,24 @@ def test_a_job_that_takes_too_long_is_ended_and_the_next_one_runs(queue, start):
     assert result(queue.enqueue("os.getpid")) is not None
 
 
-def test_it_is_replaced_after_so_many_jobs(queue, start, monkeypatch):
-    monkeypatch.setattr(horse, "MOST_JOBS", 2)
-    start()
+def test_it_is_replaced_after_so_many_jobs(queue, start):
+    start(MOST_JOBS=2)
 
     ran_in = [result(queue.enqueue("os.getpid")) for _ in range(4)]
 
     assert ran_in[0] == ran_in[1] != ran_in[2] == ran_in[3]
 
 
-def test_it_is_replaced_when_it_has_grown(queue, start, monkeypatch):
-    monkeypatch.setattr(horse, "MOST_GROWTH_MB", -1)
-    start()
+def test_it_is_replaced_when_it_has_grown(queue, start):
+    start(MOST_GROWTH_MB=-1)
 
     assert result(queue.enqueue("os.getpid")) != result(queue.enqueue("os.getpid"))
 
 
 def test_what_its_worker_holds_is_no_growth(queue, start):
-    held = bytearray(b"x" * (horse.MOST_GROWTH_MB + 150) * 2**20)
-    start()
+    start(held_mb=horse.MOST_GROWTH_MB + 150)
 
     assert result(queue.enqueue("os.getpid")) == result(queue.enqueue("os.getpid"))
-    assert held
 
 
 def test_it_ends_with_its_worker(queue, start):

@@ -53,6 +53,7 @@ KINDS = [
 @pytest.fixture(scope="module")
 def teams(new_database, redis_database):
     with two_teams(new_database, redis_database) as teams:
+        teams.let_in(teams.ours)
         yield teams
 
 
@@ -71,7 +72,8 @@ def credentials(teams):
         "expired": (401, expired),
         "revoked": (401, revoked),
         "made up": (401, "bs_" + "0" * 48),
-        "the team's Stripe key": (401, teams.ours.stripe_key),
+        "the team's Stripe key, let in": (set(ALL), teams.ours.stripe_key),
+        "another team's Stripe key, not let in": (401, teams.others.stripe_key),
     }
     return keys
 

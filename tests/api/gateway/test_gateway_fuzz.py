@@ -63,6 +63,7 @@ VERSIONS = ["2023-10-16", "2026-10-28.endive", "", "latest", "é", "x" * 500, "2
 @pytest.fixture(scope="module")
 def teams(new_database, redis_database):
     with two_teams(new_database, redis_database) as teams:
+        teams.let_in(teams.ours)
         yield teams
 
 
@@ -214,11 +215,13 @@ class Odd:
 
     def _credentials(self):
         rng, key = self._rng, self._rng.choice(self._keys)
+        if rng.random() < 0.1:
+            return f"Bearer {self._teams.ours.stripe_key}"
         if rng.random() < 0.85:
             return f"Bearer {key}"
         basic = base64.b64encode(f"{key}:".encode()).decode()
         wrong = [f"Basic {basic}", "Basic %", "Bearer", "Bearer é", "Basic Og==", "Digest a", f"Bearer {key}x", ""]
-        return rng.choice([*wrong, f"bearer {key}", "Bearer sk_test_nobody"])
+        return rng.choice([*wrong, f"bearer {key}", f"Bearer {self._teams.others.stripe_key}", "Bearer rk_test_nobody"])
 
     def _body(self):
         rng = self._rng

@@ -14,6 +14,7 @@ from api.people import People
 from api.projects.key_store import KeyStore, Scope
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
+from sync.teams.own_keys import OwnKeys
 from tests.api.gateway.mirror_filling import connect_with_key, database_url_of, fill_mirror, finish_backfill
 from workers.settings import Settings
 
@@ -47,6 +48,10 @@ class TwoTeams:
             (team or self.ours).id, "k", project_id=project_id, scopes=names, expires_at=None
         )
         return created.id, raw
+
+    def let_in(self, team: Team) -> None:
+        """The team's own Stripe key counts at the gateway."""
+        OwnKeys(self.connection, self.app.extensions[EXTENSION].box).open(team.id, team.stripe_key)
 
 
 @contextmanager

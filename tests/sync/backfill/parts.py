@@ -28,7 +28,10 @@ def due(backfills: BackfillStore, backfill_id: str) -> list[str]:
 
 
 def end_type(backfills: BackfillStore, backfill_id: str, name: str, *, status: str = "ready") -> None:
+    """A type that is ready has been read to its end."""
     fence = PartStore(backfills.connection).acquire(backfill_id, name)
     assert fence
+    if status == "ready":
+        backfills.close_windows(backfill_id, name, gte=0)
     backfills.end_type(backfill_id, name, fence, status=status, error=None if status == "ready" else "No.")
     assert PartStore(backfills.connection).give_back(backfill_id, name, fence, done=True)

@@ -13,7 +13,7 @@ from sync.backfill.windows import Split, Window
 from sync.errors import Conflict, LeaseLost
 from sync.mirror.store import MirrorStore, WindowKey
 from sync.object_types import OBJECT_TYPES
-from tests.factories import NOW, customer
+from tests.factories import CREATED, NOW, customer
 from tests.sync.backfill.parts import AFTER, EVERY, age, due, end_type, start
 from tests.sync.conftest import Team
 from tests.sync.mirrored import (
@@ -26,6 +26,7 @@ from tests.sync.mirrored import (
     rejects,
     row,
     seen,
+    set_window,
     windows,
 )
 
@@ -337,12 +338,46 @@ def test_a_reopened_window_has_a_new_filter_and_no_cursor(backfills: BackfillSto
     key = open_window(store)
     mirror(store, key, page_of([customer()], as_of=NOW))
 
-    backfills.reopen_window(key, gte=5, lt=900)
+    backfills.reopen_window(key, "cus_1", gte=5, lt=900)
 
     window = windows(store)[0]
     assert (window["gte"], window["lt"], window["cursor"], window["counted"]) == (5, 900, None, 1)
     with pytest.raises(LeaseLost):
-        backfills.reopen_window(WindowKey(key.backfill_id, key.type, key.number, 9), gte=0, lt=1)
+        backfills.reopen_window(WindowKey(key.backfill_id, key.type, key.number, 9), "cus_1", gte=0, lt=1)
+
+
+def test_a_window_whose_last_page_postgres_has_lost_is_not_reopened(
+    backfills: BackfillStore, store: MirrorStore
+) -> None:
+    key = open_window(store)
+    mirror(store, key, page_of([customer("cus_2")], as_of=NOW))
+
+    with pytest.raises(LeaseLost):
+        backfills.reopen_window(key, "cus_1", gte=0, lt=CREATED)
+
+    assert windows(store)[0]["cursor"] == "cus_2"
+
+
+def test_nothing_is_ready_while_a_window_is_open(
+    backfills: BackfillStore, part_store: PartStore, store: MirrorStore
+) -> None:
+    """Its last page was lost in a crash of Postgres after it had been committed."""
+    key = open_window(store)
+    fence = part_store.acquire(key.backfill_id, "customer")
+    assert fence
+    mirror(store, key, page_of([customer("cus_1")], as_of=NOW))
+
+    with pytest.raises(LeaseLost):
+        backfills.end_type(key.backfill_id, "customer", fence, status="ready")
+
+    mirror(store, key, page_of([customer("cus_0")], as_of=NOW, has_more=False))
+    backfills.end_type(key.backfill_id, "customer", fence, status="ready")
+    finish = acquire_finish(backfills, key.backfill_id)
+    set_window(store, key.number, done=False)
+    with pytest.raises(LeaseLost):
+        backfills.end(key.backfill_id, finish, state="ready", error=None, warnings=[])
+    set_window(store, key.number, done=True)
+    backfills.end(key.backfill_id, finish, state="ready", error=None, warnings=[])
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,19 @@ def test_a_databases_default_isolation_does_not_reach_us(make_database, isolatio
         assert ours.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
 
 
+@pytest.mark.parametrize(("default", "ours"), [("off", "on"), ("local", "local"), ("on", "on")])
+def test_a_default_not_to_wait_for_the_disk_does_not_reach_us(make_database, default: str, ours: str) -> None:
+    connect = make_database("TEMPLATE template0")
+    with connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = {}").format(name, sql.Literal(default)))
+
+    with connect() as connection:
+        begin_session(connection)
+
+        assert connection.execute("SHOW synchronous_commit").fetchone() == (ours,)
+
+
 def test_postgres_may_be_away_when_a_process_starts() -> None:
     def connect() -> psycopg.Connection:
         raise psycopg.OperationalError("away")

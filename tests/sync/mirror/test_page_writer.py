@@ -9,7 +9,7 @@ from sync.mirror.store import MirrorStore, WindowKey, WrittenPage
 from sync.object_types import OBJECT_TYPES
 from tests.factories import CREATED, NOW, Json, customer, encoded, invoice, invoice_line, listed
 from tests.sync.conftest import Team
-from tests.sync.mirrored import CUSTOMER, head, open_window, page_of, rejects, row, seen, set_window, windows
+from tests.sync.mirrored import CUSTOMER, following, head, open_window, page_of, rejects, row, seen, set_window, windows
 
 # Two of the email's index: Postgres takes at most about 2,700 bytes, and compresses what repeats.
 TOO_LONG = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(4000)) + "@example.com"
@@ -21,7 +21,7 @@ def key(store: MirrorStore) -> WindowKey:
 
 
 def write(store: MirrorStore, key: WindowKey, objects: list[Json], **fields: object) -> WrittenPage:
-    page = page_of(objects, as_of=NOW, **fields)
+    page = following(store, key, page_of(objects, as_of=NOW, **fields))
     apart = SplitPage([head(about) for about in objects], lambda: [encoded(about) for about in objects])
     return write_page(store, OBJECT_TYPES[key.type], key, page, apart)
 

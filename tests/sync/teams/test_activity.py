@@ -52,9 +52,9 @@ def test_objects_of_the_last_moment_count_at_the_end_of_their_type(
 ) -> None:
     key = open_window(store)
     fence = part_store.acquire(key.backfill_id, "customer")
-    mirror(store, key, page_of([customer("cus_1")], as_of=NOW))
+    mirror(store, key, page_of([customer("cus_1")], as_of=NOW, has_more=False))
     backfills.publish(key.backfill_id, "customer", 0.5)
-    mirror(store, open_window(store), page_of([customer("cus_2")], as_of=NOW))
+    mirror(store, open_window(store), page_of([customer("cus_2")], as_of=NOW, has_more=False))
 
     assert fence
     backfills.end_type(key.backfill_id, "customer", fence, status="ready")
@@ -68,7 +68,7 @@ def test_what_a_renewal_publishes_while_the_type_ends_is_not_counted_again(
     key = open_window(store)
     fence = part_store.acquire(key.backfill_id, "customer")
     assert fence
-    mirror(store, key, page_of([customer("cus_1")], as_of=NOW))
+    mirror(store, key, page_of([customer("cus_1")], as_of=NOW, has_more=False))
 
     with team.connect() as connection, connection.transaction():
         keeper = BackfillStore(connection)
