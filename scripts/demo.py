@@ -21,7 +21,7 @@ import urllib3
 from scripts import arguments
 from scripts.api_client import JSON, ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
-from scripts.local.server import try_flock
+from scripts.local.server import EmbeddedServer, try_flock
 from scripts.local.servers import EmbeddedPostgres, ServerError
 from scripts.local.stack import Stack, StackError, listen, running_stack
 from scripts.progress import Display
@@ -41,6 +41,7 @@ RATES = {"STRIPE_ACCOUNT_RPS": "80"}
 POLL_S = 0.2
 # Well over the 60 s within which a killed worker's job is taken over.
 STALLED_AFTER_S = 180.0
+_UNAVAILABLE = 503
 
 
 class DemoError(Exception):
@@ -161,9 +162,10 @@ class Demo:
     def _watch(self, stack: Stack, client: ApiClient, team_id: str) -> JSON:
         """Returns the status with which the backfill ended."""
         counts, moved_at = None, time.monotonic()
-        while (status := client.status(team_id))["syncStatus"] == "syncing":
-            self._display.show(status)
-            if status["result"] != counts:
+        while (status := self._status(client, team_id)) is None or status["syncStatus"] == "syncing":
+            if status:
+                self._display.show(status)
+            if status and status["result"] != counts:
                 counts, moved_at = status["result"], time.monotonic()
             if time.monotonic() - moved_at > STALLED_AFTER_S:
                 raise DemoError(
@@ -174,6 +176,16 @@ class Demo:
         self._display.show(status, is_last=True)
         self._display.finish()
         return status
+
+    @staticmethod
+    def _status(client: ApiClient, team_id: str) -> JSON | None:
+        """None while Postgres is being started again."""
+        try:
+            return client.status(team_id)
+        except ApiError as error:
+            if error.status != _UNAVAILABLE:
+                raise
+            return None
 
     @property
     def _types(self) -> list[str]:
@@ -208,8 +220,12 @@ class Demo:
             self._check_processes(stack)
             time.sleep(POLL_S)
 
-    @staticmethod
-    def _check_processes(stack: Stack) -> None:
+    def _check_processes(self, stack: Stack) -> None:
+        """The stack starts its processes again by itself, but not the servers."""
+        for server in (stack.postgres, stack.redis):
+            if isinstance(server, EmbeddedServer) and server.has_died():
+                self._say(f"{server.name} has died; it is started again")
+                server.restart()
         if problem := stack.processes.given_up():
             raise DemoError(problem)
 

@@ -68,6 +68,10 @@ class EmbeddedServer:
         """Sends `kill -9`. `restart` brings the server back."""
         self._running().kill()
 
+    def has_died(self) -> bool:
+        """Whether it ended without being stopped."""
+        return self._child is not None and self._child.exit_code() is not None
+
     def restart(self) -> None:
         """Starts it again on the same data and address, after a proper stop or after `kill`."""
         self.stop()

@@ -13,7 +13,7 @@ import pytest
 from scripts.local.keeper import is_running, read_stat
 from scripts.local.processes import wait_until
 from scripts.local.servers import EmbeddedPostgres, temporary_state_dir
-from scripts.local.stack import listen
+from scripts.local.stack import answers, listen
 from scripts.run_procfile import ROOT
 
 READY_TIMEOUT_S = 120
@@ -57,6 +57,11 @@ def descendants(pid):
     return children | {grandchild for child in children for grandchild in descendants(child)}
 
 
+def read_command(pid):
+    with open(f"/proc/{pid}/cmdline") as file:
+        return os.path.basename(file.read().split("\0")[0])
+
+
 def last_writes(folder):
     with EmbeddedPostgres(folder) as postgres, psycopg.connect(postgres.url) as connection:
         (schema,) = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'stripe\\_%'").fetchone()
@@ -73,9 +78,21 @@ def assert_none_outlives(demo, how):
     assert wait_until(lambda: not any(map(is_running, pids)), timeout_s=20)
 
 
+def kill_servers(demo, first):
+    """Returns once the demo works again, and what it said."""
+    for pid in descendants(demo.pid):
+        if read_command(pid).startswith(("postgres", "valkey", "redis")) and read_stat(pid)[1] == str(demo.pid):
+            os.kill(pid, signal.SIGKILL)
+    said = [demo.stdout.readline() for _ in range(2)]
+    url = re.search(r"Dashboard +(\S+)/\n", first)[1]
+    assert wait_until(lambda: answers(f"{url}/readyz"), timeout_s=30)
+    return sorted(line.strip() for line in said)
+
+
 def test_a_demo_stays_until_ctrl_c_and_the_second_finds_its_data_and_changes_none(folder):
     with staying_demo(folder) as (demo, first):
         beside = subprocess.run(command(folder), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        said = kill_servers(demo, first)
         assert_none_outlives(demo, signal.SIGINT)
     rows = last_writes(folder)
 
@@ -87,6 +104,7 @@ def test_a_demo_stays_until_ctrl_c_and_the_second_finds_its_data_and_changes_non
         "stop that one first, or start this one with --state-dir DIR\n"
     )
     assert demo.returncode == 0
+    assert said == ["Postgres has died; it is started again", "Valkey has died; it is started again"]
     assert re.search(r"Dashboard +http://127\.0\.0\.1:\d+/\n +Sign-in +demo@example\.com", first)
     for output in (first, second):
         assert re.search(r"invoice +160 compared: all equal", output)
