@@ -6,8 +6,9 @@ tests/api/gateway/test_decision.py is its table.
 
 from dataclasses import dataclass, replace
 
+from api.gateway import plans
 from api.gateway.errors import RefusedParameter
-from api.gateway.params import Values, first_unanswerable, paging, select
+from api.gateway.params import Values, first_unanswerable, paging, select, without
 from api.gateway.store import Paging, Selection, Standing
 from api.http.addresses import possible_ids
 from sync.object_types import CHILDREN, OBJECT_TYPES, NestedList, ObjectType
@@ -48,22 +49,27 @@ class Under:
 
 @dataclass(frozen=True, slots=True)
 class MirrorList:
+    """`as_plans`: the prices are shown as plans. `is_narrowed`: the request says whether active ones are wanted."""
+
     object_type: ObjectType
     selection: Selection
     paging: Paging
     expand: tuple[str, ...] = ()
     under: Under | None = None
     url: str = ""
+    as_plans: bool = False
+    is_narrowed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorObject:
-    """`ids` are the ids that the address may mean, the likeliest first."""
+    """`ids` are the ids that the address may mean, the likeliest first. `as_plan`: the price is shown as a plan."""
 
     object_type: ObjectType
     ids: tuple[str, ...]
     expand: tuple[str, ...] = ()
     under: Under | None = None
+    as_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,8 @@ def _read(asked: Asked) -> Decision:
     """Which part of the mirror the address names."""
     if asked.path in _NESTED_BY_PARAMETER:
         return _nested_by_parameter(asked.path, asked.values)
+    if asked.path == plans.PATH or asked.path.startswith(f"{plans.PATH}/"):
+        return _plans(asked)
     object_type, rest = collection_at(asked.path)
     if object_type is None:
         return Forward(f"the mirror holds nothing at {asked.path}")
@@ -181,6 +189,26 @@ def _object(object_type: ObjectType, part: str, values: Values) -> Decision:
     if isinstance(expand, Forward):
         return expand
     return MirrorObject(object_type, tuple(possible_ids(part)), expand)
+
+
+def _plans(asked: Asked) -> Decision:
+    price, part = OBJECT_TYPES["price"], asked.path.removeprefix(f"{plans.PATH}/")
+    is_list = asked.path == plans.PATH
+    if unknown := asked.values.keys() - (plans.FILTERS if is_list else {"expand"}):
+        return Forward(f"the mirror does not know the parameter {min(unknown)}")
+    if not is_list and (not part or "/" in part):
+        return Forward(f"the mirror holds nothing at {asked.path}")
+    listed = {"active": "true", **asked.values, "type": "recurring"}
+    found = _list(price, listed) if is_list else _object(price, part, asked.values)
+    if not isinstance(found, MirrorList | MirrorObject):
+        return found
+    if hidden := {path.partition(".")[0] for path in found.expand} - plans.EXPANDABLE:
+        return Forward(f"the mirror cannot expand {min(hidden)} of a plan")
+    if isinstance(found, MirrorObject):
+        return replace(found, as_plan=True)
+    is_narrowed = "active" in asked.values
+    selection = found.selection if is_narrowed else without(found.selection, "active")
+    return replace(found, selection=selection, url=plans.PATH, as_plans=True, is_narrowed=is_narrowed)
 
 
 def _nested(object_type: ObjectType, part: str, url: str, values: Values) -> Decision:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from api.gateway import expand
+from api.gateway import expand, plans
 from api.gateway.decision import Asked, MirrorList, MirrorNested, MirrorObject, Under, doubt
 from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
 from api.gateway.store import MirrorReader, Selection, Standing
@@ -64,6 +64,8 @@ class MirrorAnswers:
         self._standing = standing
 
     def _list(self, asked: MirrorList) -> bytes:
+        if asked.as_plans:
+            return self._plans(asked)
         standing, found = self._reader.page(asked.object_type, self._selection(asked), asked.paging)
         self._vouch_for(_types_of(asked), standing)
         if found is not None and not found.is_known:
@@ -76,7 +78,47 @@ class MirrorAnswers:
         url = asked.url or asked.object_type.path
         return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
 
+    def _plans(self, asked: MirrorList) -> bytes:
+        """A list of which each row is certain: the last one, too, which only tells that there are more."""
+        limit = asked.paging.limit
+        standing, found = self._reader.page(asked.object_type, asked.selection, replace(asked.paging, limit=limit + 1))
+        self._vouch_for_plans(asked.object_type, standing)
+        if found is None:
+            raise OnlyStripeCan(f"the mirror has no plan {asked.paging.cursor} in this list")
+        prices = [msgspec.json.decode(body) for body in found.bodies]
+        if asked.paging.cursor is not None:
+            body, _ = self._reader.objects(asked.object_type, [asked.paging.cursor])[asked.paging.cursor]
+            prices.append(msgspec.json.decode(body))
+        for price in prices:
+            plans.require_listed(price, is_narrowed=asked.is_narrowed)
+        shown = found.bodies[-limit:] if asked.paging.before is not None else found.bodies[:limit]
+        data = self._as_plans(asked.object_type, shown, asked.expand)
+        return msgspec.json.encode(
+            {"object": "list", "data": data, "has_more": len(found.bodies) > limit, "url": asked.url}
+        )
+
+    def _plan(self, asked: MirrorObject) -> bytes:
+        try:
+            _, body, _ = self._row(asked.object_type, asked.ids)
+        except NoSuchObject as exc:
+            self._vouch_for_plans(asked.object_type, self._standing)
+            raise NoSuchObject("plan", asked.ids[0]) from exc
+        self._vouch_for_plans(asked.object_type, self._standing)
+        return msgspec.json.encode(self._as_plans(asked.object_type, [body], asked.expand)[0])
+
+    def _vouch_for_plans(self, price: ObjectType, standing: Standing) -> None:
+        self._vouch(price, standing)
+        if standing.api_version < plans.OLDEST_VERSION:
+            raise OnlyStripeCan(f"plans have other fields in API version {standing.api_version}")
+
+    def _as_plans(self, price: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> list[Any]:
+        prices = [msgspec.json.decode(body) for body in bodies]
+        expand.expand(prices, paths, self._find, partial(self._find, whole=True))
+        return [plans.plan_of(each, shows_tiers="tiers" in paths) for each in prices]
+
     def _object(self, asked: MirrorObject) -> bytes:
+        if asked.as_plan:
+            return self._plan(asked)
         parent_id = self._live(asked.under) if asked.under else ""
         object_id, body, is_deleted = self._row(asked.object_type, asked.ids)
         if asked.under and msgspec.json.decode(body).get(asked.under.field) != parent_id:
@@ -122,7 +164,9 @@ class MirrorAnswers:
                 if is_deleted and object_type.name not in _RETRIEVABLE_WHEN_DELETED:
                     break
                 return object_id, body, is_deleted
-        if object_type.parent:  # it may exist without one: the mirror has only what is listed
+        is_known = any(object_id in rows for object_id in ids)
+        # The mirror has what is listed. What no list has may exist all the same.
+        if object_type.parent or (object_type.has_unlisted and not is_known):
             raise OnlyStripeCan(f"the mirror has no {object_type.words} {ids[0]}")
         raise NoSuchObject(object_type.stripe_object, ids[0])
 

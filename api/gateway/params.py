@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from api.gateway.errors import RefusedParameter
@@ -51,6 +51,12 @@ def select(type_name: str, values: Values) -> Selection:
     through = {each.param: each.through for each, _ in used if each.through}
     blocks, params = tuple(each.block for each, _ in used), {each.param: value for each, value in used}
     return Selection(blocks, params, first, last, through)
+
+
+def without(selection: Selection, name: str) -> Selection:
+    """The selection without one filter, whose block is `where_{name}`."""
+    blocks = tuple(block for block in selection.blocks if block != f"where_{name}")
+    return replace(selection, blocks=blocks)
 
 
 def paging(values: Values) -> Paging:

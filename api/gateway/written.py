@@ -7,11 +7,21 @@ import msgspec
 import psycopg
 import structlog
 
+from api.gateway import plans
 from api.gateway.decision import collection_at
 from sync.errors import BillStackError
 from sync.mirror.refresh import refresh
 from sync.mirror.store import MirrorStore
-from sync.object_types import BY_STRIPE_OBJECT, ObjectType, head_decoder, is_cut, is_orphan, lacks_expanded, parent_of
+from sync.object_types import (
+    BY_STRIPE_OBJECT,
+    OBJECT_TYPES,
+    ObjectType,
+    head_decoder,
+    is_cut,
+    is_orphan,
+    lacks_expanded,
+    parent_of,
+)
 from sync.stripe.answers import Answer, moments
 from sync.stripe.curl import HttpAnswer
 from sync.stripe.source import Source
@@ -50,10 +60,15 @@ class Before:
 
 def look(store: MirrorStore, path: str, mirrored: Collection[str]) -> Before | None:
     """None: the address names no object of a mirrored type."""
-    object_type, rest = collection_at(path)
+    object_type, rest = collection_at(_of_price(path))
     if object_type is None or object_type.name not in mirrored or not rest:
         return None
     return Before(object_type, rest[0], store.version(object_type, rest[0]))
+
+
+def _of_price(path: str) -> str:
+    """A plan's address as that of its price: the two are one object in two shapes."""
+    return path.replace(plans.PATH, OBJECT_TYPES["price"].path, 1) if path.startswith(f"{plans.PATH}/") else path
 
 
 def bring_in(
@@ -73,11 +88,14 @@ def bring_in(
     if answer.status == PAYMENT_FAILED:
         return _bring_in_failed(store, open_source, before, answer, mirrored)
     head = _head(answer.body)
-    object_type = BY_STRIPE_OBJECT.get(head.object) if head else None
+    is_plan = head is not None and head.object == "plan"
+    object_type = OBJECT_TYPES["price"] if is_plan else BY_STRIPE_OBJECT.get(head.object) if head else None
     if head is None or object_type is None or object_type.name not in mirrored or head.id.startswith(_PREVIEW):
         return True
     try:
-        _put(store, open_source, before, answer, head, object_type, elapsed_s=elapsed_s, is_ours=is_ours)
+        _put(
+            store, open_source, before, answer, head, object_type, elapsed_s=elapsed_s, is_ours=is_ours and not is_plan
+        )
     except (psycopg.Error, BillStackError) as exc:
         log.warning("gateway.behind", type=object_type.name, reason=type(exc).__name__)
         return False

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from urllib.parse import quote
 
-from scripts.sandbox import billing_writes, payments, price_writes, sales, searching, shapes, writes
+from scripts.sandbox import billing_writes, payments, plans, price_writes, sales, searching, shapes, writes
 from scripts.sandbox.answers import Answer, Refused, no_such, ok
 from scripts.sandbox.expanding import expanded
 from scripts.sandbox.forms import Params
@@ -200,6 +200,11 @@ add("GET", f"{CUSTOMER.path}/:id", "rak_customer_read", _retrieve_customer)
 add("GET", "/v1/account", "rak_accounts_kyc_basic_read", _account)
 add("GET", f"{INVOICE.path}/:id/lines", "rak_invoice_read", _list_lines)
 add("GET", "/v1/subscription_items", f"rak_{SUBSCRIPTION.permission}_read", _list_items)
+add("GET", "/v1/plans", "rak_plan_read", plans.list_plans)
+add("GET", "/v1/plans/:id", "rak_plan_read", plans.retrieve_plan)
+add("POST", "/v1/plans", "rak_plan_write", _creator(plans.create_plan))
+add("POST", "/v1/plans/:id", "rak_plan_write", _updater(plans.update_plan))
+add("DELETE", "/v1/plans/:id", "rak_plan_write", _doer(plans.delete_plan))
 add("GET", "/v1/events", "rak_event_read", _list_events)
 add("GET", "/v1/events/:id", "rak_event_read", _retrieve_event)
 add("GET", "/v1/webhook_endpoints", "rak_webhook_read", _list_endpoints)

@@ -188,12 +188,12 @@ def plan(price: Json) -> Json:
         "interval_count": every["interval_count"],
         "livemode": price["livemode"],
         "metadata": price["metadata"],
-        "meter": None,
+        "meter": every["meter"],
         "nickname": price["nickname"],
         "product": price["product"],
-        "tiers_mode": None,
-        "transform_usage": None,
-        "trial_period_days": None,
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": price["transform_quantity"],
+        "trial_period_days": every["trial_period_days"],
         "usage_type": every["usage_type"],
     }
 

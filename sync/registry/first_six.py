@@ -88,6 +88,7 @@ TYPES = (
         deleted_by="price.deleted",
         variants=({"active": "true"}, {"active": "false"}),
         expanded=("tiers", "currency_options"),
+        has_unlisted=True,  # inline prices
         reuses_ids=True,  # ids of plans, which people may choose; a plan is a price too
         permission="rak_plan_read",
         filters=(

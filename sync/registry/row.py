@@ -118,7 +118,7 @@ class ObjectType:
     takes no `created`. `created_field` has the creation time. `reuses_ids`: people choose the ids, and may choose a
     deleted object's id again. `is_reread`: Stripe sends no events for some changes, so the newest objects are listed
     again regularly. `permission` is what a restricted key needs to read them, `scope` what our own API keys need.
-    `is_default`: every team mirrors it.
+    `has_unlisted`: an object may exist that no list has and nothing mirrored names. `is_default`: every team mirrors it.
     """
 
     name: str
@@ -141,6 +141,7 @@ class ObjectType:
     lists: ListKind = "created"
     reuses_ids: bool = False
     is_reread: bool = False
+    has_unlisted: bool = False
     is_default: bool = False
     permission: str = ""
     heading: str = ""  # if the name of the table does not read well

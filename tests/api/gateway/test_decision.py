@@ -42,6 +42,8 @@ def asked(target, method="GET", **facts):
         ("/v1/subscription_items?subscription=sub_1", MirrorNested),
         ("/v1/products?active=True", MirrorList),
         ("/v1/checkout/sessions/cs_1", MirrorObject),
+        ("/v1/plans?product=prod_1", MirrorList),
+        ("/v1/plans/gold?expand[]=tiers", MirrorObject),
         ("/v1/checkout/sessions/cs_1/line_items", MirrorNested),
     ],
 )
@@ -62,6 +64,9 @@ def test_the_mirror_answers_what_it_can_answer_exactly(target, kind):
         "/v1/invoices?expand[]=customer",
         "/v1/invoices/in_1/lines?expand[]=data.price",
         "/v1/subscription_items",
+        "/v1/plans?type=recurring",
+        "/v1/plans?expand[]=data.currency_options",
+        "/v1/plans/gold/x",
         "/v1/",
     ],
 )
