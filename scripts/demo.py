@@ -1,17 +1,14 @@
 """The demo: runs everything on this machine, backfills the sandbox Stripe, and proves that the mirror equals it."""
 
 import argparse
-import base64
 import json
 import os
-import secrets
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +18,7 @@ import urllib3
 from scripts import arguments
 from scripts.api_client import JSON, ApiClient, ApiError
 from scripts.comparison import compare_with_sandbox
+from scripts.keepsakes import DemoError, Keepsakes
 from scripts.local.server import EmbeddedServer, try_flock
 from scripts.local.servers import EmbeddedPostgres, ServerError
 from scripts.local.stack import Stack, StackError, listen, running_stack
@@ -42,30 +40,6 @@ POLL_S = 0.2
 # Well over the 60 s within which a killed worker's job is taken over.
 STALLED_AFTER_S = 180.0
 _UNAVAILABLE = 503
-
-
-class DemoError(Exception):
-    """The demo cannot continue. The text is for the person at the terminal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keepsakes:
-    """What the next start must find again. Stored in .billstack/demo.json, which only its owner can read."""
-
-    secret_key: str  # decrypts the Stripe key in the database
-    password: str
-    sandbox_until: int  # where the sandbox' made-up history ends, so that it is the same again
-
-    @classmethod
-    def load(cls, path: Path) -> "Keepsakes":
-        if not path.exists():
-            secret_key = base64.b64encode(secrets.token_bytes(32)).decode()
-            fresh = cls(secret_key, password=secrets.token_urlsafe(9), sandbox_until=int(time.time()))
-            aside = path.with_suffix(".new")
-            with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(asdict(fresh), file)
-            aside.rename(path)
-        return cls(**json.loads(path.read_text()))
 
 
 @contextmanager
@@ -94,11 +68,16 @@ class Demo:
     def __init__(self, options: argparse.Namespace, display: Display) -> None:
         self._options = options
         self._display = display
-        self._keepsakes = Keepsakes.load(options.state_dir / "demo.json")
+        path = options.state_dir / "demo.json"
+        self._keepsakes = Keepsakes.load(path, scale=options.scale, types=options.types)
 
     def run(self) -> bool:
         """Returns whether the mirror equals the sandbox. Without `--once` it runs until KeyboardInterrupt."""
         with ExitStack() as running:
+            if self._keepsakes.types != self._options.types:
+                self._say(
+                    "The team mirrors all types since an earlier start with --types all, so the sandbox has them, too"
+                )
             with self._step("The sandbox Stripe is up"):
                 sandbox = running.enter_context(self._sandbox())
             listener = self._listen()
@@ -122,7 +101,14 @@ class Demo:
     def _sandbox(self) -> SandboxProcess:
         until = str(self._keepsakes.sandbox_until)
         return SandboxProcess(
-            "--account", ACCOUNT, "--scale", str(self._options.scale), "--until", until, "--types", self._options.types
+            "--account",
+            ACCOUNT,
+            "--scale",
+            str(self._options.scale),
+            "--until",
+            until,
+            "--types",
+            self._keepsakes.types,
         )
 
     def _listen(self) -> socket.socket:
@@ -189,7 +175,7 @@ class Demo:
 
     @property
     def _types(self) -> list[str]:
-        return list(OBJECT_TYPES if self._options.types == "all" else DEFAULT_TYPES)
+        return list(OBJECT_TYPES if self._keepsakes.types == "all" else DEFAULT_TYPES)
 
     def _compare(self, stack: Stack, team_id: str, sandbox_url: str) -> bool:
         self._display.say("\nThe mirror against the sandbox, object by object and field by field")

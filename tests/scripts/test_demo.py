@@ -1,15 +1,18 @@
 """./scripts/demo as a person runs it: the real processes, in a state folder of the test's own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 import pytest
 
+from scripts.keepsakes import DemoError, Keepsakes
 from scripts.local.keeper import is_running, read_stat
 from scripts.local.processes import wait_until
 from scripts.local.servers import EmbeddedPostgres, temporary_state_dir
@@ -111,6 +114,38 @@ def test_a_demo_stays_until_ctrl_c_and_the_second_finds_its_data_and_changes_non
         assert "the mirror equals the sandbox" in output
         assert "sk_test" not in output
     assert last_writes(folder) == rows
+
+
+def test_data_of_another_scale_is_named_at_once_with_what_to_do(folder):
+    kept = Keepsakes.load(folder / "demo.json", scale=0.1, types="six")
+
+    done = subprocess.run(command(folder), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout) == (1, "BillStack demo\n")
+    assert done.stderr == (
+        f"demo: {folder} has the data of a demo with --scale 0.1. At --scale 0.05 the sandbox is another account, and the"
+        " backfill would have to look up each old object; start with --scale 0.1, use another folder with"
+        f" --state-dir DIR, or delete {folder} first\n"
+    )
+    assert Keepsakes.load(folder / "demo.json", scale=0.1, types="six") == kept
+    assert {entry.name for entry in folder.iterdir()} == {"demo.json", "demo.lock"}, "nothing was started"
+
+
+def test_a_demo_that_had_all_types_has_them_from_then_on(folder):
+    path = folder / "demo.json"
+    first = Keepsakes.load(path, scale=1, types="six")
+
+    assert Keepsakes.load(path, scale=1, types="all") == replace(first, types="all")
+    assert Keepsakes.load(path, scale=1, types="six").types == "all"
+
+
+def test_the_data_of_a_demo_that_stored_no_scale_is_used(folder):
+    path = folder / "demo.json"
+    path.write_text(json.dumps({"secret_key": "k", "password": "p", "sandbox_until": 5}))
+
+    assert Keepsakes.load(path, scale=2, types="six") == Keepsakes("k", "p", 5, scale=2, types="six")
+    with pytest.raises(DemoError, match="with --scale 2"):
+        Keepsakes.load(path, scale=1, types="six")
 
 
 @pytest.mark.slow  # test_servers.py and test_run_procfile.py kill programs that start the same kinds of processes
