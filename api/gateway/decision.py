@@ -6,9 +6,10 @@ tests/api/gateway/test_decision.py is its table.
 
 from dataclasses import dataclass, replace
 
-from api.gateway import plans
+from api.gateway import plans, search_query
 from api.gateway.errors import RefusedParameter
 from api.gateway.params import Values, first_unanswerable, paging, select, without
+from api.gateway.search_query import Query, Unanswerable
 from api.gateway.store import Paging, Selection, Standing
 from api.http.addresses import possible_ids
 from sync.object_types import CHILDREN, OBJECT_TYPES, NestedList, ObjectType
@@ -84,6 +85,15 @@ class MirrorNested:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorSearch:
+    object_type: ObjectType
+    query: Query
+    limit: int
+    expand: tuple[str, ...]
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
     """Stripe answers. `reason` says why the mirror cannot. `is_known_later`: it can once a backfill has finished."""
 
@@ -91,7 +101,8 @@ class Forward:
     is_known_later: bool = False
 
 
-Decision = MirrorList | MirrorObject | MirrorNested | Forward
+FromMirror = MirrorList | MirrorObject | MirrorNested | MirrorSearch
+Decision = FromMirror | Forward
 
 
 def decide(asked: Asked) -> Decision:
@@ -135,6 +146,8 @@ def _read(asked: Asked) -> Decision:
         return _list(object_type, asked.values)
     if len(rest) > 1 and (child := _child(object_type, rest)):
         return _below(object_type, child, rest, asked)
+    if rest == ["search"]:
+        return _search(object_type, asked)
     if len(rest) == 1 and rest[0] and rest[0] not in _WORDS:
         return _object(object_type, rest[0], asked.values)
     if len(rest) == 2 and object_type.nested and object_type.nested.path == f"{object_type.path}/{{id}}/{rest[1]}":
@@ -209,6 +222,22 @@ def _plans(asked: Asked) -> Decision:
     is_narrowed = "active" in asked.values
     selection = found.selection if is_narrowed else without(found.selection, "active")
     return replace(found, selection=selection, url=plans.PATH, as_plans=True, is_narrowed=is_narrowed)
+
+
+def _search(object_type: ObjectType, asked: Asked) -> Decision:
+    text = asked.values.get("query")
+    if not isinstance(text, str) or asked.values.keys() - {"query", "limit", "expand"}:
+        return Forward("only Stripe's search knows these parameters")
+    try:
+        query = search_query.read(object_type.name, text)
+    except Unanswerable as exc:
+        return Forward(str(exc))
+    expand = _expand(asked.values, prefix="data.")
+    if isinstance(expand, Forward):
+        return expand
+    return MirrorSearch(
+        object_type, query, paging({"limit": asked.values.get("limit", "10")}).limit, expand, asked.path
+    )
 
 
 def _nested(object_type: ObjectType, part: str, url: str, values: Values) -> Decision:

@@ -7,8 +7,17 @@ from typing import Any
 
 import msgspec
 
-from api.gateway import expand, plans
-from api.gateway.decision import Asked, MirrorList, MirrorNested, MirrorObject, Under, doubt
+from api.gateway import expand, plans, search_query
+from api.gateway.decision import (
+    Asked,
+    FromMirror,
+    MirrorList,
+    MirrorNested,
+    MirrorObject,
+    MirrorSearch,
+    Under,
+    doubt,
+)
 from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
 from api.gateway.store import MirrorReader, Selection, Standing
 from sync.errors import Conflict
@@ -36,13 +45,15 @@ class MirrorAnswers:
         self._may_read = may_read
         self._standing = Standing()
 
-    def make(self, decision: MirrorList | MirrorObject | MirrorNested) -> Made:
+    def make(self, decision: FromMirror) -> Made:
         """Raises OnlyStripeCan, and what Stripe refuses."""
         try:
             if isinstance(decision, MirrorList):
                 body = self._list(decision)
             elif isinstance(decision, MirrorNested):
                 body = self._nested(decision)
+            elif isinstance(decision, MirrorSearch):
+                body = self._search(decision)
             else:
                 body = self._object(decision)
         except Conflict:  # there is no such table
@@ -77,6 +88,21 @@ class MirrorAnswers:
         data = self._finished(asked.object_type, found.bodies, asked.expand)
         url = asked.url or asked.object_type.path
         return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
+
+    def _search(self, asked: MirrorSearch) -> bytes:
+        """All that matches, or nothing: how Stripe orders results is not documented, so no page can be told apart."""
+        query, most = asked.query, asked.limit + 1
+        standing, bodies = self._reader.matching(asked.object_type, query.selection, most, is_indexed=query.is_indexed)
+        self._vouch(asked.object_type, standing)
+        if standing.api_version < search_query.OLDEST_VERSION:
+            raise OnlyStripeCan(f"there is no search in API version {standing.api_version}")
+        if bodies is None or len(bodies) == most:
+            raise OnlyStripeCan("the search may have more results than the mirror looks through")
+        if not all(query.is_certain(msgspec.json.decode(body)) for body in bodies):
+            raise OnlyStripeCan("only Stripe's search can tell which of the similar objects match")
+        data = self._finished(asked.object_type, bodies, asked.expand)
+        found = {"object": "search_result", "data": data, "has_more": False, "next_page": None, "url": asked.url}
+        return msgspec.json.encode(found)
 
     def _plans(self, asked: MirrorList) -> bytes:
         """A list of which each row is certain: the last one, too, which only tells that there are more."""
@@ -188,7 +214,7 @@ class MirrorAnswers:
         return self._reader.objects(object_type, ids, whole=whole)
 
 
-def _types_of(decision: MirrorList | MirrorObject | MirrorNested) -> list[ObjectType]:
+def _types_of(decision: FromMirror) -> list[ObjectType]:
     """Those whose rows the answer is made of."""
     through = decision.selection.through.values() if isinstance(decision, MirrorList) else ()
     return [decision.object_type, *(OBJECT_TYPES[name] for name in through)]

@@ -14,7 +14,7 @@ _MAX_LIMIT = 100
 _DEFAULT_LIMIT = 10
 _PAGING = ("limit", "starting_after", "ending_before", "created", "expand")
 # The range of `created`, and one second on either side. Postgres has no time for bounds further out.
-_FIRST, _LAST = -1, 253_402_300_800
+FIRST_SECOND, LAST_SECOND = -1, 253_402_300_800
 _MAX_INTEGER = 2**63 - 1
 _BRACKETED = re.compile(r"(\w+)\[(\w*)\]")
 
@@ -98,7 +98,7 @@ def _created_range(value: Any) -> tuple[int | None, int | None]:
     for name, bound in value.items():
         if name not in ("gt", "gte", "lt", "lte"):
             raise _unknown(names[name])
-        bounds[name] = min(max(_integer(bound, names[name]), _FIRST), _LAST)
+        bounds[name] = min(max(_integer(bound, names[name]), FIRST_SECOND), LAST_SECOND)
     firsts = [bounds[name] + add for name, add in (("gte", 0), ("gt", 1)) if name in bounds]
     lasts = [bounds[name] - subtract for name, subtract in (("lte", 0), ("lt", 1)) if name in bounds]
     return max(firsts, default=None), min(lasts, default=None)

@@ -68,6 +68,8 @@ class FoundPage:
 # A project with at most so many people has few rows: all of them are read and sorted. For a larger one, the page is read in
 # its order until it is full.
 _SMALL_PROJECT = 100
+# Some 60,000 rows, without what Postgres keeps aside of large ones. Searching all of them takes a core some 0.1 s.
+_MOST_BYTES_READ = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,23 @@ class MirrorReader:
             kept.reverse()
         page = FoundPage([each[0] for each in kept], [each[1] for each in kept], len(rows) > paging.limit)
         return standing, page
+
+    def matching(
+        self, object_type: ObjectType, selection: Selection, most: int, *, is_indexed: bool
+    ) -> tuple[Standing, list[str] | None]:
+        """JSON of up to `most` objects, newest first. None: no index finds them, and the table is too large to read."""
+        first, *others = _blocks(selection, Paging(most))
+        blocks = (first, *([] if is_indexed else ["where_table_is_small"]), *others)
+        values = {
+            **selection.params,
+            "limit": most,
+            "hidden": object_type.hidden_fields,
+            "created_from": selection.created_from,
+            "created_to": selection.created_to,
+            "most_bytes": _MOST_BYTES_READ,
+        }
+        standing, rows, [[is_small]] = self._read(object_type, [blocks, ("is_small",)], values)
+        return standing, [body for _, body in rows] if is_indexed or is_small else None
 
     def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
         if "where_project" not in selection.blocks:

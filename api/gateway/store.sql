@@ -42,6 +42,12 @@ ORDER BY page.created, page.id
 -- name: where_created_to
     AND mirror.created <= to_timestamp(%(created_to)s::double precision)
 
+-- name: where_amount_from
+    AND mirror.amount >= %(amount_from)s::bigint
+
+-- name: where_amount_to
+    AND mirror.amount <= %(amount_to)s::bigint
+
 -- name: where_active
     AND mirror.active = %(active)s
 
@@ -66,6 +72,16 @@ ORDER BY page.created, page.id
 -- name: where_destination
     AND mirror.destination = %(destination)s
 
+-- name: where_disputed
+    AND mirror.disputed = %(disputed)s
+
+-- name: where_email_words
+-- Could match in Stripe's search. Of letters outside ASCII it is not known how search compares them.
+    AND (
+        lower(mirror.email) LIKE %(email_like)s AND lower(mirror.email) ~ %(email_words)s
+        OR octet_length(mirror.email) <> char_length(mirror.email)
+    )
+
 -- name: where_email
 -- Exactly, as Stripe does; the second line is for the index.
     AND mirror.email = %(email)s
@@ -85,6 +101,9 @@ ORDER BY page.created, page.id
 
 -- name: where_lookup_keys
     AND mirror.lookup_key = ANY (%(lookup_keys)s)
+
+-- name: where_metadata_like
+    AND lower(mirror.metadata::text) LIKE ALL (%(metadata_like)s::text[])
 
 -- name: where_not_canceled
     AND mirror.status <> 'canceled'
@@ -165,6 +184,12 @@ FROM (
 -- name: where_subscription
     AND mirror.subscription = %(subscription)s
 
+-- name: where_total_from
+    AND mirror.total >= %(total_from)s::bigint
+
+-- name: where_total_to
+    AND mirror.total <= %(total_to)s::bigint
+
 -- name: where_transfer_group
     AND mirror.raw ->> 'transfer_group' = %(transfer_group)s
 
@@ -173,6 +198,13 @@ FROM (
 
 -- name: where_url
     AND mirror.raw ->> 'url' = %(url)s
+
+-- name: where_table_is_small
+-- Once, before anything is read. What no index finds is looked for in tables up to a size only.
+    AND (SELECT pg_relation_size(to_regclass('{team}.{table}')) <= %(most_bytes)s::bigint)
+
+-- name: is_small
+SELECT pg_relation_size(to_regclass('{team}.{table}')) <= %(most_bytes)s::bigint
 
 -- name: objects
 SELECT id, (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL

@@ -15,24 +15,41 @@ from scripts.sandbox.listing import paging, refuse_unknown
 from scripts.sandbox.shapes import Json
 from scripts.sandbox.state import State
 
-# What can be searched, and by which fields, as Stripe's documentation of the language has it.
-FIELDS: Mapping[str, frozenset[str]] = {
-    "customer": frozenset(("created", "email", "metadata", "name", "phone")),
-    "charge": frozenset(
-        (
-            *("amount", "created", "currency", "customer", "disputed", "metadata", "refunded", "status"),
-            *(f"payment_method_details.card.{name}" for name in ("brand", "exp_month", "exp_year", "last4")),
-            "payment_method_details.card.fingerprint",
-        )
-    ),
-    "invoice": frozenset(
-        ("created", "currency", "customer", "metadata", "number", "receipt_number", "status", "subscription", "total")
-    ),
-    "payment_intent": frozenset(("amount", "created", "currency", "customer", "metadata", "status")),
-    "price": frozenset(("active", "currency", "lookup_key", "metadata", "product", "type")),
-    "product": frozenset(("active", "description", "metadata", "name", "shippable", "url")),
-    "subscription": frozenset(("canceled_at", "created", "metadata", "status")),
+# What can be searched, and as what, as Stripe's documentation of the language has it: `:` compares a token or number as a
+# whole, and a string by its words; `~` is for strings, and an order for numbers.
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "customer": {"created": "numeric", "email": "string", "metadata": "token", "name": "string", "phone": "string"},
+    "charge": {
+        **dict.fromkeys(("amount", "created"), "numeric"),
+        **dict.fromkeys(("currency", "customer", "disputed", "metadata", "refunded", "status"), "token"),
+        **dict.fromkeys(
+            (f"payment_method_details.card.{name}" for name in ("brand", "exp_month", "exp_year")), "token"
+        ),
+        **dict.fromkeys((f"payment_method_details.card.{name}" for name in ("last4", "fingerprint")), "token"),
+    },
+    "invoice": {
+        **dict.fromkeys(("created", "total"), "numeric"),
+        **dict.fromkeys(("currency", "customer", "metadata"), "token"),
+        **dict.fromkeys(("number", "receipt_number", "status", "subscription"), "string"),
+    },
+    "payment_intent": {
+        **dict.fromkeys(("amount", "created"), "numeric"),
+        **dict.fromkeys(("currency", "customer", "metadata", "status"), "token"),
+    },
+    "price": {
+        **dict.fromkeys(("active", "currency", "metadata", "type"), "token"),
+        **dict.fromkeys(("lookup_key", "product"), "string"),
+    },
+    "product": {
+        **dict.fromkeys(("active", "metadata", "shippable"), "token"),
+        **dict.fromkeys(("description", "name", "url"), "string"),
+    },
+    "subscription": {
+        **dict.fromkeys(("canceled_at", "created"), "numeric"),
+        **dict.fromkeys(("metadata", "status"), "token"),
+    },
 }
+_WORD = re.compile(r"\w+")
 _CLAUSE = re.compile(
     r"""\s*(?P<negated>-)?(?P<field>[a-z][a-z0-9_.]*)(?:\[(?P<quote>["'])(?P<key>.*?)(?P=quote)\])?"""
     r"""(?P<operator>:|~|>=|<=|>|<)(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s"']+))\s*"""
@@ -49,6 +66,7 @@ class _Clause:
     operator: str
     value: str
     negated: bool
+    kind: str
 
     def holds(self, obj: Json) -> bool:
         found = _value_at(obj, self.field)
@@ -64,7 +82,9 @@ class _Clause:
         if self.operator in _ORDERS:
             return _ORDERS[self.operator](float(found), float(self.value))
         text, wanted = _as_text(found).casefold(), self.value.casefold()
-        return wanted in text if self.operator == "~" else wanted == text
+        if self.operator == "~":
+            return wanted in text
+        return _has_words(text, wanted) if self.kind == "string" else wanted == text
 
 
 _ORDERS: Mapping[str, Callable[[float, float], bool]] = {
@@ -73,6 +93,15 @@ _ORDERS: Mapping[str, Callable[[float, float], bool]] = {
     "<": float.__lt__,
     "<=": float.__le__,
 }
+
+
+def _has_words(text: str, wanted: str) -> bool:
+    """All of the words in the same order, whatever stands between them."""
+    words = iter(_WORD.findall(text))
+    return all(any(each == word for each in words) for word in _WORD.findall(wanted))
+
+
+_OPERATORS: Mapping[str, tuple[str, ...]] = {"numeric": (":", *_ORDERS), "string": (":", "~"), "token": (":",)}
 
 
 def _as_text(value: Any) -> str:
@@ -161,9 +190,12 @@ def _clause(match: re.Match[str], type: str) -> _Clause:
     value = match["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
     if (field == "metadata") != (match["key"] is not None):
         raise _unreadable()
+    kind = FIELDS[type][field]
+    if match["operator"] not in _OPERATORS[kind]:
+        raise _unreadable()
     if match["operator"] in _ORDERS and not re.fullmatch(r"-?\d+(\.\d+)?", value):
         raise _unreadable()
-    return _Clause(field, match["key"], match["operator"], value, match["negated"] is not None)
+    return _Clause(field, match["key"], match["operator"], value, match["negated"] is not None, kind)
 
 
 def _unreadable() -> Refused:

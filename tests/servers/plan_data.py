@@ -179,6 +179,8 @@ SAMPLES: dict[str, Any] = {
     "url": "https://example.com", "customer_email": "c77@example.com", "at": str(START + 500), "after_id": "charge_500",
     "reference": "in_77", "from_day": NOW.date(), "to_day": NOW.date(), "least": 10, "most": 100,
     "token_sha256": b"x", "extend_after": timedelta(minutes=5), "lifetime": timedelta(days=30), "password_hash": "x",
+    "amount_from": 10**9, "amount_to": -1, "total_from": 10**9, "total_to": -1, "disputed": True, "most_bytes": 2**40,
+    "metadata_like": ['%"a": "b"%'], "email_like": "%c77@%", "email_words": "c77",
     "role": "owner", "sha256": "00" * 32, "own_key_sha256": "00" * 32,
     "key_id": "key_77", "prefix": "bs_00000077", "key_sha256": b"x", "scopes": ["customers:read"], "expires_at": None,
     "account_id": "acct_x", "account_name": None, "livemode": False, "secret_key": b"x", "publishable_key": None,

@@ -28,6 +28,12 @@ from sync.sql import BoundQueries, Queries
 from tests.servers import plan_data
 from tests.servers.plan_data import BACKFILL, ROWS, SAMPLES, SCHEMA
 
+# What Stripe's search knows and no list: each reads the table, up to a size.
+SEARCHES: Mapping[str, tuple[str, ...]] = {
+    "charges": ("where_amount_from", "where_amount_to", "where_disputed", "where_metadata_like"),
+    "customers": ("where_email_words", "where_metadata_like"),
+    "invoices": ("where_total_from", "where_total_to"),
+}
 # Rows that the nodes of a plan may handle together: a page of a hundred passes through two dozen of them.
 BASE, PER_RETURNED_ROW = 5_000, 40
 TIMEOUT_S = 30
@@ -76,6 +82,9 @@ ALLOWED: Mapping[str, int] = {
     "numbers.store.events": 6 * _TEAMS_EVENTS,
     "numbers.store.revenue": 6 * (ROWS["invoices"] + ROWS["charges"]),
     "numbers.store.failed_payments": 4 * ROWS["charges"],
+    **{
+        f"gateway.store.{table}.{name}.search": 8 * ROWS[table] for table, blocks in SEARCHES.items() for name in blocks
+    },
     # An order or filter by amount reads the table; a count stops at ten thousand.
     **{
         f"dashboard.mirror_rows.{table}.{name}": 8 * ROWS[table]
@@ -177,6 +186,10 @@ def lists() -> dict[str, Statement]:
             for ending in (("newest_first",), ("after", "newest_first"), ("before", "oldest_first")):
                 statement = Statement(LISTS, ("page", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
                 found[f"gateway.store.{type_name}.{name}.{ending[0]}"] = statement
+    for table, blocks in SEARCHES.items():
+        for name in blocks:
+            searched = ("page", "where_table_is_small", name, "newest_first")
+            found[f"gateway.store.{table}.{name}.search"] = Statement(LISTS, searched, table, is_list=True)
     return found
 
 

@@ -6,11 +6,13 @@ What is expected follows from what each kind of answer says it needs.
 from dataclasses import dataclass, field
 
 import pytest
+from psycopg import sql
 
 from api.people import People, Role
 from api.people.passwords import hash_password
 from api.projects.key_store import KeyStore, Scope
 from api.projects.store import ProjectStore
+from sync.database.schema import schema_name
 from tests.api.conftest import PASSWORD, sign_in
 from tests.api.gateway.two_teams import ALL, SECRET_OF_OTHERS, two_teams
 
@@ -40,7 +42,11 @@ KINDS = [
     Kind("items", "/v1/subscription_items?subscription={subscription}", frozenset({Scope.READ_SUBSCRIPTIONS})),
     Kind("expanded", "/v1/invoices/{invoice}?expand[]=customer", INVOICES | CUSTOMERS),
     Kind("refused", "/v1/customers?limit=0", frozenset(), status=400),
-    Kind("search", "/v1/customers/search?query=created%3E0"),
+    Kind("search", "/v1/customers/search?query=email%3A%27nobody%40nowhere.example%27", CUSTOMERS),
+    Kind("search of Stripe's", "/v1/customers/search?query=name~%27ada%27"),
+    Kind("plan", "/v1/plans/{recurring}", frozenset({Scope.READ_PRODUCTS})),
+    Kind("no plan", "/v1/plans/price_none", status=404),
+    Kind("plans", "/v1/plans"),
     Kind("forwarded", "/v1/balance"),
     Kind("fresh", "/v1/customers/{customer}", headers={"X-BillStack-Fresh": "true"}),
     Kind("version", "/v1/customers/{customer}", headers={"Stripe-Version": "2023-10-16"}),
@@ -80,8 +86,15 @@ def credentials(teams):
 
 def ask(teams, kind, prefix, raw_key, client=None):
     headers = dict(kind.headers) | ({"Authorization": f"Bearer {raw_key}"} if raw_key else {})
-    path = prefix + kind.path.format(**teams.ours.ids)
+    path = prefix + kind.path.format(**teams.ours.ids, recurring=recurring_price(teams))
     return (client or teams.app.test_client()).open(path, method=kind.method, headers=headers)
+
+
+def recurring_price(teams):
+    named = sql.SQL("SELECT min(id) FROM {} WHERE type = 'recurring'").format(
+        sql.Identifier(schema_name(teams.ours.id), "prices")
+    )
+    return teams.connection.execute(named).fetchone()[0]
 
 
 def expected(kind, scopes):
@@ -138,8 +151,8 @@ def member(teams):
 
 
 # What the documentation of the types' own addresses lets members try, and their answer.
-OF_SESSIONS = {"object": 200, "list": 200, "expanded": 200, "missing": 404, "refused": 400}
-ASKS_STRIPE = {"fresh": 403, "version": 403, "account": 403, "search": 403}
+OF_SESSIONS = {"object": 200, "list": 200, "expanded": 200, "missing": 404, "refused": 400, "search": 200}
+ASKS_STRIPE = {"fresh": 403, "version": 403, "account": 403, "search of Stripe's": 403}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])

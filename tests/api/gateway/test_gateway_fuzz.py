@@ -38,7 +38,8 @@ VALUES = [
     *("1", "0", "-1", "100", "101", "1e3", "9" * 40, "true", "True", "null", "", "all", "active", "\0", "é", "🦉"),
     *("1700000000", "-62135596801", "253402300800", "9223372036854775807", "data.customer", "data." * 9, "customer"),
     *("data.items.data.price", "lines", "usd", "{}", "[]", "' OR 1=1 --", "%s", "%(id)s", "$1", "{team}", "\ud83d"),
-    "created>0 AND email~'a'",
+    *("created>0 AND email~'a'", "email:'a@b.c' created>0", "metadata['a']:'%_'", "status:'open' OR status:'paid'"),
+    *("created<999999999999999 amount:-1", "total>1 AND currency:'usd'", "customer:'cus_1'", "active:'true'"),
 ]
 NAMES = [
     *("limit", "starting_after", "ending_before", "expand[]", "expand", "expand[0][]", "created", "created[gte]"),
