@@ -16,6 +16,11 @@ Json = dict[str, Any]
 # A look-up of the mirror's objects of one type by id: JSON text, and whether Stripe deleted it.
 Find = Callable[[ObjectType, Sequence[str]], dict[str, tuple[str, bool]]]
 
+# Replaces embedded copies by the mirror's own objects, in place.
+Today = Callable[[Sequence[Json]], None]
+
+# Of a list inside an object that is only there where it is expanded.
+_SHOWN_INSIDE = 10
 # Fields that hold an id, and the type of object that it names.
 _FIELDS = {name: name for name in OBJECT_TYPES} | {
     "default_price": "price",
@@ -29,23 +34,24 @@ _OF_PLAN = ("active", "metadata", "nickname")
 _EMBEDDED = ("price", "coupon")
 
 
-def expand(objects: Sequence[Json], paths: Iterable[str], find: Find, find_whole: Find) -> None:
+def expand(objects: Sequence[Json], paths: Iterable[str], find: Find, find_whole: Find, today: Today) -> None:
     """Replaces ids by whole objects along each path, one look-up a level and type. Raises OnlyStripeCan.
 
-    `find_whole` finds objects with the fields that Stripe shows only where they are expanded.
+    `find_whole` finds objects with the fields that Stripe shows only where they are expanded. `today` renews what those
+    embed.
     """
     for path in paths:
         level: list[Json] = list(objects)
         for name in path.split("."):
-            level = _expand_level(_reveal(level, name, path, find_whole), name, path, find)
+            level = _expand_level(_reveal(level, name, path, find_whole, today), name, path, find)
 
 
-def _reveal(level: list[Json], name: str, path: str, find_whole: Find) -> list[Json]:
+def _reveal(level: list[Json], name: str, path: str, find_whole: Find, today: Today) -> list[Json]:
     """Shows a field that is only there where it is expanded. Returns the objects that have it."""
     hiding: dict[str, list[Json]] = {}
     for holder in level:
         object_type = BY_STRIPE_OBJECT.get(holder.get("object", ""))
-        if name not in holder and object_type and name in object_type.expanded:
+        if name not in holder and object_type and name in object_type.hidden_fields:
             hiding.setdefault(object_type.name, []).append(holder)
     for type_name, holders in hiding.items():
         object_type = OBJECT_TYPES[type_name]
@@ -55,9 +61,20 @@ def _reveal(level: list[Json], name: str, path: str, find_whole: Find) -> list[J
             if is_deleted or lacks_expanded(object_type, body.encode()):
                 raise OnlyStripeCan(f"the mirror cannot expand {path}")
             whole: Json = msgspec.json.decode(body)
-            holder.update({name: whole[name]} if name in whole else {})
+            if object_type.nested and name == object_type.nested.field:
+                holder[name] = _cut(whole.get(name), path)
+                today([holder[name]])
+            elif name in whole:
+                holder[name] = whole[name]
     bare = {id(holder) for holders in hiding.values() for holder in holders if name not in holder}
     return [holder for holder in level if id(holder) not in bare]
+
+
+def _cut(value: Any, path: str) -> Json:
+    """A list that the mirror has whole, as Stripe shows it inside its object. Raises OnlyStripeCan."""
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        raise OnlyStripeCan(f"the mirror cannot expand {path}")
+    return value | {"data": value["data"][:_SHOWN_INSIDE], "has_more": len(value["data"]) > _SHOWN_INSIDE}
 
 
 def _expand_level(level: list[Json], name: str, path: str, find: Find) -> list[Json]:

@@ -139,7 +139,7 @@ class MirrorAnswers:
 
     def _as_plans(self, price: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> list[Any]:
         prices = [msgspec.json.decode(body) for body in bodies]
-        expand.expand(prices, paths, self._find, partial(self._find, whole=True))
+        self._expand(prices, paths)
         return [plans.plan_of(each, shows_tiers="tiers" in paths) for each in prices]
 
     def _object(self, asked: MirrorObject) -> bytes:
@@ -159,7 +159,7 @@ class MirrorAnswers:
         if is_deleted:
             raise NoSuchObject(asked.object_type.stripe_object, object_id)
         holder = msgspec.json.decode(body)
-        expand.renew([holder], self._standing.right_as_of, self._reader.objects)
+        self._renew([holder])
         items: list[dict[str, Any]] = (holder.get(asked.nested.field) or {}).get("data", [])
         data, has_more = _page_of(items, asked)
         return msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": asked.url})
@@ -201,9 +201,15 @@ class MirrorAnswers:
         if not paths and not any(expand.embeds(object_type, body) for body in bodies):
             return [msgspec.Raw(body.encode()) for body in bodies]
         objects = [msgspec.json.decode(body) for body in bodies]
-        expand.renew(objects, self._standing.right_as_of, self._reader.objects)
-        expand.expand(objects, paths, self._find, partial(self._find, whole=True))
+        self._renew(objects)
+        self._expand(objects, paths)
         return objects
+
+    def _expand(self, objects: Sequence[Any], paths: tuple[str, ...]) -> None:
+        expand.expand(objects, paths, self._find, partial(self._find, whole=True), self._renew)
+
+    def _renew(self, objects: Sequence[Any]) -> None:
+        expand.renew(objects, self._standing.right_as_of, self._reader.objects)
 
     def _find(self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False) -> dict[str, tuple[str, bool]]:
         """For `expand`: only what the mirror can vouch for and this key may read."""

@@ -28,7 +28,9 @@ READS = tuple(scope for scope in Scope if scope.value.endswith(":read") and scop
 @pytest.fixture(scope="module")
 def sandbox():
     with SandboxThread(Sandbox()) as served:
-        served.add_account("demo", scale=0.015, counts={"product": 6, "price": 12, "invoice": 30})
+        served.add_account(
+            "demo", scale=0.015, counts={"product": 6, "price": 12, "invoice": 30, "checkout_session": 6}
+        )
         yield served
 
 
@@ -173,6 +175,47 @@ def test_expanded_objects_are_stripes(gateway, table, paths):
 
     assert ours[0]["X-BillStack-Source"] == "mirror"
     assert without_cuts(ours[1]) == without_cuts(theirs[1])
+
+
+@pytest.mark.parametrize(
+    "paths", [["line_items"], ["customer", "line_items"], ["line_items", "customer.default_source"]]
+)
+def test_expanded_line_items_are_stripes_to_the_letter(gateway, paths):
+    sessions = gateway.stripe().v1.checkout.sessions.list({"limit": 20}).data
+    assert sessions
+    for each in sessions:
+        ours, theirs = (
+            raw(client, "get", f"/v1/checkout/sessions/{each.id}", expand=paths)
+            for client in (gateway.client(*READS), gateway.stripe())
+        )
+        assert ours[0]["X-BillStack-Source"] == "mirror"
+        assert ours[1] == theirs[1]
+    assert "line_items" not in raw(gateway.client(*READS), "get", f"/v1/checkout/sessions/{sessions[0].id}")[1]
+
+
+def test_expanded_line_items_show_todays_price_and_are_cut_at_ten(gateway):
+    session_id = next(iter(gateway.sandbox.objects("checkout_session", account="demo")))["id"]
+    price = gateway.run("SELECT raw FROM {} LIMIT 1", "prices").fetchone()[0]
+    lines = [{"id": f"li_{at}", "object": "item", "price": price | {"nickname": "Old"}} for at in range(11)]
+    before = gateway.row("checkout_sessions", session_id)[0]
+    whole = before | {"line_items": before["line_items"] | {"data": lines}}
+    gateway.run("UPDATE {} SET raw = %s WHERE id = %s", "checkout_sessions", Jsonb(whole), session_id)
+    ask = gateway.client(*READS)
+    path = f"/v1/checkout/sessions/{session_id}"
+
+    shown = raw(ask, "get", path, expand=["line_items"])[1]["line_items"]
+    product = raw(ask, "get", path, expand=["line_items.data.price.product"])[1]["line_items"]["data"][0]["price"][
+        "product"
+    ]
+
+    assert (len(shown["data"]), shown["has_more"]) == (10, True)
+    assert {line["price"]["nickname"] for line in shown["data"]} == {price["nickname"]}
+    assert product["id"] == price["product"]
+    for broken in ({"line_items": None}, {"line_items": "x"}):
+        gateway.run("UPDATE {} SET raw = %s WHERE id = %s", "checkout_sessions", Jsonb(before | broken), session_id)
+        with pytest.raises(stripe.PermissionError, match="cannot expand line_items"):
+            raw(ask, "get", path, expand=["line_items"])
+    gateway.run("UPDATE {} SET raw = %s WHERE id = %s", "checkout_sessions", Jsonb(before), session_id)
 
 
 def by_id(objects):
