@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -229,6 +230,50 @@ def test_a_lost_cursor_is_read_again_by_time_and_counts_nothing_twice(run: Backf
     assert run.differences("customer") == []
     assert run.synced(backfill_id)["customer"] == COUNTS["customer"], "those too that are tombstones by now"
     assert row(run.mirror, deleted[0]).deleted_at  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("losses", [5, 6])
+def test_a_second_is_read_again_from_its_beginning_five_times_in_one_turn(team: Team, losses: int) -> None:
+    """Of objects of one second, no filter can skip the pages that were read. A sixth loss means a fault."""
+    stripe = simulated_stripe(counts={"customer": 60}, profile="one-second")
+    run, lost = Backfilling(team, stripe, page_size=4), list[str]()
+    seconds = Counter(each["created"] for each in stripe.account.objects("customer"))
+    together = {each["id"] for each in stripe.account.objects("customer") if seconds[each["created"]] > 20}
+
+    def delete_cursor(request: Request) -> None:
+        cursor = request.params.get("starting_after")
+        if request.path == "/v1/customers" and cursor in together and len(lost) < losses:
+            lost.append(cursor)
+            stripe.account.delete("customer", cursor)
+
+    stripe.at_begin = delete_cursor
+    backfill_id = run.start("customer")
+    ended = run.run(backfill_id)
+
+    assert ended == ("ready" if losses == 5 else "error")
+    assert len(lost) == losses
+    stripe.at_begin = lambda request: None
+    assert run.run(run.start("customer")) == "ready", "the next one goes on where it was"
+    assert run.differences("customer") == []
+
+
+def test_a_stripe_that_accepts_no_cursor_ends_the_type(team: Team) -> None:
+    counts = {"customer": 60, "charge": 3}
+    run = Backfilling(team, simulated_stripe(counts=counts, profile="one-second"), page_size=4)
+
+    def refuse(request: Request) -> None:
+        if request.path == "/v1/customers" and "starting_after" in request.params:
+            request.instead = error(400, "resource_missing", message="No such customer.")
+
+    run.stripe.at_begin = refuse
+    backfill_id = run.start("customer", "charge")
+
+    assert run.run(backfill_id) == "error"
+
+    found = types_of(run, backfill_id)
+    assert found["customer"] == ("error", "No such customer.")
+    assert found["charge"] == ("ready", None)
+    assert len(listings(run)) < 60, "it is not tried for ever"
 
 
 def test_a_permanent_error_ends_its_type_with_a_sentence_and_the_others_finish(run: Backfilling) -> None:
