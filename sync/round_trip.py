@@ -18,7 +18,7 @@ import psycopg
 from psycopg import errors
 from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq.abc import PGconn, PGresult
 
 from sync.json_text import AsJsonb
 from sync.sql import Numbered
@@ -119,7 +119,7 @@ class RoundTrips:
                 pgconn.exec_(b"ROLLBACK")
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
-                raise errors.error_from_result(result)
+                raise _error_of(pgconn, result)
         return results if begin is None else results[1:-1]
 
     def _name(self, statement: Numbered) -> bytes:
@@ -132,7 +132,7 @@ class RoundTrips:
         name = b"billstack_" + hashlib.sha256(statement.text).hexdigest()[:40].encode()
         result = self._connection.pgconn.prepare(name, statement.text)
         if result.status != ExecStatus.COMMAND_OK:
-            error = errors.error_from_result(result)
+            error = _error_of(self._connection.pgconn, result)
             if not isinstance(error, errors.DuplicatePreparedStatement):  # a pooler's other client did
                 raise error
         return name
@@ -155,7 +155,7 @@ class RoundTrips:
                 pgconn.consume_input()
             result = pgconn.get_result()
             if pgconn.status == ConnStatus.BAD:
-                raise psycopg.OperationalError(f"the connection is lost: {pgconn.get_error_message()}")
+                raise _lost(pgconn)
             if result is None:  # end of one statement's results
                 continue
             if result.status == ExecStatus.PIPELINE_SYNC:
@@ -163,6 +163,15 @@ class RoundTrips:
             elif result.status != ExecStatus.PIPELINE_ABORTED:
                 results.append(result)
         return results
+
+
+def _error_of(pgconn: PGconn, result: PGresult) -> psycopg.Error:
+    """libpq itself makes the result of a lost connection. It has no SQLSTATE, and would be an error of our statement."""
+    return _lost(pgconn) if pgconn.status == ConnStatus.BAD else errors.error_from_result(result)
+
+
+def _lost(pgconn: PGconn) -> psycopg.OperationalError:
+    return psycopg.OperationalError(f"the connection is lost: {pgconn.get_error_message()}")
 
 
 def _as_sent(value: object) -> bytes | None:

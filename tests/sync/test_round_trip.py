@@ -1,6 +1,8 @@
 """Statements that go together do so wholly or not at all, and fail as psycopg's own do."""
 
 import itertools
+import os
+import socket
 from hashlib import sha256
 from pathlib import Path
 
@@ -172,6 +174,22 @@ def test_more_than_a_socket_holds_goes_through_both_ways(trips: RoundTrips, numb
 def test_a_connection_that_was_cut_is_an_operational_error(trips: RoundTrips, team: Team, connection, insert) -> None:
     trips.run([insert], {"number": 1})
     team.connection.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+
+    with pytest.raises(psycopg.OperationalError):
+        trips.run([insert], {"number": 2})
+
+    assert connection.closed
+
+
+@pytest.mark.parametrize("is_prepared", [True, False])
+def test_a_connection_that_was_cut_without_a_word_is_an_operational_error(
+    trips: RoundTrips, connection, insert, is_prepared: bool
+) -> None:
+    """As by a server process that was killed. libpq's own error has no SQLSTATE."""
+    if is_prepared:
+        trips.run([insert], {"number": 1})
+    with socket.socket(fileno=os.dup(connection.fileno())) as cut:
+        cut.shutdown(socket.SHUT_RDWR)
 
     with pytest.raises(psycopg.OperationalError):
         trips.run([insert], {"number": 2})
