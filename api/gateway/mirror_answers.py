@@ -36,6 +36,16 @@ class Made:
     api_version: str
 
 
+class OrderInDoubt(OnlyStripeCan):
+    """Two objects of one second compete for a list's only place. `made` is the mirror's answer, if Stripe gives none."""
+
+    def __init__(self, made: Made) -> None:
+        super().__init__(
+            "the two newest objects are of the same second, and only Stripe knows which of them comes first"
+        )
+        self.made = made
+
+
 class MirrorAnswers:
     """Makes one answer. `may_read` says whether the caller's key may read a type that `expand` shows."""
 
@@ -61,6 +71,9 @@ class MirrorAnswers:
             if isinstance(decision, MirrorList) and decision.selection.through:
                 raise _unknown(decision) from None
             raise
+        return self._made(decision, body)
+
+    def _made(self, decision: FromMirror, body: bytes) -> Made:
         return Made(body, self._standing.right_as_of[decision.object_type.name], self._standing.api_version)
 
     def _vouch_for(self, object_types: Sequence[ObjectType], standing: Standing) -> None:
@@ -77,17 +90,24 @@ class MirrorAnswers:
     def _list(self, asked: MirrorList) -> bytes:
         if asked.as_plans:
             return self._plans(asked)
-        standing, found = self._reader.page(asked.object_type, self._selection(asked), asked.paging)
+        paging, object_type = asked.paging, asked.object_type
+        asks_newest = paging.limit == 1 and paging.cursor is None and object_type.is_by_time
+        looked_at = replace(paging, limit=2) if asks_newest else paging
+        standing, found = self._reader.page(object_type, self._selection(asked), looked_at)
         self._vouch_for(_types_of(asked), standing)
         if found is not None and not found.is_known:
             raise _unknown(asked)
         if found is None:
-            param = "starting_after" if asked.paging.after is not None else "ending_before"
-            message = f"No such {asked.object_type.stripe_object}: '{asked.paging.cursor}'"
+            param = "starting_after" if paging.after is not None else "ending_before"
+            message = f"No such {object_type.stripe_object}: '{paging.cursor}'"
             raise RefusedParameter(message, param, code="resource_missing")
-        data = self._finished(asked.object_type, found.bodies, asked.expand)
-        url = asked.url or asked.object_type.path
-        return msgspec.json.encode({"object": "list", "data": data, "has_more": found.has_more, "url": url})
+        data = self._finished(object_type, found.bodies[: paging.limit], asked.expand)
+        has_more = found.has_more or len(found.bodies) > paging.limit
+        url = asked.url or object_type.path
+        body = msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": url})
+        if asks_newest and _are_of_one_second(object_type, found.bodies):
+            raise OrderInDoubt(self._made(asked, body))
+        return body
 
     def _search(self, asked: MirrorSearch) -> bytes:
         """All that matches, or nothing: how Stripe orders results is not documented, so no page can be told apart."""
@@ -224,6 +244,12 @@ def _types_of(decision: FromMirror) -> list[ObjectType]:
     """Those whose rows the answer is made of."""
     through = decision.selection.through.values() if isinstance(decision, MirrorList) else ()
     return [decision.object_type, *(OBJECT_TYPES[name] for name in through)]
+
+
+def _are_of_one_second(object_type: ObjectType, bodies: Sequence[str]) -> bool:
+    """Of two objects."""
+    created = [msgspec.json.decode(body).get(object_type.paging_field) for body in bodies]
+    return len(created) > 1 and created[0] == created[1]
 
 
 def _unknown(asked: MirrorList) -> OnlyStripeCan:

@@ -13,9 +13,10 @@ from flask import Flask, Response, current_app, g, request
 from api.gateway import params as mirror_params
 from api.gateway import written
 from api.gateway.decision import Forward
-from api.gateway.errors import MissingScope, NotYetKnown, OnlyStripeCan
-from api.gateway.forward import READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
+from api.gateway.errors import MissingScope, NotYetKnown, OnlyStripeCan, StripeUnreachable, TooManyForwarded
+from api.gateway.forward import PATIENCE_S, READ_TIMEOUT_S, Forwarder, Outgoing, headers_back
 from api.gateway.lean_reads import UNREAD
+from api.gateway.mirror_answers import OrderInDoubt
 from api.gateway.reading import asked_of, mirror_headers, read_mirror, use_of
 from api.http.access import GATEWAY, Access
 from api.http.addresses import address_of
@@ -34,22 +35,24 @@ from workers.key_watch import KeyWatch
 from workers.stripe_account import make_limiter, open_source
 
 _FORWARDER = "billstack-forwarder"
+_QUICK_FORWARDER = "billstack-quick-forwarder"
 _IN_QUERY = "%:/?#[]@!$&'()*+,;=~"
 _OF_TEAM = "/api/billstack/teams/<team_id>/mirror"
 blueprint = Blueprint(
     GATEWAY,
     __name__,
     description="Stripe's API, answered from the mirror: point one of Stripe's libraries here or at the root of this host,"
-    " with an API key of the whole team. What the mirror cannot answer exactly goes to Stripe, if the key has the scope"
-    " stripe:read; changes go there with stripe:write. X-BillStack-Source says who answered, X-BillStack-Synced-At up to"
-    " when the mirror is right. Lists inside objects are whole where Stripe cuts them at ten.",
+    " with an API key of the whole team, or with the team's own Stripe key where it is let in. What the mirror cannot"
+    " answer exactly goes to Stripe, if the key has the scope stripe:read; changes go there with stripe:write."
+    " X-BillStack-Source says who answered, X-BillStack-Synced-At up to when the mirror is right. Lists inside objects are whole where Stripe cuts them at ten.",
 )
 
 
 def install(app: Flask) -> None:
     context: Context = app.extensions[EXTENSION]
-    transport = Transport(read_timeout_s=READ_TIMEOUT_S)
-    app.extensions[_FORWARDER] = Forwarder(transport, context.settings.stripe_api_base)
+    base = context.settings.stripe_api_base
+    app.extensions[_FORWARDER] = Forwarder(Transport(read_timeout_s=READ_TIMEOUT_S), base)
+    app.extensions[_QUICK_FORWARDER] = Forwarder(Transport(read_timeout_s=PATIENCE_S), base, longest_wait_s=PATIENCE_S)
 
 
 def forwarder_of(app: Flask) -> Forwarder:
@@ -65,6 +68,10 @@ def answer(team_id: str) -> Response:
             raise unread
         asked = asked_of(request.method, _stripe_path(), request.args.items(multi=True), request.headers.get)
         made = read_mirror(current_context(), team_id, key.scopes if key else None, asked)
+    except OrderInDoubt as exc:
+        if (from_stripe := _if_stripe_answers(team_id, exc)) is not None:
+            return from_stripe
+        made = exc.made
     except OnlyStripeCan as exc:
         return _from_stripe(team_id, Forward(str(exc), is_known_later=exc.is_known_later))
     use_of(current_app).count(team_id, "mirror", time.perf_counter() - began)
@@ -74,7 +81,7 @@ def answer(team_id: str) -> Response:
 # From Stripe ----------------------------------------------------------------------------------------------------------
 
 
-def _from_stripe(team_id: str, decision: Forward) -> Response:
+def _from_stripe(team_id: str, decision: Forward, *, forwarder: str = _FORWARDER) -> Response:
     _require_stripe_scope(decision)
     if request.mimetype == "multipart/form-data":
         raise BadRequest(
@@ -89,7 +96,8 @@ def _from_stripe(team_id: str, decision: Forward) -> Response:
         before = written.look(MirrorStore(connection, team_id), _stripe_path(), mirrored) if mirrored else None
     outgoing = Outgoing(request.method, _stripe_target(), dict(request.headers), request.get_data())
     began = time.monotonic()
-    answered = forwarder_of(current_app).send(outgoing, connected, make_limiter(context))
+    sender: Forwarder = current_app.extensions[forwarder]
+    answered = sender.send(outgoing, connected, make_limiter(context))
     KeyWatch(context, connected).answered(answered.status)
     response = Response(answered.body, status=answered.status, headers=headers_back(answered))
     response.headers["X-BillStack-Source"] = "stripe"
@@ -108,6 +116,18 @@ def _from_stripe(team_id: str, decision: Forward) -> Response:
         if not is_in:
             response.headers["X-BillStack-Mirror"] = "behind"
     return response
+
+
+def _if_stripe_answers(team_id: str, doubt: OrderInDoubt) -> Response | None:
+    """None: the key may not ask Stripe, or Stripe gives no answer. The mirror's then has to do."""
+    key: PresentedKey | None = g.get("api_key")
+    if key is None or Scope.READ_STRIPE not in key.scopes:
+        return None
+    try:
+        response = _from_stripe(team_id, Forward(str(doubt)), forwarder=_QUICK_FORWARDER)
+    except (StripeUnreachable, TooManyForwarded):
+        return None
+    return response if response.status_code == 200 else None
 
 
 def _is_change() -> bool:
