@@ -44,7 +44,8 @@ blueprint = Blueprint(
     description="Stripe's API, answered from the mirror: point one of Stripe's libraries here or at the root of this host,"
     " with an API key of the whole team, or with the team's own Stripe key where it is let in. What the mirror cannot"
     " answer exactly goes to Stripe, if the key has the scope stripe:read; changes go there with stripe:write."
-    " X-BillStack-Source says who answered, X-BillStack-Synced-At up to when the mirror is right. Lists inside objects are whole where Stripe cuts them at ten.",
+    " X-BillStack-Source says who answered, X-BillStack-Synced-At up to when the mirror is right. Lists inside"
+    " objects are whole where Stripe cuts them at ten.",
 )
 
 
