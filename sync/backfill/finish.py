@@ -242,9 +242,9 @@ class Finish:
 
     def _read_payouts(self) -> list[str]:
         """Those that Stripe knows by now. The others follow when they are reconciled (sync/events/reread.py)."""
-        names = MirroredTypes(self._connection, self._backfill.team_id).names()
-        is_about_them = PAYOUT in self._types or TRANSACTION in self._types
-        if not (is_about_them and PAYOUT.name in names and TRANSACTION.name in names):
+        if not (PAYOUT in self._types or TRANSACTION in self._types):
+            return []
+        if not {PAYOUT.name, TRANSACTION.name} <= set(MirroredTypes(self._connection, self._backfill.team_id).names()):
             return []
         contents, asked = PayoutStore(self._store), set[UnreadPayout]()
         try:

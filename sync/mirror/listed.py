@@ -20,6 +20,8 @@ def mirror_listed(
     only: Collection[str] | None = None,
 ) -> int:
     """Writes the page's objects, or `only` those with these ids. Returns how many rows it wrote."""
+    if only is not None and not only:
+        return 0
     written, cut = 0, set(page.cut_ids(object_type))
     for head, raw in zip(page.heads, page.raw_objects(), strict=True):
         if only is not None and head.id not in only:

@@ -1,7 +1,7 @@
 """Which balance transactions each payout is made of.
 
 Stripe's objects do not say so. Only its list of balance transactions does, with the parameter `payout`, and only for an
-automatic payout that is reconciled: from then on, the list stays as it is
+automatic payout. Once the payout is reconciled, the list is complete
 (https://docs.stripe.com/payouts/reconciliation). So it is read once for each payout, and again only if the payout itself
 has changed since. The list contains the payout's own transaction, which takes out what the others brought in.
 """
@@ -69,8 +69,12 @@ class PayoutStore:
 
     def put_contents(self, payout: UnreadPayout, transactions: Sequence[str], *, refusal: str | None = None) -> bool:
         """Returns False if the payout has changed since: its list must be read again."""
-        values = {"payout": payout.id, "as_of": payout.as_of, "transactions": list(transactions), "refusal": refusal}
-        return self._run("put_contents", **values).fetchone() is not None
+        with self._connection.transaction():
+            is_same = self._run("lock_payout", payout=payout.id, as_of=payout.as_of).fetchone() is not None
+            if is_same:
+                values = {"payout": payout.id, "as_of": payout.as_of, "transactions": list(transactions)}
+                self._run("put_contents", refusal=refusal, **values)
+        return is_same
 
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[Any]:
         return self._connection.execute(self._queries[name], params)

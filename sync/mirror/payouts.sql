@@ -19,18 +19,19 @@ FROM jsonb_array_elements(%(page)s -> 'data') AS listed (object)
 LEFT JOIN {team}.balance_transactions AS known ON known.id = listed.object ->> 'id'
 WHERE known.id IS NULL OR known.raw <> listed.object OR known.deleted_at IS NOT NULL;
 
+-- name: lock_payout
+-- None if the payout has changed since the list was requested. Two readers write one after the other; the second one's next
+-- statement sees what the first has written.
+SELECT id
+FROM {team}.payouts
+WHERE id = %(payout)s AND as_of_until = %(as_of)s AND deleted_at IS NULL
+FOR NO KEY UPDATE;
+
 -- name: put_contents
--- Writes nothing if the payout has changed since the list was requested. Its row is locked, so that two readers write one
--- after the other. `refusal` is NULL unless Stripe refused the list.
-WITH payout AS MATERIALIZED (
-    SELECT id
-    FROM {team}.payouts
-    WHERE id = %(payout)s AND as_of_until = %(as_of)s AND deleted_at IS NULL
-    FOR NO KEY UPDATE
-),
-gone AS (
+-- `refusal` is NULL unless Stripe refused the list.
+WITH gone AS (
     DELETE FROM {team}.payout_balance_transactions
-    WHERE payout IN (SELECT id FROM payout)
+    WHERE payout = %(payout)s
         AND balance_transaction = ANY (ARRAY(
             SELECT balance_transaction
             FROM {team}.payout_balance_transactions
@@ -41,14 +42,12 @@ gone AS (
 ),
 added AS (
     INSERT INTO {team}.payout_balance_transactions (payout, balance_transaction)
-    SELECT payout.id, listed.id
-    FROM payout
-    CROSS JOIN unnest(%(transactions)s::text[]) AS listed (id)
+    SELECT %(payout)s, unnest(%(transactions)s::text[])
     ON CONFLICT DO NOTHING
 )
 INSERT INTO {team}.payout_readings AS reading (payout, payout_as_of, transactions, missing, refusal)
 SELECT
-    payout.id,
+    %(payout)s,
     %(as_of)s,
     cardinality(%(transactions)s::text[]),
     (
@@ -62,10 +61,8 @@ SELECT
         ) AS unmirrored
     ),
     %(refusal)s
-FROM payout
 ON CONFLICT (payout) DO UPDATE
 SET payout_as_of = excluded.payout_as_of,
     transactions = excluded.transactions,
     missing = excluded.missing,
-    refusal = excluded.refusal
-RETURNING 1;
+    refusal = excluded.refusal;

@@ -1,7 +1,10 @@
 """What each payout is made of is known when the backfill ends, stays right, and costs nobody else a request."""
 
+import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -10,6 +13,7 @@ from sync.events.applying import apply_batch, record_event
 from sync.events.ledger import Ledger
 from sync.events.reread import reread
 from sync.mirror.payouts import PayoutStore, UnreadPayout, read_payout
+from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from sync.teams.mirrored_types import MirroredTypes
 from tests.factories import Json, encoded
@@ -306,6 +310,36 @@ def test_a_list_read_before_the_payout_changed_is_not_taken_for_todays(
     assert contents.unread(limit=9) == [payout]
     read_payout(run.mirror, source_of(stripe), payout)
     assert contents.unread(limit=9) == []
+
+
+def test_of_two_readers_the_second_ones_list_counts_as_a_whole(run: Backfilling, stripe: SimulatedStripe) -> None:
+    run.run(run.start(*BOTH))
+    payout_id = next(iter(at_stripe(stripe)))
+    as_of = row(run.mirror, payout_id, PAYOUT).as_of_until  # type: ignore[union-attr]
+    payout, contents = UnreadPayout(payout_id, as_of), PayoutStore(run.mirror)
+
+    with ThreadPoolExecutor(1) as beside, run.team.connect() as other:
+        with run.team.connection.transaction():
+            contents.put_contents(payout, ["txn_of_the_first"])
+            second = beside.submit(
+                PayoutStore(MirrorStore(other, run.team.id)).put_contents, payout, ["txn_of_the_second"]
+            )
+            wait_until_waiting(run.team, other)
+        assert second.result()
+
+    assert in_mirror(run.team)[payout_id] == {"txn_of_the_second"}
+    assert readings(run.team)[payout_id] == (1, 1, None)
+
+
+def wait_until_waiting(team: Team, other: psycopg.Connection) -> None:
+    """For the other one's lock."""
+    statement = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
+    with team.connect() as watching:
+        for _ in range(1000):
+            if watching.execute(statement, (other.info.backend_pid,)).fetchone() == ("Lock",):
+                return
+            time.sleep(0.01)
+    raise AssertionError("it waits for nothing")
 
 
 def test_the_types_tables_are_dropped_together(run: Backfilling) -> None:
