@@ -41,14 +41,22 @@ class ManyTeams:
     half_ready_s: float
     status_p50_s: float
     status_p99_s: float
-    events: int
-    lag_p50_s: float
-    lag_p99_s: float
+    events: "Events"
     unequal: int
 
     @property
     def teams_per_s(self) -> float:
         return self.teams / self.usage.wall_s
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """`usage` lasts from the first change until all events are applied."""
+
+    count: int
+    lag_p50_s: float
+    lag_p99_s: float
+    usage: Usage
 
 
 @dataclass(slots=True)
@@ -90,7 +98,7 @@ def measure(rig: Rig, count: int) -> ManyTeams:
     usage = meter.stop()
     jobs = jobs_done(rig) - jobs_before
     unequal = sum(bool(rig.differences(team)) for team in teams[:: max(1, count // 20)])
-    lags = events_lags(rig, teams)
+    events = apply_events(rig, teams)
     return ManyTeams(
         teams=count,
         objects=objects(rig),
@@ -100,9 +108,7 @@ def measure(rig: Rig, count: int) -> ManyTeams:
         half_ready_s=ready_after[count // 2],
         status_p50_s=percentile(statuses.taken_s, 50),
         status_p99_s=percentile(statuses.taken_s, 99),
-        events=len(lags),
-        lag_p50_s=percentile(lags, 50),
-        lag_p99_s=percentile(lags, 99),
+        events=events,
         unequal=unequal,
     )
 
@@ -175,10 +181,12 @@ def jobs_done(rig: Rig) -> int:
         return sum(worker.successful_job_count for worker in Worker.all(connection=connection))
 
 
-def events_lags(rig: Rig, teams: list[Team]) -> list[float]:
-    """Delivers events of all teams for a while. Returns how long each was in the ledger before it was in the mirror."""
+def apply_events(rig: Rig, teams: list[Team]) -> Events:
+    """Delivers events of all teams for a while."""
     each_team(rig, teams, set_up_webhook)
     changes = max(1, int(EVENTS_A_SECOND * EVENTS_LAST_S / len(teams)))
+    meter = Meter(rig.database_url, rig.roots)
+    meter.start()
     for seed, team in enumerate(teams):
         rig.sandbox.call("POST", "changes", account=team.account, n=changes, seed=seed, over_s=EVENTS_LAST_S)
     time.sleep(EVENTS_LAST_S)
@@ -188,9 +196,17 @@ def events_lags(rig: Rig, teams: list[Team]) -> list[float]:
             if time.monotonic() > give_up_at:
                 raise BenchError("events are not applied")
             time.sleep(LOOK_EVERY_S)
-        rows = connection.execute(
-            "SELECT extract(epoch FROM applied_at - received_at)::float8 FROM billstack.events WHERE delivered"
-        ).fetchall()
+        meter.stop_clock()
+        usage = meter.stop()
+        lags = lags_of_events(connection)
+    return Events(len(lags), percentile(lags, 50), percentile(lags, 99), usage)
+
+
+def lags_of_events(connection: psycopg.Connection) -> list[float]:
+    """How long each delivered event was in the ledger before it was in the mirror."""
+    rows = connection.execute(
+        "SELECT extract(epoch FROM applied_at - received_at)::float8 FROM billstack.events WHERE delivered"
+    ).fetchall()
     return [lag for (lag,) in rows if lag is not None]
 
 
@@ -213,8 +229,7 @@ def percentile(values: list[float], rank: int) -> float:
 
 
 def facts(found: ManyTeams) -> Mapping[str, str]:
-    usage = found.usage
-    busy = ", ".join(f"{name} {used:.1f}" for name, used in sorted(usage.cpu_s.items(), key=lambda each: -each[1]))
+    usage, events = found.usage, found.events
     return {
         "all ready after": f"{usage.wall_s:.1f} s",
         "first, half of them": f"{found.first_ready_s:.1f} s, {found.half_ready_s:.1f} s",
@@ -222,8 +237,15 @@ def facts(found: ManyTeams) -> Mapping[str, str]:
         "objects/s": f"{found.objects / usage.wall_s:,.0f}",
         "jobs, jobs/s": f"{found.jobs:,}, {found.jobs / usage.wall_s:.1f}",
         "status p50, p99": f"{found.status_p50_s * 1000:.0f} ms, {found.status_p99_s * 1000:.0f} ms",
-        "events applied": f"{found.events:,}",
-        "events' lag p50, p99": f"{found.lag_p50_s:.2f} s, {found.lag_p99_s:.2f} s",
-        "processor seconds": f"{busy}; others {usage.others_cpu_s:.1f}",
+        "processor seconds": busy(usage),
+        "events applied": f"{events.count:,} in {events.usage.wall_s:.1f} s",
+        "events' lag p50, p99": f"{events.lag_p50_s:.2f} s, {events.lag_p99_s:.2f} s",
+        "processor seconds of events": busy(events.usage),
         "mirrors that differ": f"{found.unequal} of those compared",
     }
+
+
+def busy(usage: Usage) -> str:
+    """Processor seconds by part, the busiest first."""
+    parts = sorted(usage.cpu_s.items(), key=lambda each: -each[1])
+    return ", ".join(f"{name} {used:.1f}" for name, used in parts) + f"; others {usage.others_cpu_s:.1f}"
