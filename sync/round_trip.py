@@ -1,4 +1,4 @@
-"""Runs prepared statements in one transaction with one round trip, through libpq itself.
+"""Runs prepared statements together, in one transaction and one round trip or a few, through libpq itself.
 
 psycopg's pipeline does the same, but examines each statement and value again. That took half a millisecond of CPU per
 page, as much as reading the page.
@@ -10,9 +10,10 @@ different connection for each transaction, names are useless, and the statements
 import hashlib
 import select
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import errors
@@ -29,8 +30,19 @@ _EITHER = select.POLLIN | select.POLLOUT
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 # All statements see one moment.
 _BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_COMMIT = b"COMMIT"  # rolls back if a statement failed
 # Each statement is of one team; those of the next teams would come on top of them for ever.
 _MOST_PREPARED = 60
+
+
+Rows = list[tuple[Any, ...]]
+
+
+class Call(NamedTuple):
+    """A statement and its values. Values are texts, numbers, booleans, lists of texts, AsJsonb or None."""
+
+    statement: Numbered
+    values: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -62,71 +74,101 @@ class RoundTrips:
     def run(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Returns the first row of the last statement, or None if it has none.
 
-        Values are texts, numbers, booleans, lists of texts, AsJsonb or None. Raises psycopg.Error like `execute`; then
-        no statement has had an effect.
+        Raises psycopg.Error like `execute`; then no statement has had an effect.
         """
-        last = self._results(_BEGIN, statements, values)[-1]
-        return self._rows(last)[0] if last.ntuples else None
+        rows = self.run_all([Call(each, values) for each in statements])[-1]
+        return rows[0] if rows else None
 
-    def read(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[list[tuple[Any, ...]]]:
+    def run_all(self, calls: Sequence[Call]) -> list[Rows]:
+        """Runs them in one transaction, each with its own values. Returns all rows of each."""
+        return self._retried(_BEGIN, calls, _COMMIT)
+
+    def read(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[Rows]:
         """Returns all rows of each statement. Several see one moment, and change nothing."""
-        results = self._results(_BEGIN_READING if len(statements) > 1 else None, statements, values)
-        return [self._rows(each) for each in results]
+        calls = [Call(each, values) for each in statements]
+        return self._retried(_BEGIN_READING, calls, _COMMIT) if len(calls) > 1 else self._retried(None, calls, None)
 
-    def _rows(self, result: PGresult) -> list[tuple[Any, ...]]:
+    @contextmanager
+    def transaction(self, prepared: Iterable[Numbered] | None) -> Iterator["OpenTransaction"]:
+        """A transaction of several round trips. It commits at the end, and rolls back if the block raises.
+
+        These statements are prepared before it begins, unless they are already. Others are sent as they are, because
+        inside it a name that a pooler's other client took would end the transaction. None: nothing has a name.
+        """
+        if prepared is not None and not self._known.is_shared:
+            for each in prepared:
+                self._name(each)
+        opened = OpenTransaction(self, has_names=prepared is not None)
+        try:
+            yield opened
+            opened.end()
+        except errors.InvalidSqlStatementName:  # the caller may run everything again, and then without names
+            self._known.is_shared = True
+            raise
+        finally:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        pgconn = self._connection.pgconn
+        if pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            pgconn.exec_(b"ROLLBACK")
+
+    def _rows(self, result: PGresult) -> Rows:
         rows = Transformer(self._connection)
         rows.set_pgresult(result)
         return rows.load_rows(0, result.ntuples, tuple)
 
-    def _results(
-        self, begin: bytes | None, statements: Sequence[Numbered], values: Mapping[str, Any]
-    ) -> list[PGresult]:
-        try:
-            return self._send(begin, statements, values)
-        except errors.InvalidSqlStatementName:
-            self._known.prepared.clear()
-        try:
-            return self._send(begin, statements, values)  # another client deallocated them
-        except errors.InvalidSqlStatementName:
-            self._known.is_shared = True
-            return self._send(begin, statements, values)
+    def _retried(self, begin: bytes | None, calls: Sequence[Call], end: bytes | None) -> list[Rows]:
+        """Runs a whole transaction, again if another client of a pooler deallocated its statements."""
+        for is_last in (False, True):
+            if not self._known.is_shared:
+                for each in calls:
+                    self._name(each.statement)
+            try:
+                return self.send(begin, calls, end)
+            except errors.InvalidSqlStatementName:
+                self._known.prepared.clear()
+                self._known.is_shared = is_last
+        return self.send(begin, calls, end)
 
-    def _send(self, begin: bytes | None, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[PGresult]:
-        """One result for each statement."""
+    def send(
+        self, begin: bytes | None, calls: Sequence[Call], end: bytes | None, *, has_names: bool = True
+    ) -> list[Rows]:
+        """One round trip. Returns the rows of each call."""
+        known, before = self._known, 0 if begin is None else 1
         with self._connection.lock:
-            sent = [[_as_sent(values[name]) for name in each.names] for each in statements]
-            names = [
-                None if self._known.is_shared or each.is_planned_each_time else self._name(each) for each in statements
-            ]
+            sent = [[_as_sent(each.values[name]) for name in each.statement.names] for each in calls]
+            named = {} if known.is_shared or not has_names else known.prepared
+            names = [named.get(each.statement) for each in calls]
             socket = select.poll()
             socket.register(self._connection, _READABLE)
             pgconn = self._connection.pgconn
             pgconn.enter_pipeline_mode()
             if begin is not None:
                 pgconn.send_query_params(begin, None)
-            for statement, name, arguments in zip(statements, names, sent, strict=True):
+            for call, name, arguments in zip(calls, names, sent, strict=True):
                 if name is None:
-                    pgconn.send_query_params(statement.text, arguments)
+                    pgconn.send_query_params(call.statement.text, arguments)
                 else:
                     pgconn.send_query_prepared(name, arguments)
             pgconn.pipeline_sync()
-            if begin is not None:
-                pgconn.send_query_params(b"COMMIT", None)  # rolls back if a statement failed
+            if end is not None:
+                pgconn.send_query_params(end, None)
                 pgconn.pipeline_sync()
-            results = self._received(socket, syncs=1 if begin is None else 2)
+            results = self._received(socket, syncs=1 if end is None else 2)
             pgconn.exit_pipeline_mode()
-            if pgconn.transaction_status != TransactionStatus.IDLE:  # the commit itself timed out
-                pgconn.exec_(b"ROLLBACK")
+            if end is not None:  # the commit itself timed out
+                self._roll_back()
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise _error_of(pgconn, result)
-        return results if begin is None else results[1:-1]
+        return [self._rows(each) for each in results[before : before + len(calls)]]
 
-    def _name(self, statement: Numbered) -> bytes:
+    def _name(self, statement: Numbered) -> None:
         prepared = self._known.prepared
-        if statement not in prepared:
-            prepared[statement] = self._prepare(statement)
-        return prepared[statement]
+        if statement not in prepared and not statement.is_planned_each_time:
+            with self._connection.lock:
+                prepared[statement] = self._prepare(statement)
 
     def _prepare(self, statement: Numbered) -> bytes:
         name = b"billstack_" + hashlib.sha256(statement.text).hexdigest()[:40].encode()
@@ -163,6 +205,28 @@ class RoundTrips:
             elif result.status != ExecStatus.PIPELINE_ABORTED:
                 results.append(result)
         return results
+
+
+class OpenTransaction:
+    """What `RoundTrips.transaction` gives. Its first round trip begins the transaction."""
+
+    def __init__(self, trips: RoundTrips, *, has_names: bool) -> None:
+        self._trips = trips
+        self._has_names = has_names
+        self._begin: bytes | None = _BEGIN
+        self._is_open = True
+
+    def run(self, calls: Sequence[Call]) -> list[Rows]:
+        """Returns all rows of each call. Raises psycopg.Error like `execute`; then the transaction has failed."""
+        begin, self._begin = self._begin, None
+        return self._trips.send(begin, calls, None, has_names=self._has_names)
+
+    def end(self, calls: Sequence[Call] = ()) -> list[Rows]:
+        """Commits after these calls, in the same round trip. Does nothing if it has ended already."""
+        if not self._is_open:
+            return []
+        self._is_open = False
+        return self._trips.send(self._begin, calls, _COMMIT, has_names=self._has_names)
 
 
 def _error_of(pgconn: PGconn, result: PGresult) -> psycopg.Error:

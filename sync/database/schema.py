@@ -12,6 +12,7 @@ from psycopg import errors, sql
 from sync.database import dbt, row_counts
 from sync.errors import SchemaError
 from sync.object_types import DEFAULT_TYPES, ObjectType, in_order
+from sync.round_trip import Call, Rows
 from sync.sql import Queries
 
 SCHEMA_VERSION = 4
@@ -182,10 +183,20 @@ def _check_control(version: int | None, oldest_program: int) -> None:
 def check_team(connection: psycopg.Connection, team_id: str) -> None:
     """Raises SchemaError unless this program may use the team's tables. A team without tables is fine."""
     try:
-        row = connection.execute(_PLAIN["both_versions"], {"schema": schema_name(team_id)}).fetchone()
+        rows = connection.execute(_PLAIN["both_versions"], {"schema": schema_name(team_id)}).fetchall()
     except errors.UndefinedTable:
-        row = None
-    control, oldest_program, version = row or (None, 0, None)
+        rows = []
+    check_versions(team_id, rows)
+
+
+def versions_call(team_id: str) -> Call:
+    """Reads what `check_versions` takes, together with other statements."""
+    return Call(_PLAIN.numbered("both_versions"), {"schema": schema_name(team_id)})
+
+
+def check_versions(team_id: str, rows: Rows) -> None:
+    """Like check_team."""
+    control, oldest_program, version = rows[0] if rows else (None, 0, None)
     _check_control(control, oldest_program)
     if version is not None and version < SCHEMA_VERSION:
         raise SchemaError(f"the tables of {team_id} have an older version: upgrade them with `flask --app api init-db`")

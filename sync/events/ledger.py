@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from psycopg.rows import class_row
 
 from sync.database.borrowing import same_connection
+from sync.round_trip import Call, RoundTrips, Rows
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("ledger.sql")).bind()
@@ -16,6 +16,11 @@ _QUERIES = Queries(Path(__file__).with_name("ledger.sql")).bind()
 # Longer than a batch's fetches take. Behind a pooler, a dead worker's events wait this long. Otherwise `take_from_dead`
 # sees that its connection is closed.
 CLAIM_S = 30
+
+# For the transactions that apply events.
+SETTINGS = Call(_QUERIES.numbered("settings"), {})
+# The statements of a batch that are the same for all teams.
+PREPARED = [_QUERIES.numbered(name) for name in ("settings", "settle", "count_applied", "touch_connection")]
 
 EventState = Literal["applied", "skipped", "refused"]
 
@@ -57,14 +62,23 @@ class Ledger:
 
     def claim(self, limit: int) -> list[LedgerEvent]:
         """Due events, oldest first. Nobody else gets them for CLAIM_S while this connection is open."""
-        params = {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S}
-        with (
-            same_connection(self.connection) as connection,
-            connection.cursor(row_factory=class_row(LedgerEvent)) as cursor,
-        ):
-            own_pid = connection.info.backend_pid
-            events = cursor.execute(_QUERIES["claim"], params | {"own_pid": own_pid}).fetchall()
-        return sorted(events, key=lambda event: event.created)
+        with same_connection(self.connection) as connection:
+            rows = connection.execute(_QUERIES["claim"], self._claim_values(connection, limit)).fetchall()
+        return _oldest_first(rows)
+
+    def claim_and_read(self, limit: int, then: Call) -> tuple[list[LedgerEvent], Rows]:
+        """Claims in a transaction of its own, and runs `then` after it. Returns the rows of both.
+
+        It does not wait for the disk: a claim that a crash undoes leaves its events due.
+        """
+        with same_connection(self.connection) as connection:
+            claim = Call(_QUERIES.numbered("claim"), self._claim_values(connection, limit))
+            _, claimed, rows = RoundTrips(connection).run_all([SETTINGS, claim, then])
+        return _oldest_first(claimed), rows
+
+    def _claim_values(self, connection: psycopg.Connection, limit: int) -> dict[str, Any]:
+        own_pid = connection.info.backend_pid
+        return {"team_id": self.team_id, "limit": limit, "claim_s": CLAIM_S, "own_pid": own_pid}
 
     def settle(self, ids: Sequence[str], state: EventState, error: str | None = None) -> list[Ended]:
         rows = self._run("settle", ids=list(ids), state=state, error=error).fetchall()
@@ -109,8 +123,16 @@ class Ledger:
         """Makes events due again, including applied ones. Returns how many."""
         return self._run("replay", type=type, id=id, since=since, failed=failed).rowcount
 
+    def call(self, name: str, **params: Any) -> Call:
+        """The statement of the method with this name, for a transaction of few round trips."""
+        return Call(_QUERIES.numbered(name), {"team_id": self.team_id, **params})
+
     def _run(self, name: str, **params: Any) -> psycopg.Cursor[Any]:
         return self.connection.execute(_QUERIES[name], {"team_id": self.team_id, **params})
+
+
+def _oldest_first(rows: Rows) -> list[LedgerEvent]:
+    return sorted((LedgerEvent(*row) for row in rows), key=lambda event: event.created)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,11 @@
 -- The ledger: one row per event, however often it was delivered.
 
+-- name: settings
+-- For the transaction only: a session's settings would stay with a pooler's connection. Applied events need not wait for
+-- the disk. A crash of Postgres undoes the last of them together with their rows, and they are due again. The next commit
+-- that waits, such as the one that ends a backfill, makes all before it durable.
+SELECT set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true);
+
 -- name: record
 INSERT INTO billstack.events (team_id, id, type, created, body, delivered)
 VALUES (%(team_id)s, %(id)s, %(type)s, %(created)s, %(body)s, %(delivered)s)
@@ -114,11 +120,11 @@ WHERE EXISTS (
 -- name: touch_connection
 -- Never in the future, whatever an event or an earlier version says.
 UPDATE billstack.connections
-SET last_event_at = least(now(), greatest(last_event_at, to_timestamp(least(greatest(0, %(created)s), extract(epoch FROM now()))))),
-    delivered_version = coalesce(%(delivered_version)s, delivered_version),
+SET last_event_at = least(now(), greatest(last_event_at, to_timestamp(least(greatest(0, %(created)s::bigint), extract(epoch FROM now()))))),
+    delivered_version = coalesce(%(delivered_version)s::text, delivered_version),
     delivered_at = CASE WHEN %(delivered)s THEN now() ELSE delivered_at END,
     delivery_lag_s = CASE
-        WHEN %(delivered)s THEN least(greatest(0, extract(epoch FROM clock_timestamp()) - %(created)s), 2147483647)
+        WHEN %(delivered)s THEN least(greatest(0, extract(epoch FROM clock_timestamp()) - %(created)s::bigint), 2147483647)
         ELSE delivery_lag_s
     END
 WHERE team_id = %(team_id)s;

@@ -15,19 +15,21 @@ import msgspec
 import psycopg
 from psycopg import errors
 
-from sync.bounds import CLOCK_LEEWAY_S
 from sync.database.borrowing import same_connection
 from sync.database.schema import schema_name
 from sync.errors import LeaseLost
 from sync.json_text import AsJsonb
+from sync.mirror.event_rows import EventVerdict, event_values, judged
 from sync.mirror.page_parts import by_id
 from sync.mirror.parents import ParentStore
 from sync.object_types import UNDATED, ObjectType
-from sync.round_trip import RoundTrips
+from sync.round_trip import Call, RoundTrips
 from sync.sql import BoundQueries, Queries
 from sync.stripe.answers import Answer
 
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
+# The statement of MirrorStore.lock_type, which is the same for all teams.
+LOCK_TYPE = _QUERIES.bind().numbered("lock_type")
 
 # Reasons why Postgres may refuse an object: a NUL in a text, a key too long for an index, a number of a thousand
 # digits.
@@ -36,7 +38,6 @@ REFUSALS = (psycopg.DataError, errors.ProgramLimitExceeded)
 # somebody else.
 LOSSES = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
 
-EventVerdict = Literal["applied", "older", "doubtful"]
 FetchVerdict = Literal["written", "equal", "changed"]
 
 
@@ -202,40 +203,31 @@ class MirrorStore:
 
     def checked_until(self, object_type: ObjectType) -> int | None:
         """The moment on Stripe's clock up to which pages have read this type."""
-        row = self._run(object_type, "checked_until", type=object_type.name, team_id=self.team_id).fetchone()
-        return row[0] if row else None
+        row = self._run(object_type, "checked_until", types=[object_type.name], team_id=self.team_id).fetchone()
+        return row[1] if row else None
 
     def apply_event(
         self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int, checked_until: int | None
     ) -> EventVerdict:
         """An event's object, true at second `created`. "doubtful": nothing was written; fetch the object."""
-        row = self._run(
-            object_type,
-            "apply_event",
-            id=object_id,
-            raw=AsJsonb(raw),
-            created=created,
-            checked_until=checked_until,
-            leeway_s=CLOCK_LEEWAY_S,
-        ).fetchone()
-        assert row is not None
-        verdict: EventVerdict = row[0]
-        return verdict
+        values = event_values(object_id, raw, created)
+        try:
+            with self.connection.transaction():
+                found = self._run(object_type, "judge_event", **values).fetchall()
+                verdict, writing = judged(found, created, checked_until)
+                if writing:
+                    self._run(object_type, writing, **values)
+                return verdict
+        except errors.UniqueViolation:
+            return "doubtful"  # somebody else inserted it just now
 
     def apply_deletion(self, object_type: ObjectType, object_id: str, raw: bytes, *, created: int) -> EventVerdict:
         """Tombstones are final, also for what is listed under the object. "older" only if the row was alive later.
 
         "doubtful" if an id may be used again and the row was alive in that second.
         """
-        row = self._run(
-            object_type,
-            "apply_deletion",
-            id=object_id,
-            raw=AsJsonb(raw),
-            created=created,
-            reuses_ids=object_type.reuses_ids,
-            leeway_s=CLOCK_LEEWAY_S,
-        ).fetchone()
+        values = event_values(object_id, raw, created)
+        row = self._run(object_type, "apply_deletion", reuses_ids=object_type.reuses_ids, **values).fetchone()
         assert row is not None
         verdict: EventVerdict = row[0]
         if verdict == "applied":
@@ -276,6 +268,10 @@ class MirrorStore:
     def keep_checked(self) -> None:
         """Keeps `checked_until` of windows that are about to be deleted."""
         self._run(None, "keep_checked", team_id=self.team_id)
+
+    def call(self, object_type: ObjectType, name: str, **params: Any) -> Call:
+        """The statement of the method with this name, for a transaction of few round trips."""
+        return Call(_bound(self.schema, object_type.table).numbered(name), params)
 
     def _run(self, object_type: ObjectType | None, name: str, **params: Any) -> psycopg.Cursor[Any]:
         queries = _bound(self.schema, object_type.table if object_type else "customers")

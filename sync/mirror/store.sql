@@ -227,76 +227,58 @@ ORDER BY number
 FOR UPDATE;
 
 -- name: checked_until
-SELECT greatest(
-    (SELECT until FROM {team}.checked WHERE type = %(type)s),
-    (
-        SELECT max(windows.checked_until)
-        FROM billstack.windows
-        WHERE windows.backfill_id = ANY (ARRAY(SELECT id FROM billstack.backfills WHERE team_id = %(team_id)s))
-            AND windows.type = %(type)s
+SELECT asked.type,
+    greatest(
+        kept.until,
+        (
+            SELECT max(windows.checked_until)
+            FROM billstack.windows
+            WHERE windows.backfill_id = ANY (ARRAY(SELECT id FROM billstack.backfills WHERE team_id = %(team_id)s))
+                AND windows.type = asked.type
+        )
     )
-);
+FROM unnest(%(types)s::text[]) AS asked (type)
+LEFT JOIN {team}.checked AS kept ON kept.type = asked.type;
 
--- name: apply_event
--- An event's object, which was true at the second `created`. Returns applied (the row now has this state), older (the
--- row is newer) or doubtful (ask Stripe).
-WITH known AS MATERIALIZED (
-    SELECT id, raw = %(raw)s AS equal, as_of, as_of_until, deleted_at IS NOT NULL AS dead
-    FROM {team}.{table}
-    WHERE id = %(id)s
-    FOR UPDATE
-),
-verdict AS MATERIALIZED (
-    SELECT CASE
-        WHEN known.id IS NULL THEN 'insert'
-        -- A row from the future, left by an earlier version, would be newer than everything that comes.
-        WHEN known.as_of > extract(epoch FROM now()) + %(leeway_s)s THEN 'doubtful'
-        WHEN %(created)s < known.as_of THEN 'older'
-        -- Only Stripe can say whether it lives: a product's own id may be used again after its deletion.
-        WHEN known.dead THEN 'doubtful'
-        WHEN known.equal THEN 'advance'
-        WHEN known.as_of_until < %(created)s AND %(created)s > coalesce(%(checked_until)s, 0) THEN 'update'
-        ELSE 'doubtful'
-    END AS word
-    FROM (SELECT 1) AS one
-    LEFT JOIN known ON true
-),
-inserted AS (
-    INSERT INTO {team}.{table} (id, raw, as_of, as_of_until)
-    SELECT %(id)s, %(raw)s, %(created)s, %(created)s
-    FROM verdict
-    WHERE word = 'insert'
-    ON CONFLICT (id) DO NOTHING
-    RETURNING 1
-),
-updated AS (
-    UPDATE {team}.{table} AS mirror
-    SET raw = %(raw)s, as_of = %(created)s, as_of_until = %(created)s, synced_at = now()
-    FROM verdict
-    WHERE mirror.id = %(id)s AND verdict.word = 'update'
-    RETURNING 1
-),
-advanced AS (
-    UPDATE {team}.{table} AS mirror
-    SET as_of = greatest(mirror.as_of, %(created)s), as_of_until = greatest(mirror.as_of_until, %(created)s)
-    FROM verdict
-    WHERE mirror.id = %(id)s AND verdict.word = 'advance'
-    RETURNING 1
-)
+-- name: judge_event
+-- What an event's object, which was true at the second `created`, does to the row: advance (it is equal, and takes the
+-- event's time), update, older (the row is newer) or doubtful (ask Stripe). No row: insert. The row stays locked.
 SELECT CASE
-    WHEN word = 'older' THEN 'older'
-    WHEN EXISTS (SELECT FROM inserted) OR EXISTS (SELECT FROM updated) OR EXISTS (SELECT FROM advanced) THEN 'applied'
+    -- A row from the future, left by an earlier version, would be newer than everything that comes.
+    WHEN as_of > extract(epoch FROM now()) + %(leeway_s)s THEN 'doubtful'
+    WHEN %(created)s::bigint < as_of THEN 'older'
+    -- Only Stripe can say whether it lives: a product's own id may be used again after its deletion.
+    WHEN deleted_at IS NOT NULL THEN 'doubtful'
+    WHEN raw = %(raw)s::jsonb THEN 'advance'
+    WHEN as_of_until < %(created)s::bigint THEN 'update'
     ELSE 'doubtful'
 END
-FROM verdict;
+FROM {team}.{table}
+WHERE id = %(id)s
+FOR UPDATE;
+
+-- name: insert_event
+-- Fails if somebody else has inserted the row meanwhile, because that row has not been judged.
+INSERT INTO {team}.{table} (id, raw, as_of, as_of_until)
+VALUES (%(id)s, %(raw)s::jsonb, %(created)s::bigint, %(created)s::bigint);
+
+-- name: update_event
+UPDATE {team}.{table}
+SET raw = %(raw)s::jsonb, as_of = %(created)s::bigint, as_of_until = %(created)s::bigint, synced_at = now()
+WHERE id = %(id)s;
+
+-- name: advance_event
+UPDATE {team}.{table}
+SET as_of = greatest(as_of, %(created)s::bigint), as_of_until = greatest(as_of_until, %(created)s::bigint)
+WHERE id = %(id)s;
 
 -- name: apply_deletion
--- Writes a tombstone, even if there was no row, unless the row was read after the event. Returns the same words as
--- apply_event. If ids may be used again, a row that was alive in that very second may be a new life: only Stripe can
+-- Writes a tombstone, even if there was no row, unless the row was read after the event. Returns applied, older or
+-- doubtful. If ids may be used again, a row that was alive in that very second may be a new life: only Stripe can
 -- say.
 WITH written AS (
     INSERT INTO {team}.{table} AS mirror (id, raw, as_of, as_of_until, deleted_at)
-    VALUES (%(id)s, %(raw)s, %(created)s, %(created)s, to_timestamp(%(created)s))
+    VALUES (%(id)s, %(raw)s::jsonb, %(created)s::bigint, %(created)s::bigint, to_timestamp(%(created)s::bigint))
     ON CONFLICT (id) DO UPDATE
     SET as_of = excluded.as_of,
         as_of_until = greatest(mirror.as_of_until, excluded.as_of_until),
@@ -311,7 +293,7 @@ SELECT CASE
     WHEN EXISTS (
         SELECT
         FROM {team}.{table}
-        WHERE id = %(id)s AND as_of > %(created)s AND as_of <= extract(epoch FROM now()) + %(leeway_s)s
+        WHERE id = %(id)s AND as_of > %(created)s::bigint AND as_of <= extract(epoch FROM now()) + %(leeway_s)s
     ) THEN 'older'
     ELSE 'doubtful'
 END;

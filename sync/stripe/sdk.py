@@ -5,6 +5,7 @@ wrote once, and no answer passes through it: sync/stripe/answers.py also reads r
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 import pycurl
@@ -45,7 +46,6 @@ class Sdk:
         self._secret_key = secret_key
         self._api_base = api_base
         self._transport = transport
-        self.headers = self._headers_of_a_read()
 
     def write(self, method: str, path: str, params: Mapping[str, Any]) -> HttpAnswer:
         """Sends a `post` or `delete`.
@@ -60,7 +60,9 @@ class Sdk:
         assert sending.answer is not None
         return sending.answer
 
-    def _headers_of_a_read(self) -> Mapping[str, str]:
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """Of a read. The SDK needs as long to write them as a job needs for a small team's events without a read."""
         recording = _Recording()
         self._request(recording, "get", "/v1/account", {})
         return recording.headers
@@ -78,7 +80,7 @@ class Sdk:
 
 def preload() -> None:
     """Loads modules that the SDK and libcurl load on first use, so that forked children need not."""
-    Sdk(secret_key="sk_test_none", api_base="https://stripe.invalid", transport=Transport())
+    _ = Sdk(secret_key="sk_test_none", api_base="https://stripe.invalid", transport=Transport()).headers
     pycurl.Curl().close()
 
 

@@ -1,7 +1,7 @@
 """The SQL of a team's Stripe connection. Keys are encrypted when written and decrypted when read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from sync.database.schema import schema_name
 from sync.database.session import SILENT_S
 from sync.errors import Conflict
 from sync.object_types import DEFAULT_TYPES, REREAD_TYPES
+from sync.round_trip import Call, Rows
 from sync.sql import Queries
 from sync.stripe.sdk import API_VERSION
 from sync.teams.own_keys import own_key_sha256
@@ -68,6 +69,10 @@ class Connection:
     api_version: str = API_VERSION
 
 
+# The columns of the statement `get`.
+_READ = tuple(each.name for each in fields(Connection) if each.name != "sealed_key")
+
+
 class Connections:
     """Works on one connection to Postgres. The caller begins and ends transactions."""
 
@@ -76,13 +81,19 @@ class Connections:
         self._box = box
 
     def get(self, team_id: str) -> Connection | None:
-        row = self._row("get", team_id=team_id, default_version=API_VERSION)
-        if row is None:
-            return None
-        row["sealed_key"] = row["secret_key"]
-        for name in ("secret_key", "webhook_secret"):
-            row[name] = self._open(row[name], team_id, name)
-        return Connection(**row)
+        call = self.call(team_id)
+        return self.opened(self._connection.execute(_QUERIES["get"], call.values).fetchall())
+
+    def call(self, team_id: str) -> Call:
+        """Reads what `opened` takes, together with other statements."""
+        return Call(_QUERIES.numbered("get"), {"team_id": team_id, "default_version": API_VERSION})
+
+    def opened(self, rows: Rows) -> Connection | None:
+        for row in rows:
+            read = dict(zip(_READ, row, strict=True))
+            opened = {name: self._open(read[name], read["team_id"], name) for name in ("secret_key", "webhook_secret")}
+            return Connection(sealed_key=read["secret_key"], **read | opened)
+        return None
 
     def webhook_secrets(self, team_id: str) -> list[str] | None:
         """Any of them may have signed an event. None for a team that was never connected."""

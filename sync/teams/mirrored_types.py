@@ -7,6 +7,7 @@ import psycopg
 
 from sync.database.schema import drop_table, ensure_tables
 from sync.object_types import DEFAULT_TYPES, REREAD_TYPES, ObjectType, in_order
+from sync.round_trip import Call, Rows
 from sync.sql import Queries
 
 _QUERIES = Queries(Path(__file__).with_name("mirrored_types.sql")).bind()
@@ -21,8 +22,15 @@ class MirroredTypes:
 
     def names(self) -> list[str]:
         """In the registry's order. Leaves out a type that only another version of the program knows."""
-        added = self._connection.execute(_QUERIES["added"], {"team_id": self._team_id}).fetchall()
-        return [each.name for each in in_order({*DEFAULT_TYPES, *(name for (name,) in added)})]
+        return self.names_of(self._connection.execute(_QUERIES["added"], {"team_id": self._team_id}).fetchall())
+
+    def call(self) -> Call:
+        """Reads what `names_of` takes, together with other statements."""
+        return Call(_QUERIES.numbered("added"), {"team_id": self._team_id})
+
+    @staticmethod
+    def names_of(rows: Rows) -> list[str]:
+        return [each.name for each in in_order({*DEFAULT_TYPES, *(name for (name,) in rows)})]
 
     def add(self, names: Collection[str]) -> bool:
         """Creates missing tables. Returns False if the team mirrors all of the types already."""

@@ -9,9 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 
 from sync.json_text import AsJsonb
-from sync.round_trip import RoundTrips
+from sync.round_trip import Call, RoundTrips
 from sync.sql import Numbered, Queries
 from tests.sync.conftest import Team
 
@@ -246,3 +247,87 @@ def test_without_names_where_each_transaction_may_have_another_server(
     monkeypatch.setattr(trips, "_prepare", lambda statement: b"of_another_server")
 
     assert [trips.run([insert], {"number": number}) for number in (1, 2)] == [(1,), (2,)]
+
+
+# Several round trips in one transaction ---------------------------------------------------------------------------------
+
+
+def test_a_transaction_ends_with_its_block(trips: RoundTrips, connection, insert) -> None:
+    with trips.transaction([insert]) as opened:
+        assert opened.run([Call(insert, {"number": 1}), Call(insert, {"number": 2})]) == [[(1,)], [(2,)]]
+        assert opened.run([Call(insert, {"number": 3})]) == [[(3,)]]
+
+    assert numbers(connection) == [1, 2, 3]
+
+
+def test_the_last_round_trip_may_end_it(trips: RoundTrips, connection, insert, numbered) -> None:
+    count = Call(numbered("SELECT count(*) FROM numbers"), {})
+    with trips.transaction([]) as opened:
+        opened.run([Call(insert, {"number": 1})])
+        assert opened.end([Call(insert, {"number": 2}), count]) == [[(2,)], [(2,)]]
+        assert connection.info.transaction_status == TransactionStatus.IDLE
+
+    assert numbers(connection) == [1, 2]
+
+
+def test_a_block_that_raises_leaves_nothing(trips: RoundTrips, connection, insert) -> None:
+    def act() -> None:
+        with trips.transaction([insert]) as opened:
+            opened.run([Call(insert, {"number": 1})])
+            raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        act()
+
+    assert numbers(connection) == []
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_statement_that_fails_leaves_nothing(trips: RoundTrips, connection, insert, ends: bool) -> None:
+    twice = [Call(insert, {"number": 2}), Call(insert, {"number": 2})]
+
+    def act() -> None:
+        with trips.transaction([insert]) as opened:
+            opened.run([Call(insert, {"number": 1})])
+            (opened.end if ends else opened.run)(twice)
+
+    with pytest.raises(errors.UniqueViolation):
+        act()
+
+    assert numbers(connection) == []
+    assert trips.run([insert], {"number": 1}) == (1,), "the connection goes on"
+
+
+def test_psycopg_takes_part_in_the_transaction(trips: RoundTrips, connection, insert) -> None:
+    with trips.transaction([]) as opened:
+        opened.run([Call(insert, {"number": 1})])
+        with pytest.raises(errors.UniqueViolation), connection.transaction():
+            connection.execute("INSERT INTO numbers VALUES (1)")
+        connection.execute("INSERT INTO numbers VALUES (2)")
+
+    assert numbers(connection) == [1, 2]
+
+
+def test_only_what_is_worth_it_is_prepared(trips: RoundTrips, connection, insert, numbered) -> None:
+    for number in (1, 3):
+        with trips.transaction([insert]) as opened:
+            opened.run([Call(insert, {"number": number}), Call(numbered(f"SELECT {number}"), {})])
+
+    (prepared,) = connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+    assert prepared == 1
+
+
+def test_after_a_lost_name_the_same_can_run_again_without_names(
+    trips: RoundTrips, connection, insert, monkeypatch
+) -> None:
+    monkeypatch.setattr(trips, "_prepare", lambda statement: b"of_another_server")
+
+    def act() -> None:
+        with trips.transaction([insert]) as opened:
+            opened.run([Call(insert, {"number": 1})])
+
+    with pytest.raises(errors.InvalidSqlStatementName):
+        act()
+    act()
+
+    assert numbers(connection) == [1]

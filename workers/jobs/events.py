@@ -9,14 +9,15 @@ import psycopg
 import structlog
 
 from sync.database.borrowing import borrowing
-from sync.database.schema import check_team
+from sync.database.schema import check_versions, versions_call
 from sync.error_text import loggable_reason
 from sync.errors import SchemaError, StripeError, StripeRejected
-from sync.events.applying import apply_batch
+from sync.events.applying import apply_next
 from sync.events.fetches import UNAUTHORIZED
 from sync.events.ledger import Ledger
 from sync.events.reread import reread
 from sync.events.sweep import sweep
+from sync.round_trip import RoundTrips
 from sync.stripe.retries import FAIL_FAST_ATTEMPTS
 from sync.stripe.source import Source
 from sync.teams.connections import Connection, Connections
@@ -55,23 +56,25 @@ def _apply(context: Context, team_id: str, turn: jobs.Turn) -> int:
     connected = _connection_of(context, team_id)
     if connected is None:
         return 0
-    if is_outdated(context, team_id):  # its events stay in the ledger, and the scheduler wakes us again
-        return 0
     settled, report = 0, context.meter.events
     # Few attempts: an event whose object cannot be fetched comes due again later, and the others do not wait for it.
     source = open_source(context, connected, attempts=FAIL_FAST_ATTEMPTS)
     refused = _refused(connected)
-    while outcomes := apply_batch(
-        borrowing(context.pool.connection),
-        team_id,
-        source,
-        jobs.mirrored(connected),
-        connect=context.pool.connection,
-        report=report,
-        refused=refused,
-    ):
-        settled += sum(outcomes.values())
-        log.info("events.applied", **outcomes)
+    while True:
+        applied = apply_next(
+            borrowing(context.pool.connection),
+            team_id,
+            source,
+            jobs.mirrored(connected),
+            connect=context.pool.connection,
+            report=report,
+            refused=refused,
+        )
+        if applied.outcomes:
+            settled += sum(applied.outcomes.values())
+            log.info("events.applied", **applied.outcomes)
+        if applied.is_last:
+            break
         present = _connection_of(context, team_id)
         refused = _refused(present)
         has_changed = present is None or present.api_version != connected.api_version
@@ -113,7 +116,7 @@ def sweep_events(team_id: str) -> int:
 
 def _sweep(context: Context, team_id: str) -> int:
     connected = _connection_of(context, team_id)
-    if connected is None or is_outdated(context, team_id):
+    if connected is None:
         return 0
     over_at = time.monotonic() + TURN_S
     source = open_source(context, connected, attempts=FAIL_FAST_ATTEMPTS)
@@ -150,19 +153,19 @@ def _refused(connected: Connection | None) -> StripeRejected | None:
     return StripeRejected("Stripe refuses the stored key.", status=UNAUTHORIZED)
 
 
-def is_outdated(context: Context, team_id: str) -> bool:
-    """Whether the tables are of another version than this program, as during a rolling deploy."""
+def _connection_of(context: Context, team_id: str) -> Connection | None:
+    """None once the team is disconnected.
+
+    Also None while the team's tables are of another version than this program, as during a rolling deploy. Then its
+    events stay in the ledger, and the scheduler wakes us again.
+    """
+    with context.pool.connection() as connection:
+        connections = Connections(connection, context.box)
+        rows, versions = RoundTrips(connection).run_all([connections.call(team_id), versions_call(team_id)])
     try:
-        with context.pool.connection() as connection:
-            check_team(connection, team_id)
+        check_versions(team_id, versions)
     except SchemaError as exc:
         log.warning("events.wait", reason=exc.message)
-        return True
-    return False
-
-
-def _connection_of(context: Context, team_id: str) -> Connection | None:
-    """None once the team is disconnected."""
-    with context.pool.connection() as connection:
-        connected = Connections(connection, context.box).get(team_id)
+        return None
+    connected = connections.opened(rows)
     return connected if connected and connected.secret_key else None

@@ -1,0 +1,139 @@
+"""A batch takes few round trips, whatever is in it, and what somebody else writes meanwhile is never overwritten unseen."""
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from sync.events.applying import BATCH_SIZE, apply_next, record_events
+from sync.events.ledger import Ledger
+from sync.mirror.store import MirrorStore
+from sync.object_types import OBJECT_TYPES
+from sync.round_trip import RoundTrips
+from sync.stripe.answers import Answer
+from tests.factories import NOW, Json, charge, customer, encoded, event, invoice, product
+from tests.sync.conftest import Team
+from tests.sync.mirrored import row
+from tests.sync.simulated_stripe import SimulatedStripe, mirrored_of, simulated_stripe, source_of
+
+CUSTOMER = OBJECT_TYPES["customer"]
+
+
+@pytest.fixture
+def stripe() -> SimulatedStripe:
+    return simulated_stripe(counts={"customer": 2, "product": 1})
+
+
+@pytest.fixture
+def round_trips(team: Team, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many statements each round trip has, also those of psycopg."""
+    found: list[int] = []
+    send, execute = RoundTrips.send, psycopg.Cursor.execute
+
+    def counted_send(trips, begin, calls, end, **options):
+        found.append(len(calls))
+        return send(trips, begin, calls, end, **options)
+
+    def counted_execute(cursor, *arguments, **options):
+        found.append(1)
+        return execute(cursor, *arguments, **options)
+
+    monkeypatch.setattr(RoundTrips, "send", counted_send)
+    monkeypatch.setattr(psycopg.Cursor, "execute", counted_execute)
+    return found
+
+
+@pytest.fixture
+def connection(team: Team) -> Iterator[psycopg.Connection]:
+    with team.connect() as made:
+        yield made
+
+
+def record(team: Team, *events: Json) -> None:
+    assert record_events(Ledger(team.connection, team.id), map(encoded, events)) == len(events)
+
+
+def states(team: Team) -> dict[str, int]:
+    found = team.connection.execute("SELECT state, count(*) FROM billstack.events GROUP BY state").fetchall()
+    return dict(found)
+
+
+def test_a_batch_takes_three_round_trips(team: Team, stripe: SimulatedStripe, round_trips: list[int]) -> None:
+    """They claim the events, look at the rows, and write them."""
+    record(team, event(customer()), event(invoice()), event(charge(), created=NOW + 1), event(product()))
+    round_trips.clear()
+
+    applied = apply_next(team.connection, team.id, source_of(stripe), mirrored_of(stripe))
+
+    assert applied.outcomes == {"applied": 4}
+    assert len(round_trips) == 3, round_trips
+
+
+def test_a_batch_of_many_changes_takes_few_round_trips(
+    team: Team, stripe: SimulatedStripe, round_trips: list[int], store: MirrorStore
+) -> None:
+    record(team, *(event(customer(f"cus_{number}", name=f"{again}"), created=NOW + again)
+        for number in range(50) for again in (1, 2, 3)))  # fmt: skip
+    round_trips.clear()
+
+    applied = apply_next(team.connection, team.id, source_of(stripe), mirrored_of(stripe))
+
+    assert applied.outcomes == {"applied": 150}
+    assert len(round_trips) < 15, round_trips
+    assert {row(store, f"cus_{number}").raw["name"] for number in range(50)} == {"3"}  # type: ignore[union-attr]
+
+
+def test_the_last_batch_says_so(team: Team, stripe: SimulatedStripe) -> None:
+    record(team, *(event(customer(f"cus_{number}")) for number in range(BATCH_SIZE + 1)))
+
+    found = [apply_next(team.connection, team.id, source_of(stripe), mirrored_of(stripe)) for _ in range(2)]
+
+    assert [each.is_last for each in found] == [False, True]
+    assert states(team) == {"applied": BATCH_SIZE + 1}
+
+
+def test_a_row_that_somebody_else_inserts_meanwhile_is_judged_too(
+    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection, store: MirrorStore
+) -> None:
+    """Between a batch's look and its writing: an answer that is newer than the event."""
+    newer = customer(name="newer")
+    record(team, event(customer(name="of the event"), created=NOW))
+    found = []
+
+    def apply() -> None:
+        found.append(apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe)).outcomes)
+
+    with team.connection.transaction():
+        store.put_fetched(CUSTOMER, "cus_1", Answer(encoded(newer), NOW + 5, NOW + 6), version=None)
+        applying = threading.Thread(target=apply)
+        applying.start()
+        applying.join(0.3)
+        assert applying.is_alive(), "it waits for the row"
+    applying.join()
+
+    assert found == [{"older": 1}]
+    assert row(store, "cus_1").raw == newer  # type: ignore[union-attr]
+
+
+def test_a_row_that_somebody_else_changes_meanwhile_is_judged_as_it_is_then(
+    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection, store: MirrorStore
+) -> None:
+    store.put_fetched(CUSTOMER, "cus_1", Answer(encoded(customer()), NOW - 9, NOW - 8), version=None)
+    newer = customer(name="newer")
+    record(team, event(customer(name="of the event"), created=NOW))
+    found = []
+
+    def apply() -> None:
+        found.append(apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe)).outcomes)
+
+    with team.connection.transaction():
+        store.put_fetched(CUSTOMER, "cus_1", Answer(encoded(newer), NOW + 5, NOW + 6), version=None)
+        applying = threading.Thread(target=apply)
+        applying.start()
+        applying.join(0.3)
+        assert applying.is_alive(), "it waits for the row"
+    applying.join()
+
+    assert found == [{"older": 1}]
+    assert row(store, "cus_1").raw == newer  # type: ignore[union-attr]
