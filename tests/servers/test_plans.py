@@ -106,6 +106,7 @@ OTHER_VALUES: Mapping[str, Mapping[str, Any]] = {
     "backfill.records.insert_backfill": {"id": "bf_new", "team_id": "team_1"},
     "backfill.records.insert_types": {"objects": ["other"]},
     "backfill.records.insert_leases": {"parts": ["other"], "afters": [None]},
+    "mirror.store.insert_event": {"id": "charge_new"},
     "mirror.parents.tables": {"names": ["charges"]},
     "mirror.parents.changed_parents": {"since": 2**31},
     "backfill.records.insert_window": {"number": 99},

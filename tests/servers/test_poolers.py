@@ -14,14 +14,17 @@ from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore
 from sync.database.session import begin_session
 from sync.errors import ConfigError
+from sync.events.applying import apply_next, record_events
+from sync.events.ledger import Ledger
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from tests.end_to_end.product import running_installation
 from tests.end_to_end.test_events import wait_until_delivered, wait_until_quiet
-from tests.factories import customer
+from tests.factories import charge, customer, encoded, event, invoice, product
 from tests.servers.conftest import POOL_SIZE, Pooler, pgbouncer, running_pooler, set_default
 from tests.sync.conftest import Team, make_team
 from tests.sync.mirrored import following, open_window, page_of
+from tests.sync.simulated_stripe import mirrored_of, simulated_stripe, source_of
 from workers.context import connection_options, refuse_unfit_postgres
 
 TYPES = [OBJECT_TYPES[name] for name in ("customer", "charge", "invoice", "price")]
@@ -65,6 +68,28 @@ def test_writers_that_share_servers_write_each_its_own_table(pooler: Pooler, tea
         ids = sql.SQL("SELECT id FROM {}").format(sql.Identifier(team.schema, object_type.table))
         found = {object_id for (object_id,) in team.connection.execute(ids).fetchall()}
         assert found == {f"{object_type.name}_{number}_{row}" for number in range(PAGES) for row in range(PAGE)}
+
+
+@pytest.mark.parametrize("pooler", ["transaction", "session"], indirect=True)
+def test_batches_of_events_that_share_servers_reach_each_its_own_table(pooler: Pooler, team: Team, monkeypatch) -> None:
+    monkeypatch.setattr("sync.events.applying.BATCH_SIZE", 7)  # so that each connection has many
+    stripe = simulated_stripe(counts={"customer": 1})
+    makes = {"customer": customer, "charge": charge, "invoice": invoice, "product": product}
+    told = [event(make(id=f"{name}_{number}")) for number in range(60) for name, make in makes.items()]
+    assert record_events(Ledger(team.connection, team.id), map(encoded, told)) == len(told)
+
+    def apply(_: int) -> None:
+        with connect(pooler.url) as connection:
+            while not apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe)).is_last:
+                pass
+
+    with ThreadPoolExecutor(4 if is_shared(pooler) else POOL_SIZE) as pool:
+        list(pool.map(apply, range(4)))
+
+    for name in makes:
+        ids = sql.SQL("SELECT id FROM {}").format(sql.Identifier(team.schema, OBJECT_TYPES[name].table))
+        found = {object_id for (object_id,) in team.connection.execute(ids).fetchall()}
+        assert found == {f"{name}_{number}" for number in range(60)}
 
 
 @pytest.mark.parametrize("pooler", ["transaction"], indirect=True)
