@@ -51,9 +51,10 @@ class ManyTeams:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """`usage` lasts from the first change until all events are applied."""
+    """`usage` lasts from the first change until all events are applied. `jobs` are those of all queues."""
 
     count: int
+    jobs: int
     lag_p50_s: float
     lag_p99_s: float
     usage: Usage
@@ -185,6 +186,7 @@ def apply_events(rig: Rig, teams: list[Team]) -> Events:
     """Delivers events of all teams for a while."""
     each_team(rig, teams, set_up_webhook)
     changes = max(1, int(EVENTS_A_SECOND * EVENTS_LAST_S / len(teams)))
+    jobs_before = jobs_done(rig)
     meter = Meter(rig.database_url, rig.roots)
     meter.start()
     for seed, team in enumerate(teams):
@@ -199,7 +201,7 @@ def apply_events(rig: Rig, teams: list[Team]) -> Events:
         meter.stop_clock()
         usage = meter.stop()
         lags = lags_of_events(connection)
-    return Events(len(lags), percentile(lags, 50), percentile(lags, 99), usage)
+    return Events(len(lags), jobs_done(rig) - jobs_before, percentile(lags, 50), percentile(lags, 99), usage)
 
 
 def lags_of_events(connection: psycopg.Connection) -> list[float]:
@@ -238,7 +240,7 @@ def facts(found: ManyTeams) -> Mapping[str, str]:
         "jobs, jobs/s": f"{found.jobs:,}, {found.jobs / usage.wall_s:.1f}",
         "status p50, p99": f"{found.status_p50_s * 1000:.0f} ms, {found.status_p99_s * 1000:.0f} ms",
         "processor seconds": busy(usage),
-        "events applied": f"{events.count:,} in {events.usage.wall_s:.1f} s",
+        "events applied": f"{events.count:,} in {events.usage.wall_s:.1f} s by {events.jobs:,} jobs",
         "events' lag p50, p99": f"{events.lag_p50_s:.2f} s, {events.lag_p99_s:.2f} s",
         "processor seconds of events": busy(events.usage),
         "mirrors that differ": f"{found.unequal} of those compared",

@@ -58,6 +58,14 @@ class ParentStore:
         for child in self._mirrored_children(object_type):
             self._of_child(child, "bury_children", parent_id=object_id, as_of=as_of)
 
+    def live_children(self, object_type: ObjectType, object_id: str) -> list[tuple[ObjectType, str]]:
+        """Live rows of what is listed under an object."""
+        return [
+            (child, child_id)
+            for child in self._mirrored_children(object_type)
+            for child_id in self._ids("live_children", child, parent_id=object_id)
+        ]
+
     def _mirrored_children(self, object_type: ObjectType) -> list[ObjectType]:
         children = CHILDREN.get(object_type.name, ())
         if not children:

@@ -64,6 +64,12 @@ SET deleted_at = to_timestamp(%(as_of)s),
     synced_at = now()
 WHERE {parent} = %(parent_id)s AND deleted_at IS NULL AND as_of <= %(as_of)s;
 
+-- name: live_children
+SELECT id
+FROM {team}.{table}
+WHERE {parent} = %(parent_id)s AND deleted_at IS NULL
+ORDER BY id;
+
 -- name: tables
 SELECT relname
 FROM pg_class

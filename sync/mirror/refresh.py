@@ -41,6 +41,8 @@ def refresh(
         version, parent_id = _known(store, object_type, object_id, parent_id)
         answer = source.fetch(object_type, object_id, parent_id)
         outcome = _put(store, object_type, object_id, answer, version, advance=advance)
+        if outcome == "deleted":
+            _ask_for_children(store, source, object_type, object_id, advance=advance)
         if outcome:
             log.debug("object.refreshed", type=object_type.name, id=loggable(object_id), outcome=outcome)
             return outcome
@@ -59,6 +61,17 @@ def refresh_or_reject(
     except REFUSALS as exc:
         log.warning("object.rejected", type=object_type.name, id=loggable(object_id), reason=loggable_reason(exc))
         store.reject(object_type, object_id, reason_of(exc))
+
+
+def _ask_for_children(
+    store: MirrorStore, source: Source, object_type: ObjectType, object_id: str, *, advance: bool
+) -> None:
+    """What is listed under a deleted object is deleted too, as far as it is older than the answer.
+
+    What an event brought during the request may be from before the deletion or, if the id is used again, from after it.
+    """
+    for child, child_id in ParentStore(store.connection, store.team_id).live_children(object_type, object_id):
+        refresh(store, source, child, child_id, parent_id=object_id, advance=advance)
 
 
 def _known(store: MirrorStore, object_type: ObjectType, object_id: str, parent_id: str) -> tuple[str | None, str]:

@@ -9,7 +9,7 @@ from tests.factories import CREATED, encoded
 from tests.sync.mirrored import CUSTOMER, rejects, row
 from tests.sync.simulated_stripe import Request, SimulatedStripe, error, simulated_stripe, source_of
 
-INVOICE = OBJECT_TYPES["invoice"]
+INVOICE, PAYMENT_METHOD = OBJECT_TYPES["invoice"], OBJECT_TYPES["payment_method"]
 
 
 @pytest.fixture
@@ -100,6 +100,29 @@ def test_a_deleted_object_becomes_a_tombstone(
 
     assert refresh(store, source, CUSTOMER, customer_id) == "deleted"
     assert row(store, customer_id).deleted_at  # type: ignore[union-attr]
+
+
+def test_what_came_under_an_object_while_stripe_was_asked_for_it_is_asked_for_too(
+    store: MirrorStore, stripe_account: SimulatedStripe, customer_id: str
+) -> None:
+    """A card was attached and its customer deleted, both during the request; the event of the card came at once."""
+    source, account, clock = source_of(stripe_account), stripe_account.account, stripe_account.clock
+    refresh(store, source, CUSTOMER, customer_id)
+    cards: list[str] = []
+
+    def attach_and_delete(request: Request) -> None:
+        if not cards:
+            clock.advance(3)
+            card = account.create("payment_method", customer=customer_id)
+            cards.append(card["id"])
+            store.apply_event(PAYMENT_METHOD, card["id"], encoded(card), created=int(clock.now), checked_until=None)
+            account.delete("customer", customer_id)
+
+    stripe_account.at_begin = attach_and_delete
+
+    assert refresh(store, source, CUSTOMER, customer_id) == "deleted"
+
+    assert row(store, cards[0], PAYMENT_METHOD).deleted_at  # type: ignore[union-attr]
 
 
 def test_what_stripe_never_had_is_absent(store: MirrorStore, stripe_account: SimulatedStripe) -> None:
