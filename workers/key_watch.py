@@ -1,12 +1,14 @@
 """Updates the connection's `key_valid` from Stripe's answers. It costs nothing while the key works."""
 
 import psycopg
+import redis
 import structlog
 
 from sync.bounds import LAST_SECOND
 from sync.events.ledger import Ledger
 from sync.teams.connections import Connection, Connections
 from workers.context import Context
+from workers.queues import wake_events
 
 _REFUSED = 401
 _TRIED_AGAIN = 1000
@@ -38,9 +40,17 @@ class KeyWatch:
         try:
             with self._context.pool.connection() as connection:
                 Connections(connection, self._context.box).set_key_valid(team_id, sealed, valid=valid)
-                if valid:  # events that failed because of the key would wait for up to an hour
-                    Ledger(connection, team_id).try_again(LAST_SECOND, limit=_TRIED_AGAIN)
+                # Events that failed because of the key would wait for up to an hour.
+                due = Ledger(connection, team_id).try_again(LAST_SECOND, limit=_TRIED_AGAIN) if valid else 0
         except psycopg.Error as exc:
             log.warning("key.not_judged", reason=str(exc))  # the next request to Stripe will tell
             return
+        if due:
+            self._wake()
         log.info("key.valid" if valid else "key.refused", team=team_id)
+
+    def _wake(self) -> None:
+        try:
+            wake_events(self._context, self._connection.team_id)
+        except redis.RedisError as exc:  # the scheduler will find them
+            log.warning("events.not_woken", team=self._connection.team_id, reason=str(exc))

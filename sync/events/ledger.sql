@@ -3,7 +3,7 @@
 -- name: settings
 -- For the transaction only: a session's settings would stay with a pooler's connection. Applied events need not wait for
 -- the disk. A crash of Postgres undoes the last of them together with their rows, and they are due again. The next commit
--- that waits, such as the one that ends a backfill, makes all before it durable.
+-- that waits makes all before it durable; whoever relies on it has make_durable wait.
 SELECT set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true);
 
 -- name: record
@@ -90,6 +90,13 @@ WHERE team_id = %(team_id)s AND id = ANY (%(ids)s);
 SELECT count(*)
 FROM billstack.events
 WHERE team_id = %(team_id)s AND state = 'pending' AND created <= %(until)s;
+
+-- name: make_durable
+-- A locked row is written to the log, so this commit waits for the disk, and for everything that was committed before.
+SELECT 1
+FROM billstack.connections
+WHERE team_id = %(team_id)s
+FOR NO KEY UPDATE;
 
 -- name: try_again
 -- Makes failed events due now, whatever their backoff says. If they fail again, the backoff continues where it was.

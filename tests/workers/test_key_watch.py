@@ -122,6 +122,20 @@ def test_after_a_401_events_ask_for_nothing_until_the_key_is_taken_again(
     assert database.execute("SELECT DISTINCT state FROM billstack.events").fetchall() == [("applied",)]
 
 
+def test_what_failed_because_of_the_key_is_applied_as_soon_as_the_key_works(
+    context, database, team_id, connect, stripe, work
+):
+    connect("sk_test_soon")
+    work(_events(context, database, team_id))
+    assert database.execute("SELECT state FROM billstack.events").fetchall() == [("failed",)]
+
+    stripe.add_account("soon", counts={})
+    work(_sweep(context, database, team_id))
+    work(EVENTS)
+
+    assert database.execute("SELECT state FROM billstack.events").fetchall() == [("applied",)]
+
+
 def test_a_new_key_is_valid(context, database, team_id, connect, is_valid, work):
     connect(REVOKED)
     work(_sweep(context, database, team_id))

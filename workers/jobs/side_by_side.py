@@ -47,8 +47,7 @@ class SideBySide:
         settled = 0
         with ThreadPoolExecutor(TEAMS_TOGETHER) as pool:
             own = self._begin(pool, first)
-            while self._running:
-                self._take_more(pool)
+            while self._take_more(pool):
                 ended, _ = wait(self._running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
                 for each in ended:
                     facts = self._running.pop(each)
@@ -65,7 +64,8 @@ class SideBySide:
         with structlog.contextvars.bound_contextvars(**facts):
             return self._apply(facts["team"])
 
-    def _take_more(self, pool: ThreadPoolExecutor) -> None:
+    def _take_more(self, pool: ThreadPoolExecutor) -> bool:
+        """Returns whether any team is being served now."""
         served = {facts["team"] for facts in self._running.values()}
         while len(self._running) < TEAMS_TOGETHER and self._may_take() and (facts := self._take()):
             if facts["team"] in served:
@@ -73,6 +73,7 @@ class SideBySide:
             else:
                 self._begin(pool, facts)
                 served.add(facts["team"])
+        return bool(self._running)
 
     def _may_take(self) -> bool:
         return not self._has_failed and not self._is_over()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from sync.events.applying import BATCH_SIZE, apply_next, record_events
 from sync.events.ledger import Ledger
@@ -137,3 +138,26 @@ def test_a_row_that_somebody_else_changes_meanwhile_is_judged_as_it_is_then(
 
     assert found == [{"older": 1}]
     assert row(store, "cus_1").raw == newer  # type: ignore[union-attr]
+
+
+def test_whoever_knows_that_no_event_is_pending_knows_it_for_good(team: Team, stripe: SimulatedStripe) -> None:
+    """Batches do not wait for the disk, and a crash of Postgres undoes the last of them. Then a backfill must not be over."""
+    record(team, event(customer()))
+    team.connection.execute("SET synchronous_commit = on")
+    try:
+        apply_next(team.connection, team.id, source_of(stripe), mirrored_of(stripe))
+        applied_at = position(team, "insert")
+
+        assert Ledger(team.connection, team.id).pending(NOW) == 0
+
+        assert position(team, "flush") >= applied_at
+    finally:
+        team.connection.execute("RESET synchronous_commit")
+
+
+def position(team: Team, kind: str) -> int:
+    """In Postgres' log: up to where it is written, or on the disk."""
+    ask = sql.SQL("SELECT ({}() - '0/0')::bigint").format(sql.Identifier(f"pg_current_wal_{kind}_lsn"))
+    found = team.connection.execute(ask).fetchone()
+    assert found
+    return int(found[0])

@@ -6,7 +6,7 @@ import pytest
 from rq import Queue
 
 from sync.events.ledger import Ledger
-from tests.factories import NOW, customer, encoded, event
+from tests.factories import NOW, Json, customer, encoded, event
 from workers.jobs import events
 from workers.queues import EVENTS, take_waiting_events, wake_events, wake_mark
 from workers.worker import go_on
@@ -102,3 +102,56 @@ def test_a_killed_events_job_is_no_part_of_a_backfill(context, teams, record):
     (job_id,) = waiting(context)
 
     go_on(context, Queue(EVENTS, connection=context.redis).fetch_job(job_id))
+
+
+def test_an_event_that_comes_while_its_team_is_served_is_applied_by_the_same_job(context, database, teams, monkeypatch):
+    """A job looks once if a look shows everything. What comes after its look wakes the team once more."""
+    team_id, looked = teams[0], []
+    whole = events.apply_next
+
+    def apply_next(*arguments, **options):
+        applied = whole(*arguments, **options)
+        if not looked:  # recorded after the look, and told as the web tells it
+            record_one(database, team_id, "evt_2")
+            wake_events(context, team_id)
+        looked.append(applied.outcomes)
+        return applied
+
+    monkeypatch.setattr(events, "apply_next", apply_next)
+    record_one(database, team_id, "evt_1")
+    wake_events(context, team_id)
+    Queue(EVENTS, connection=context.redis).remove(waiting(context)[0])  # as a worker takes it
+
+    assert events.apply_events(team_id) == 2
+
+    assert looked == [{"applied": 1}, {"applied": 1}]
+    assert waiting(context) == []
+
+
+def test_a_team_with_more_events_than_a_batch_takes_is_served_to_the_end(context, database, teams, monkeypatch):
+    monkeypatch.setattr("sync.events.applying.BATCH_SIZE", 2)
+    for number in range(5):
+        record_one(database, teams[0], f"evt_{number}")
+
+    assert events.apply_events(teams[0]) == 5
+
+
+def test_events_that_were_put_off_do_not_end_the_turn_of_those_behind_them(context, database, teams, monkeypatch):
+    """A batch of nothing but events that wait for reads leaves others in the ledger, which are due."""
+    monkeypatch.setattr("sync.events.applying.BATCH_SIZE", 2)
+    monkeypatch.setattr("sync.events.certain.NAMED_AT_A_TIME", 0)
+    for number in range(2):
+        about = {"id": f"dp_{number}", "object": "dispute", "charge": "ch_1"}
+        record_one(database, teams[0], f"evt_{number}", event(about, "charge.dispute.created", created=NOW))
+    record_one(database, teams[0], "evt_2")
+    database.execute("UPDATE billstack.events SET next_attempt_at = received_at - interval '1 s' WHERE id <> 'evt_2'")
+
+    assert events.apply_events(teams[0]) == 1
+
+    found = dict(database.execute("SELECT id, state FROM billstack.events").fetchall())
+    assert found == {"evt_0": "pending", "evt_1": "pending", "evt_2": "applied"}
+
+
+def record_one(database, team_id: str, event_id: str, told: Json | None = None) -> None:
+    made = told or event(customer(f"cus_{event_id}"), created=NOW)
+    Ledger(database, team_id).record(event_id, made["type"], NOW, encoded(made).decode(), delivered=True)

@@ -62,6 +62,20 @@ def test_a_team_that_is_woken_while_it_is_served_is_served_again_afterwards() ->
     assert most_inside == [1, 1]
 
 
+def test_a_team_that_is_woken_as_the_last_one_ends_needs_no_job_of_its_own() -> None:
+    queue = Queue()
+    served = []
+
+    def apply(team_id: str) -> int:
+        served.append(team_id)
+        if team_id == "a":
+            queue.waiting.append("b")
+        return 1
+
+    assert serving(queue, apply).run({"team": "a"}) == 2
+    assert served == ["a", "b"]
+
+
 def test_a_team_that_fails_is_put_back_and_no_further_one_is_taken() -> None:
     queue = Queue("bad", *(f"team_{number}" for number in range(2 * TEAMS_TOGETHER)))
     failed = threading.Event()
