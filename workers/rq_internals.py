@@ -30,6 +30,17 @@ JOB_FUNCTIONS = frozenset(
     }
 )
 
+_TAKE_FIRST = """
+local id = redis.call('LINDEX', KEYS[1], 0)
+if not id or string.sub(id, 1, #ARGV[1]) ~= ARGV[1] then
+    return false
+end
+redis.call('LPOP', KEYS[1])
+local meta = redis.call('HGET', ARGV[2] .. id, 'meta')
+redis.call('DEL', ARGV[2] .. id)
+return {id, meta}
+"""
+
 # RQ's default serializer, which the web, rq-dashboard and the workers' own look-ups use.
 rq.serializers.PickleSerializer = JSONSerializer  # type: ignore[assignment]
 
@@ -113,18 +124,11 @@ def take_first(name: str, connection: redis.Redis, prefix: str) -> tuple[str, di
     Returns the id and the job's `meta`.
     """
     key = open_queue(name, connection).key
-    popped = connection.lpop(key)
-    if not isinstance(popped, bytes):
+    taken = connection.eval(_TAKE_FIRST, 1, key, prefix, MirrorJob.redis_job_namespace_prefix)
+    if not taken:
         return None
-    job_id = popped.decode()
-    if not job_id.startswith(prefix):
-        connection.lpush(key, job_id)
-        return None
-    with connection.pipeline() as pipeline:
-        pipeline.hget(MirrorJob.key_for(job_id), "meta")
-        pipeline.delete(MirrorJob.key_for(job_id))
-        meta, _ = pipeline.execute()
-    return job_id, msgspec.json.decode(meta) if meta else {}
+    job_id, meta = taken
+    return job_id.decode(), msgspec.json.decode(meta) if meta else {}
 
 
 def remove(job: Job) -> None:
