@@ -28,41 +28,37 @@ def refuse_unfit(connect: Callable[[], psycopg.Connection], name: str) -> None:
     Postgres is unavailable: a process may start before it.
     """
     try:
-        connection = connect()
+        with connect() as connection:
+            _refuse_unfit(connection, name)
     except psycopg.OperationalError:
         return
-    with connection:
-        row = connection.execute(_QUERIES["server"]).fetchone()
-        assert row
-        encoding, isolation, commits, server_pid, user, database = row
-        if encoding != "UTF8":
-            raise ConfigError(
-                f"{name}: the database {database} has the encoding {encoding}, which cannot hold Stripe's texts: create "
-                "one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
-            )
-        # A pooler gives each client its own process number.
-        is_pooled = connection.info.backend_pid != server_pid
-        if is_pooled and isolation != _READ_COMMITTED:
-            raise ConfigError(
-                f"{name}: transactions start as {isolation}, and the pooler does not let BillStack change that: run "
-                f"ALTER ROLE {user} IN DATABASE {database} SET default_transaction_isolation = 'read committed'"
-            )
-        if is_pooled and commits == "off":
-            raise ConfigError(
-                f"{name}: commits do not wait for the disk, and the pooler does not let BillStack change that: run "
-                f"ALTER ROLE {user} IN DATABASE {database} SET synchronous_commit = on"
-            )
-        if is_pooled and not _has_transactions(connection):
-            raise ConfigError(
-                f"{name}: the pooler lends a connection for only one statement: set its pool_mode to transaction or "
-                "session"
-            )
 
 
-def _has_transactions(connection: psycopg.Connection) -> bool:
+def _refuse_unfit(connection: psycopg.Connection, name: str) -> None:
+    row = connection.execute(_QUERIES["server"]).fetchone()
+    assert row
+    encoding, isolation, commits, server_pid, user, database = row
+    if encoding != "UTF8":
+        raise ConfigError(
+            f"{name}: the database {database} has the encoding {encoding}, which cannot hold Stripe's texts: create "
+            "one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if connection.info.backend_pid == server_pid:  # a pooler gives each client its own process number
+        return
+    if isolation != _READ_COMMITTED:
+        raise ConfigError(
+            f"{name}: transactions start as {isolation}, and the pooler does not let BillStack change that: run "
+            f"ALTER ROLE {user} IN DATABASE {database} SET default_transaction_isolation = 'read committed'"
+        )
+    if commits == "off":
+        raise ConfigError(
+            f"{name}: commits do not wait for the disk, and the pooler does not let BillStack change that: run "
+            f"ALTER ROLE {user} IN DATABASE {database} SET synchronous_commit = on"
+        )
     try:
         with connection.transaction():
             connection.execute(_QUERIES["server"])
-    except psycopg.Error:
-        return False
-    return True
+    except errors.ProtocolViolation as exc:
+        raise ConfigError(
+            f"{name}: the pooler lends a connection for only one statement: set its pool_mode to transaction or session"
+        ) from exc

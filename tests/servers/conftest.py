@@ -123,7 +123,8 @@ def set_default(url: str, setting: str, value: str) -> None:
 
 def answers(url: str) -> bool:
     try:
-        psycopg.connect(url, connect_timeout=2).close()
+        with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
+            connection.execute("SELECT 1")
     except psycopg.OperationalError:
         return False
     return True

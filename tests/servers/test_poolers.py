@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from scripts.local.processes import wait_until
 from scripts.local.servers import EmbeddedPostgres, ExternalServer, temporary_state_dir
 from sync.backfill.part_records import PartStore
 from sync.backfill.records import BackfillStore
@@ -21,7 +22,7 @@ from sync.object_types import OBJECT_TYPES
 from tests.end_to_end.product import running_installation
 from tests.end_to_end.test_events import wait_until_delivered, wait_until_quiet
 from tests.factories import charge, customer, encoded, event, invoice, product
-from tests.servers.conftest import POOL_SIZE, Pooler, pgbouncer, running_pooler, set_default
+from tests.servers.conftest import POOL_SIZE, Pooler, answers, pgbouncer, running_pooler, set_default
 from tests.sync.conftest import Team, make_team
 from tests.sync.mirrored import following, open_window, page_of
 from tests.sync.simulated_stripe import mirrored_of, simulated_stripe, source_of
@@ -137,10 +138,9 @@ def test_a_default_that_a_pooler_keeps_us_from_changing_is_refused(
     refuse_unfit_postgres(pooler.url, "DATABASE_URL")
     set_default(pooler.direct_url, setting, unfit)
     with psycopg.connect(pooler.direct_url, autocommit=True) as connection:
-        end_others = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
-        )
+        end_others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
         connection.execute(end_others, (connection.info.dbname,))
+    assert wait_until(lambda: answers(pooler.url), 10), "the pooler forgets the connections that are gone"
 
     with pytest.raises(ConfigError, match=rf"run ALTER ROLE postgres IN DATABASE .* SET {setting} = {fit}"):
         refuse_unfit_postgres(pooler.url, "DATABASE_URL")

@@ -78,3 +78,16 @@ def test_postgres_may_be_away_when_a_process_starts() -> None:
         raise psycopg.OperationalError("away")
 
     refuse_unfit(connect, "DATABASE_URL")
+
+
+def test_postgres_may_go_away_while_a_process_starts(make_database) -> None:
+    """As behind a pooler, which lends a connection that Postgres has just ended."""
+    connect = make_database("TEMPLATE template0")
+
+    def connect_to_what_is_gone() -> psycopg.Connection:
+        connection = connect()
+        with connect() as another:
+            another.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+        return connection
+
+    refuse_unfit(connect_to_what_is_gone, "DATABASE_URL")
