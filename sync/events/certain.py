@@ -15,7 +15,7 @@ import psycopg
 
 from sync.database.borrowing import same_connection
 from sync.events.fetches import Key
-from sync.events.ledger import PREPARED, SETTINGS, Ended, EventState, Ledger, LedgerEvent
+from sync.events.ledger import PREPARED, SETTINGS, WAIT_FOR_DISK, Ended, EventState, Ledger, LedgerEvent
 from sync.events.routing import Route, api_version
 from sync.mirror.event_rows import EventVerdict, event_values, judged
 from sync.mirror.parents import ParentStore
@@ -264,7 +264,8 @@ class _Applying:
             self._ledger.call("settle", ids=ids, state=_state(outcome), error=reason)
             for (outcome, reason), ids in groups.items()
         ]
-        rows = self._open.end([*self._queued, *calls, *self._further(groups, put_off)])[len(self._queued) :]
+        further = [*self._further(groups, put_off), *([WAIT_FOR_DISK] if self._ends.doubtful else [])]
+        rows = self._open.end([*self._queued, *calls, *further])[len(self._queued) :]
         settled = [(outcome, [Ended(*row) for row in ended]) for (outcome, _), ended in zip(groups, rows, strict=False)]
         return Certain(settled, dict(self._ends.doubtful))
 

@@ -19,6 +19,7 @@ CLAIM_S = 30
 
 # For the transactions that apply events.
 SETTINGS = Call(_QUERIES.numbered("settings"), {})
+WAIT_FOR_DISK = Call(_QUERIES.numbered("wait_for_disk"), {})
 # The statements of a batch that are the same for all teams.
 PREPARED = [_QUERIES.numbered(name) for name in ("settings", "settle", "count_applied", "touch_connection")]
 

@@ -6,6 +6,10 @@
 -- that waits makes all before it durable; whoever relies on it has make_durable wait.
 SELECT set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true);
 
+-- name: wait_for_disk
+-- Takes back the setting for the transaction. A fetch that follows relies on what this transaction saw and wrote.
+SELECT set_config('synchronous_commit', 'on', true);
+
 -- name: record
 INSERT INTO billstack.events (team_id, id, type, created, body, delivered)
 VALUES (%(team_id)s, %(id)s, %(type)s, %(created)s, %(body)s, %(delivered)s)

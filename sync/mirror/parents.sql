@@ -25,7 +25,8 @@ ORDER BY synced_at, id
 LIMIT %(limit)s;
 
 -- name: version_and_parent
-SELECT xmin::text, {parent}
+-- The version as in store.sql.
+SELECT concat_ws(' ', xmin, as_of, as_of_until, extract(epoch FROM synced_at)), {parent}
 FROM {team}.{table}
 WHERE id = %(id)s;
 

@@ -161,8 +161,9 @@ WHERE type = ANY (%(types)s)
 ORDER BY type, rejected_at DESC;
 
 -- name: version
--- Changes with every write of the row. put_fetched compares it.
-SELECT xmin::text
+-- Changes with every write of the row. put_fetched and put_deleted compare it. After a crash, Postgres gives the numbers
+-- of lost transactions again, so one of them does not say which row is meant.
+SELECT concat_ws(' ', xmin, as_of, as_of_until, extract(epoch FROM synced_at))
 FROM {team}.{table}
 WHERE id = %(id)s;
 
@@ -186,7 +187,8 @@ written AS (
     WHERE NOT EXISTS (SELECT FROM equal)
     ON CONFLICT (id) DO UPDATE
     SET raw = excluded.raw, as_of = excluded.as_of, as_of_until = excluded.as_of_until, deleted_at = NULL, synced_at = now()
-    WHERE mirror.xmin::text = %(version)s OR mirror.as_of_until < excluded.as_of
+    WHERE concat_ws(' ', mirror.xmin, mirror.as_of, mirror.as_of_until, extract(epoch FROM mirror.synced_at)) = %(version)s
+        OR mirror.as_of_until < excluded.as_of
     RETURNING 1
 ),
 advanced AS (
@@ -207,7 +209,10 @@ END;
 UPDATE {team}.{table}
 SET deleted_at = coalesce(deleted_at, to_timestamp(%(as_of)s)), as_of = %(as_of)s, as_of_until = %(as_of_until)s, synced_at = now()
 WHERE id = %(id)s
-    AND (xmin::text = %(version)s OR as_of_until < %(as_of)s)
+    AND (
+        concat_ws(' ', xmin, as_of, as_of_until, extract(epoch FROM synced_at)) = %(version)s
+        OR as_of_until < %(as_of)s
+    )
 RETURNING 1;
 
 -- name: lock_type
