@@ -9,6 +9,7 @@ different connection for each transaction, names are useless, and the statements
 
 import hashlib
 import select
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ _BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _COMMIT = b"COMMIT"  # rolls back if a statement failed
 # Each statement is of one team; those of the next teams would come on top of them for ever.
 _MOST_PREPARED = 60
+# A kept plan was made for the tables as they were. One for a table of a few rows may read all of a large one.
+_PLANS_LAST_S = 60.0
 
 
 Rows = list[tuple[Any, ...]]
@@ -50,6 +53,7 @@ class _Known:
     """Of a connection, which is lent to one job after the other."""
 
     prepared: dict[Numbered, bytes] = field(default_factory=dict)
+    first_prepared_at: float = 0.0
     is_shared: bool = False  # with other clients of a pooler, transaction by transaction
 
 
@@ -57,9 +61,11 @@ _KNOWN: "weakref.WeakKeyDictionary[psycopg.Connection, _Known]" = weakref.WeakKe
 
 
 def forget_statements(connection: psycopg.Connection) -> None:
-    """Where a connection has prepared many."""
+    """Where a connection has prepared many, or the first a while ago."""
     known = _KNOWN.get(connection)
-    if known and len(known.prepared) > _MOST_PREPARED:
+    if known is None or not known.prepared:
+        return
+    if len(known.prepared) > _MOST_PREPARED or time.monotonic() - known.first_prepared_at > _PLANS_LAST_S:
         connection.execute("DEALLOCATE ALL")
         known.prepared.clear()
 
@@ -167,6 +173,8 @@ class RoundTrips:
     def _name(self, statement: Numbered) -> None:
         prepared = self._known.prepared
         if statement not in prepared and not statement.is_planned_each_time:
+            if not prepared:
+                self._known.first_prepared_at = time.monotonic()
             with self._connection.lock:
                 prepared[statement] = self._prepare(statement)
 

@@ -3,8 +3,14 @@
 -- name: settings
 -- For the transaction only: a session's settings would stay with a pooler's connection. Applied events need not wait for
 -- the disk. A crash of Postgres undoes the last of them together with their rows, and they are due again. The next commit
--- that waits makes all before it durable; whoever relies on it has make_durable wait.
-SELECT set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true);
+-- that waits makes all before it durable; whoever relies on it has make_durable wait. The plans are kept, and may be from
+-- when a table had a few rows; so they look up by index (page_settings in store.sql does the same).
+SELECT set_config('synchronous_commit', 'off', true),
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true);
 
 -- name: wait_for_disk
 -- Takes back the setting for the transaction. A fetch that follows relies on what this transaction saw and wrote.

@@ -11,8 +11,9 @@ import pytest
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from sync import round_trip
 from sync.json_text import AsJsonb
-from sync.round_trip import Call, RoundTrips
+from sync.round_trip import Call, RoundTrips, forget_statements
 from sync.sql import Numbered, Queries
 from tests.sync.conftest import Team
 
@@ -331,3 +332,25 @@ def test_after_a_lost_name_the_same_can_run_again_without_names(
     act()
 
     assert numbers(connection) == [1]
+
+
+def test_plans_are_made_again_after_a_while(
+    trips: RoundTrips, connection: psycopg.Connection, insert: Numbered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those for an empty table would read all of it when it is full, until somebody analyzes it."""
+    trips.run([insert], {"number": 1})
+    forget_statements(connection)
+    assert prepared(connection) == 1
+
+    monkeypatch.setattr(round_trip, "_PLANS_LAST_S", 0.0)
+    forget_statements(connection)
+    assert prepared(connection) == 0
+    trips.run([insert], {"number": 2})
+
+    assert (numbers(connection), prepared(connection)) == ([1, 2], 1)
+
+
+def prepared(connection: psycopg.Connection) -> int:
+    found = connection.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'billstack%'").fetchone()
+    assert found
+    return int(found[0])

@@ -140,6 +140,32 @@ def test_a_row_that_somebody_else_changes_meanwhile_is_judged_as_it_is_then(
     assert row(store, "cus_1").raw == newer  # type: ignore[union-attr]
 
 
+def test_plans_that_were_made_for_a_few_rows_do_not_read_whole_tables_later(
+    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection
+) -> None:
+    """A connection keeps them, and a backfill fills the tables within a minute."""
+    team.connection.execute("DELETE FROM billstack.events")
+    record(team, *(event(customer(f"cus_{number}")) for number in range(10)))
+    team.connection.execute("VACUUM ANALYZE")
+
+    apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe))
+    record(team, *(event(customer(f"cus_{number}", name="new"), created=NOW + 1) for number in range(10)))
+    apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe))
+
+    kept = connection.execute("SELECT name, cardinality(parameter_types) FROM pg_prepared_statements").fetchall()
+    assert len(kept) > 5
+    for name, count in kept:
+        assert "Seq Scan" not in plan(connection, name, count)
+
+
+def plan(connection: psycopg.Connection, name: str, parameters: int) -> str:
+    values = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * parameters)) if parameters else sql.SQL("")
+    with connection.transaction():
+        connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        explain = sql.SQL("EXPLAIN EXECUTE {}{}").format(sql.Identifier(name), values)
+        return "\n".join(line for (line,) in connection.execute(explain).fetchall())
+
+
 def test_whoever_knows_that_no_event_is_pending_knows_it_for_good(team: Team, stripe: SimulatedStripe) -> None:
     """Batches do not wait for the disk, and a crash of Postgres undoes the last of them. Then a backfill must not be over."""
     record(team, event(customer()))
