@@ -10,6 +10,7 @@ import stripe.params._webhook_endpoint_create_params as endpoint_params
 from scripts.sandbox.answers import encode
 from sync.event_types import LISTENED_TYPES, REFERENCES
 from sync.events import applying
+from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from tests.factories import DAY, NOW, Json, event
 from tests.sync.conftest import Team
@@ -35,14 +36,14 @@ def worker(team: Team, account: SimulatedStripe):
         working = Worker(team, account, connection)
         for name in OBJECT_TYPES:
             for about in account.account.objects(name, full=True):
-                applying.MirrorStore(connection, team.id).apply_event(
+                MirrorStore(connection, team.id).apply_event(
                     OBJECT_TYPES[name], about["id"], encode(about), created=NOW - DAY, checked_until=None
                 )
         yield working
 
 
 def mirrored(worker: Worker, about: Json, name: str) -> Json:
-    found = row(applying.MirrorStore(worker.ledger.connection, worker.team.id), about["id"], OBJECT_TYPES[name])
+    found = row(MirrorStore(worker.ledger.connection, worker.team.id), about["id"], OBJECT_TYPES[name])
     assert found
     return found.raw
 
