@@ -9,7 +9,7 @@ import stripe.params._webhook_endpoint_create_params as endpoint_params
 
 from scripts.sandbox.answers import encode
 from sync.event_types import LISTENED_TYPES, REFERENCES
-from sync.events import applying
+from sync.events import certain
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from tests.factories import DAY, NOW, Json, event
@@ -160,7 +160,7 @@ def test_an_event_that_stripe_accompanies_asks_for_nothing_once_the_other_was_ap
 def test_a_flood_of_events_that_name_others_does_not_hold_up_events_of_the_objects_themselves(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(applying, "NAMED_AT_A_TIME", 2)
+    monkeypatch.setattr(certain, "NAMED_AT_A_TIME", 2)
     charges = [each["id"] for each in worker.stripe.account.objects("charge")]
     customer = worker.stripe.account.objects("customer")[0]
     own = event({**customer, "name": "new"}, created=NOW + 60)
