@@ -46,12 +46,9 @@ def connect(
     account = _account_of(context, team_id, secret_key, livemode, api_version or API_VERSION)
     with context.pool.connection() as connection, connection.transaction():
         connections = Connections(connection, context.box)
-        connections.lock(team_id)
-        known = connections.get(team_id)
+        known = _lock(connections, team_id, account, livemode)
         known_version = known.api_version if known else API_VERSION
-        _refuse_other_account(known, account, livemode)
-        if known and known.webhook_secret == webhook_secret:
-            webhook_secret = None  # the same secret again is no rotation: the previous secret stays
+        is_same_secret = known is not None and known.webhook_secret == webhook_secret
         connections.put(
             team_id,
             account_id=account.id,
@@ -59,18 +56,29 @@ def connect(
             livemode=livemode,
             secret_key=secret_key,
             publishable_key=publishable_key,
-            webhook_secret=webhook_secret,
+            webhook_secret=None if is_same_secret else webhook_secret,  # again is no rotation: the previous one stays
             api_version=api_version or known_version,
         )
         ensure_team_schema(connection, team_id)
-        connected = connections.get(team_id)
-        assert connected is not None
+        connected = connections.connected(team_id)
         must_reread = connected.api_version != known_version and _forget_what_was_read(connection, connections, team_id)
     if connected.api_version != known_version:
-        follow_types(context, team_id)  # our webhook endpoint speaks the new version too
+        _follow_version(context, team_id, must_reread=must_reread)
+    return connected
+
+
+def _lock(connections: Connections, team_id: str, account: Account, livemode: bool) -> Connection | None:
+    """The team's connection so far. Nobody else changes it until the transaction ends."""
+    connections.lock(team_id)
+    known = connections.get(team_id)
+    _refuse_other_account(known, account, livemode)
+    return known
+
+
+def _follow_version(context: Context, team_id: str, *, must_reread: bool) -> None:
+    follow_types(context, team_id)  # our webhook endpoint speaks the new version too
     if must_reread:
         start_backfill(context, team_id, None, None, None)
-    return connected
 
 
 def _is_of_live_mode(secret_key: str) -> bool:

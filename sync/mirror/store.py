@@ -184,15 +184,9 @@ class MirrorStore:
 
         Returns False if the row has changed or does not exist.
         """
-        row = self._run(
-            object_type,
-            "put_deleted",
-            id=object_id,
-            as_of=answer.as_of,
-            as_of_until=answer.as_of_until,
-            version=version,
-        )
-        is_deleted = row.fetchone() is not None
+        moments = {"as_of": answer.as_of, "as_of_until": answer.as_of_until}
+        row = self._run(object_type, "put_deleted", id=object_id, version=version, **moments).fetchone()
+        is_deleted = row is not None
         if is_deleted:
             self._parents.bury_children(object_type, object_id, as_of=answer.as_of)
         return is_deleted

@@ -15,7 +15,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
@@ -24,13 +23,12 @@ from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox, Tenant
 from scripts.sandbox.seeding import Recipe
 from sync.object_types import OBJECT_TYPES
-from tests.api.gateway.mirror_filling import connect_with_key, database_url_of, serving
+from tests.api.gateway.mirror_filling import connect_with_key, create_gateway, database_url_of, serving
 from tests.factories import NOW
 from tests.gateway_clients.clients import CLIENTS, Client, NotInstallable, run
 from tests.sync.backfilling import Backfilling
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import Clock, SimulatedStripe
-from workers.settings import Settings
 
 ACCOUNT = "acme_incorporated"
 SECRET_KEY = f"sk_test_{ACCOUNT}"
@@ -79,18 +77,7 @@ def outcomes(client, command, new_database, redis_database):
         SandboxThread(SteppingSandbox()) as sandbox,
         psycopg.connect(new_database(), autocommit=True) as connection,
     ):
-        app = create_app(
-            Settings.from_env(
-                {
-                    "DATABASE_URL": database_url_of(connection),
-                    "REDIS_URL": redis_database,
-                    "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
-                    "BILLSTACK_PUBLIC_URL": "http://billstack.test",
-                    "STRIPE_API_BASE": sandbox.url,
-                    "LOG_LEVEL": "ERROR",
-                }
-            )
-        )
+        app = create_gateway(connection, redis_database, sandbox.url)
         key = mirror(app, connection, sandbox.sandbox, client.mirror_speaks)
         with serving(app) as address:
             ours = json.loads(run(*command, address, key, client.release))

@@ -15,7 +15,6 @@ import pytest
 import urllib3
 from psycopg import sql
 
-from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
@@ -23,12 +22,11 @@ from scripts.sandbox.account import Account
 from scripts.sandbox.seeding import Recipe
 from sync.object_types import DEFAULT_TYPES
 from sync.stripe.transport import Transport
-from tests.api.gateway.mirror_filling import connect_with_key, database_url_of
+from tests.api.gateway.mirror_filling import connect_with_key, create_gateway, database_url_of
 from tests.gateway_clients.clients import HERE, NotInstallable, installed, node, npm, pip
 from tests.sync.backfilling import Backfilling
 from tests.sync.conftest import Team
 from tests.sync.simulated_stripe import Clock, SimulatedStripe
-from workers.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -127,18 +125,10 @@ def post(url, path, **fields):
 def mirrored(fake, new_database, redis_database):
     """The application with a team whose mirror has read the fake's customers."""
     with psycopg.connect(new_database(), autocommit=True) as connection:
-        environment = {
-            "DATABASE_URL": database_url_of(connection),
-            "REDIS_URL": redis_database,
-            "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
-            "BILLSTACK_PUBLIC_URL": "http://billstack.test",
-            "STRIPE_API_BASE": fake,
-            "LOG_LEVEL": "ERROR",
-        }
-        app = create_app(Settings.from_env(environment))
+        app = create_gateway(connection, redis_database, fake)
         team_id = People(connection).create_team("Acme")
         connect_with_key(app, connection, team_id, SECRET_KEY)
-        team = Team(team_id, environment["DATABASE_URL"], connection)
+        team = Team(team_id, database_url_of(connection), connection)
         backfills = Backfilling(team, Upstream(fake))
         backfill_id = backfills.start("customer")
         assert backfills.run(backfill_id) == "ready", backfills.store.types(backfill_id)

@@ -1,5 +1,6 @@
 """Fills a team's mirror with what a sandbox account holds, as a backfill would, and serves the application."""
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from flask import Flask
 from psycopg import sql
 from werkzeug.serving import make_server
 
+from api import create_app
 from api.http.context import EXTENSION
 from scripts.sandbox.running import SandboxClient
 from sync.database.schema import create_team_schema, schema_name
 from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES
 from sync.teams.connections import Connections
 from sync.teams.mirrored_types import MirroredTypes
+from workers.settings import Settings
 
 AS_OF = 1_700_000_000
 PROVEN_AT = "2026-01-02T03:04:05Z"
@@ -25,6 +28,19 @@ PROVEN_AT = "2026-01-02T03:04:05Z"
 def database_url_of(connection: psycopg.Connection) -> str:
     info = connection.info
     return f"postgresql://{info.user}:{info.password}@/{info.dbname}?host={info.host}&port={info.port}"
+
+
+def create_gateway(connection: psycopg.Connection, redis_url: str, stripe_url: str, **settings: str) -> Flask:
+    """The application on these servers. `settings` are more of them, or others."""
+    environment = {
+        "DATABASE_URL": database_url_of(connection),
+        "REDIS_URL": redis_url,
+        "BILLSTACK_SECRET_KEY": base64.b64encode(b"k" * 32).decode(),
+        "BILLSTACK_PUBLIC_URL": "http://billstack.test",
+        "STRIPE_API_BASE": stripe_url,
+        "LOG_LEVEL": "ERROR",
+    }
+    return create_app(Settings.from_env(environment | settings))
 
 
 def connect_team(connection: psycopg.Connection, team_id: str) -> None:

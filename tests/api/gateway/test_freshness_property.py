@@ -21,7 +21,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from api import create_app
 from api.gateway.forward import Forwarder
 from api.http.context import EXTENSION
 from api.people import People
@@ -38,14 +37,13 @@ from sync.mirror.refresh import refresh
 from sync.mirror.store import MirrorStore, PageToWrite
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from sync.teams.connections import Connections
-from tests.api.gateway.mirror_filling import connect_with_key, database_url_of
+from tests.api.gateway.mirror_filling import connect_with_key, create_gateway, database_url_of
 from tests.api.gateway.watched_stripe import WATCHED, Simulated, Watched
 from tests.factories import NOW, encoded
 from tests.sync.backfilling import Backfilling, Killed, Process, turns_of
 from tests.sync.conftest import Team, empty_team
 from tests.sync.mirrored import open_window
 from tests.sync.simulated_stripe import Clock, Request, mirrored_of, source_of
-from workers.settings import Settings
 
 # Few objects, so that most of what happens happens to the same ones.
 COUNTS = {"customer": 3, "product": 1, "price": 1, "subscription": 1, "invoice": 2, "charge": 0}
@@ -62,17 +60,8 @@ bounded = settings(
 def installed(new_database, redis_database):
     with psycopg.connect(new_database(), autocommit=True) as connection:
         url = database_url_of(connection)
-        environment = {
-            "DATABASE_URL": url,
-            "REDIS_URL": redis_database,
-            "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
-            "BILLSTACK_PUBLIC_URL": "http://billstack.test",
-            "STRIPE_API_BASE": "https://stripe.invalid",
-            "STRIPE_ACCOUNT_RPS": "100000",
-            "STRIPE_ENDPOINT_RPS": "100000",
-            "LOG_LEVEL": "ERROR",
-        }
-        app = create_app(Settings.from_env(environment))
+        fast = {"STRIPE_ACCOUNT_RPS": "100000", "STRIPE_ENDPOINT_RPS": "100000"}
+        app = create_gateway(connection, redis_database, "https://stripe.invalid", **fast)
         team_id = People(connection).create_team("Acme")
         connect_with_key(app, connection, team_id, "sk_test_simulated")
         yield app, Team(team_id, url, connection)

@@ -10,15 +10,19 @@ import stripe
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.database.schema import schema_name
-from tests.api.gateway.mirror_filling import connect_with_key, database_url_of, fill_mirror, finish_backfill, serving
-from workers.settings import Settings
+from tests.api.gateway.mirror_filling import (
+    connect_with_key,
+    create_gateway,
+    fill_mirror,
+    finish_backfill,
+    serving,
+)
 
 SECRET_KEY = "sk_test_demo"
 ALL = tuple(Scope)
@@ -77,15 +81,7 @@ def client_of(key, address, version=None):
 
 @pytest.fixture(scope="module")
 def gateway(sandbox, connection, redis_database):
-    environment = {
-        "DATABASE_URL": database_url_of(connection),
-        "REDIS_URL": redis_database,
-        "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
-        "BILLSTACK_PUBLIC_URL": "http://billstack.test",
-        "STRIPE_API_BASE": sandbox.url,
-        "LOG_LEVEL": "ERROR",
-    }
-    app = create_app(Settings.from_env(environment))
+    app = create_gateway(connection, redis_database, sandbox.url)
     team_id = People(connection).create_team("Acme")
     connect_with_key(app, connection, team_id, SECRET_KEY)
     fill_mirror(connection, team_id, sandbox, "demo")

@@ -6,7 +6,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
@@ -18,8 +17,12 @@ from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from sync.teams.connections import Connections
 from sync.teams.mirrored_types import MirroredTypes
-from tests.api.gateway.mirror_filling import connect_with_key, database_url_of, fill_mirror, finish_backfill
-from workers.settings import Settings
+from tests.api.gateway.mirror_filling import (
+    connect_with_key,
+    create_gateway,
+    fill_mirror,
+    finish_backfill,
+)
 from workers.stripe_account import open_source
 
 BALANCE = "/v1/balance_transactions"
@@ -44,15 +47,7 @@ def connection(new_database):
 
 @pytest.fixture(scope="module")
 def app(sandbox, connection, redis_database):
-    environment = {
-        "DATABASE_URL": database_url_of(connection),
-        "REDIS_URL": redis_database,
-        "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
-        "BILLSTACK_PUBLIC_URL": "http://billstack.test",
-        "STRIPE_API_BASE": sandbox.url,
-        "LOG_LEVEL": "ERROR",
-    }
-    app = create_app(Settings.from_env(environment))
+    app = create_gateway(connection, redis_database, sandbox.url)
     yield app
     app.extensions[EXTENSION].close()
 

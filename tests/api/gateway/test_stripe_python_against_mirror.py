@@ -13,7 +13,6 @@ import psycopg
 import pytest
 import stripe
 
-from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
@@ -23,13 +22,12 @@ from scripts.sandbox.sandbox import Sandbox
 from sync.object_types import OBJECT_TYPES
 from tests.api.gateway.mirror_filling import (
     connect_with_key,
-    database_url_of,
+    create_gateway,
     fill_mirror,
     finish_backfill,
     put_tombstone,
     serving,
 )
-from workers.settings import Settings
 
 TYPES = [name for name, each in OBJECT_TYPES.items() if not each.parent]
 CUT = ("items", "lines", "reversals")
@@ -63,15 +61,7 @@ def connection(new_database):
 @pytest.fixture(scope="module")
 def clients(sandbox, connection, redis_database):
     """The same client twice: of the sandbox, and of the mirror behind a real server."""
-    environment = {
-        "DATABASE_URL": database_url_of(connection),
-        "REDIS_URL": redis_database,
-        "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
-        "BILLSTACK_PUBLIC_URL": "http://billstack.test",
-        "STRIPE_API_BASE": sandbox.url,
-        "LOG_LEVEL": "ERROR",
-    }
-    app = create_app(Settings.from_env(environment))
+    app = create_gateway(connection, redis_database, sandbox.url)
     team_id = People(connection).create_team("Acme")
     connect_with_key(app, connection, team_id, "sk_test_demo")
     fill_mirror(connection, team_id, sandbox, "demo")

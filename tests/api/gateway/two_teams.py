@@ -8,15 +8,18 @@ from typing import Any
 import psycopg
 from flask import Flask
 
-from api import create_app
 from api.http.context import EXTENSION
 from api.people import People
 from api.projects.key_store import KeyStore, Scope
 from scripts.sandbox.running import SandboxThread
 from scripts.sandbox.sandbox import Sandbox
 from sync.teams.own_keys import OwnKeys
-from tests.api.gateway.mirror_filling import connect_with_key, database_url_of, fill_mirror, finish_backfill
-from workers.settings import Settings
+from tests.api.gateway.mirror_filling import (
+    connect_with_key,
+    create_gateway,
+    fill_mirror,
+    finish_backfill,
+)
 
 # In every object of the other team that a caller could be shown.
 SECRET_OF_OTHERS = "nothing-of-the-other-teams"
@@ -60,17 +63,8 @@ def two_teams(new_database: Callable[[], str], redis_url: str) -> Iterator[TwoTe
         SandboxThread(Sandbox()) as sandbox,
         psycopg.connect(new_database(), autocommit=True) as connection,
     ):
-        environment = {
-            "DATABASE_URL": database_url_of(connection),
-            "REDIS_URL": redis_url,
-            "BILLSTACK_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
-            "BILLSTACK_PUBLIC_URL": "http://billstack.test",
-            "STRIPE_API_BASE": sandbox.url,
-            "STRIPE_ACCOUNT_RPS": "100000",
-            "STRIPE_ENDPOINT_RPS": "100000",
-            "LOG_LEVEL": "DEBUG",
-        }
-        app = create_app(Settings.from_env(environment))
+        settings = {"STRIPE_ACCOUNT_RPS": "100000", "STRIPE_ENDPOINT_RPS": "100000", "LOG_LEVEL": "DEBUG"}
+        app = create_gateway(connection, redis_url, sandbox.url, **settings)
         teams = [_team(app, connection, sandbox, account) for account in ("our_own_company", "another_company")]
         yield TwoTeams(app, connection, *teams)
         app.extensions[EXTENSION].close()
