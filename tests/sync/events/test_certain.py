@@ -94,33 +94,13 @@ def test_the_last_batch_says_so(team: Team, stripe: SimulatedStripe) -> None:
     assert states(team) == {"applied": BATCH_SIZE + 1}
 
 
-def test_a_row_that_somebody_else_inserts_meanwhile_is_judged_too(
-    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection, store: MirrorStore
+@pytest.mark.parametrize("is_known", [False, True], ids=["inserts", "changes"])
+def test_a_row_that_somebody_else_writes_meanwhile_is_judged_as_it_is_then(
+    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection, store: MirrorStore, is_known: bool
 ) -> None:
     """Between a batch's look and its writing: an answer that is newer than the event."""
-    newer = customer(name="newer")
-    record(team, event(customer(name="of the event"), created=NOW))
-    found = []
-
-    def apply() -> None:
-        found.append(apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe)).outcomes)
-
-    with team.connection.transaction():
-        store.put_fetched(CUSTOMER, "cus_1", Answer(encoded(newer), NOW + 5, NOW + 6), version=None)
-        applying = threading.Thread(target=apply)
-        applying.start()
-        applying.join(0.3)
-        assert applying.is_alive(), "it waits for the row"
-    applying.join()
-
-    assert found == [{"older": 1}]
-    assert row(store, "cus_1").raw == newer  # type: ignore[union-attr]
-
-
-def test_a_row_that_somebody_else_changes_meanwhile_is_judged_as_it_is_then(
-    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection, store: MirrorStore
-) -> None:
-    store.put_fetched(CUSTOMER, "cus_1", Answer(encoded(customer()), NOW - 9, NOW - 8), version=None)
+    if is_known:
+        store.put_fetched(CUSTOMER, "cus_1", Answer(encoded(customer()), NOW - 9, NOW - 8), version=None)
     newer = customer(name="newer")
     record(team, event(customer(name="of the event"), created=NOW))
     found = []
