@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scripts.local.processes import wait_until
 from sync.object_types import DEFAULT_TYPES, OBJECT_TYPES
 from tests.end_to_end.product import Installation, Product
 
@@ -19,6 +20,7 @@ KILLS = 3
 CHANGES = 300
 CHANGES_TAKE_S = 6.0
 PATIENCE_S = 400.0
+NEXT_HORSE_S = 10.0
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,8 @@ def still_reads(status: dict[str, Any]) -> bool:
 
 
 def kill_some_work_horse(product: Product, dice: random.Random) -> bool:
+    """Waits a little if the one killed before has no successor yet."""
+    wait_until(lambda: bool(product.work_horses()), NEXT_HORSE_S)
     horses = product.work_horses()
     if horses:
         os.kill(dice.choice(horses), signal.SIGKILL)
