@@ -104,10 +104,11 @@ class _Reader:
         self._env = env
         self.problems: list[str] = []
 
-    def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+    def url(self, name: str, schemes: tuple[str, ...], default: str | None = None, *, has_one_host: bool = True) -> str:
         value = self._env.get(name) or default or ""
         try:
-            scheme = urlsplit(value).scheme
+            # urlsplit refuses several hosts with an IPv6 address among them.
+            scheme = urlsplit(value).scheme if has_one_host else value.partition("://")[0]
         except ValueError:
             scheme = ""
         if scheme not in schemes:
@@ -118,7 +119,8 @@ class _Reader:
         return self.url(name, schemes) if self._env.get(name) else None
 
     def redis_url(self, name: str) -> str:
-        value = self.url(name, ("redis", "rediss", "unix", *sentinel.SCHEMES))
+        has_one_host = not sentinel.is_sentinel(self._env.get(name) or "")
+        value = self.url(name, ("redis", "rediss", "unix", *sentinel.SCHEMES), has_one_host=has_one_host)
         if sentinel.is_sentinel(value):
             try:
                 sentinel.read(value)
@@ -130,7 +132,7 @@ class _Reader:
         if default is not None and not self._env.get(name):
             return default
         problems = len(self.problems)
-        value = self.url(name, ("postgresql", "postgres"))
+        value = self.url(name, ("postgresql", "postgres"), has_one_host=False)
         try:
             conninfo_to_dict(value)
         except psycopg.ProgrammingError:

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from sync.errors import ConfigError
+from workers.redis.address import refuse_open_redis
 from workers.settings import Settings
 
 ENV = {
@@ -13,6 +14,21 @@ ENV = {
     "BILLSTACK_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
     "BILLSTACK_PUBLIC_URL": "https://billing.example.com",
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://billstack:secret@one:5433,[::1]:5432/billstack"),
+        ("REDIS_URL", "redis+sentinel://:secret@one,[::1]:26379/main"),
+    ],
+)
+def test_several_hosts_may_have_ipv6_addresses(name: str, value: str) -> None:
+    """Newer releases of Python no longer read them as one address."""
+    settings = Settings.from_env(ENV | {name: value})
+
+    refuse_open_redis(settings)
+    assert getattr(settings, name.lower()) == value
 
 
 def test_whole_settings_are_read() -> None:

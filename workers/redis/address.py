@@ -22,7 +22,7 @@ def refuse_open_redis(settings: Settings) -> None:
 
 
 def _has_password(url: str) -> bool:
-    parts = urlsplit(url)
+    parts = urlsplit(sentinel.read(url).redis_url if sentinel.is_sentinel(url) else url)
     return bool(parts.password or parse_qs(parts.query).get("password"))
 
 

@@ -1,5 +1,6 @@
 """Redis behind Sentinels, which say which of several servers is the master at the moment: `redis+sentinel://…`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ FORM = (
     "redis+sentinel://[user:password@]host[:26379],host[:26379]/name-of-the-master[/database][?sentinel_password=…], or the"
     " same with rediss+sentinel:// for TLS"
 )
+# urlsplit reads one host. It refuses several with an IPv6 address among them.
+_PARTS = re.compile(r"(rediss?)\+sentinel://([^/?#]*@)?([^/?#@]*)(.*)", re.DOTALL)
 _PORT = 26379
 _OWN = "sentinel_"  # begins the options that are for the Sentinels; the others are for Redis itself, as in redis://
 
@@ -32,16 +35,18 @@ def is_sentinel(url: str) -> bool:
 
 def read(url: str) -> SentinelUrl:
     """Raises ValueError for one that has not FORM."""
-    parts = urlsplit(url)
-    credentials, at, hosts = parts.netloc.rpartition("@")
+    match = _PARTS.fullmatch(url)
+    if match is None:
+        raise ValueError("no address")
+    scheme, credentials, hosts, rest = match.groups()
+    parts = urlsplit(f"//master{rest}")
     master, _, database = parts.path.strip("/").partition("/")
     options = parse_qsl(parts.query)
     own = {name.removeprefix(_OWN): value for name, value in options if name.startswith(_OWN)}
-    rest = urlencode([(name, value) for name, value in options if not name.startswith(_OWN)])
-    scheme = parts.scheme.removesuffix("+sentinel")
+    others = urlencode([(name, value) for name, value in options if not name.startswith(_OWN)])
     if not master or (database and not database.isdecimal()):
         raise ValueError("no name of a master, or no number of a database")
-    redis_url = f"{scheme}://{credentials}{at}master/{database}?{rest}"
+    redis_url = f"{scheme}://{credentials or ''}master/{database}?{others}"
     parse_url(redis_url)  # type: ignore[no-untyped-call]
     return SentinelUrl(tuple(map(_address, hosts.split(","))), master, redis_url, own)
 
