@@ -47,6 +47,7 @@ def round_trips(team: Team, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def connection(team: Team) -> Iterator[psycopg.Connection]:
+    """A new one. On the one that tests share, psycopg may have deallocated what we prepared."""
     with team.connect() as made:
         yield made
 
@@ -60,25 +61,27 @@ def states(team: Team) -> dict[str, int]:
     return dict(found)
 
 
-def test_a_batch_takes_three_round_trips(team: Team, stripe: SimulatedStripe, round_trips: list[int]) -> None:
+def test_a_batch_takes_three_round_trips(
+    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection, round_trips: list[int]
+) -> None:
     """They claim the events, look at the rows, and write them."""
     record(team, event(customer()), event(invoice()), event(charge(), created=NOW + 1), event(product()))
     round_trips.clear()
 
-    applied = apply_next(team.connection, team.id, source_of(stripe), mirrored_of(stripe))
+    applied = apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe))
 
     assert applied.outcomes == {"applied": 4}
     assert len(round_trips) == 3, round_trips
 
 
 def test_a_batch_of_many_changes_takes_few_round_trips(
-    team: Team, stripe: SimulatedStripe, round_trips: list[int], store: MirrorStore
+    team: Team, stripe: SimulatedStripe, connection: psycopg.Connection, round_trips: list[int], store: MirrorStore
 ) -> None:
     record(team, *(event(customer(f"cus_{number}", name=f"{again}"), created=NOW + again)
         for number in range(50) for again in (1, 2, 3)))  # fmt: skip
     round_trips.clear()
 
-    applied = apply_next(team.connection, team.id, source_of(stripe), mirrored_of(stripe))
+    applied = apply_next(connection, team.id, source_of(stripe), mirrored_of(stripe))
 
     assert applied.outcomes == {"applied": 150}
     assert len(round_trips) < 15, round_trips
