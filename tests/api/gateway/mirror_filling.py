@@ -56,6 +56,14 @@ def connect_team(connection: psycopg.Connection, team_id: str) -> None:
 
 def connect_with_key(app: Flask, connection: psycopg.Connection, team_id: str, secret_key: str) -> None:
     """So that requests reach the sandbox that STRIPE_API_BASE names."""
+    put_key(app, connection, team_id, secret_key)
+    with connection.transaction():
+        create_team_schema(connection, team_id)
+        MirroredTypes(connection, team_id).add(OBJECT_TYPES)
+
+
+def put_key(app: Flask, connection: psycopg.Connection, team_id: str, secret_key: str) -> None:
+    """As connecting does with a key of the same account, without asking Stripe."""
     Connections(connection, app.extensions[EXTENSION].box).put(
         team_id,
         account_id="acct_1",
@@ -65,9 +73,6 @@ def connect_with_key(app: Flask, connection: psycopg.Connection, team_id: str, s
         publishable_key=None,
         webhook_secret=None,
     )
-    with connection.transaction():
-        create_team_schema(connection, team_id)
-        MirroredTypes(connection, team_id).add(OBJECT_TYPES)
 
 
 def fill_mirror(connection: psycopg.Connection, team_id: str, sandbox: SandboxClient, account: str) -> None:

@@ -13,7 +13,7 @@ from api.http.context import EXTENSION
 from api.http.rate_limits import API_KEY_REQUESTS
 from api.projects.store import ProjectStore
 from sync.teams.connections import Connections
-from tests.api.gateway.mirror_filling import finish_backfill, put_objects
+from tests.api.gateway.mirror_filling import finish_backfill, put_key, put_objects
 from tests.api.http.test_access_matrix import calls_of
 from tests.factories import customer
 from workers.error_reports import ErrorReports
@@ -84,19 +84,6 @@ def ask(client):
 def connect(member, key):
     answer = member.client.post(f"{member.stripe}/connect", json={"secretKey": key})
     assert answer.status_code == 200, answer.json
-
-
-def put_key(app, database, team_id, key):
-    """As `connect` does with a key of the same account."""
-    Connections(database, app.extensions[EXTENSION].box).put(
-        team_id,
-        account_id="acct_1",
-        account_name=None,
-        livemode=False,
-        secret_key=key,
-        publishable_key=None,
-        webhook_secret=None,
-    )
 
 
 def shown(member):
