@@ -7,6 +7,7 @@ import random
 import time
 from typing import Any
 
+import redis
 import structlog
 from redis.client import Pipeline
 from rq import Queue, Worker
@@ -132,6 +133,7 @@ class MirrorWorker(Worker):
         super().teardown()  # type: ignore[no-untyped-call]
 
     def _become_horse(self) -> None:
+        _let_go_of(self.connection)
         random.seed()
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
         self._is_horse = True
@@ -156,6 +158,16 @@ class MirrorWorker(Worker):
     def handle_work_horse_killed(self, job: Job, *_: Any) -> None:
         with jobs.job_context() as context:
             go_on(context, job)
+
+
+def _let_go_of(connection: redis.Redis) -> None:
+    """Closes this process' copies of the connections that were open when it was forked.
+
+    While one is open, Redis takes a worker that was killed for one that waits, and gives it the next job.
+    """
+    pool = connection.connection_pool
+    for inherited in (*pool._available_connections, *pool._in_use_connections):
+        inherited.disconnect()
 
 
 def go_on(context: Context, job: Job) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 import redis
@@ -167,6 +168,15 @@ def test_it_outlives_a_killed_worker_by_no_more_than_its_job(queue, start):
     assert wait_until(lambda: not is_running(child), PATIENCE_S)
 
 
+def test_it_does_not_keep_a_killed_workers_place_in_line_for_the_next_job(queue, start):
+    """It ends a moment later. Until then, Redis would give the job to the connection on which the worker waited."""
+    worker = start()
+    child = result(queue.enqueue("os.getpid"))
+
+    assert sockets(worker)
+    assert not sockets(worker) & sockets(child)
+
+
 def test_waiting_may_be_interrupted_and_begun_again():
     served = threading.Event()
     kept = horse.Horse(lambda call: time.sleep(0.3), served.set)
@@ -185,6 +195,12 @@ def test_waiting_may_be_interrupted_and_begun_again():
 
 def _interrupt(*_: object) -> None:
     raise TimeoutError
+
+
+def sockets(pid: int) -> set[str]:
+    """Those that the process has open."""
+    folder = Path(f"/proc/{pid}/fd")
+    return {name for each in folder.iterdir() if (name := os.readlink(each)).startswith("socket:")}
 
 
 def is_running(pid: int) -> bool:
