@@ -12,6 +12,7 @@ clients that did not hang up stopped the web; five of them stopped a deploy. Thi
 """
 
 import re
+import select
 import socket
 import struct
 import time
@@ -23,6 +24,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-
 from api.app import MAX_BODY_BYTES
 from api.http.running_requests import Lane, RunningRequests, lane_of
 from api.http.seats import IS_REFUSED
+from api.http.whole_answers import WholeAnswers
 
 # For a whole request. Stripe and browsers need milliseconds; a phone on a bad line needs seconds.
 READ_S = 15.0
@@ -35,6 +37,10 @@ _LINGER_S = 2.0
 _MOST_HEAD_BYTES = 64 * 1024
 # All unfinished requests together.
 _MOST_BUFFERED_BYTES = 64 * 1024 * 1024
+# How long a thread waits for its connection's next request, before the main loop does. A client that goes on at once needs
+# less, and a request that has to wait for the thread's place in its lane does not notice.
+_NEXT_MS = 2
+_MOST_PEEKED_BYTES = 8192
 # Places kept free for new connections.
 _SPARE_PLACES = 32
 _HEAD_END = b"\r\n\r\n"
@@ -59,6 +65,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
+        client = WholeAnswers(client.family, client.type, client.proto, fileno=client.detach())
         self.nr_conns += 1
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             client.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _PIECE_S, 0))
@@ -156,9 +163,37 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self.enqueue_req(following)
         super().finish_request(conn, fs)
 
+    def handle(self, conn: TConn) -> Any:
+        """Runs the connection's request, and the next ones if they follow at once.
+
+        Each that the main loop hands over costs two changes of threads, which take as long as a read of the mirror.
+        """
+        kept = super().handle(conn)
+        while kept is True and self._next_is_here(conn):
+            kept = super().handle(conn)
+        return kept
+
+    def _next_is_here(self, conn: TConn) -> bool:
+        """Only looks at what came: if it is not for this thread, the main loop finds the connection as it is."""
+        lane = self._lanes.get(conn)
+        if lane is None or not self._may_linger(conn):
+            return False
+        came = select.poll()
+        came.register(conn.sock, select.POLLIN)
+        if not came.poll(_NEXT_MS):
+            return False
+        data = conn.sock.recv(_MOST_PEEKED_BYTES, socket.MSG_PEEK)
+        return self._may_linger(conn) and lane_of(data) == lane and _Request(0, data).is_whole()
+
+    def _may_linger(self, conn: TConn) -> bool:
+        return self.alive and self._running.is_calm() and not conn.parser.unreader.buf.getvalue()
+
     def handle_request(self, req: Any, conn: TConn) -> bool:
         IS_REFUSED.set(conn in self._refused)
-        return bool(super().handle_request(req, conn))
+        try:
+            return bool(super().handle_request(req, conn))
+        finally:
+            conn.sock.send_held()
 
     def _hang_up_on_the_oldest(self) -> None:
         for leaving in self._leaving:
@@ -193,9 +228,9 @@ class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no type hints
 class _Request:
     """The bytes of one request so far."""
 
-    def __init__(self, ends_at: float) -> None:
+    def __init__(self, ends_at: float, data: bytes = b"") -> None:
         self.ends_at = ends_at
-        self.data = bytearray()
+        self.data = bytearray(data)
 
     def is_whole(self) -> bool:
         """True also once gunicorn or the application will refuse the request without reading more."""

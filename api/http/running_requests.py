@@ -19,6 +19,8 @@ MOST_ALONE: dict[Kind, int] = {"webhooks": 32, "key": 8, "session": 8}
 MOST_BESIDE_OTHERS: dict[Kind, int] = {"webhooks": 4, "key": 1, "session": 2}
 # For each team and kind. More are refused with 429. A browser opens six connections, Stripe a few dozen.
 MOST_WAITING = 200
+# Of all lanes of a process. With fewer, a thread may wait a moment for the next request of its connection.
+MOST_CALM = 16
 
 _LINE = re.compile(rb"[A-Z]+ (?:/api)?/(webhooks/stripe|teams|billstack/teams)/(team_[a-z0-9_]{1,64})[/? ]")
 _STREAM = re.compile(rb"[A-Z]+ [^ ?]+/stream[? ]")
@@ -71,6 +73,10 @@ class RunningRequests(Generic[T]):
             return "refused"
         self._waiting.setdefault(lane, deque()).append(who)
         return "waits"
+
+    def is_calm(self) -> bool:
+        """Whether nobody waits for a place, and many threads are free. Any thread may ask."""
+        return not self._waiting and self._by_team.total() <= MOST_CALM
 
     def release(self, lane: Lane) -> list[T]:
         """Call this when a request has finished.

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,82 @@ def test_a_second_request_on_a_kept_connection_may_be_slow_and_is_answered(start
             connection.sendall(part)
             time.sleep(0.1)
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+# ---- requests that follow each other at once on one connection
+
+
+KEYS = (b"bs_" + b"1" * 48, b"bs_" + b"2" * 48)
+
+
+def ask(path: bytes, key: bytes = KEYS[0], headers: bytes = b"") -> bytes:
+    return b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\n" % (path, key, headers)
+
+
+def _next_answer(stream):
+    """(status, id of the request)"""
+    status, headers = int(stream.readline().split()[1]), http.client.parse_headers(stream)
+    stream.read(int(headers["Content-Length"]))
+    return status, headers["X-Request-Id"]
+
+
+def test_each_request_that_follows_at_once_gets_its_own_answer(start, port):
+    start()
+    _wait_until_ready(port)
+    asked = [
+        *(
+            ask(b"/v1/customers/cus_%d" % number, KEYS[number // 7 % 2], b"X-Request-Id: of-%d\r\n" % number)
+            for number in range(40)
+        ),
+        *(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: of-%d\r\n\r\n" % number for number in range(40, 44)),
+    ]
+    with _connect(port) as connection, connection.makefile("rb") as stream:
+        answers = [connection.sendall(each) or _next_answer(stream) for each in asked]
+        connection.sendall(b"".join(asked))  # all of them before the first answer
+        answers += [_next_answer(stream) for _ in asked]
+
+    expected = [(200 if number >= 40 else 401, f"of-{number}") for number in range(44)]
+    assert answers == expected + expected
+
+
+def test_half_of_a_next_request_holds_no_thread(start, port):
+    start()
+    _wait_until_ready(port)
+    crowd = [_connect(port) for _ in range(100)]  # in two processes with fewer threads
+    for number, connection in enumerate(crowd):
+        connection.sendall(ask(b"/v1/customers", b"bs_%048d" % number) + ask(b"/v1/customers")[:20])
+
+    began = time.monotonic()
+    for _ in range(10):
+        assert _request(port, "GET", "/healthz").status == 200
+    assert time.monotonic() - began < 5
+
+    for connection in crowd:
+        with connection, connection.makefile("rb") as stream:
+            assert _next_answer(stream)[0] == 401
+            connection.sendall(ask(b"/v1/customers")[20:])
+            assert _next_answer(stream)[0] == 401
+
+
+def test_a_client_that_never_pauses_lets_a_team_mate_in(start, port):
+    """More connections of one key than may run at once, each with its next request as soon as it has an answer."""
+    start()
+    _wait_until_ready(port)
+    until = time.monotonic() + 3
+    counts = [0] * 40
+
+    def go_on(number):
+        with _connect(port) as connection, connection.makefile("rb") as stream:
+            while time.monotonic() < until:
+                connection.sendall(ask(b"/v1/customers"))
+                assert _next_answer(stream)[0] == 401
+                counts[number] += 1
+
+    with ThreadPoolExecutor(len(counts)) as clients:
+        list(clients.map(go_on, range(len(counts))))
+
+    assert min(counts) > 0
+    assert max(counts) < 10 * sorted(counts)[len(counts) // 2]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,15 @@
 
 import pytest
 
-from api.http.running_requests import MOST_ALONE, MOST_BESIDE_OTHERS, MOST_WAITING, Lane, RunningRequests, lane_of
+from api.http.running_requests import (
+    MOST_ALONE,
+    MOST_BESIDE_OTHERS,
+    MOST_CALM,
+    MOST_WAITING,
+    Lane,
+    RunningRequests,
+    lane_of,
+)
 from api.http.seats import IS_REFUSED
 
 NOISY, QUIET = Lane(b"team_noisy", "session"), Lane(b"team_quiet", "session")
@@ -128,3 +136,20 @@ def test_who_is_refused_at_the_mirror_is_told_as_stripe_tells_it(client, owner, 
     answer = client.get(f"/api/billstack/teams/{owner.team_id}/mirror/v1/charges")
 
     assert (answer.status_code, answer.json["error"]["type"]) == (429, "invalid_request_error")
+
+
+def test_it_is_calm_until_somebody_waits_or_many_run():
+    running = RunningRequests()
+    for number in range(MOST_ALONE["session"]):
+        running.admit(NOISY, number)
+    assert running.is_calm()
+
+    running.admit(NOISY, "waits")
+    assert not running.is_calm()
+
+    running.release(NOISY)
+    assert running.is_calm()
+
+    for number in range(MOST_CALM):
+        running.admit(Lane(b"team_%d" % number, "session"), number)
+    assert not running.is_calm()
