@@ -92,7 +92,7 @@ class RoundTrips:
     def read(self, statements: Sequence[Numbered], values: Mapping[str, Any]) -> list[Rows]:
         """Returns all rows of each statement. Several see one moment, and change nothing."""
         calls = [Call(each, values) for each in statements]
-        return self._retried(_BEGIN_READING, calls, _COMMIT) if len(calls) > 1 else self._retried(None, calls, None)
+        return self._retried(_BEGIN_READING if len(calls) > 1 else None, calls, None)
 
     @contextmanager
     def transaction(self, prepared: Iterable[Numbered] | None) -> Iterator["OpenTransaction"]:
@@ -140,8 +140,9 @@ class RoundTrips:
     def send(
         self, begin: bytes | None, calls: Sequence[Call], end: bytes | None, *, has_names: bool = True
     ) -> list[Rows]:
-        """One round trip. Returns the rows of each call."""
+        """One round trip. Returns the rows of each call. What only reads ends with its last statement."""
         known, before = self._known, 0 if begin is None else 1
+        ends_by_itself = begin is _BEGIN_READING
         with self._connection.lock:
             sent = [[_as_sent(each.values[name]) for name in each.statement.names] for each in calls]
             named = {} if known.is_shared or not has_names else known.prepared
@@ -157,13 +158,15 @@ class RoundTrips:
                     pgconn.send_query_params(call.statement.text, arguments)
                 else:
                     pgconn.send_query_prepared(name, arguments)
+            if ends_by_itself:  # if a statement fails, this is skipped, which costs a further round trip
+                pgconn.send_query_params(_COMMIT, None)
             pgconn.pipeline_sync()
             if end is not None:
                 pgconn.send_query_params(end, None)
                 pgconn.pipeline_sync()
             results = self._received(socket, syncs=1 if end is None else 2)
             pgconn.exit_pipeline_mode()
-            if end is not None:  # the commit itself timed out
+            if end is not None or ends_by_itself:  # the commit itself timed out, or was skipped
                 self._roll_back()
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:

@@ -4,7 +4,8 @@ Stripe embeds some whole objects, like the price of a subscription item. A row k
 read. When the price changes, Stripe sends no event for the subscription. So each answer takes the mirror's own price.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -28,7 +29,8 @@ _FIELDS = {name: name for name in OBJECT_TYPES} | {
     "latest_invoice": "invoice",
     "source_transfer": "transfer",
 }
-# A plan is a price in its old shape. These fields of a price may change.
+# A plan is a price in its old shape, with the same id. These fields of a price may change.
+_PLAN = "plan"
 _OF_PLAN = ("active", "metadata", "nickname")
 # Stripe embeds whole objects of these types in others.
 _EMBEDDED = ("price", "coupon")
@@ -130,40 +132,49 @@ def embeds(object_type: ObjectType, body: str) -> bool:
 
 def renew(objects: Sequence[Json], types: Iterable[str], find: Find) -> None:
     """Replaces embedded objects of these types by the mirror's own, in place. A copy that the mirror lacks stays."""
-    for name in set(_EMBEDDED) & set(types):
-        object_type = OBJECT_TYPES[name]
-        places = [place for each in objects for place in _places(each, object_type.stripe_object)]
-        plans = [plan for each in objects for plan in _plans(each)] if name == "price" else []
-        ids = {holder[field]["id"] for holder, field in places} | {plan["id"] for plan in plans}
+    renewed = [OBJECT_TYPES[name] for name in set(_EMBEDDED) & set(types)]
+    embedded = _embedded(objects, {*(each.stripe_object for each in renewed), _PLAN})
+    for object_type in renewed:
+        places = embedded[object_type.stripe_object]
+        plans = embedded[_PLAN] if object_type.name == "price" else []
+        ids = {_in(place)["id"] for place in (*places, *plans)}
         rows = find(object_type, sorted(ids)) if ids else {}
         today = {
             object_id: msgspec.json.decode(body) for object_id, (body, is_deleted) in rows.items() if not is_deleted
         }
         for holder, field in places:
-            if holder[field]["id"] in today:
+            if isinstance(holder, dict) and holder[field]["id"] in today:
                 holder[field] = today[holder[field]["id"]]
-        for plan in plans:
+        for plan in map(_in, plans):
             price = today.get(plan["id"], {})
             plan |= {field: price[field] for field in _OF_PLAN if field in price}
 
 
-def _plans(value: Any) -> Iterator[Json]:
-    """Every plan below the top level: a price in its old shape, with the same id."""
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(each, dict) and each.get("object") == "plan" and isinstance(each.get("id"), str):
-            yield each
-        else:
-            yield from _plans(each)
+# An object or list, and the field or index in it.
+_Place = tuple[Any, Any]
 
 
-def _places(value: Any, name: str) -> Iterator[tuple[Json, str]]:
-    """(holder, field) of every embedded object of that type, at any depth."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _places(each, name)
-    elif isinstance(value, dict):
-        for field, each in value.items():
-            if isinstance(each, dict) and each.get("object") == name and isinstance(each.get("id"), str):
-                yield value, field
-            else:
-                yield from _places(each, name)
+def _in(place: _Place) -> Json:
+    holder, field = place
+    found: Json = holder[field]
+    return found
+
+
+def _embedded(objects: Sequence[Json], names: AbstractSet[str]) -> dict[str, list[_Place]]:
+    """Where objects of these names are below the top level, at any depth, by name. None is inside of another."""
+    found: dict[str, list[_Place]] = {name: [] for name in names}
+    to_look_at: list[Any] = list(objects)
+    while to_look_at:
+        holder = to_look_at.pop()
+        for field, value in holder.items() if type(holder) is dict else enumerate(holder):
+            if field == "metadata":  # says what it likes
+                continue
+            if type(value) is dict:
+                name = value.get("object")
+                if type(name) is str and name in found and type(value.get("id")) is str:
+                    found[name].append((holder, field))
+                else:
+                    to_look_at.append(value)
+            elif type(value) is list:
+                to_look_at.append(value)
+    return found

@@ -7,20 +7,26 @@ checked, and why the mirror does not answer. So nothing is asked twice, and ever
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import structlog
 from flask import Flask
 
+from api.gateway.mirror_answers import Made
 from api.gateway.reading import asked_of, mirror_headers, read_mirror, use_of
+from api.gateway.store import Beside
 from api.http.access import presented_key
 from api.http.compression import VARY, gzipped
 from api.http.context import EXTENSION
 from api.http.headers import headers_of_every_answer
+from api.http.rate_limits import API_KEY_REQUESTS, Taken, take
 from api.http.request_log import HEADER, id_of, write_line
 from api.http.seats import IS_REFUSED, TEAM
+from api.http.whole_answers import WholeAnswers
 from api.projects.key_access import CHECKED_KEY, CheckedKey, check_key, limit_headers
+from api.projects.key_store import OF_OWN_KEY, PresentedKey, digest_of, key_among, look_up_of
 from workers.context import Context
 
 if TYPE_CHECKING:
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
 
 # In the WSGI environment: why the mirror gave no answer.
 UNREAD = "billstack.unread"
+# Keys of which a process remembers what they show. They are few and small.
+_MOST_KNOWN = 1000
 _PATH = re.compile(r"/v1(?:/[^/\0]+)+")
 
 
@@ -40,27 +48,76 @@ class LeanReads:
     def __init__(self, flask: Flask, app: "WSGIApplication") -> None:
         self._flask = flask
         self._app = app
+        self._known: dict[bytes, PresentedKey] = {}  # by digest: what BillStack's own keys named the last time
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         raw_key = presented_key(environ.get("HTTP_AUTHORIZATION"), of_gateway=True) if _is_read(environ) else None
         if raw_key is None:
             return self._app(environ, start_response)
         began = time.perf_counter()
-        TEAM.set(None)  # the thread still holds the previous request's team
         request_id = environ["HTTP_X_REQUEST_ID"] = id_of(environ.get("HTTP_X_REQUEST_ID", ""))
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
         context: Context = self._flask.extensions[EXTENSION]
-        checked = environ[CHECKED_KEY] = _checked(context, raw_key)
-        answer = _answer(context, checked, environ, request_id)
-        if answer is None:
+        _enter(request_id)
+        digest = digest_of(raw_key)
+        known = self._known.get(digest)
+        checked, made = (
+            _check_and_read(context, raw_key, environ)
+            if known is None
+            else _read_and_check(context, raw_key, environ, known)
+        )
+        self._keep(digest, checked)
+        if made is None:
+            environ[CHECKED_KEY] = checked
             return self._app(environ, start_response)
-        body, headers = answer
+        body, headers = _written(context, checked, made, environ, request_id)
+        if isinstance(client := environ.get("gunicorn.socket"), WholeAnswers):
+            client.hold_next()
         start_response("200 OK", list(headers.items()))
         write_line("GET", environ["PATH_INFO"], 200, began)
         if checked.key is not None:
             use_of(self._flask).count(checked.key.team_id, "mirror", time.perf_counter() - began)
         return [body]
+
+    def _keep(self, digest: bytes, checked: CheckedKey) -> None:
+        key = checked.key
+        if key is None or checked.refusal is not None or key.scopes is OF_OWN_KEY:
+            self._known.pop(digest, None)
+        elif key is not self._known.get(digest):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[digest] = replace(key, is_use_due=False)
+
+
+def _check_and_read(context: Context, raw_key: str, environ: "WSGIEnvironment") -> tuple[CheckedKey, Made | None]:
+    checked = _checked(context, raw_key)
+    return checked, None if checked.refusal else _made(context, checked.key, environ)
+
+
+def _read_and_check(
+    context: Context, raw_key: str, environ: "WSGIEnvironment", known: PresentedKey
+) -> tuple[CheckedKey, Made | None]:
+    """One round trip reads what the key named the last time, and the key itself, which decides whether that is used."""
+    taken = take(context.redis, API_KEY_REQUESTS, known.id)
+    if taken is not None and not taken.is_allowed:
+        return _checked(context, raw_key, taken), None
+    beside = Beside(look_up_of(raw_key))
+    made = _made(context, known, environ, beside)
+    if beside.rows is not None and key_among(beside.rows, raw_key) == known:
+        return CheckedKey(known, taken), made
+    checked = _checked(context, raw_key, taken)
+    if checked.refusal is None and checked.key is not None and replace(checked.key, is_use_due=False) == known:
+        return checked, made
+    environ.pop(UNREAD, None)
+    TEAM.set(None)
+    structlog.contextvars.unbind_contextvars("team", "api_key")
+    return checked, None
+
+
+def _enter(request_id: str) -> None:
+    """The thread still has what belongs to the request before."""
+    TEAM.set(None)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id)
 
 
 def _is_read(environ: "WSGIEnvironment") -> bool:
@@ -75,18 +132,17 @@ def _is_read(environ: "WSGIEnvironment") -> bool:
     )
 
 
-def _checked(context: Context, raw_key: str) -> CheckedKey:
+def _checked(context: Context, raw_key: str, taken: Taken | None = None) -> CheckedKey:
     try:
-        return check_key(context, raw_key)
+        return check_key(context, raw_key, taken)
     except Exception as exc:  # Flask raises it
         return CheckedKey(refusal=exc)
 
 
-def _answer(
-    context: Context, checked: CheckedKey, environ: "WSGIEnvironment", request_id: str
-) -> tuple[bytes, dict[str, str]] | None:
-    key = checked.key
-    if key is None or checked.refusal is not None or key.project_id is not None:
+def _made(
+    context: Context, key: PresentedKey | None, environ: "WSGIEnvironment", beside: Beside | None = None
+) -> Made | None:
+    if key is None or key.project_id is not None:
         return None
     structlog.contextvars.bind_contextvars(team=key.team_id, api_key=key.id)
     TEAM.set(key.team_id)
@@ -95,10 +151,15 @@ def _answer(
         asked = asked_of(
             "GET", environ["PATH_INFO"], pairs, lambda name: environ.get(f"HTTP_{name.upper().replace('-', '_')}")
         )
-        made = read_mirror(context, key.team_id, key.scopes, asked)
+        return read_mirror(context, key.team_id, key.scopes, asked, beside)
     except Exception as exc:  # Flask raises it, or asks Stripe
         environ[UNREAD] = exc
         return None
+
+
+def _written(
+    context: Context, checked: CheckedKey, made: Made, environ: "WSGIEnvironment", request_id: str
+) -> tuple[bytes, dict[str, str]]:
     zipped = gzipped(made.body, environ.get("HTTP_ACCEPT_ENCODING", ""))
     body = made.body if zipped is None else zipped
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **mirror_headers(made, request_id)}

@@ -8,7 +8,7 @@ from api.gateway.decision import Asked, Forward, decide
 from api.gateway.errors import MissingScope, OnlyStripeCan
 from api.gateway.mirror_answers import Made, MirrorAnswers
 from api.gateway.params import nested
-from api.gateway.store import MirrorReader
+from api.gateway.store import Beside, MirrorReader
 from api.http.context import EXTENSION
 from api.http.times import iso, since_1970
 from api.projects.key_store import Scope
@@ -42,8 +42,10 @@ def asked_of(method: str, path: str, pairs: Iterable[tuple[str, str]], header: C
     )
 
 
-def read_mirror(context: Context, team_id: str, scopes: Collection[str] | None, asked: Asked) -> Made:
-    """`scopes` are the key's; None for a member of the team, who reads everything.
+def read_mirror(
+    context: Context, team_id: str, scopes: Collection[str] | None, asked: Asked, beside: Beside | None = None
+) -> Made:
+    """`scopes` are the key's; None for a member of the team, who reads everything. `beside` is read in the same moment.
 
     Raises OnlyStripeCan, MissingScope, and what Stripe would refuse, too.
     """
@@ -57,7 +59,7 @@ def read_mirror(context: Context, team_id: str, scopes: Collection[str] | None, 
     if not may_read(decision.object_type):
         raise MissingScope(decision.object_type.scope, "this reads the mirror")
     with context.pool.connection() as connection:
-        return MirrorAnswers(MirrorReader(connection, team_id), asked, may_read).make(decision)
+        return MirrorAnswers(MirrorReader(connection, team_id, beside), asked, may_read).make(decision)
 
 
 def mirror_headers(made: Made, request_id: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from api.account.mirror_shown import right_as_of
 from sync.database.schema import schema_name
 from sync.errors import Conflict
 from sync.object_types import DEFAULT_TYPES, REREAD_TYPES, ObjectType
-from sync.round_trip import RoundTrips
+from sync.round_trip import Call, RoundTrips, Rows
 from sync.sql import BoundQueries, Numbered, Queries
 from sync.stripe.sdk import API_VERSION
 
@@ -86,15 +86,24 @@ class Standing:
     api_version: str = API_VERSION
 
 
+@dataclass(slots=True)
+class Beside:
+    """A statement that is read with the mirror. `rows` is None until it was."""
+
+    call: Call
+    rows: Rows | None = None
+
+
 class MirrorReader:
     """One team's mirror. Raises Conflict `not_connected` for a team that has none, or `not_mirrored`.
 
-    A page or an object comes with the standing of the same moment, in one round trip.
+    A page or an object comes with the standing of the same moment, in one round trip. The first brings `beside`, too.
     """
 
-    def __init__(self, connection: psycopg.Connection, team_id: str) -> None:
+    def __init__(self, connection: psycopg.Connection, team_id: str, beside: "Beside | None" = None) -> None:
         self._connection = connection
         self._team_id = team_id
+        self._beside = beside
 
     def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> tuple[Standing, FoundPage | None]:
         """None: the cursor's object does not exist, or the selection does not hold it."""
@@ -178,7 +187,13 @@ class MirrorReader:
     ) -> tuple[Any, ...]:
         """The standing, and the rows of each statement, which is a tuple of blocks."""
         made = [self._statement(object_type, *blocks) for blocks in statements]
-        rows, *others = self._run(object_type, [_STANDING, *made], {"team_id": self._team_id, **values})
+        values = {"team_id": self._team_id, **values}
+        beside, self._beside = self._beside, None
+        if beside is None:
+            rows, *others = self._run(object_type, [_STANDING, *made], values)
+        else:
+            read = [beside.call.statement, _STANDING, *made]
+            beside.rows, rows, *others = self._run(object_type, read, {**values, **beside.call.values})
         return _standing(rows), *others
 
     def _statement(self, object_type: ObjectType, *blocks: str) -> Numbered:

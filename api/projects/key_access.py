@@ -27,13 +27,16 @@ class CheckedKey:
     refusal: Exception | None = None
 
 
-def check_key(context: Context, raw_key: str) -> CheckedKey:
-    """Refused is an invalid key, and a valid one that is used too fast."""
+def check_key(context: Context, raw_key: str, taken: Taken | None = None) -> CheckedKey:
+    """Refused is an invalid key, and a valid one that is used too fast.
+
+    `taken` is what the request has taken of the key's limit already.
+    """
     checked = _find_key(context, raw_key) if raw_key.startswith(PREFIX) else _find_own_key(context, raw_key)
     key = checked.key
     if key is None:
         return checked
-    taken = take(context.redis, API_KEY_REQUESTS, key.id)
+    taken = taken or take(context.redis, API_KEY_REQUESTS, key.id)
     if taken is not None and not taken.is_allowed:
         fast = "this API key is making too many requests: slow down"
         return CheckedKey(key, taken, TooManyRequests(fast, retry_after_s=taken.wait_s))

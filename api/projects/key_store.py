@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from sync.ids import new_id
-from sync.round_trip import RoundTrips
+from sync.round_trip import Call, RoundTrips, Rows
 from sync.sql import Queries
 
 PREFIX = "bs_"
@@ -98,7 +98,7 @@ class KeyStore:
                 "project_id": project_id,
                 "name": name,
                 "prefix": raw_key[:_SHOWN],
-                "key_sha256": _sha256(raw_key),
+                "key_sha256": digest_of(raw_key),
                 "scopes": scopes,
                 "expires_at": expires_at,
             }
@@ -118,13 +118,23 @@ class KeyStore:
     def find(self, raw_key: str) -> PresentedKey | None:
         if not _RAW_KEY.fullmatch(raw_key):
             return None
-        (rows,) = RoundTrips(self._connection).read([_QUERIES.numbered("keys_of_prefix")], {"prefix": raw_key[:_SHOWN]})
-        digest = _sha256(raw_key)
-        return next((PresentedKey(*key) for sha256, *key in rows if hmac.compare_digest(sha256, digest)), None)
+        look_up = look_up_of(raw_key)
+        (rows,) = RoundTrips(self._connection).read([look_up.statement], look_up.values)
+        return key_among(rows, raw_key)
 
     def note_use(self, key_id: str) -> None:
         self._connection.execute(_QUERIES["note_use"], {"key_id": key_id})
 
 
-def _sha256(raw_key: str) -> bytes:
+def look_up_of(raw_key: str) -> Call:
+    """What brings the rows for `key_among`."""
+    return Call(_QUERIES.numbered("keys_of_prefix"), {"prefix": raw_key[:_SHOWN]})
+
+
+def key_among(rows: Rows, raw_key: str) -> PresentedKey | None:
+    digest = digest_of(raw_key)
+    return next((PresentedKey(*key) for sha256, *key in rows if hmac.compare_digest(sha256, digest)), None)
+
+
+def digest_of(raw_key: str) -> bytes:
     return hashlib.sha256(raw_key.encode()).digest()

@@ -7,8 +7,9 @@ import pytest
 import redis
 from flask import request
 
-from api.http.rate_limits import LEASE_S, LEASED, Limit, Taker
+from api.http.rate_limits import LEASE_S, LEASED, Limit, Taken, Taker
 from api.projects.key_store import KeyStore, Scope
+from sync.round_trip import RoundTrips
 from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects
 from tests.factories import customer, invoice
 
@@ -125,6 +126,82 @@ def test_a_revoked_key_is_refused_at_once(client, team, key, database):
     database.execute("DELETE FROM billstack.api_keys")
 
     assert client.get("/v1/customers", headers=headers).status_code == 401
+
+
+# What the process remembers of a key is trusted by nobody -------------------------------------------------------------
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The round trips to Postgres of requests, each as the number of its statements."""
+    sent = []
+    real = RoundTrips.read
+
+    def noted(self, statements, values):
+        sent.append(len(statements))
+        return real(self, statements, values)
+
+    monkeypatch.setattr(RoundTrips, "read", noted)
+    return sent
+
+
+def test_a_key_that_was_used_before_is_checked_with_the_read(client, key, reads):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+
+    answers = [client.get("/v1/customers/cus_1", headers=headers) for _ in range(3)]
+
+    assert reads == [1, 2, 3, 3], "key; standing and object; then all three"
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len({answer.data for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ("DELETE FROM billstack.api_keys", 401),
+        ("UPDATE billstack.api_keys SET expires_at = now()", 401),
+        ("UPDATE billstack.api_keys SET scopes = '{products:read}'", 403),
+        ("UPDATE billstack.api_keys SET team_id = 'team_other'", 503),
+        ("UPDATE billstack.api_keys SET key_sha256 = '\\x00'", 401),
+    ],
+    ids=["revoked", "expired", "other scopes", "other team", "other secret"],
+)
+@pytest.mark.parametrize("address", ["/v1/customers/cus_1", "/v1/customers/cus_none", "/v1/customers?limit=1"])
+def test_a_key_that_is_another_now_reads_nothing_more(client, key, database, change, status, address):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+    for _ in range(2):
+        assert client.get("/v1/customers/cus_1", headers=headers).status_code == 200
+    database.execute("INSERT INTO billstack.teams (id, name) VALUES ('team_other', 'Other')")
+
+    database.execute(change)
+    answers = [client.get(address, headers=headers) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [status, status]
+    assert not any(b"cus_" in answer.data for answer in answers)
+
+
+def test_its_use_is_noted_all_the_same(client, key, database):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+    client.get("/v1/customers/cus_1", headers=headers)
+    database.execute("UPDATE billstack.api_keys SET last_used_at = now() - interval '2 minutes'")
+
+    assert client.get("/v1/customers/cus_1", headers=headers).status_code == 200
+
+    (row,) = database.execute("SELECT last_used_at > now() - interval '1 minute' FROM billstack.api_keys").fetchall()
+    assert row == (True,)
+
+
+def test_beyond_its_limit_nothing_is_read_for_it(client, key, reads, monkeypatch):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+    client.get("/v1/customers/cus_1", headers=headers)
+    monkeypatch.setattr(
+        "api.gateway.lean_reads.take", lambda redis, limit, who: Taken(limit, False, 0, wait_s=1.0, full_s=10.0)
+    )
+    reads.clear()
+
+    answer = client.get("/v1/customers/cus_1", headers=headers)
+
+    assert (answer.status_code, reads) == (429, [1]), "only the key"
 
 
 def test_a_key_of_a_project_does_not_reach_the_mirror(client, owner, team, key):
