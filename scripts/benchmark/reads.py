@@ -23,8 +23,9 @@ from sync.database.schema import schema_name
 CONNECTIONS = 8
 LASTS_S = 5.0
 WARM_UP_S = 1.0
-# A key's limit lets 1,000 requests through at once and then 100 a second, so each connection takes turns.
-KEYS_A_CONNECTION = 4
+# A key's limit lets 1,000 requests through at once and then 100 a second, so each connection takes another one in time.
+KEYS = 64
+REQUESTS_A_KEY = 900
 # Of a type's objects, the requests take these in turn.
 SAMPLE = 500
 TABLES = ("customers", "subscriptions", "invoices", "charges")
@@ -60,7 +61,9 @@ def measure(rig: Rig, team: Team) -> tuple[list[Reads], list[Target]]:
         run(rig, "retrieve, alone", rig.stack.url, one, keys, connections=1),
         run(rig, "retrieve", rig.stack.url, one, keys),
         run(rig, "list of 10", rig.stack.url, ten, keys),
-        run(rig, "Stripe itself, alone", rig.sandbox.url, one, [secret_key(team.account)], connections=1),
+        run(
+            rig, "Stripe itself, alone", rig.sandbox.url, one, itertools.repeat(secret_key(team.account)), connections=1
+        ),
         run(rig, "forwarded, alone", rig.stack.url, one, keys, "X-BillStack-Fresh: true\r\n", connections=1),
     ]
     return found, targets_of({each.name: each for each in found})
@@ -78,14 +81,16 @@ def targets_of(found: Mapping[str, Reads]) -> list[Target]:
     return [*targets, Target(text, f"{more * 1000:.1f} ms", more <= FORWARDED_S)]
 
 
-def make_keys(rig: Rig, team: Team) -> list[str]:
+def make_keys(rig: Rig, team: Team) -> Iterator[str]:
+    """In turn, for ever: of all runs, so that none begins with one that another has just used up."""
     scopes = [scope.value for scope in Scope]
     with psycopg.connect(rig.database_url, autocommit=True) as connection:
         store = KeyStore(connection)
-        return [
+        made = [
             store.create_key(team.id, f"bench {number}", project_id=None, scopes=scopes, expires_at=None)[1]
-            for number in range(CONNECTIONS * KEYS_A_CONNECTION)
+            for number in range(KEYS)
         ]
+    return itertools.cycle(made)
 
 
 def sample_ids(rig: Rig, team: Team) -> dict[str, list[str]]:
@@ -117,6 +122,10 @@ def lists(ids: Mapping[str, Sequence[str]]) -> Iterator[str]:
         of_customer = f"&customer={dice.choice(ids['customers'])}" if table != "customers" else ""
         of_all = "&status=all" if table == "subscriptions" else ""
         yield f"/v1/{table}?limit=10{of_all}{dice.choice(('', of_customer, f'&starting_after={dice.choice(ids[table])}'))}"
+
+
+def _some_of_each(keys: Iterator[str]) -> Iterator[str]:
+    return itertools.chain.from_iterable(itertools.repeat(key, REQUESTS_A_KEY) for key in keys)
 
 
 # A small client: urllib3 would take more time than the server. -----------------------------------------------------------
@@ -157,7 +166,7 @@ def run(
     name: str,
     url: str,
     paths: Iterator[str],
-    keys: Sequence[str],
+    keys: Iterator[str],
     headers: str = "",
     *,
     connections: int = CONNECTIONS,
@@ -171,16 +180,16 @@ def run(
 
 
 def call(
-    url: str, paths: Iterator[str], keys: Sequence[str], headers: str, *, connections: int, lasts_s: float
+    url: str, paths: Iterator[str], keys: Iterator[str], headers: str, *, connections: int, lasts_s: float
 ) -> list[float]:
     address = urlsplit(url)
     assert address.hostname
     taken_s = []
     with selectors.DefaultSelector() as selector:
-        for number in range(connections):
+        for _ in range(connections):
             opened = socket.create_connection((address.hostname, address.port), timeout=30)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            caller = _Caller(opened, itertools.cycle(keys[number::connections]))
+            caller = _Caller(opened, _some_of_each(keys))
             selector.register(opened, selectors.EVENT_READ, caller)
             caller.send(next(paths), headers)
         ends_at = time.perf_counter() + lasts_s
