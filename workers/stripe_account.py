@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sync.errors import Conflict
 from sync.stripe import caller
 from sync.stripe.caller import Caller
-from sync.stripe.retries import BACKGROUND_ATTEMPTS, RetryWatch
+from sync.stripe.retries import BACKGROUND_ATTEMPTS, NobodyWatches, RetryWatch
 from sync.stripe.sdk import API_VERSION
 from sync.stripe.source import Source
 from sync.stripe.transport import Transport
@@ -13,7 +13,7 @@ from sync.teams.connections import Connection
 from workers.context import Context
 from workers.key_watch import KeyWatch
 from workers.redis.limiter import FallbackLimiter, Limiter, Rates
-from workers.redis.meter import MeteredLimiter
+from workers.redis.meter import MeteredLimiter, MeteredRetries
 
 
 def open_source(
@@ -96,7 +96,7 @@ def _caller_of_key(
         api_version=api_version,
         attempts=attempts,
         on_answer=on_answer,
-        retries=retries,
+        retries=MeteredRetries(retries or NobodyWatches(), context.meter),
     )
 
 

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 class Retry:
     """`attempt` of `attempts` failed; the next one follows after `wait_s`. Without a `status` there was no answer."""
 
+    endpoint: str
     path: str
     status: int | None
     request_id: str | None
@@ -81,6 +82,9 @@ class Attempts:
         wait_s = _JITTERED(self._state) if error.retry_after_s is None else error.retry_after_s
         log.info("stripe.retried", endpoint=self._endpoint, attempt=failed, reason=loggable_reason(error))
         self._watch.waits(
-            self, Retry(self._path, error.status, error.request_id, error.message, failed, self._most, wait_s)
+            self,
+            Retry(
+                self._endpoint, self._path, error.status, error.request_id, error.message, failed, self._most, wait_s
+            ),
         )
         return wait_s

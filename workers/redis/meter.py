@@ -13,12 +13,14 @@ from sync.event_types import LISTENED_TYPES
 from sync.events.applying import EventOutcome
 from sync.events.ledger import Ended
 from sync.stripe import caller
+from sync.stripe.retries import Retry, RetryWatch
 
 KEY = "billstack:metrics:"
 EVENTS = "events"
 APPLY_SECONDS = "apply_seconds"
 DELIVERIES = "deliveries"
 REQUESTS = "stripe_requests"
+RETRIES = "stripe_retries"
 BUDGET_WAIT = "budget_wait_seconds"
 
 # Seconds from the ledger to the mirror. A minute or more means that the event was retried, or a server was unavailable.
@@ -62,7 +64,10 @@ class Meter:
         self.add(increments)
 
     def request(self, endpoint: str, status: int | None) -> None:
-        self.add([(REQUESTS, (endpoint, str(status or "none")), 1)])
+        self.add([(REQUESTS, (endpoint, _status(status)), 1)])
+
+    def retry(self, endpoint: str, status: int | None) -> None:
+        self.add([(RETRIES, (endpoint, _status(status)), 1)])
 
     def budget_wait(self, endpoint: str, seconds: float) -> None:
         """Sent together with the count of the request that waited."""
@@ -111,6 +116,25 @@ class MeteredLimiter:
 
     def slow_down(self, account_id: str, endpoint: str, reason: str | None, *, livemode: bool) -> None:
         self._limiter.slow_down(account_id, endpoint, reason, livemode=livemode)
+
+
+class MeteredRetries:
+    """Counts retries for one who watches them."""
+
+    def __init__(self, watch: RetryWatch, meter: Meter) -> None:
+        self._watch = watch
+        self._meter = meter
+
+    def waits(self, request: object, retry: Retry) -> None:
+        self._meter.retry(retry.endpoint, retry.status)
+        self._watch.waits(request, retry)
+
+    def is_over(self, request: object) -> None:
+        self._watch.is_over(request)
+
+
+def _status(status: int | None) -> str:
+    return str(status or "none")
 
 
 def label_field(labels: tuple[str, ...]) -> str:

@@ -23,6 +23,7 @@ from workers.redis.meter import (
     KEY,
     LATENCY_BUCKETS_S,
     REQUESTS,
+    RETRIES,
     known_type,
     label_field,
 )
@@ -55,6 +56,12 @@ class _Collector(Collector):
             "billstack_stripe_requests",
             "Requests to Stripe; status none means no answer",
             REQUESTS,
+            ("endpoint", "status"),
+        )
+        yield self._counter(
+            "billstack_stripe_retries",
+            "Requests to Stripe that failed and were sent again, by the status that they failed with",
+            RETRIES,
             ("endpoint", "status"),
         )
         yield self._counter(

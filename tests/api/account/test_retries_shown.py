@@ -26,7 +26,7 @@ def retries(connection: redis.Redis) -> ShownRetries:
 
 
 def failed(attempt: int, *, wait_s: float = 8.0) -> Retry:
-    return Retry("/v1/invoices", 500, f"req_{attempt}", "An error occurred", attempt, 15, wait_s)
+    return Retry("list_invoices", "/v1/invoices", 500, f"req_{attempt}", "An error occurred", attempt, 15, wait_s)
 
 
 def shown(connection: redis.Redis, work: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
+from sync.errors import StripeUnavailable
+from sync.object_types import OBJECT_TYPES
+from sync.teams.connections import Connections
 from workers.redis.meter import Meter
+from workers.redis.metrics import exposition
+from workers.stripe_account import open_source
 
 
 @pytest.mark.parametrize("flush_every_s", [0.0, 0.05])
@@ -26,6 +31,20 @@ def test_requests_of_many_threads_lose_no_wait_and_fail_none(redis_url, flush_ev
     assert [float(seconds) for seconds in waits.values()] == [2000.0]
     requests = connection.hgetall("billstack:metrics:stripe_requests")
     assert [float(count) for count in requests.values()] == [2000.0]
+
+
+def test_requests_that_are_sent_again_are_counted_by_what_they_failed_with(context, database, team_id, stripe):
+    stripe.call("PUT", "faults", faults=[{"kind": "500", "share": 1.0, "path": "/v1/customers"}])
+    connected = Connections(database, context.box).get(team_id)
+
+    with pytest.raises(StripeUnavailable):
+        open_source(context, connected, attempts=3).fetch(OBJECT_TYPES["customer"], "cus_1")
+    context.meter.flush()
+
+    lines = exposition(context).decode().splitlines()
+    labels = '{endpoint="retrieve_customers",status="500"}'
+    assert f"billstack_stripe_retries_total{labels} 2.0" in lines
+    assert f"billstack_stripe_requests_total{labels} 3.0" in lines
 
 
 def test_what_is_counted_within_a_second_goes_to_redis_together():
