@@ -150,6 +150,9 @@ def _put(
     if head.deleted:
         if version is not None and store.put_deleted(object_type, head.id, fetched, version=version):
             return
+        # Also where there is no row: an event from before the deletion would make one of a living object.
+        if version is None and _bury(store, object_type, head.id, answer.body, fetched):
+            return
     elif is_ours and _is_whole(object_type, answer.body):
         # Its time stands also on an equal row, so that an event from before it is older.
         verdict = store.put_fetched(object_type, head.id, fetched, version=version, advance=True)
@@ -157,6 +160,10 @@ def _put(
             return
     parent_id = _parent_of(object_type, answer.body)
     refresh(store, open_source(), object_type, head.id, advance=True, parent_id=parent_id)
+
+
+def _bury(store: MirrorStore, object_type: ObjectType, object_id: str, body: bytes, deleted: Answer) -> bool:
+    return store.apply_deletion(object_type, object_id, body, created=deleted.as_of) == "applied"
 
 
 def _head(body: bytes) -> _Head | None:

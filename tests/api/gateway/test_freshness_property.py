@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from api.gateway.forward import Forwarder
@@ -70,6 +70,7 @@ def installed(new_database, redis_database):
 
 @bounded
 @given(seed=st.integers(0, 2**32), steps=st.integers(20, 50))
+@example(seed=229041, steps=50)  # a deletion of what the mirror never had, and then the event of its creation
 def test_reads_show_what_was_written_and_what_they_claim(installed, monkeypatch, seed, steps):
     app, team = installed
     run = Run(app, team, random.Random(seed), monkeypatch)

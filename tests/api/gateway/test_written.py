@@ -1,4 +1,4 @@
-"""Two writes of one object at the same moment: the mirror ends with what Stripe has."""
+"""What a write left at Stripe stays in the mirror, whatever older news of the object arrives later."""
 
 import psycopg
 import pytest
@@ -8,6 +8,7 @@ from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from sync.stripe.curl import Headers, HttpAnswer
 from tests.api.gateway.mirror_filling import database_url_of
+from tests.factories import encoded
 from tests.sync.conftest import make_team
 from tests.sync.mirrored import row
 from tests.sync.simulated_stripe import simulated_stripe, source_of
@@ -47,3 +48,22 @@ def test_a_write_that_puts_back_what_the_mirror_has_is_not_overtaken_by_the_one_
     assert bring_in(*earlier, is_ours=True)
 
     assert row(store, customer["id"]).raw["description"] == "A"
+
+
+def test_an_object_that_the_mirror_never_had_stays_deleted_when_its_creation_is_told(store):
+    """The webhooks of both may still be under way when the deletion is answered."""
+    stripe = simulated_stripe(seed=2, counts={"customer": 1})
+    (customer,) = stripe.account.objects("customer")
+    path, source = CUSTOMER.path_of(customer["id"]), source_of(stripe)
+    assert row(store, customer["id"]) is None
+    before = written.look(store, path, ["customer"])
+    answer = stripe.send("delete", f"https://stripe.invalid{path}", {})
+
+    deleted = HttpAnswer(answer.status, Headers(answer.headers), answer.body)
+    assert written.bring_in(store, lambda: source, before, deleted, mirrored=["customer"], elapsed_s=0.1, is_ours=True)
+    creation = store.apply_event(
+        CUSTOMER, customer["id"], encoded(customer), created=customer["created"], checked_until=None
+    )
+
+    assert creation == "older"
+    assert row(store, customer["id"]).deleted_at is not None
