@@ -6,7 +6,7 @@ checked, and why the mirror does not answer. So nothing is asked twice, and ever
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -21,13 +21,14 @@ from api.http.access import presented_key
 from api.http.compression import VARY, gzipped
 from api.http.context import EXTENSION
 from api.http.headers import headers_of_every_answer
-from api.http.rate_limits import API_KEY_REQUESTS, Taken, take
+from api.http.rate_limits import API_KEY_REQUESTS, take
 from api.http.request_log import HEADER, id_of, write_line
 from api.http.seats import IS_REFUSED, TEAM
 from api.http.whole_answers import WholeAnswers
-from api.projects.key_access import CHECKED_KEY, CheckedKey, check_key, limit_headers
+from api.projects.key_access import CHECKED_KEY, CheckedKey, check_key, find_key, limit_headers, limited
 from api.projects.key_store import OF_OWN_KEY, PresentedKey, digest_of, key_among, look_up_of
 from workers.context import Context
+from workers.pool import PoolTimeout
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -89,7 +90,7 @@ class LeanReads:
 
 
 def _check_and_read(context: Context, raw_key: str, environ: "WSGIEnvironment") -> tuple[CheckedKey, Made | None]:
-    checked = _checked(context, raw_key)
+    checked = _checked(lambda: check_key(context, raw_key))
     return checked, None if checked.refusal else _made(context, checked.key, environ)
 
 
@@ -98,17 +99,18 @@ def _read_and_check(
 ) -> tuple[CheckedKey, Made | None]:
     """One round trip reads what the key named the last time, and the key itself, which decides whether that is used."""
     taken = take(context.redis, API_KEY_REQUESTS, known.id)
-    if taken is not None and not taken.is_allowed:
-        return _checked(context, raw_key, taken), None
+    is_allowed = taken is None or taken.is_allowed
     beside = Beside(look_up_of(raw_key))
-    made = _made(context, known, environ, beside)
+    made = _made(context, known, environ, beside) if is_allowed else None
     if beside.rows is not None and key_among(beside.rows, raw_key) == known:
         return CheckedKey(known, taken), made
-    checked = _checked(context, raw_key, taken)
+    TEAM.set(None)  # a key is looked up for nobody yet, and waits for no seat
+    if isinstance(unread := environ.get(UNREAD), PoolTimeout):  # its look-up would wait as long again
+        return CheckedKey(refusal=unread), None
+    checked = _checked(lambda: limited(find_key(context, raw_key), taken))
     if checked.refusal is None and checked.key is not None and replace(checked.key, is_use_due=False) == known:
         return checked, made
     environ.pop(UNREAD, None)
-    TEAM.set(None)
     structlog.contextvars.unbind_contextvars("team", "api_key")
     return checked, None
 
@@ -132,9 +134,9 @@ def _is_read(environ: "WSGIEnvironment") -> bool:
     )
 
 
-def _checked(context: Context, raw_key: str, taken: Taken | None = None) -> CheckedKey:
+def _checked(check: Callable[[], CheckedKey]) -> CheckedKey:
     try:
-        return check_key(context, raw_key, taken)
+        return check()
     except Exception as exc:  # Flask raises it
         return CheckedKey(refusal=exc)
 

@@ -117,10 +117,12 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         del self._leaving[conn]
         self._close(conn)
 
-    def _read_on(self, conn: TConn) -> None:
+    def _read_on(self, conn: TConn, data: bytes = b"") -> None:
         conn.sock.setblocking(False)
-        self._reading[conn] = _Request(time.monotonic() + READ_S)
+        request = self._reading[conn] = _Request(time.monotonic() + READ_S, data)
         self.poller.register(conn.sock, 1, partial(self._on_readable, conn))
+        if request.is_whole():
+            self._hand_over(conn)
 
     def _on_readable(self, conn: TConn, client: Any) -> None:
         request = self._reading[conn]
@@ -161,7 +163,11 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         lane = self._lanes.pop(conn, None)
         for following in self._running.release(lane) if lane else ():
             self.enqueue_req(following)
-        super().finish_request(conn, fs)
+        ahead = conn.parser.unreader.take_buffered() if _is_kept(fs) else b""
+        if ahead:  # of the next request, perhaps not all
+            self._read_on(conn, ahead)
+        else:
+            super().finish_request(conn, fs)
 
     def handle(self, conn: TConn) -> Any:
         """Runs the connection's request, and the next ones if they follow at once.
@@ -176,17 +182,17 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def _next_is_here(self, conn: TConn) -> bool:
         """Only looks at what came: if it is not for this thread, the main loop finds the connection as it is."""
         lane = self._lanes.get(conn)
-        if lane is None or not self._may_linger(conn):
+        if lane is None or not self._may_go_on(conn, lane):
             return False
         came = select.poll()
         came.register(conn.sock, select.POLLIN)
         if not came.poll(_NEXT_MS):
             return False
         data = conn.sock.recv(_MOST_PEEKED_BYTES, socket.MSG_PEEK)
-        return self._may_linger(conn) and lane_of(data) == lane and _Request(0, data).is_whole()
+        return self._may_go_on(conn, lane) and lane_of(data) == lane and _Request(0, data).is_whole()
 
-    def _may_linger(self, conn: TConn) -> bool:
-        return self.alive and self._running.is_calm() and not conn.parser.unreader.buf.getvalue()
+    def _may_go_on(self, conn: TConn, lane: Lane) -> bool:
+        return self.alive and self._running.may_go_on(lane) and not conn.parser.unreader.buf.getvalue()
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         IS_REFUSED.set(conn in self._refused)
@@ -211,6 +217,11 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
+
+
+def _is_kept(fs: Any) -> bool:
+    """Whether the connection stays open after the request that ended."""
+    return not fs.cancelled() and fs.exception() is None and fs.result() is True
 
 
 class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no type hints

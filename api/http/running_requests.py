@@ -19,8 +19,8 @@ MOST_ALONE: dict[Kind, int] = {"webhooks": 32, "key": 8, "session": 8}
 MOST_BESIDE_OTHERS: dict[Kind, int] = {"webhooks": 4, "key": 1, "session": 2}
 # For each team and kind. More are refused with 429. A browser opens six connections, Stripe a few dozen.
 MOST_WAITING = 200
-# Of all lanes of a process. With fewer, a thread may wait a moment for the next request of its connection.
-MOST_CALM = 16
+# Of all lanes of a process. With more, no thread waits for the next request of its connection.
+MOST_GOING_ON = 16
 
 _LINE = re.compile(rb"[A-Z]+ (?:/api)?/(webhooks/stripe|teams|billstack/teams)/(team_[a-z0-9_]{1,64})[/? ]")
 _STREAM = re.compile(rb"[A-Z]+ [^ ?]+/stream[? ]")
@@ -74,9 +74,12 @@ class RunningRequests(Generic[T]):
         self._waiting.setdefault(lane, deque()).append(who)
         return "waits"
 
-    def is_calm(self) -> bool:
-        """Whether nobody waits for a place, and many threads are free. Any thread may ask."""
-        return not self._waiting and self._by_team.total() <= MOST_CALM
+    def may_go_on(self, lane: Lane) -> bool:
+        """Whether a running request may be followed by another one of its lane, without asking for its place again.
+
+        Not if anybody waits, more of the lane run than would be admitted now, or few threads are free. Any thread may ask.
+        """
+        return not self._waiting and self._running[lane] <= self._most(lane) and self._by_team.total() <= MOST_GOING_ON
 
     def release(self, lane: Lane) -> list[T]:
         """Call this when a request has finished.
@@ -87,8 +90,11 @@ class RunningRequests(Generic[T]):
         return [who for waiting in list(self._waiting) for who in self._admit_waiting(waiting)]
 
     def _has_room(self, lane: Lane) -> bool:
+        return self._running[lane] < self._most(lane)
+
+    def _most(self, lane: Lane) -> int:
         has_others = self._by_team.total() > self._by_team[lane.team_id]
-        return self._running[lane] < (MOST_BESIDE_OTHERS if has_others else MOST_ALONE)[lane.kind]
+        return (MOST_BESIDE_OTHERS if has_others else MOST_ALONE)[lane.kind]
 
     def _admit_waiting(self, lane: Lane) -> Iterator[T]:
         waiting = self._waiting[lane]

@@ -27,20 +27,25 @@ class CheckedKey:
     refusal: Exception | None = None
 
 
-def check_key(context: Context, raw_key: str, taken: Taken | None = None) -> CheckedKey:
-    """Refused is an invalid key, and a valid one that is used too fast.
+def check_key(context: Context, raw_key: str) -> CheckedKey:
+    """Refused is an invalid key, and a valid one that is used too fast."""
+    found = find_key(context, raw_key)
+    return found if found.key is None else limited(found, take(context.redis, API_KEY_REQUESTS, found.key.id))
 
-    `taken` is what the request has taken of the key's limit already.
-    """
-    checked = _find_key(context, raw_key) if raw_key.startswith(PREFIX) else _find_own_key(context, raw_key)
-    key = checked.key
-    if key is None:
-        return checked
-    taken = taken or take(context.redis, API_KEY_REQUESTS, key.id)
+
+def find_key(context: Context, raw_key: str) -> CheckedKey:
+    """Without its limit."""
+    return _find_key(context, raw_key) if raw_key.startswith(PREFIX) else _find_own_key(context, raw_key)
+
+
+def limited(found: CheckedKey, taken: Taken | None) -> CheckedKey:
+    """`taken` is what the request took of the key's limit."""
+    if found.key is None:
+        return found
     if taken is not None and not taken.is_allowed:
         fast = "this API key is making too many requests: slow down"
-        return CheckedKey(key, taken, TooManyRequests(fast, retry_after_s=taken.wait_s))
-    return CheckedKey(key, taken)
+        return CheckedKey(found.key, taken, TooManyRequests(fast, retry_after_s=taken.wait_s))
+    return CheckedKey(found.key, taken)
 
 
 def _find_key(context: Context, raw_key: str) -> CheckedKey:

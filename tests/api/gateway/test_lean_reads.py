@@ -8,10 +8,13 @@ import redis
 from flask import request
 
 from api.http.rate_limits import LEASE_S, LEASED, Limit, Taken, Taker
+from api.http.seats import TEAM
+from api.projects import key_access
 from api.projects.key_store import KeyStore, Scope
 from sync.round_trip import RoundTrips
 from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects
 from tests.factories import customer, invoice
+from workers.pool import Pool, PoolTimeout
 
 
 @pytest.fixture
@@ -202,6 +205,50 @@ def test_beyond_its_limit_nothing_is_read_for_it(client, key, reads, monkeypatch
     answer = client.get("/v1/customers/cus_1", headers=headers)
 
     assert (answer.status_code, reads) == (429, [1]), "only the key"
+
+
+def test_a_key_that_is_looked_up_after_the_read_waits_for_no_seat_of_its_team(client, key, database, monkeypatch):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+    looked_up = []
+    real = key_access._find_key
+    monkeypatch.setattr(key_access, "_find_key", lambda *given: looked_up.append(TEAM.get()) or real(*given))
+
+    client.get("/v1/customers/cus_1", headers=headers)
+    client.get("/v1/balance", headers=headers)
+    database.execute("UPDATE billstack.api_keys SET last_used_at = now() - interval '2 minutes'")
+    client.get("/v1/customers/cus_1", headers=headers)
+    database.execute("DELETE FROM billstack.api_keys")
+    client.get("/v1/customers/cus_1", headers=headers)
+
+    assert looked_up == [None] * 4, "the first time, for Stripe, when its use was due, and once it was revoked"
+
+
+def test_while_postgres_is_away_a_request_waits_for_it_once(client, key, monkeypatch):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+    client.get("/v1/customers/cus_1", headers=headers)
+    waits = []
+
+    def away(self, timeout=None):
+        waits.append(1)
+        raise PoolTimeout
+
+    monkeypatch.setattr(Pool, "connection", away)
+    for _ in range(2):
+        waits.clear()
+        assert client.get("/v1/customers/cus_1", headers=headers).status_code == 503
+        assert len(waits) == 1
+
+
+@pytest.mark.parametrize("address", ["/v1/customers/cus_1", "/v1/balance", "/v1/customers/cus_none"])
+def test_while_redis_is_away_a_request_asks_it_once(client, key, monkeypatch, address):
+    headers = {"Authorization": f"Bearer {key(*Scope)}"}
+    client.get("/v1/customers/cus_1", headers=headers)
+    asked = []
+    monkeypatch.setattr(Taker, "take", lambda *given: asked.append(1))
+
+    client.get(address, headers=headers)
+
+    assert len(asked) == 1
 
 
 def test_a_key_of_a_project_does_not_reach_the_mirror(client, owner, team, key):

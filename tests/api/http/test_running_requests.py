@@ -5,7 +5,7 @@ import pytest
 from api.http.running_requests import (
     MOST_ALONE,
     MOST_BESIDE_OTHERS,
-    MOST_CALM,
+    MOST_GOING_ON,
     MOST_WAITING,
     Lane,
     RunningRequests,
@@ -138,18 +138,39 @@ def test_who_is_refused_at_the_mirror_is_told_as_stripe_tells_it(client, owner, 
     assert (answer.status_code, answer.json["error"]["type"]) == (429, "invalid_request_error")
 
 
-def test_it_is_calm_until_somebody_waits_or_many_run():
+def test_a_request_may_be_followed_by_the_next_of_its_lane_until_somebody_waits():
     running = RunningRequests()
     for number in range(MOST_ALONE["session"]):
         running.admit(NOISY, number)
-    assert running.is_calm()
+    assert running.may_go_on(NOISY)
 
     running.admit(NOISY, "waits")
-    assert not running.is_calm()
+    assert not running.may_go_on(NOISY)
 
     running.release(NOISY)
-    assert running.is_calm()
+    assert running.may_go_on(NOISY)
 
-    for number in range(MOST_CALM):
-        running.admit(Lane(b"team_%d" % number, "session"), number)
-    assert not running.is_calm()
+
+def test_once_another_team_comes_only_as_many_go_on_as_would_be_admitted():
+    running = RunningRequests()
+    for number in range(MOST_ALONE["session"]):
+        running.admit(NOISY, number)
+
+    assert running.admit(QUIET, "comes") == "runs"
+
+    assert running.may_go_on(QUIET)
+    while not running.may_go_on(NOISY):
+        running.release(NOISY)
+    assert running._running[NOISY] == MOST_BESIDE_OTHERS["session"]
+
+
+def test_nobody_goes_on_while_few_threads_are_free():
+    running = RunningRequests()
+    lanes = [Lane(b"team_%d" % number, "session") for number in range(MOST_GOING_ON + 1)]
+    for lane in lanes[:-1]:
+        running.admit(lane, lane)
+    assert running.may_go_on(lanes[0])
+
+    running.admit(lanes[-1], lanes[-1])
+
+    assert not running.may_go_on(lanes[0])
