@@ -21,6 +21,7 @@ from api.operate import health, metrics, operators
 from api.people import audit, audit_views, auth, credentials, invitations, members, set_up, teams
 from api.projects import api_keys, customers
 from api.projects import views as projects_views
+from api.webhooks import lean_deliveries
 from api.webhooks import views as webhook_views
 from sync.errors import BillStackError
 from workers.context import open_context, refuse_unfit_postgres
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     configure_logging(settings.log_level, settings.sentry_dsn)
     app = Flask("api", static_folder=None)  # api/http/assets.py serves the static files
     lean_reads.install(app)
+    lean_deliveries.install(app)
     if settings.trusted_proxies:
         # Reads only the part of X-Forwarded-For that our own proxies wrote, never what a client put before it.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

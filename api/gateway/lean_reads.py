@@ -1,7 +1,6 @@
-"""Answers reads of the mirror at /v1 ahead of Flask, whose hooks and objects took half of such a request's time.
+"""Answers reads of the mirror at /v1 ahead of Flask (api/http/ahead_of_flask.py).
 
-Here only an answer from the mirror is made. Everything else goes on to Flask, with what is known by then: the key that was
-checked, and why the mirror does not answer. So nothing is asked twice, and every refusal is made in one place.
+What goes on to Flask takes along the key that was checked, and why the mirror does not answer. So nothing is asked twice.
 """
 
 import re
@@ -18,11 +17,11 @@ from api.gateway.mirror_answers import Made
 from api.gateway.reading import asked_of, mirror_headers, read_mirror, use_of
 from api.gateway.store import Beside
 from api.http.access import presented_key
-from api.http.compression import VARY, gzipped
+from api.http.ahead_of_flask import enter, headers_of
+from api.http.compression import gzipped
 from api.http.context import EXTENSION
-from api.http.headers import headers_of_every_answer
 from api.http.rate_limits import API_KEY_REQUESTS, take
-from api.http.request_log import HEADER, id_of, write_line
+from api.http.request_log import write_line
 from api.http.seats import IS_REFUSED, TEAM
 from api.http.whole_answers import WholeAnswers
 from api.projects.key_access import CHECKED_KEY, CheckedKey, check_key, find_key, limit_headers, limited
@@ -56,9 +55,8 @@ class LeanReads:
         if raw_key is None:
             return self._app(environ, start_response)
         began = time.perf_counter()
-        request_id = environ["HTTP_X_REQUEST_ID"] = id_of(environ.get("HTTP_X_REQUEST_ID", ""))
+        request_id = enter(environ)
         context: Context = self._flask.extensions[EXTENSION]
-        _enter(request_id)
         digest = digest_of(raw_key)
         known = self._known.get(digest)
         checked, made = (
@@ -115,13 +113,6 @@ def _read_and_check(
     return checked, None
 
 
-def _enter(request_id: str) -> None:
-    """The thread still has what belongs to the request before."""
-    TEAM.set(None)
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id)
-
-
 def _is_read(environ: "WSGIEnvironment") -> bool:
     return (
         environ["REQUEST_METHOD"] == "GET"
@@ -164,7 +155,6 @@ def _written(
 ) -> tuple[bytes, dict[str, str]]:
     zipped = gzipped(made.body, environ.get("HTTP_ACCEPT_ENCODING", ""))
     body = made.body if zipped is None else zipped
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **mirror_headers(made, request_id)}
-    headers |= limit_headers(checked.taken) | headers_of_every_answer(context.settings.public_url)
-    headers |= {HEADER: request_id, "Vary": VARY} | ({} if zipped is None else {"Content-Encoding": "gzip"})
+    headers = headers_of(body, request_id, context.settings.public_url) | mirror_headers(made, request_id)
+    headers |= limit_headers(checked.taken) | ({} if zipped is None else {"Content-Encoding": "gzip"})
     return body, headers

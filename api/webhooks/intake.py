@@ -24,6 +24,8 @@ from sync.teams.connections import Connections
 from workers.context import Context
 from workers.queues import wake_events
 
+# The application's extension.
+INTAKE = "billstack_intake"
 _TEAM_ID = re.compile(r"team_[a-z0-9_]{1,64}")
 # How long a secret may still be accepted after it was replaced or forgotten.
 _SECRETS_LAST_S = 1.0

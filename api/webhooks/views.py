@@ -14,18 +14,18 @@ from api.http.endpoints import Blueprint
 from api.http.errors import RETRY_AFTER_S, error_answer
 from api.http.fields import Body
 from api.http.request_log import request_id
-from api.webhooks.intake import Intake
+from api.webhooks.intake import INTAKE, Intake
+from api.webhooks.lean_deliveries import UNTAKEN
 from sync.error_text import loggable_reason
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/webhooks", description="Called by Stripe.")
 
-_INTAKE = "billstack_intake"
 _log = structlog.get_logger()
 
 
 @blueprint.record  # type: ignore[untyped-decorator]  # flask-smorest has no type hints
 def _install(state: BlueprintSetupState) -> None:
-    state.app.extensions[_INTAKE] = Intake(state.app.extensions[EXTENSION])
+    state.app.extensions[INTAKE] = Intake(state.app.extensions[EXTENSION])
 
 
 class ReceivedAnswer(Body):
@@ -44,9 +44,11 @@ def receive(team_id: str) -> Response:
     Answered as soon as the event is durably recorded. It is applied right afterwards. A repeated delivery changes
     nothing.
     """
-    intake: Intake = current_app.extensions[_INTAKE]
+    intake: Intake = current_app.extensions[INTAKE]
     signature = request.headers.get("Stripe-Signature")
     try:
+        if (untaken := request.environ.get(UNTAKEN)) is not None:
+            raise untaken
         intake.take(team_id, request.get_data(), signature, now=time.time(), request_id=request_id())
     except psycopg.Error as exc:
         _log.warning("event.not_recorded", team=team_id, reason=loggable_reason(exc))
