@@ -1,8 +1,8 @@
 """Gives every request an id and one log line. The answer and every log line of the request carry the id."""
 
-import random
 import re
 import time
+import uuid
 
 import structlog
 from flask import Flask, Response, g, request
@@ -28,7 +28,7 @@ def request_id() -> str:
 
 def id_of(given: str) -> str:
     """The id that a client or proxy sent, if it is sane. Otherwise a new one."""
-    return given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def write_line(method: str, path: str, status: int, began: float) -> None:
