@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import psycopg
 import redis
 import structlog
 
@@ -31,6 +32,8 @@ _TEAM_ID = re.compile(r"team_[a-z0-9_]{1,64}")
 _SECRETS_LAST_S = 1.0
 # Events in one statement.
 _MOST_TOGETHER = 200
+# As long as Stripe waits for an answer, more or less. A later one would find nobody, and would have held a thread.
+_PATIENCE_S = 20.0
 
 log = structlog.get_logger()
 
@@ -74,7 +77,8 @@ class Intake:
         except UNREADABLE as exc:
             raise _no_event() from exc
         self._hand_over(waiting)
-        waiting.done.wait()
+        if not waiting.done.wait(_PATIENCE_S):
+            raise psycopg.OperationalError("the ledger could not be written in time")  # it may still be
         if isinstance(waiting.error, REFUSALS):
             raise _no_event() from waiting.error
         if waiting.error:
@@ -126,9 +130,17 @@ class Intake:
                 del self._waiting[:_MOST_TOGETHER]
             self._write(together)
             for waiting in together:
+                waiting.done.set()
+            self._wake(together)
+
+    def _wake(self, together: Sequence[_Waiting]) -> None:
+        """Must not end this thread: without it, no delivery would be answered any more."""
+        try:
+            for waiting in together:
                 if waiting.is_new:
                     self._waker.wake(waiting.event.team_id, waiting.request_id)
-                waiting.done.set()
+        except RuntimeError as exc:  # there is no thread left for the waker
+            log.warning("events.not_woken", reason=str(exc))
 
     def _write(self, together: Sequence[_Waiting]) -> None:
         try:

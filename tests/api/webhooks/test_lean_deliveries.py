@@ -8,6 +8,7 @@ import pytest
 from flask import request
 
 from api.http.context import EXTENSION
+from api.webhooks import intake
 from api.webhooks.intake import INTAKE
 from scripts.sandbox.courier import signature
 from sync.ids import new_id
@@ -107,9 +108,9 @@ def test_its_log_line_is_that_of_flasks_answer(deliver, client, log_lines):
 def test_a_refusal_is_flasks_and_is_judged_once(
     deliver, app, database, flask_was_asked, monkeypatch, changed, status, code
 ):
-    intake, judged = app.extensions[INTAKE], []
-    real = intake.take
-    monkeypatch.setattr(intake, "take", lambda *given, **named: judged.append(1) or real(*given, **named))
+    takes_in, judged = app.extensions[INTAKE], []
+    real = takes_in.take
+    monkeypatch.setattr(takes_in, "take", lambda *given, **named: judged.append(1) or real(*given, **named))
 
     answer = deliver(**changed)
 
@@ -129,6 +130,31 @@ def test_what_cannot_be_recorded_is_503_and_judged_once(deliver, app, monkeypatc
 
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
+
+
+def test_a_ledger_that_cannot_be_written_for_long_is_503_and_holds_no_thread(
+    deliver, database_url, database, monkeypatch
+):
+    deliver()
+    monkeypatch.setattr(intake, "_PATIENCE_S", 0.3)
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE billstack.events IN ACCESS EXCLUSIVE MODE")
+        answer = deliver()
+
+    assert (answer.status_code, answer.json["code"]) == (503, "not_recorded")
+    monkeypatch.undo()
+    assert deliver().status_code == 200
+    assert recorded(database) == 3, "it was recorded later, and Stripe's repetition would be known"
+
+
+def test_without_a_thread_for_the_waker_deliveries_are_answered_all_the_same(deliver, app, database, monkeypatch):
+    def no_thread(*_args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(app.extensions[INTAKE]._waker, "wake", no_thread)
+
+    assert [deliver().status_code for _ in range(3)] == [200] * 3
+    assert recorded(database) == 3
 
 
 @pytest.mark.parametrize("length", ["", "0", "-5", "1e3", "99999999999", str(2 * 1024 * 1024)])
