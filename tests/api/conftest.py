@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import structlog
 from argon2 import PasswordHasher
-from flask import Flask
+from flask import Flask, request
 from flask.testing import FlaskClient
 
 from api import create_app
@@ -184,3 +184,17 @@ def log_lines(app: Flask) -> Callable[[], list[dict[str, object]]]:
         return lines
 
     return read
+
+
+@pytest.fixture
+def flask_was_asked(app: Flask, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of requests that reached Flask."""
+    asked: list[str] = []
+    real = app.full_dispatch_request
+
+    def noted():
+        asked.append(request.path)
+        return real()
+
+    monkeypatch.setattr(app, "full_dispatch_request", noted)
+    return asked

@@ -5,7 +5,6 @@ import json
 
 import pytest
 import redis
-from flask import request
 
 from api.http.rate_limits import LEASE_S, LEASED, Limit, Taken, Taker
 from api.http.seats import TEAM
@@ -36,20 +35,6 @@ def key(team, database):
         return KeyStore(database).create_key(team, "k", project_id=project_id, scopes=names, expires_at=None)[1]
 
     return create
-
-
-@pytest.fixture
-def flask_was_asked(app, monkeypatch):
-    """The addresses of requests that reached Flask."""
-    asked = []
-    real = app.full_dispatch_request
-
-    def noted():
-        asked.append(request.path)
-        return real()
-
-    monkeypatch.setattr(app, "full_dispatch_request", noted)
-    return asked
 
 
 VARYING = {"Request-Id", "X-Request-Id", "RateLimit-Remaining", "RateLimit-Reset"}

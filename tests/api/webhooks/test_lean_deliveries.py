@@ -5,49 +5,15 @@ import time
 
 import psycopg
 import pytest
-from flask import request
 
 from api.http.context import EXTENSION
 from api.webhooks import intake
 from api.webhooks.intake import INTAKE
 from scripts.sandbox.courier import signature
-from sync.ids import new_id
-from sync.teams.connections import Connections
-from sync.teams.secrets import SecretBox
+from tests.api.webhooks.conftest import SECRET
 from tests.factories import customer, encoded, event
 
-SECRET = "whsec_" + "s" * 32
 VARYING = {"X-Request-Id"}
-
-
-@pytest.fixture
-def team_id(database: psycopg.Connection, settings) -> str:
-    team_id = new_id("team")
-    database.execute("INSERT INTO billstack.teams (id, name) VALUES (%s, 'Acme')", (team_id,))
-    Connections(database, SecretBox(settings.secret_keys)).put(
-        team_id,
-        account_id="acct_1Test",
-        account_name=None,
-        livemode=False,
-        secret_key="sk_test_demo",
-        publishable_key=None,
-        webhook_secret=SECRET,
-    )
-    return team_id
-
-
-@pytest.fixture
-def flask_was_asked(app, monkeypatch):
-    """The addresses of requests that reached Flask."""
-    asked = []
-    real = app.full_dispatch_request
-
-    def noted():
-        asked.append(request.path)
-        return real()
-
-    monkeypatch.setattr(app, "full_dispatch_request", noted)
-    return asked
 
 
 @pytest.fixture
