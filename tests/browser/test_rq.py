@@ -3,6 +3,7 @@
 Before, one link to /rq made an API key of the victim's team, and so did what a job said of itself.
 """
 
+import warnings
 from urllib.parse import quote
 
 import psycopg
@@ -92,7 +93,7 @@ def expect_after_a_reload(operator, place, text):
     try:
         expect(operator.locator(place)).to_contain_text(text, timeout=10_000)
     except AssertionError:
-        print("before the reload:", answers)
+        warnings.warn(f"reloaded; answered before: {answers}", stacklevel=2)
         operator.reload()
         expect(operator.locator(place)).to_contain_text(text)
 
