@@ -85,7 +85,7 @@ def test_a_refusal_is_flasks_and_is_judged_once(
     assert recorded(database) == 0
 
 
-def test_what_cannot_be_recorded_is_503_and_judged_once(deliver, app, monkeypatch):
+def test_what_cannot_be_recorded_is_503(deliver, app, monkeypatch):
     def away(*_args, **_options):
         raise psycopg.OperationalError
 
