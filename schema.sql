@@ -914,6 +914,15 @@ CREATE TABLE IF NOT EXISTS {team}.checked (
     until bigint NOT NULL
 );
 
+-- Objects of one second, in the order in which Stripe lists them, the newest first. `created` does not tell it. An object
+-- that shares its second with none has no row. Those that came with an event have none either until they are listed.
+CREATE TABLE IF NOT EXISTS {team}.shared_seconds (
+    type text NOT NULL,
+    id text NOT NULL,
+    place integer NOT NULL,          -- within the second, from 1 on
+    PRIMARY KEY (type, id)
+);
+
 -- Objects that Postgres refused, with its reason. Removed once the object can be stored.
 CREATE TABLE IF NOT EXISTS {team}.rejects (
     type text NOT NULL,

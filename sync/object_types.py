@@ -89,8 +89,8 @@ def head_struct(object_type: ObjectType) -> type[Any]:
         fields.append((object_type.nested.field, EmbeddedList | None, None))
     renamed = {"created": object_type.paging_field}
     if object_type.parent:
-        fields.append(("parent", _Reference, None))
-        renamed["parent"] = object_type.parent.field
+        fields += [("parent", _Reference, None), ("second", int | None, None)]
+        renamed |= {"parent": object_type.parent.field, "second": object_type.created_field}
     fields.append(("deleted", bool, False))
     return msgspec.defstruct(f"{object_type.name.title()}Head", fields, gc=False, rename=renamed)
 

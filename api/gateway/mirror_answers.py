@@ -91,7 +91,7 @@ class MirrorAnswers:
         if asked.as_plans:
             return self._plans(asked)
         paging, object_type = asked.paging, asked.object_type
-        asks_newest = paging.limit == 1 and paging.cursor is None and object_type.is_by_time
+        asks_newest = paging.limit == 1 and paging.cursor is None
         looked_at = replace(paging, limit=2) if asks_newest else paging
         standing, found = self._reader.page(object_type, self._selection(asked), looked_at)
         self._vouch_for(_types_of(asked), standing)
@@ -105,7 +105,7 @@ class MirrorAnswers:
         has_more = found.has_more or len(found.bodies) > paging.limit
         url = asked.url or object_type.path
         body = msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": url})
-        if asks_newest and _are_of_one_second(object_type, found.bodies):
+        if asks_newest and not found.is_in_order:
             raise OrderInDoubt(self._made(asked, body))
         return body
 
@@ -244,12 +244,6 @@ def _types_of(decision: FromMirror) -> list[ObjectType]:
     """Those whose rows the answer is made of."""
     through = decision.selection.through.values() if isinstance(decision, MirrorList) else ()
     return [decision.object_type, *(OBJECT_TYPES[name] for name in through)]
-
-
-def _are_of_one_second(object_type: ObjectType, bodies: Sequence[str]) -> bool:
-    """Of two objects."""
-    created = [msgspec.json.decode(body).get(object_type.paging_field) for body in bodies]
-    return len(created) > 1 and created[0] == created[1]
 
 
 def _unknown(asked: MirrorList) -> OnlyStripeCan:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,14 @@ class Paging:
 class FoundPage:
     """Ids and JSON of objects, newest first; `has_more` in the direction of the paging.
 
-    `is_known`: the mirror knows all that the selection holds.
+    `is_known`: the mirror knows all that the selection holds. `is_in_order`: objects of one second are in Stripe's order.
     """
 
     ids: list[str]
     bodies: list[str]
     has_more: bool
     is_known: bool = True
+    is_in_order: bool = True
 
     def raws(self) -> list[msgspec.Raw]:
         """The objects, for an answer that msgspec encodes around them."""
@@ -106,29 +108,50 @@ class MirrorReader:
         self._beside = beside
 
     def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> tuple[Standing, FoundPage | None]:
-        """None: the cursor's object does not exist, or the selection does not hold it."""
+        """None: the cursor's object does not exist, or the selection does not hold it.
+
+        If objects share a second, a second round trip reads the page in Stripe's order.
+        """
         selection = self._of_small_project(object_type, selection)
+        standing, page, found = self._page(object_type, selection, paging)
+        if page is None or (found <= 1 and page.is_in_order):
+            return standing, page
+        counted = -1
+        while page is not None and counted < found:  # again if the second has grown in between
+            counted = found
+            standing, page, found = self._page(object_type, selection, paging, counted)
+        return standing, page
+
+    def _page(
+        self, object_type: ObjectType, selection: Selection, paging: Paging, at_cursor: int | None = None
+    ) -> tuple[Standing, FoundPage | None, int]:
+        """Also returns how many objects the cursor's second has. Given that number, the page is in Stripe's order."""
         values = {
             **selection.params,
             "limit": paging.limit + 1,
+            "rows_at_least": paging.limit + 1 + (at_cursor or 0),
             "cursor": paging.cursor,
+            "type_name": object_type.name,
             "hidden": object_type.hidden_fields,
             "created_from": selection.created_from,
             "created_to": selection.created_to,
         }
-        statements = [_blocks(selection, paging), *((f"known_{param}",) for param in selection.through)]
+        blocks = _blocks(selection, paging) if at_cursor is None else _blocks_in_order(selection, paging)
+        statements = [blocks, *((f"known_{param}",) for param in selection.through)]
         if paging.cursor is not None:
             statements.append(("cursor", *selection.blocks))
         standing, rows, *others = self._read(object_type, statements, values)
         if not all(others[: len(selection.through)]):
-            return standing, FoundPage([], [], has_more=False, is_known=False)
+            return standing, FoundPage([], [], has_more=False, is_known=False), 0
         if not all(others):
-            return standing, None
+            return standing, None, 0
         kept = rows[: paging.limit]
+        is_in_order = _no_second_twice(rows) if at_cursor is None else _are_told_apart(kept)
         if paging.before is not None:
             kept.reverse()
-        page = FoundPage([each[0] for each in kept], [each[1] for each in kept], len(rows) > paging.limit)
-        return standing, page
+        bodies = [each[1] for each in kept]
+        page = FoundPage([each[0] for each in kept], bodies, len(rows) > paging.limit, is_in_order=is_in_order)
+        return standing, page, others[-1][0][0] if paging.cursor is not None else 0
 
     def matching(
         self, object_type: ObjectType, selection: Selection, most: int, *, is_indexed: bool
@@ -145,7 +168,7 @@ class MirrorReader:
             "most_bytes": _MOST_BYTES_READ,
         }
         standing, rows, [[is_small]] = self._read(object_type, [blocks, ("is_small",)], values)
-        return standing, [body for _, body in rows] if is_indexed or is_small else None
+        return standing, [body for _, body, _ in rows] if is_indexed or is_small else None
 
     def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
         if "where_project" not in selection.blocks:
@@ -229,13 +252,36 @@ def _standing(rows: Sequence[tuple[Any, ...]]) -> Standing:
     )
 
 
-def _blocks(selection: Selection, paging: Paging) -> tuple[str, ...]:
-    blocks = ["page", *selection.blocks]
+def _narrowed(selection: Selection) -> list[str]:
+    blocks = [*selection.blocks]
     blocks += ["where_created_from"] if selection.created_from is not None else []
     blocks += ["where_created_to"] if selection.created_to is not None else []
+    return blocks
+
+
+def _blocks(selection: Selection, paging: Paging) -> tuple[str, ...]:
+    blocks = ["page", *_narrowed(selection)]
     if paging.before is not None:
         return (*blocks, "before", "oldest_first")
     return (*blocks, *(["after"] if paging.after is not None else []), "newest_first")
+
+
+def _blocks_in_order(selection: Selection, paging: Paging) -> tuple[str, ...]:
+    blocks = ["seconds", *_narrowed(selection)]
+    if paging.before is not None:
+        return (*blocks, "seconds_from_cursor", "oldest_seconds", "before_place", "oldest_place_first")
+    after = paging.after is not None
+    blocks += [*(["seconds_until_cursor"] if after else []), "newest_seconds"]
+    return (*blocks, *(["after_place"] if after else []), "newest_place_first")
+
+
+def _no_second_twice(rows: Sequence[tuple[str, str, int]]) -> bool:
+    return all(one[2] != other[2] for one, other in pairwise(rows))
+
+
+def _are_told_apart(rows: Sequence[tuple[str, str, int, int]]) -> bool:
+    """Whether those of one second have places, each its own."""
+    return all(one[2] != other[2] or 0 != one[3] != other[3] != 0 for one, other in pairwise(rows))
 
 
 @lru_cache(1000)

@@ -1,18 +1,38 @@
 -- How the web reads a team's mirror. {team} is the team's schema, {table} the table of one object type. A list is a
--- `page` or `cursor`, any `where_…`, one of `after` and `before`, and an order (api/gateway/store.py joins them).
--- Stripe's order within a second cannot be known from its objects; here it is by id, so that pages never overlap.
+-- `page` or `cursor`, any `where_…`, one of `after` and `before`, and an order (api/gateway/store.py joins them). Where
+-- objects share a second, it is `seconds` instead, with its own ends, which puts them into Stripe's order.
 
 -- name: page
 -- `hidden` are fields that Stripe shows only where they are expanded. Text is made of the page's rows only: in one SELECT, a plan that sorts would make it of all that it sorts.
-SELECT page.id, (page.raw - %(hidden)s::text[])::text
+SELECT page.id, (page.raw - %(hidden)s::text[])::text, extract(epoch FROM page.created)::bigint
 FROM (
     SELECT mirror.id, mirror.raw, mirror.created
     FROM {team}.{table} AS mirror
     WHERE mirror.deleted_at IS NULL
 
+-- name: seconds
+-- The same, with the objects' places in their seconds (sync/mirror/shared_seconds.py). Whole seconds are read and sorted. An
+-- object without a place came with an event, so it is newer than those that were listed: its place is 0. Each place is
+-- looked up by itself, because a join with a table that nobody has analyzed compared each with each.
+SELECT page.id, (page.raw - %(hidden)s::text[])::text, extract(epoch FROM page.created)::bigint, page.place
+FROM (
+    SELECT seconds.id, seconds.raw, seconds.created, seconds.place
+    FROM (
+        SELECT mirror.id, mirror.raw, mirror.created, coalesce((
+            SELECT place
+            FROM {team}.shared_seconds
+            WHERE type = %(type_name)s AND shared_seconds.id = mirror.id
+        ), 0) AS place
+        FROM {team}.{table} AS mirror
+        WHERE mirror.deleted_at IS NULL
+
 -- name: cursor
--- Whether the list has the cursor's object.
-SELECT true
+-- Whether the list has the cursor's object, and how many objects its second has.
+SELECT (
+    SELECT count(*)
+    FROM {team}.{table} AS other
+    WHERE other.created = mirror.created AND other.deleted_at IS NULL
+)
 FROM {team}.{table} AS mirror
 WHERE mirror.deleted_at IS NULL
     AND mirror.id = %(cursor)s
@@ -35,6 +55,48 @@ ORDER BY page.created DESC, page.id DESC
     LIMIT %(limit)s
 ) AS page
 ORDER BY page.created, page.id
+
+-- name: seconds_until_cursor
+        AND mirror.created <= (SELECT created FROM {team}.{table} WHERE id = %(cursor)s)
+
+-- name: seconds_from_cursor
+        AND mirror.created >= (SELECT created FROM {team}.{table} WHERE id = %(cursor)s)
+
+-- name: newest_seconds
+        ORDER BY mirror.created DESC
+        FETCH FIRST (%(rows_at_least)s) ROWS WITH TIES
+    ) AS seconds
+
+-- name: oldest_seconds
+        ORDER BY mirror.created
+        FETCH FIRST (%(rows_at_least)s) ROWS WITH TIES
+    ) AS seconds
+
+-- name: after_place
+    WHERE (seconds.created, -seconds.place, seconds.id) < (
+        (SELECT created FROM {team}.{table} WHERE id = %(cursor)s),
+        -coalesce((SELECT place FROM {team}.shared_seconds WHERE type = %(type_name)s AND id = %(cursor)s), 0),
+        %(cursor)s
+    )
+
+-- name: before_place
+    WHERE (seconds.created, -seconds.place, seconds.id) > (
+        (SELECT created FROM {team}.{table} WHERE id = %(cursor)s),
+        -coalesce((SELECT place FROM {team}.shared_seconds WHERE type = %(type_name)s AND id = %(cursor)s), 0),
+        %(cursor)s
+    )
+
+-- name: newest_place_first
+    ORDER BY seconds.created DESC, seconds.place, seconds.id DESC
+    LIMIT %(limit)s
+) AS page
+ORDER BY page.created DESC, page.place, page.id DESC
+
+-- name: oldest_place_first
+    ORDER BY seconds.created, seconds.place DESC, seconds.id
+    LIMIT %(limit)s
+) AS page
+ORDER BY page.created, page.place DESC, page.id
 
 -- name: where_created_from
     AND mirror.created >= to_timestamp(%(created_from)s::double precision)

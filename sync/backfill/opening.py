@@ -155,6 +155,7 @@ class Opening:
             first.completed,
             lt=first.window.lt,
             starting_after=None,
+            ended_in=None,
             known_prices=self._prices_named,
         )
         key = WindowKey(self._backfill.id, first.type.name, first.window.number, OPENING_FENCE)

@@ -228,7 +228,7 @@ class ParentRun:
         """Writes what is listed under a parent. `done` parents have been read since the last checkpoint."""
         reject_all(store, self._type, page.odd)
         to_write = replace(
-            as_mirrored(self._type, page, {}, lt=0, starting_after=None, known_prices=frozenset()),
+            as_mirrored(self._type, page, {}, lt=0, starting_after=None, ended_in=None, known_prices=frozenset()),
             has_more=True,
             cursor=parent_id,
             place=place_of(parent_id),

@@ -63,6 +63,7 @@ class _Fetched:
 
     window: Window
     starting_after: str | None
+    ended_in: int | None  # the second of that object
     page: Page
     cut_ids: list[str]
     completed: dict[str, Answer] = field(default_factory=dict)
@@ -177,9 +178,10 @@ class TypeRun:
 
     def _page_came(self, window: Window, starting_after: str | None, asked_at: float, page: Page) -> None:
         self._pace.page_came(asked_at, self._plan.in_flight)
+        ended_in = window.oldest
         self._plan.page_arrived(window, PageOutline([head.created for head in page.heads], page.has_more, page.cursor))
         self._shown.look()
-        fetched = _Fetched(window, starting_after, page, page.cut_ids(self._type))
+        fetched = _Fetched(window, starting_after, ended_in, page, page.cut_ids(self._type))
         self._lists.extend((fetched, self._tools.source.listing(self._type, each)) for each in fetched.cut_ids)
         self._line_up(fetched)
 
@@ -265,6 +267,7 @@ class TypeRun:
             task.completed,
             lt=window.lt,
             starting_after=task.starting_after,
+            ended_in=task.ended_in,
             known_prices=self._prices_named,
         )
         reject_all(store, self._type, task.page.odd)

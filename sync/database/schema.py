@@ -15,7 +15,7 @@ from sync.object_types import DEFAULT_TYPES, ObjectType, in_order
 from sync.round_trip import Call, Rows
 from sync.sql import Queries
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # The oldest program that may still use a database of this version, which matters during a rolling deploy.
 OLDEST_PROGRAM = 3
 _SCHEMA_SQL = Path(__file__).parents[2] / "schema.sql"

@@ -13,8 +13,10 @@ import structlog
 from sync.error_text import loggable_reason
 from sync.errors import CursorLost, StripeRejected
 from sync.mirror.listed import mirror_listed
+from sync.mirror.page_writer import keep_order
 from sync.mirror.parents import ParentStore
 from sync.mirror.payouts import PAYOUT, TRANSACTION, PayoutStore, read_payout
+from sync.mirror.shared_seconds import SharedSeconds, shared_in_pages, shared_seconds
 from sync.mirror.store import MirrorStore
 from sync.object_types import ObjectType
 from sync.stripe.lists import END_OF_CREATED, created_filter
@@ -67,7 +69,8 @@ class _Rereading:
         self._parents = ParentStore(connection, team_id)
 
     def newest(self, object_type: ObjectType, until: int) -> int:
-        for page in _newest_pages(self._source, object_type, until - OVERLAP_S):
+        for page, shared in _newest_pages(self._source, object_type, until - OVERLAP_S):
+            keep_order(self._store, object_type, shared)
             self.written += mirror_listed(self._store, self._source, object_type, page)
             until = max(until, page.answer.as_of)
         return until
@@ -76,7 +79,9 @@ class _Rereading:
         """What is listed under parents that have changed."""
         changed = self._parents.changed_parents(object_type, since=until - _CLOCKS_APART_S, limit=MOST_PARENTS)
         for parent_id, second in changed:
-            for page in self._source.pages_of_parent(object_type, parent_id):
+            pages = self._source.pages_of_parent(object_type, parent_id)
+            keep_order(self._store, object_type, shared_seconds([head for page in pages for head in page.heads]))
+            for page in pages:
                 self.written += mirror_listed(self._store, self._source, object_type, page, parent_id=parent_id)
             until = max(until, second)
         return until
@@ -90,14 +95,16 @@ class _Rereading:
             self.written += read_payout(self._store, self._source, payout)
 
 
-def _newest_pages(source: Source, object_type: ObjectType, start: int) -> Iterator[Page]:
+def _newest_pages(source: Source, object_type: ObjectType, start: int) -> Iterator[tuple[Page, SharedSeconds | None]]:
     for variant in object_type.variants:
         params: dict[str, str | int] = {**variant}
         if object_type.is_by_time:
             params |= created_filter(start, END_OF_CREATED)
+        before: Page | None = None
         while True:
             page = source.page(object_type, params)
-            yield page
+            yield page, shared_in_pages(page, before)
             if not page.has_more or page.cursor is None:
                 break
             params["starting_after"] = page.cursor
+            before = page

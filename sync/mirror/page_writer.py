@@ -1,5 +1,6 @@
 """Writes one page of a window in one transaction. If Postgres refuses it, writes it object by object."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -11,6 +12,7 @@ from psycopg import errors
 from sync.bounds import loggable
 from sync.error_text import loggable_reason
 from sync.mirror.page_parts import page_of_one
+from sync.mirror.shared_seconds import SharedSeconds, shared_seconds
 from sync.mirror.store import REFUSALS, MirrorStore, PageToWrite, WindowKey, WrittenPage, reason_of, window_lost
 from sync.object_types import ObjectType
 from sync.stripe.answers import Answer
@@ -51,11 +53,13 @@ def as_mirrored(
     *,
     lt: int,
     starting_after: str | None,
+    ended_in: int | None,
     known_prices: AbstractSet[str],
 ) -> PageToWrite:
     """Prepares a page of a window that ends before `lt`, with the answers that complete its cut lists.
 
-    `starting_after` is the cursor with which it was requested. `known_prices` are recorded already.
+    `starting_after` is the cursor with which it was requested, the last object of the page before, which ended in the
+    second `ended_in`. `known_prices` are recorded already.
     """
     created = [head.created for head in page.heads if head.created < lt]
     bodies = {object_id: answer.body for object_id, answer in completed.items()}
@@ -70,7 +74,15 @@ def as_mirrored(
         oldest=created[-1] if created else None,
         completed=bodies,
         named_prices=sorted(page.named_prices(object_type, bodies) - known_prices),
+        shared=shared_seconds(page.heads, after=starting_after, ended_in=ended_in),
     )
+
+
+def keep_order(store: MirrorStore, object_type: ObjectType, shared: SharedSeconds | None) -> None:
+    """Nothing if Postgres refuses an id: that object is not mirrored."""
+    if shared is not None:
+        with contextlib.suppress(*REFUSALS), store.connection.transaction():
+            store.keep_order(object_type, shared)
 
 
 def reject_all(store: MirrorStore, object_type: ObjectType, odd: Sequence[OddObject]) -> None:
@@ -119,6 +131,7 @@ def _write_one_by_one(
                 continue
             counted += written.counted
             overlapping += written.overlapping
+        keep_order(store, object_type, page.shared)
         _unless_lost(store.mirror_page(object_type, key, replace(page, body=b'{"data":[]}', completed={})), key)
     return WrittenPage(counted, overlapping)
 

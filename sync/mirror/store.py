@@ -22,6 +22,7 @@ from sync.json_text import AsJsonb
 from sync.mirror.event_rows import EventVerdict, event_values, judged
 from sync.mirror.page_parts import by_id
 from sync.mirror.parents import ParentStore
+from sync.mirror.shared_seconds import SharedSeconds
 from sync.object_types import UNDATED, ObjectType
 from sync.round_trip import Call, RoundTrips
 from sync.sql import BoundQueries, Queries
@@ -71,6 +72,7 @@ class PageToWrite:
     completed: Mapping[str, bytes] = field(default_factory=dict)
     named_prices: Sequence[str] = ()
     pages: int = 1  # 0 for a part of a page that is written object by object
+    shared: SharedSeconds | None = None
     place: int = UNDATED  # where the objects lie in their window if they are not listed by time
 
 
@@ -101,8 +103,10 @@ class MirrorStore:
         None: the window no longer belongs to the caller, or is not at `starting_after`.
         """
         queries = _bound(self.schema, object_type.table)
-        statements = [queries.numbered(name) for name in ("page_settings", "lock_window", "mirror_page")]
+        names = ["page_settings", "lock_window", *(["keep_order"] if page.shared else []), "mirror_page"]
+        statements = [queries.numbered(name) for name in names]
         values = self._window(object_type, key) | self._page(object_type, page)
+        values |= _order(page.shared) if page.shared else {}
         with same_connection(self.connection) as connection:
             row = RoundTrips(connection).run(statements, values)
         return WrittenPage(*row) if row else None
@@ -145,6 +149,10 @@ class MirrorStore:
             "named_prices": AsJsonb(msgspec.json.encode(page.named_prices)),
             "pages": page.pages,
         }
+
+    def keep_order(self, object_type: ObjectType, shared: SharedSeconds) -> None:
+        """Keeps the order in which Stripe lists objects of one second."""
+        self._run(object_type, "keep_order", type=object_type.name, **_order(shared))
 
     def reject(self, object_type: ObjectType, object_id: str, reason: str) -> None:
         self._run(object_type, "reject", type=object_type.name, id=object_id, reason=reason)
@@ -270,6 +278,11 @@ class MirrorStore:
     def _run(self, object_type: ObjectType | None, name: str, **params: Any) -> psycopg.Cursor[Any]:
         queries = _bound(self.schema, object_type.table if object_type else "customers")
         return self.connection.execute(queries[name], params)
+
+
+def _order(shared: SharedSeconds) -> dict[str, Any]:
+    places = [str(place) for place in shared.places.values()]
+    return {"ids": [*shared.places], "places": places, "after": shared.after, "continuing": shared.continuing}
 
 
 @cache

@@ -144,6 +144,25 @@ SELECT
     ) AS overlapping
 FROM held;
 
+-- name: keep_order
+-- Objects of a list that share their second with a neighbour, in the list's order. The first `continuing` of them
+-- continue the second in which the page before ended, with its last object, `after`.
+WITH listed AS MATERIALIZED (
+    SELECT each.id,
+        each.place + CASE
+            WHEN each.number > %(continuing)s THEN 0
+            ELSE coalesce((SELECT place FROM {team}.shared_seconds WHERE type = %(type)s AND id = %(after)s), 1)
+        END AS place
+    FROM unnest(%(ids)s::text[], %(places)s::integer[]) WITH ORDINALITY AS each (id, place, number)
+)
+INSERT INTO {team}.shared_seconds (type, id, place)
+SELECT %(type)s, listed.id, listed.place
+FROM listed
+LEFT JOIN {team}.shared_seconds AS known ON known.type = %(type)s AND known.id = listed.id
+WHERE known.place IS DISTINCT FROM listed.place
+ORDER BY listed.id
+ON CONFLICT (type, id) DO UPDATE SET place = excluded.place;
+
 -- name: reject
 INSERT INTO {team}.rejects (type, id, reason)
 VALUES (%(type)s, %(id)s, %(reason)s)

@@ -19,9 +19,10 @@ import structlog
 
 from sync.bounds import loggable
 from sync.errors import CursorLost
-from sync.mirror.page_writer import reject_all
+from sync.mirror.page_writer import keep_order, reject_all
 from sync.mirror.parents import ParentStore
 from sync.mirror.refresh import refresh
+from sync.mirror.shared_seconds import SharedSeconds, shared_in_pages, shared_seconds
 from sync.mirror.store import REFUSALS, MirrorStore, reason_of
 from sync.object_types import OBJECT_TYPES, ObjectType
 from sync.reconcile.comparison import Comparison
@@ -127,7 +128,9 @@ class ReconcileRun:
         ids = parents.parents(object_type, after=work.parents_until, limit=SLICE_PARENTS)
         for parent_id in ids:
             self._store.renew(work)
-            for page in self._tools.source.pages_of_parent(object_type, parent_id):
+            pages = self._tools.source.pages_of_parent(object_type, parent_id)
+            self._keep_order(object_type, shared_seconds([head for page in pages for head in page.heads]))
+            for page in pages:
                 work.suspects |= {id: f"{why} {parent_id}" for id, why in compare.differing(page, {}).items()}
                 listed |= {head.id for head in page.heads}
                 self._reject(object_type, page.odd)
@@ -144,8 +147,9 @@ class ReconcileRun:
         listed: set[str] = set()
         start = self._work.compared_until
         end = (object_type.is_by_time and compare.slice_end(start, rows=SLICE_ROWS)) or END_OF_CREATED
-        for page in self._pages(object_type, start, end):
+        for page, shared in self._pages(object_type, start, end):
             self._store.renew(self._work)
+            self._keep_order(object_type, shared)
             source = self._tools.source
             answers = source.complete(object_type, page.cut_ids(object_type), page.answer)
             completed = {object_id: answer.body for object_id, answer in answers.items()}
@@ -164,16 +168,20 @@ class ReconcileRun:
         for object_id, reason in odd:
             self._note(object_id, object_type.name, "notStored", reason)
 
+    def _keep_order(self, object_type: ObjectType, shared: SharedSeconds | None) -> None:
+        keep_order(MirrorStore(self._connection, self._work.team_id), object_type, shared)
+
     def _suspect(self, ids: Sequence[str], suspicion: Suspicion) -> None:
         for object_id in ids:
             self._work.suspects.setdefault(object_id, suspicion)
 
-    def _pages(self, object_type: ObjectType, start: int, end: int) -> Iterator[Page]:
+    def _pages(self, object_type: ObjectType, start: int, end: int) -> Iterator[tuple[Page, SharedSeconds | None]]:
         for variant in object_type.variants:
             params: dict[str, str | int] = {**variant}
             if object_type.is_by_time:
                 params |= created_filter(start, end)
             oldest = end
+            before: Page | None = None
             while True:
                 # Waits in line for the budget, because nobody waits for a comparison.
                 self._tools.sleep(self._tools.source.reserve(object_type).wait_s)
@@ -185,15 +193,17 @@ class ReconcileRun:
                     if params.get("created[lt]") == oldest + 1:
                         raise  # it failed again without any progress
                     del params["starting_after"]
+                    before = None
                     if object_type.is_by_time:
                         params["created[lt]"] = oldest + 1
                     continue
-                yield page
+                yield page, shared_in_pages(page, before)
                 if not page.has_more:
                     break
                 assert page.cursor is not None
                 params["starting_after"] = page.cursor
                 oldest = page.heads[-1].created if page.heads else oldest
+                before = page
 
     def _settle(self, object_type: ObjectType) -> None:
         """Fetches each suspect.

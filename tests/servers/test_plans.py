@@ -145,11 +145,17 @@ _TYPES = {
 SYNC, API = ROOT / "sync", ROOT / "api"
 MIRROR, PEOPLE, LISTS = SYNC / "mirror/store.sql", SYNC / "customers/store.sql", API / "gateway/store.sql"
 _PLANNED = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+# Where objects share a second.
+SHARED_SECONDS = {
+    "newest": ("newest_seconds", "newest_place_first"),
+    "after": ("seconds_until_cursor", "newest_seconds", "after_place", "newest_place_first"),
+    "before": ("seconds_from_cursor", "oldest_seconds", "before_place", "oldest_place_first"),
+}
 SEARCH, TIMELINE = API / "dashboard/search.sql", API / "dashboard/timeline.sql"
 ROWS_PAGE, REBUILD = API / "dashboard/mirror_rows.sql", SYNC / "database/rebuild.sql"
 FILES = sorted(path for folder in ("sync", "api", "workers") for path in (ROOT / folder).rglob("*.sql"))
 # Blocks that are a statement only with others, below.
-_HEADS = {PEOPLE: ("select",), LISTS: ("page",), ROWS_PAGE: ("plain", "of_customers", *TABLES, "count")}
+_HEADS = {PEOPLE: ("select",), LISTS: ("page", "seconds"), ROWS_PAGE: ("plain", "of_customers", *TABLES, "count")}
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,9 @@ def lists() -> dict[str, Statement]:
             for ending in (("newest_first",), ("after", "newest_first"), ("before", "oldest_first")):
                 statement = Statement(LISTS, ("page", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
                 found[f"gateway.store.{type_name}.{name}.{ending[0]}"] = statement
+            for way, ending in SHARED_SECONDS.items():
+                statement = Statement(LISTS, ("seconds", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
+                found[f"gateway.store.{type_name}.{name}.shared_{way}"] = statement
     for table, blocks in SEARCHES.items():
         for name in blocks:
             searched = ("page", "where_table_is_small", name, "newest_first")

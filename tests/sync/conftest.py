@@ -20,7 +20,7 @@ from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from tests.factories import ACCOUNT_ID
 
-_OWN_TABLES = ("seen_pages", "named_prices", "checked", "rejects")
+_OWN_TABLES = ("seen_pages", "named_prices", "checked", "rejects", "shared_seconds")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ import pytest
 
 from api.http.context import EXTENSION
 from api.projects.key_store import KeyStore, Scope
+from sync.mirror.shared_seconds import SharedSeconds
+from sync.mirror.store import MirrorStore
+from sync.object_types import OBJECT_TYPES
 from sync.teams.secrets import SECRET_KEY
 from tests.api.gateway.mirror_filling import AS_OF, connect_with_key, prove, put_objects
 from tests.factories import charge, customer
@@ -70,6 +73,28 @@ def test_two_of_one_second_are_stripes_to_tell_apart(ask):
 )
 def test_where_there_is_no_doubt_the_mirror_answers(ask, path):
     assert source(ask(path, *ALL)) == "mirror"
+
+
+@pytest.fixture
+def keep_places(team, database):
+    store = MirrorStore(database, team)
+    return lambda *ids: store.keep_order(
+        OBJECT_TYPES["charge"], SharedSeconds(dict(zip(ids, range(1, 9), strict=False)))
+    )
+
+
+def test_where_stripe_has_listed_the_second_the_mirror_answers(ask, keep_places):
+    keep_places("ch_b", "ch_d", "ch_a")
+
+    answer = ask(TIED, *ALL)
+
+    assert (source(answer), [each["id"] for each in answer.json["data"]]) == ("mirror", ["ch_b"])
+
+
+def test_beside_one_that_stripe_has_not_listed_it_is_stripes(ask, keep_places):
+    keep_places("ch_b", "ch_d")
+
+    assert source(ask(TIED, *ALL)) == "stripe"
 
 
 def test_a_page_of_one_says_whether_there_are_more(ask):

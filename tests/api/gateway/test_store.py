@@ -9,7 +9,7 @@ import pytest
 from api.gateway.store import MirrorReader, Paging, Selection
 from sync.object_types import OBJECT_TYPES
 from sync.round_trip import RoundTrips
-from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects
+from tests.api.gateway.mirror_filling import AS_OF, connect_team, finish_backfill, put_objects
 from tests.factories import customer
 
 CUSTOMER = OBJECT_TYPES["customer"]
@@ -18,7 +18,8 @@ CUSTOMER = OBJECT_TYPES["customer"]
 @pytest.fixture
 def reader(owner, database):
     connect_team(database, owner.team_id)
-    put_objects(database, owner.team_id, "customers", [json.dumps(customer(id=f"cus_{number}")) for number in range(9)])
+    customers = [customer(id=f"cus_{number}", created=AS_OF + number) for number in range(9)]
+    put_objects(database, owner.team_id, "customers", [json.dumps(each) for each in customers])
     finish_backfill(database, owner.team_id)
     yield MirrorReader(database, owner.team_id)
     database.execute(f'DROP SCHEMA "stripe_{owner.team_id}" CASCADE')

@@ -320,12 +320,12 @@ SLOWEST = 6
 
 
 def test_a_page_of_a_large_mirror_comes_through_an_index(team, database, get, mirror, link):
-    """20,000 invoices, a third of them in one second: no page sorts or reads them all."""
+    """20,000 invoices, a thousand of them in one second: no page sorts or reads them all, but at most that second."""
     table = sql.Identifier(f"stripe_{team.team_id}", "invoices")
     many = sql.SQL(
         "INSERT INTO {} (id, raw, as_of, as_of_until)"
         " SELECT 'in_' || n, jsonb_build_object('id', 'in_' || n, 'object', 'invoice', 'status', 'paid', 'customer',"
-        " 'cus_' || n % 2000, 'created', CASE WHEN n % 3 = 0 THEN 1700000000 ELSE 1700000000 + n END), 1, 1"
+        " 'cus_' || n % 2000, 'created', CASE WHEN n % 20 = 9 THEN 1700000000 ELSE 1700000000 + n END), 1, 1"
         " FROM generate_series(1, 20000) AS n"
     )
     database.execute(many.format(table))
@@ -333,8 +333,8 @@ def test_a_page_of_a_large_mirror_comes_through_an_index(team, database, get, mi
     link("cus_6")
     reads = {
         "newest": lambda: mirror("invoices", limit=100),
-        "within one second": lambda: mirror("invoices", limit=100, starting_after="in_9999"),
-        "backwards": lambda: mirror("invoices", limit=100, ending_before="in_9999"),
+        "within one second": lambda: mirror("invoices", limit=100, starting_after="in_9989"),
+        "backwards": lambda: mirror("invoices", limit=100, ending_before="in_9989"),
         "of a customer": lambda: mirror("invoices", customer="cus_6"),
         "of a project": lambda: get("invoices"),
         "of a customer of a project": lambda: get("invoices", customer="cus_6", status="paid"),

@@ -22,6 +22,7 @@ from tests.factories import FACTORIES, encoded
 
 VERSION_2 = Path(__file__).with_name("schema_of_version_2.sql").read_text()
 VERSION_3 = Path(__file__).with_name("schema_of_version_3.sql").read_text()
+VERSION_4 = Path(__file__).with_name("schema_of_version_4.sql").read_text()
 TEAMS = ("team_a", "team_b", "team_c")
 
 
@@ -101,18 +102,21 @@ def test_a_database_of_version_2_is_upgraded_with_all_its_rows(connection: psyco
     assert {key: rows(connection, *key) for key in before} == before
 
 
-def test_a_database_of_version_3_is_upgraded_with_all_its_rows(connection: psycopg.Connection) -> None:
-    _, *split = re.split(r"^-- part: (.*?) -*$", VERSION_3, flags=re.MULTILINE)
-    version_3 = dict(zip(split[::2], split[1::2], strict=True))
+@pytest.mark.parametrize(("version", "text"), [(3, VERSION_3), (4, VERSION_4)], ids=["3", "4"])
+def test_a_database_of_a_later_version_is_upgraded_with_all_its_rows(
+    connection: psycopg.Connection, version: int, text: str
+) -> None:
+    _, *split = re.split(r"^-- part: (.*?) -*$", text, flags=re.MULTILINE)
+    parts = dict(zip(split[::2], split[1::2], strict=True))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(schema, "parts", lambda: version_3)
+        monkeypatch.setattr(schema, "parts", lambda: parts)
         upgrade(connection)
         schema.ensure_tables(connection, "team_a", in_order(["refund"]))
     put(connection, "team_a", "refunds", FACTORIES["refund"]())
     connection.execute("INSERT INTO billstack.mirrored_types (team_id, type) VALUES ('team_a', 'refund')")
-    connection.execute("UPDATE billstack.schema_version SET version = 3, oldest_program = 2")
+    connection.execute("UPDATE billstack.schema_version SET version = %s, oldest_program = 2", (version,))
     for team_id in TEAMS:
-        connection.execute(f"COMMENT ON SCHEMA stripe_{team_id} IS 'billstack 3'")  # type: ignore[arg-type]
+        connection.execute(f"COMMENT ON SCHEMA stripe_{team_id} IS 'billstack {version}'")  # type: ignore[arg-type]
     tables = [(team, kind.table) for team in TEAMS for kind in in_order(DEFAULT_TYPES)] + [("team_a", "refunds")]
     before = {table: rows(connection, *table) for table in tables}
 
