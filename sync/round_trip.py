@@ -11,6 +11,7 @@ import hashlib
 import select
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class _Known:
     """Of a connection, which is lent to one job after the other."""
 
     prepared: dict[Numbered, bytes] = field(default_factory=dict)
+    uses: Counter[Numbered] = field(default_factory=Counter)  # of those that are not prepared yet
     first_prepared_at: float = 0.0
     is_shared: bool = False  # with other clients of a pooler, transaction by transaction
 
@@ -68,6 +70,7 @@ def forget_statements(connection: psycopg.Connection) -> None:
     if len(known.prepared) > _MOST_PREPARED or time.monotonic() - known.first_prepared_at > _PLANS_LAST_S:
         connection.execute("DEALLOCATE ALL")
         known.prepared.clear()
+        known.uses.clear()
 
 
 class RoundTrips:
@@ -174,8 +177,11 @@ class RoundTrips:
         return [self._rows(each) for each in results[before : before + len(calls)]]
 
     def _name(self, statement: Numbered) -> None:
-        prepared = self._known.prepared
-        if statement not in prepared and not statement.is_planned_each_time:
+        prepared, uses = self._known.prepared, self._known.uses
+        if statement in prepared or statement.prepared_from is None:
+            return
+        uses[statement] += 1
+        if uses[statement] >= statement.prepared_from:
             if not prepared:
                 self._known.first_prepared_at = time.monotonic()
             with self._connection.lock:

@@ -33,12 +33,13 @@ class Queries:
 class Numbered:
     """A statement in Postgres' own form, with $1, $2 and so on. `names` are their names in order.
 
-    `is_planned_each_time`: the best plan depends on the values, so the statement is never prepared.
+    `prepared_from` is its use in a connection from which on it is prepared, which costs a round trip. None: never, because
+    the best plan depends on the values.
     """
 
     text: bytes
     names: tuple[str, ...]
-    is_planned_each_time: bool = False
+    prepared_from: int | None = 1
 
 
 class BoundQueries:
@@ -66,15 +67,15 @@ class BoundQueries:
             self._numbered[name] = _number(self[name])
         return self._numbered[name]
 
-    def joined(self, names: tuple[str, ...]) -> Numbered:
-        """A statement of several blocks, to be planned each time."""
-        return _number("\n".join(self[name] for name in names), is_planned_each_time=True)
+    def joined(self, names: tuple[str, ...], *, prepared_from: int | None = None) -> Numbered:
+        """A statement of several blocks, planned each time unless they are said to have one best plan."""
+        return _number("\n".join(self[name] for name in names), prepared_from)
 
 
-def _number(statement: str, *, is_planned_each_time: bool = False) -> Numbered:
+def _number(statement: str, prepared_from: int | None = 1) -> Numbered:
     names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
-    return Numbered(text.encode(), names, is_planned_each_time)
+    return Numbered(text.encode(), names, prepared_from)
 
 
 def _render(text: LiteralString, names: Mapping[str, sql.Composable]) -> LiteralString:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
+from psycopg import sql
 
 from api.account.mirror_shown import right_as_of
 from sync.database.schema import schema_name
@@ -19,6 +20,13 @@ from sync.sql import BoundQueries, Numbered, Queries
 from sync.stripe.sdk import API_VERSION
 
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
+# Of these blocks, statements have one plan that is best for all values. So has a cursor's, which looks up one id. A page's
+# limit is a part of its text, because the plan depends on it.
+_OF_ONE_PLAN = frozenset(
+    {"page", "where_not_canceled", "after", "before", "newest_first", "oldest_first", "object", "objects"}
+)
+# Each team, type and limit has statements of its own. A connection that meets many meets most of them once or twice.
+_PREPARED_FROM = 3
 _STANDING = _QUERIES.bind(team="", table="").numbered("standing")
 
 
@@ -173,7 +181,7 @@ class MirrorReader:
     def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
         if "where_project" not in selection.blocks:
             return selection
-        is_small = _bound(schema_name(self._team_id), object_type.table)["is_small_project"]
+        is_small = _bound(schema_name(self._team_id), object_type.table, 0)["is_small_project"]
         row = self._connection.execute(
             is_small, {**selection.params, "people": _SMALL_PROJECT}, prepare=False
         ).fetchone()
@@ -189,16 +197,15 @@ class MirrorReader:
 
         `whole`: with the lists that Stripe shows only on request.
         """
-        values = {"ids": list(ids), "hidden": [] if whole else object_type.hidden_fields}
-        standing, rows = self._read(object_type, [("objects",)], values)
+        standing, rows = self._read(object_type, [_named(ids)], _values_of(object_type, ids, whole=whole))
         return standing, {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
 
     def objects(
         self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
     ) -> dict[str, tuple[str, bool]]:
         """As `found`, for what another answer embeds."""
-        values = {"ids": list(ids), "hidden": [] if whole else object_type.hidden_fields}
-        (rows,) = self._run(object_type, [self._statement(object_type, "objects")], values)
+        named = self._statement(object_type, _named(ids))
+        (rows,) = self._run(object_type, [named], _values_of(object_type, ids, whole=whole))
         return {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
 
     def standing(self) -> Standing:
@@ -209,7 +216,7 @@ class MirrorReader:
         self, object_type: ObjectType, statements: Sequence[tuple[str, ...]], values: Mapping[str, Any]
     ) -> tuple[Any, ...]:
         """The standing, and the rows of each statement, which is a tuple of blocks."""
-        made = [self._statement(object_type, *blocks) for blocks in statements]
+        made = [self._statement(object_type, blocks, values.get("limit", 0)) for blocks in statements]
         values = {"team_id": self._team_id, **values}
         beside, self._beside = self._beside, None
         if beside is None:
@@ -219,8 +226,8 @@ class MirrorReader:
             beside.rows, rows, *others = self._run(object_type, read, {**values, **beside.call.values})
         return _standing(rows), *others
 
-    def _statement(self, object_type: ObjectType, *blocks: str) -> Numbered:
-        return _statement(schema_name(self._team_id), object_type.table, blocks)
+    def _statement(self, object_type: ObjectType, blocks: tuple[str, ...], limit: int = 0) -> Numbered:
+        return _statement(schema_name(self._team_id), object_type.table, blocks, limit if blocks[0] == "page" else 0)
 
     def _run(
         self, object_type: ObjectType, statements: Sequence[Numbered], values: Mapping[str, Any]
@@ -250,6 +257,15 @@ def _standing(rows: Sequence[tuple[Any, ...]]) -> Standing:
         {name: second for name, second in known.items() if second is not None},
         api_version or API_VERSION,
     )
+
+
+def _named(ids: Sequence[str]) -> tuple[str]:
+    """The statement that looks them up. For several, Postgres plans by how many they are."""
+    return ("object",) if len(ids) == 1 else ("objects",)
+
+
+def _values_of(object_type: ObjectType, ids: Sequence[str], *, whole: bool) -> dict[str, Any]:
+    return {"id": next(iter(ids), None), "ids": list(ids), "hidden": [] if whole else object_type.hidden_fields}
 
 
 def _narrowed(selection: Selection) -> list[str]:
@@ -285,11 +301,12 @@ def _are_told_apart(rows: Sequence[tuple[str, str, int, int]]) -> bool:
 
 
 @lru_cache(1000)
-def _statement(schema: str, table: str, blocks: tuple[str, ...]) -> Numbered:
-    """Planned each time: which index is best depends on the customer and on the cursor."""
-    return _bound(schema, table).joined(blocks)
+def _statement(schema: str, table: str, blocks: tuple[str, ...], limit: int) -> Numbered:
+    """Most are planned each time: which index is best depends on the customer."""
+    has_one_plan = blocks[0] == "cursor" or _OF_ONE_PLAN.issuperset(blocks)
+    return _bound(schema, table, limit).joined(blocks, prepared_from=_PREPARED_FROM if has_one_plan else None)
 
 
-@cache
-def _bound(schema: str, table: str) -> BoundQueries:
-    return _QUERIES.bind(team=schema, table=table)
+@lru_cache(1000)
+def _bound(schema: str, table: str, limit: int) -> BoundQueries:
+    return _QUERIES.bind(team=schema, table=table, limit=sql.Literal(limit))

@@ -45,14 +45,15 @@ WHERE mirror.deleted_at IS NULL
     AND (mirror.created, mirror.id) > ((SELECT created FROM {team}.{table} WHERE id = %(cursor)s), %(cursor)s)
 
 -- name: newest_first
+-- The limit is a part of the text: for one that it does not know, Postgres would plan to read a tenth of the table.
     ORDER BY mirror.created DESC, mirror.id DESC
-    LIMIT %(limit)s
+    LIMIT {limit}
 ) AS page
 ORDER BY page.created DESC, page.id DESC
 
 -- name: oldest_first
     ORDER BY mirror.created, mirror.id
-    LIMIT %(limit)s
+    LIMIT {limit}
 ) AS page
 ORDER BY page.created, page.id
 
@@ -272,6 +273,12 @@ SELECT pg_relation_size(to_regclass('{team}.{table}')) <= %(most_bytes)s::bigint
 SELECT id, (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL
 FROM {team}.{table}
 WHERE id = ANY (%(ids)s)
+
+-- name: object
+-- As `objects`, of one id.
+SELECT id, (raw - %(hidden)s::text[])::text, deleted_at IS NOT NULL
+FROM {team}.{table}
+WHERE id = %(id)s
 
 -- name: standing
 -- What each type's right_as_of is made of (api/account/mirror_shown.py).

@@ -160,13 +160,14 @@ _HEADS = {PEOPLE: ("select",), LISTS: ("page", "seconds"), ROWS_PAGE: ("plain", 
 
 @dataclass(frozen=True)
 class Statement:
-    """Blocks of a file. A list's is planned each time (api/gateway/store.py)."""
+    """Blocks of a file. A list's is planned each time, unless it `is_prepared` (api/gateway/store.py)."""
 
     file: Path
     blocks: tuple[str, ...]
     table: str = "charges"
     is_list: bool = False
     reference: str = "id"  # the column of an explore page's list that names the object
+    is_prepared: bool = False
 
 
 def statements() -> dict[str, Statement]:
@@ -184,13 +185,24 @@ def statements() -> dict[str, Statement]:
 
 
 def lists() -> dict[str, Statement]:
-    """Of the gateway: each filter, in each direction."""
+    """Of the gateway: each filter, in each direction. Without one, and for a cursor, they are prepared."""
     found = {}
+    for object_type in OBJECT_TYPES.values():
+        for ending in ENDINGS:
+            for narrowed in ((), ("where_not_canceled",)) if object_type.name == "subscription" else ((),):
+                name = ".".join((object_type.name, *narrowed, "prepared", ending[0]))
+                statement = Statement(
+                    LISTS, ("page", *narrowed, *ending), object_type.table, is_list=True, is_prepared=True
+                )
+                found[f"gateway.store.{name}"] = statement
     for type_name, filters in FILTERS.items():
         blocks = {each.block for each in filters.values()} | {"where_created_from", "where_created_to"}
         blocks |= {"where_project", "where_small_project", "where_person"} if "customer" in filters else set()
         for name in sorted(blocks):
-            for ending in (("newest_first",), ("after", "newest_first"), ("before", "oldest_first")):
+            found[f"gateway.store.{type_name}.{name}.cursor"] = Statement(
+                LISTS, ("cursor", name), OBJECT_TYPES[type_name].table
+            )
+            for ending in ENDINGS:
                 statement = Statement(LISTS, ("page", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
                 found[f"gateway.store.{type_name}.{name}.{ending[0]}"] = statement
             for way, ending in SHARED_SECONDS.items():
@@ -253,6 +265,7 @@ def bound(file: Path, table: str = "charges", reference: str = "id") -> BoundQue
         "view": table,
         "reader": "postgres",
         "team_id": sql.Literal(plan_data.TEAM),
+        "limit": sql.Literal(SAMPLES["limit"]),
         **dict.fromkeys(dbt.ALL_TABLES, table),
         "kind": sql.Literal("x"),
         "title": "id",
@@ -264,13 +277,15 @@ def bound(file: Path, table: str = "charges", reference: str = "id") -> BoundQue
 
 
 UNION = "UNION ALL"
+ENDINGS = (("newest_first",), ("after", "newest_first"), ("before", "oldest_first"))
 PAGED = ("newest", "newest_undated", "oldest", "oldest_undated")
 # An order or filter by amount reads the whole table, whichever it is.
 OF_AMOUNTS = ("charges", "invoices")
 OF_TABLE = {each.table: name for name, each in OBJECT_TYPES.items()}
 STATEMENTS = statements()
 TRIED = [(name, "force_custom_plan") for name in STATEMENTS]
-TRIED += [(name, "force_generic_plan") for name, statement in STATEMENTS.items() if not statement.is_list]
+_KEPT = [name for name, statement in STATEMENTS.items() if statement.is_prepared or not statement.is_list]
+TRIED += [(name, "force_generic_plan") for name in _KEPT]
 
 
 def test_every_statement_of_every_file_is_tried() -> None:

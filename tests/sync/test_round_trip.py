@@ -102,6 +102,16 @@ def test_a_statement_to_be_planned_each_time_is_never_prepared(trips: RoundTrips
     assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
 
 
+def test_a_statement_worth_it_only_later_is_prepared_at_that_use(trips: RoundTrips, connection, tmp_path) -> None:
+    path = tmp_path / "blocks.sql"
+    path.write_text("-- name: one\nSELECT %(number)s::integer\n")
+    joined = Queries(path).bind().joined(("one",), prepared_from=2)
+
+    for expected in (0, 1, 1):
+        assert trips.read([joined], {"number": 7}) == [[(7,)]]
+        assert prepared(connection) == expected
+
+
 def test_a_value_that_stands_twice_is_sent_once(trips: RoundTrips, numbered) -> None:
     statement = numbered("SELECT %(b)s::integer, %(a)s::integer, %(b)s::integer")
 

@@ -13,6 +13,7 @@ from tests.api.gateway.mirror_filling import AS_OF, connect_team, finish_backfil
 from tests.factories import customer
 
 CUSTOMER = OBJECT_TYPES["customer"]
+OF_EMAIL = Selection(("where_email",), {"email": "nobody@example.com"})
 
 
 @pytest.fixture
@@ -55,7 +56,8 @@ def round_trips(database: psycopg.Connection, tmp_path):
     ids=["retrieve", "list", "next page", "page before"],
 )
 def test_an_answer_and_its_standing_take_one_round_trip(reader, round_trips, ask):
-    ask(reader)  # prepares
+    for _ in range(3):  # the third prepares
+        ask(reader)
     round_trips()
 
     standing, found = ask(reader)
@@ -66,7 +68,7 @@ def test_an_answer_and_its_standing_take_one_round_trip(reader, round_trips, ask
 
 
 def test_what_is_read_together_is_of_one_moment(reader, database):
-    snapshot = reader._statement(CUSTOMER, "objects")
+    snapshot = reader._statement(CUSTOMER, ("objects",))
     moment = type(snapshot)(b"SELECT pg_current_snapshot()::text, current_setting('transaction_isolation')", ())
 
     first, second = RoundTrips(database).read([moment, moment], {})
@@ -75,10 +77,39 @@ def test_what_is_read_together_is_of_one_moment(reader, database):
     assert first[0][1] == "repeatable read"
 
 
+@pytest.mark.parametrize(
+    ("ask", "statements"),
+    [
+        (lambda reader: reader.found(CUSTOMER, ["cus_3"]), 1),
+        (lambda reader: reader.found(CUSTOMER, ["cus_3", "cus_4"]), 1),
+        (lambda reader: reader.page(CUSTOMER, Selection(), Paging(3)), 1),
+        (lambda reader: reader.page(CUSTOMER, Selection(), Paging(3, after="cus_7")), 2),
+        (lambda reader: reader.page(CUSTOMER, Selection(), Paging(3, before="cus_3")), 2),
+        (lambda reader: reader.page(CUSTOMER, OF_EMAIL, Paging(3)), 0),
+        (lambda reader: reader.page(CUSTOMER, OF_EMAIL, Paging(3, after="cus_7")), 1),
+        (lambda reader: reader.page(CUSTOMER, Selection(created_from=1), Paging(3)), 0),
+    ],
+    ids=["one", "two", "list", "next page", "page before", "narrowed", "next page of narrowed", "by time"],
+)
+def test_what_is_planned_by_its_values_is_not_prepared(reader, database, ask, statements):
+    """Of the customer with most of the invoices, another plan is best than of the others."""
+    for _ in range(3):
+        ask(reader)
+
+    kept = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'billstack%' AND statement LIKE '%customers%'"
+    assert database.execute(kept).fetchone() == (statements,)
+
+
+def test_a_page_has_its_own_length_also_when_it_is_prepared(reader):
+    for limit in (2, 3, 2, 3, 2, 3, 2, 3, 20):
+        _, found = reader.page(CUSTOMER, Selection(), Paging(limit))
+
+        assert (len(found.ids), found.has_more) == (min(limit, 9), limit < 9)
+
+
 def test_a_cursor_that_is_gone_or_left_out_is_told(reader):
     for cursor in ("cus_none", "cus_3"):
-        blocks = Selection(("where_email",), {"email": "nobody@example.com"})
-        _, found = reader.page(CUSTOMER, blocks, Paging(3, after=cursor))
+        _, found = reader.page(CUSTOMER, OF_EMAIL, Paging(3, after=cursor))
         assert found is None
 
     _, found = reader.page(CUSTOMER, Selection(), Paging(3, after="cus_0"))
