@@ -148,7 +148,7 @@ class _Caller:
 
     def is_answered(self) -> bool:
         """Raises BenchError for any other status than 200."""
-        self.received += self.socket.recv(1 << 20)
+        self.received += self.socket.recv(1 << 16)
         head, end, body = self.received.partition(_HEAD_END)
         if not end:
             if not self.received:
