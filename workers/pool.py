@@ -58,6 +58,11 @@ class Pool(ConnectionPool[PooledConnection]):
             open=True,
         )
 
+    def _get_ready_connection(self, timeout: float | None) -> PooledConnection | None:
+        """Lends the one that came back last, whose server process is warm. psycopg's own pool takes the one before all others."""
+        self._pool.rotate()
+        return super()._get_ready_connection(timeout)
+
     def _try_again(self, _: ConnectionPool[Any]) -> None:
         """The pool itself tries again only when another thread asks. Those that wait already would wait in vain."""
         self._refused()

@@ -77,6 +77,19 @@ def test_forty_threads_share_two_connections(new_pool, admin, url):
     assert count(admin, url) == 2
 
 
+def test_the_one_that_came_back_last_is_lent_first(new_pool):
+    """Its server process has the tables and plans at hand."""
+    pool = new_pool(size=3)
+    held = [pool.getconn() for _ in range(3)]
+    for each in held:
+        pool.putconn(each)
+
+    with pool.connection() as first, pool.connection() as second:
+        assert [first, second] == [held[2], held[1]]
+    with pool.connection() as again:
+        assert again is first
+
+
 def test_none_in_time_is_a_timeout_and_leaves_the_line(new_pool):
     pool = new_pool(size=1)
 
