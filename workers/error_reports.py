@@ -67,7 +67,7 @@ def _error_of(info: object) -> BaseException | None:
 def _event(error: BaseException, line: Mapping[str, Any]) -> dict[str, Any]:
     values = [_described(each) for each in chain_of(error)]
     # Our own lines have constant names. A library's line is a sentence with its facts in it.
-    named = {"transaction": line["event"]} if line.get("_from_structlog") else {}
+    named = {} if "_record" in line else {"transaction": line["event"]}
     return named | {
         "level": line["level"],
         "exception": {"values": values[::-1]},  # the cause first, as Sentry wants it

@@ -1,5 +1,6 @@
 """workers/logging.py: lines of JSON, without keys, from everybody."""
 
+import contextlib
 import json
 import logging
 
@@ -48,6 +49,17 @@ def test_configuring_again_does_not_double_the_lines():
     configure_logging("INFO")
 
     assert len(logging.getLogger().handlers) == before
+
+
+def test_a_line_that_cannot_be_written_stops_nothing(app):
+    with open("/dev/full", "w") as full:
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
+                handler.setStream(full)
+        structlog.get_logger().info("page.mirrored")
+        configure_logging("INFO")
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_no_key_gets_into_a_line(lines):

@@ -13,7 +13,7 @@ import structlog
 from sync.errors import ConfigError
 from workers.error_reports import ErrorReports, open_sentry
 from workers.jobs.backfill import JobFailed, job_context
-from workers.logging import configure_logging
+from workers.logging import configure_logging, write_lines
 
 EMAIL, KEY = "jenny@example.com", "sk_test_1234567890abcdef"
 
@@ -23,16 +23,8 @@ def sent() -> Iterator[list[dict[str, Any]]]:
     """Events that structlog's and the standard library's loggers caused."""
     structlog.contextvars.clear_contextvars()
     found: list[dict[str, Any]] = []
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level],
-        processors=[ErrorReports(found.append), structlog.processors.JSONRenderer(default=repr)],
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    configure_logging("INFO")
-    logging.getLogger().addHandler(handler)
+    write_lines("INFO", ErrorReports(found.append))
     yield found
-    logging.getLogger().removeHandler(handler)
     configure_logging("INFO")
 
 

@@ -2,11 +2,9 @@
 
 import base64
 import json
-import logging
 from dataclasses import replace
 
 import pytest
-import structlog
 
 from api.http.access import Access, access_of
 from api.http.context import EXTENSION
@@ -18,6 +16,7 @@ from tests.api.http.test_access_matrix import calls_of
 from tests.factories import customer
 from workers.error_reports import ErrorReports
 from workers.key_watch import KeyWatch
+from workers.logging import write_lines
 
 FULL = "sk_test_demo"
 NEXT = "sk_test_demo_rolled"
@@ -285,10 +284,7 @@ def test_an_error_report_of_its_request_does_not_have_it(let_in, app, monkeypatc
 
     reported = []
     monkeypatch.setattr("api.gateway.lean_reads.read_mirror", fail)
-    processor = ErrorReports(reported.append)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
-            monkeypatch.setattr(handler.formatter, "processors", (processor, *handler.formatter.processors))
+    write_lines("INFO", ErrorReports(reported.append))
 
     answer = client.get(MIRRORED, headers={"Authorization": f"Bearer {FULL}", "X-Request-Id": FULL})
 
