@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from api.gateway.expand import renew
+from api.gateway.expand import are_current, renew
 
 TODAY = {
     "price": {"price_1": {"id": "price_1", "object": "price", "active": False, "nickname": "new", "metadata": {}}},
@@ -86,3 +88,78 @@ def test_a_type_for_which_the_mirror_cannot_vouch_is_left_as_it_is(find, asked):
     assert (answer["price"], answer["plan"]) == (copy_of("price"), copy_of("plan"))
     assert answer["coupon"] == TODAY["coupon"]["co_1"]
     assert asked == [("coupon", ["co_1"])]
+
+
+def as_postgres_writes(value):
+    """jsonb as text."""
+
+    def in_order(value):
+        if isinstance(value, dict):
+            return {
+                key: in_order(value[key]) for key in sorted(value, key=lambda key: (len(key.encode()), key.encode()))
+            }
+        return [in_order(each) for each in value] if isinstance(value, list) else value
+
+    return json.dumps(in_order(value), ensure_ascii=False)
+
+
+def of_today(object_type, ids):
+    rows = TODAY[object_type.name] | {"price_gone": {"id": "price_gone", "object": "price"}}
+    return {each: (as_postgres_writes(rows[each]), each == "price_gone") for each in ids if each in rows}
+
+
+PRICE, COUPON = TODAY["price"]["price_1"], TODAY["coupon"]["co_1"]
+PLAN = copy_of("plan", active=False, amount=5, interval="year", nickname="new", metadata={})
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ({"price": PRICE, "plan": PLAN, "coupons": [COUPON, COUPON]}, True),
+        ({"price": "price_1", "amounts": [1, [2.5, "price"]]}, True),
+        ({"price": PRICE | {"nickname": "old"}}, False),
+        ({"price": PRICE | {"more": 1}}, False),
+        ({"price": PRICE | {"id": "price_unknown"}}, False),
+        ({"price": {"id": "price_gone", "object": "price"}}, False),
+        ({"coupon": COUPON | {"name": "old"}}, False),
+        ({"plan": PLAN | {"active": True}}, False),
+        ({"plan": PLAN | {"nickname": None}}, False),
+        ({"plan": PLAN | {"metadata": {"a": "b"}}}, False),
+        ({"plan": copy_of("plan")}, False),
+        ({"price": PRICE, "prices": [PRICE, PRICE | {"active": True}]}, False),
+        ({"price": {"id": "price_2", "a": PRICE, "object": "price"}}, False),
+    ],
+)
+def test_whether_copies_are_current_is_told_by_the_text(item, expected):
+    body = as_postgres_writes({"id": "sub_1", "object": "subscription", "items": {"object": "list", "data": [item]}})
+
+    assert are_current([body], TYPES, of_today) is expected
+
+
+TEXTS = st.sampled_from(
+    ["price", "plan", "price_1", "co_1", '"object": "price"', '{"id": "price_1"', "new", "\\", "{}", '"']
+)
+COPIES = st.builds(
+    lambda whole, change, drop: {key: value for key, value in (whole | change).items() if key != drop},
+    st.sampled_from([PRICE, PLAN, COUPON, PRICE | {"id": "price_gone"}]),
+    st.sampled_from(
+        [{}, {"active": True}, {"nickname": "old"}, {"metadata": {"a": "}"}}, {"a": PRICE}, {"a": {"id": "x"}}]
+    ),
+    st.sampled_from([None, None, None, "id", "object", "active", "nickname", "metadata"]),
+)
+KEYS = st.sampled_from(["id", "object", "metadata", "price", "plan", "a", "active", "nickname", "items", 'x"object'])
+ODD = st.recursive(
+    st.one_of(TEXTS, st.none(), st.booleans(), st.integers(), COPIES, COPIES),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(KEYS, ODD, max_size=5), st.sampled_from([TYPES, ("price",), ("coupon",), ()]))
+def test_where_the_text_says_that_copies_are_current_renewing_changes_nothing(answer, types):
+    body = as_postgres_writes(answer)
+
+    if are_current([body], types, of_today):
+        renew([answer], types, of_today)
+        assert as_postgres_writes(answer) == body
