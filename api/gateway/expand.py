@@ -40,7 +40,7 @@ _PLAN_FIELDS = re.compile(
 )
 _ID = '{"id": "'
 # Stripe embeds whole objects of these types in others.
-_EMBEDDED = ("price", "coupon")
+EMBEDDED = ("price", "coupon")
 
 
 def expand(objects: Sequence[Json], paths: Iterable[str], find: Find, find_whole: Find, today: Today) -> None:
@@ -134,7 +134,7 @@ def shown(object_type: ObjectType, object_id: str, body: str, is_deleted: bool) 
 
 def embeds(object_type: ObjectType, body: str) -> bool:
     """Whether the text of an object contains another object. Quick, because most contain none."""
-    return any(body.count(f'"object": "{name}"') > (name == object_type.stripe_object) for name in _EMBEDDED)
+    return any(body.count(f'"object": "{name}"') > (name == object_type.stripe_object) for name in EMBEDDED)
 
 
 def are_current(bodies: Sequence[str], types: Iterable[str], find: Find) -> bool:
@@ -143,35 +143,43 @@ def are_current(bodies: Sequence[str], types: Iterable[str], find: Find) -> bool
     False in doubt. Postgres writes equal objects as equal texts, wherever they are.
     """
     for object_type in _renewed(types):
-        copies = [copy for body in bodies for copy in _copies(body, object_type.stripe_object)]
-        plans = [copy for body in bodies for copy in _copies(body, _PLAN)] if object_type.name == "price" else []
-        ids = {copy.id for copy in (*copies, *plans)}
-        rows = find(object_type, sorted(ids)) if ids else {}
+        names = (object_type.stripe_object, _PLAN) if object_type.name == "price" else (object_type.stripe_object,)
+        copies = [copy for body in bodies for name in names for copy in _copies(body, name)]
+        ids = sorted({copy.id for copy in copies})
+        rows = find(object_type, ids) if ids else {}
         today = {object_id: body for object_id, (body, is_deleted) in rows.items() if not is_deleted}
-        if not (
-            ids <= today.keys()
-            and all(copy.equals(today[copy.id]) for copy in copies)
-            and all(plan.is_of(today[plan.id]) for plan in plans)
-        ):
+        if len(today) < len(ids):
             return False
+        plans: dict[str, str] = {}  # by id: the text of one that was current
+        for copy in copies:
+            if copy.name != _PLAN:
+                if not copy.begins_with(today[copy.id]):
+                    return False
+            elif copy.id not in plans or not copy.begins_with(plans[copy.id]):
+                end = copy.end_of_plan(today[copy.id])
+                if end is None:
+                    return False
+                plans[copy.id] = copy.body[copy.start : end]
     return True
 
 
 class _Copy(NamedTuple):
     """An object inside the text of another: where it begins, and where it says what it is."""
 
+    name: str
     id: str
     body: str
     start: int
     mark: int
 
-    def equals(self, own: str) -> bool:
-        return self.body.startswith(own, self.start) and self.mark < self.start + len(own)
+    def begins_with(self, text: str) -> bool:
+        return self.body.startswith(text, self.start) and self.mark < self.start + len(text)
 
-    def is_of(self, price: str) -> bool:
-        """Whether a plan has what its price has today."""
+    def end_of_plan(self, price: str) -> int | None:
+        """Where the fields end that a plan has of its price. None: one of them is not what it is today."""
         fields, own = _PLAN_FIELDS.match(self.body, self.start), _PLAN_FIELDS.match(price)
-        return bool(fields and own and fields.groups() == own.groups() and self.mark < fields.end())
+        is_current = fields and own and fields.groups() == own.groups() and self.mark < fields.end()
+        return fields.end() if fields and is_current else None
 
 
 def _copies(body: str, name: str) -> Iterator[_Copy]:
@@ -181,12 +189,12 @@ def _copies(body: str, name: str) -> Iterator[_Copy]:
     while at >= 0:
         start = body.rfind(_ID, 0, at)
         first = start + len(_ID)
-        yield _Copy(body[first : body.find('"', first)], body, start, at)
+        yield _Copy(name, body[first : body.find('"', first)], body, start, at)
         at = body.find(mark, at + len(mark))
 
 
 def _renewed(types: Iterable[str]) -> list[ObjectType]:
-    return [OBJECT_TYPES[name] for name in set(_EMBEDDED) & set(types)]
+    return [OBJECT_TYPES[name] for name in set(EMBEDDED) & set(types)]
 
 
 def renew(objects: Sequence[Json], types: Iterable[str], find: Find) -> None:

@@ -244,6 +244,16 @@ class MirrorAnswers:
         return self._reader.objects(object_type, ids, whole=whole)
 
 
+def types_of(decision: FromMirror) -> set[str] | None:
+    """Those that the answer may have objects of. None: any, because it is to be expanded."""
+    if not isinstance(decision, MirrorNested) and decision.expand:
+        return None
+    under = (
+        () if isinstance(decision, MirrorNested | MirrorSearch) or not decision.under else (decision.under.object_type,)
+    )
+    return {*expand.EMBEDDED, *(each.name for each in (*_types_of(decision), *under))}
+
+
 def _types_of(decision: FromMirror) -> list[ObjectType]:
     """Those whose rows the answer is made of."""
     through = decision.selection.through.values() if isinstance(decision, MirrorList) else ()

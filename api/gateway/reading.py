@@ -6,7 +6,7 @@ from flask import Flask
 
 from api.gateway.decision import Asked, Forward, decide
 from api.gateway.errors import MissingScope, OnlyStripeCan
-from api.gateway.mirror_answers import Made, MirrorAnswers
+from api.gateway.mirror_answers import Made, MirrorAnswers, types_of
 from api.gateway.params import nested
 from api.gateway.store import Beside, MirrorReader
 from api.http.context import EXTENSION
@@ -59,7 +59,8 @@ def read_mirror(
     if not may_read(decision.object_type):
         raise MissingScope(decision.object_type.scope, "this reads the mirror")
     with context.pool.connection() as connection:
-        return MirrorAnswers(MirrorReader(connection, team_id, beside), asked, may_read).make(decision)
+        reader = MirrorReader(connection, team_id, beside, types_of(decision))
+        return MirrorAnswers(reader, asked, may_read).make(decision)
 
 
 def mirror_headers(made: Made, request_id: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Reads a team's mirror for the web; the statements are in store.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -108,11 +108,19 @@ class MirrorReader:
     """One team's mirror. Raises Conflict `not_connected` for a team that has none, or `not_mirrored`.
 
     A page or an object comes with the standing of the same moment, in one round trip. The first brings `beside`, too.
+    `types` are those for which the standing may be asked; None for all.
     """
 
-    def __init__(self, connection: psycopg.Connection, team_id: str, beside: "Beside | None" = None) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        team_id: str,
+        beside: "Beside | None" = None,
+        types: Collection[str] | None = None,
+    ) -> None:
         self._connection = connection
         self._team_id = team_id
+        self._types = None if types is None else sorted(types)
         self._beside = beside
 
     def page(self, object_type: ObjectType, selection: Selection, paging: Paging) -> tuple[Standing, FoundPage | None]:
@@ -209,7 +217,7 @@ class MirrorReader:
         return {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
 
     def standing(self) -> Standing:
-        (rows,) = RoundTrips(self._connection).read([_STANDING], {"team_id": self._team_id})
+        (rows,) = RoundTrips(self._connection).read([_STANDING], {"team_id": self._team_id, "types": self._types})
         return _standing(rows)
 
     def _read(
@@ -217,7 +225,7 @@ class MirrorReader:
     ) -> tuple[Any, ...]:
         """The standing, and the rows of each statement, which is a tuple of blocks."""
         made = [self._statement(object_type, blocks, values.get("limit", 0)) for blocks in statements]
-        values = {"team_id": self._team_id, **values}
+        values = {"team_id": self._team_id, "types": self._types, **values}
         beside, self._beside = self._beside, None
         if beside is None:
             rows, *others = self._run(object_type, [_STANDING, *made], values)

@@ -281,7 +281,7 @@ FROM {team}.{table}
 WHERE id = %(id)s
 
 -- name: standing
--- What each type's right_as_of is made of (api/account/mirror_shown.py).
+-- What each type's right_as_of is made of (api/account/mirror_shown.py). `types` NULL: of all types.
 SELECT
     connections.secret_key IS NOT NULL,
     connections.api_version,
@@ -308,6 +308,7 @@ SELECT
             SELECT greatest(known_until, CASE WHEN equal.found ? type THEN equal.upper END) AS until
         ) AS proven
         WHERE type_proofs.team_id = connections.team_id
+            AND (%(types)s::text[] IS NULL OR type_proofs.type = ANY (%(types)s))
     )
 FROM billstack.connections
 LEFT JOIN LATERAL (
