@@ -133,9 +133,12 @@ class MirrorReader:
         if page is None or (found <= 1 and page.is_in_order):
             return standing, page
         counted = -1
-        while page is not None and counted < found:  # again if the second has grown in between
-            counted = found
-            standing, page, found = self._page(object_type, selection, paging, counted)
+        try:
+            while page is not None and counted < found:  # again if the second has grown in between
+                counted = found
+                standing, page, found = self._page(object_type, selection, paging, counted)
+        except Conflict:
+            pass  # an older program has connected the team, so it has no shared_seconds until the scheduler upgrades it
         return standing, page
 
     def _page(

@@ -53,7 +53,7 @@ class Mirrored:
         assert self.run.run(self.run.start(*(types or self.stripe.account.state.shelves))) == "ready"
 
     def compare(self) -> None:
-        source = source_of(self.stripe)
+        source = source_of(self.stripe, page_size=self.run.page_size)
         self.team.connection.execute("DELETE FROM billstack.reconciles WHERE team_id = %s", (self.team.id,))
         store = ReconcileStore(self.team.connection)
         work = store.acquire(store.start(self.team.id, request_id=None)[0])
@@ -233,3 +233,20 @@ def test_what_is_listed_again_regularly_gets_its_place(team, name):
         mirrored.read(name)
 
     assert mirrored.differing(OBJECT_TYPES[name], 2) == []
+
+
+def test_a_list_of_a_team_that_an_older_program_has_connected_is_in_the_order_of_ids(team):
+    """Until the scheduler upgrades it, it has no table of places."""
+    mirrored = Mirrored(team, counts={"payment_link": 6})
+    mirrored.read("payment_link")
+    ids = sorted(mirrored.stripes(LINK, Paging(6))[0], reverse=True)
+    table = sql.Identifier(team.schema, "shared_seconds")
+
+    team.connection.execute(sql.SQL("ALTER TABLE {} RENAME TO put_aside").format(table))
+    try:
+        _, found = mirrored.reader.page(LINK, Selection(), Paging(2, after=ids[0]))
+    finally:
+        aside = sql.Identifier(team.schema, "put_aside")
+        team.connection.execute(sql.SQL("ALTER TABLE {} RENAME TO shared_seconds").format(aside))
+
+    assert (found.ids, found.has_more, found.is_in_order) == (ids[1:3], True, False)
