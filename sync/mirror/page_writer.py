@@ -74,7 +74,7 @@ def as_mirrored(
         oldest=created[-1] if created else None,
         completed=bodies,
         named_prices=sorted(page.named_prices(object_type, bodies) - known_prices),
-        shared=shared_seconds(page.heads, after=starting_after, ended_in=ended_in),
+        shared=shared_seconds(page.heads, cursor=page.cursor, after=starting_after, ended_in=ended_in),
     )
 
 

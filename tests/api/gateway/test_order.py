@@ -250,3 +250,24 @@ def test_a_list_of_a_team_that_an_older_program_has_connected_is_in_the_order_of
         team.connection.execute(sql.SQL("ALTER TABLE {} RENAME TO shared_seconds").format(aside))
 
     assert (found.ids, found.has_more, found.is_in_order) == (ids[1:3], True, False)
+
+
+@pytest.mark.parametrize("way", ["backfill", "comparison"])
+def test_after_a_page_that_ends_with_an_object_that_cannot_be_mirrored_the_order_goes_on(team, way):
+    mirrored = Mirrored(team, page_size=3, counts={"payment_link": 12})
+    ids, _ = mirrored.stripes(LINK, Paging(100))
+
+    def spoil(request):
+        request.body = request.body.replace(b'"%s"' % ids[5].encode(), b'"%s","deleted":true' % ids[5].encode(), 1)
+
+    if way == "backfill":
+        mirrored.stripe.at_end = spoil
+        mirrored.read("payment_link")
+    else:
+        mirrored.read("payment_link")
+        mirrored.stripe.at_end = spoil
+        team.connection.execute(sql.SQL("DELETE FROM {}.shared_seconds").format(sql.Identifier(team.schema)))
+        mirrored.compare()
+
+    found, _ = mirrored.mirrors(LINK, Paging(100))
+    assert [each for each in found if each != ids[5]] == [each for each in ids if each != ids[5]]
