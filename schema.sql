@@ -915,11 +915,13 @@ CREATE TABLE IF NOT EXISTS {team}.checked (
 );
 
 -- Objects of one second, in the order in which Stripe lists them, the newest first. `created` does not tell it. An object
--- that shares its second with none has no row. Those that came with an event have none either until they are listed.
+-- that shares its second with none has no row. Those that came with an event have none either until they are listed. A row of
+-- another second than the object's is of a deleted object with the same id.
 CREATE TABLE IF NOT EXISTS {team}.shared_seconds (
     type text NOT NULL,
     id text NOT NULL,
-    place integer NOT NULL,          -- within the second, from 1 on
+    second bigint NOT NULL,          -- 0 if Stripe's list takes no `created`: then all of the list count as one second
+    place integer NOT NULL,          -- within the second; the newest has the lowest, from 1 on
     PRIMARY KEY (type, id)
 );
 

@@ -21,7 +21,7 @@ FROM (
         SELECT mirror.id, mirror.raw, mirror.created, coalesce((
             SELECT place
             FROM {team}.shared_seconds
-            WHERE type = %(type_name)s AND shared_seconds.id = mirror.id
+            WHERE type = %(type_name)s AND shared_seconds.id = mirror.id AND second IN (0, extract(epoch FROM mirror.created))
         ), 0) AS place
         FROM {team}.{table} AS mirror
         WHERE mirror.deleted_at IS NULL
@@ -76,14 +76,28 @@ ORDER BY page.created, page.id
 -- name: after_place
     WHERE (seconds.created, -seconds.place, seconds.id) < (
         (SELECT created FROM {team}.{table} WHERE id = %(cursor)s),
-        -coalesce((SELECT place FROM {team}.shared_seconds WHERE type = %(type_name)s AND id = %(cursor)s), 0),
+        -coalesce((
+            SELECT place
+            FROM {team}.shared_seconds
+            JOIN {team}.{table} AS listed ON listed.id = shared_seconds.id
+            WHERE shared_seconds.type = %(type_name)s
+                AND shared_seconds.id = %(cursor)s
+                AND second IN (0, extract(epoch FROM listed.created))
+        ), 0),
         %(cursor)s
     )
 
 -- name: before_place
     WHERE (seconds.created, -seconds.place, seconds.id) > (
         (SELECT created FROM {team}.{table} WHERE id = %(cursor)s),
-        -coalesce((SELECT place FROM {team}.shared_seconds WHERE type = %(type_name)s AND id = %(cursor)s), 0),
+        -coalesce((
+            SELECT place
+            FROM {team}.shared_seconds
+            JOIN {team}.{table} AS listed ON listed.id = shared_seconds.id
+            WHERE shared_seconds.type = %(type_name)s
+                AND shared_seconds.id = %(cursor)s
+                AND second IN (0, extract(epoch FROM listed.created))
+        ), 0),
         %(cursor)s
     )
 

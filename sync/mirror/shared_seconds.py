@@ -4,10 +4,10 @@ Stripe lists by `created`, which has whole seconds, and within a second by somet
 known from lists only. {team}.shared_seconds keeps it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 
 from sync.stripe.pages import Page
@@ -18,15 +18,14 @@ _BY_PARENT = attrgetter("second")  # objects have a time, although their lists d
 
 @dataclass(frozen=True, slots=True)
 class SharedSeconds:
-    """Places by id, in the list's order. The newest object of a second has place 1.
+    """(second, place) by id. The newest object of a second has place 1.
 
-    The first `continuing` ones belong to the second in which the page before ended: that page's last object, `after`,
-    which has place 0 here, and those that follow it.
+    In the second `ended_in`, the first is `after`, the last object of the page before, and has place 0 here.
     """
 
-    places: dict[str, int]
+    places: dict[str, tuple[int, int]]
     after: str | None = None
-    continuing: int = 0
+    ended_in: int | None = None
 
 
 def shared_seconds(
@@ -40,19 +39,20 @@ def shared_seconds(
     listed = [(head.id, second_of(head)) for head in heads]
     if listed and cursor is not None and cursor != listed[-1][0]:
         listed.append((cursor, listed[-1][1]))
-    continues = after is not None and bool(listed) and listed[0][1] == ended_in
-    if len({second for _, second in listed}) == len(listed) and not continues:
+    together = Counter(second for _, second in listed)
+    continues = after is not None and ended_in in together
+    if len(together) == len(listed) and not continues:
         return None
-    places: dict[str, int] = {}
-    continuing = 0
-    for _, run in groupby(listed, key=itemgetter(1)):
-        ids = [object_id for object_id, _ in run]
-        if continues and after is not None:
-            places = {after: 0} | {object_id: place for place, object_id in enumerate(ids, start=1)}
-            continuing, continues = len(places), False
-        elif len(ids) > 1:
-            places |= {object_id: place for place, object_id in enumerate(ids, start=1)}
-    return SharedSeconds(places, after, continuing)
+    places: dict[str, tuple[int, int]] = {}
+    if after is not None and ended_in is not None and continues:
+        places[after] = ended_in, 0
+        together[ended_in] += 1
+    met = Counter[int | None]()
+    for object_id, second in listed:
+        met[second] += 1
+        if together[second] > 1 and second is not None:
+            places[object_id] = second, met[second]
+    return SharedSeconds(places, after, ended_in) if continues else SharedSeconds(places)
 
 
 def shared_in_pages(page: Page, before: Page | None) -> SharedSeconds | None:

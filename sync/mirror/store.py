@@ -281,8 +281,14 @@ class MirrorStore:
 
 
 def _order(shared: SharedSeconds) -> dict[str, Any]:
-    places = [str(place) for place in shared.places.values()]
-    return {"ids": [*shared.places], "places": places, "after": shared.after, "continuing": shared.continuing}
+    seconds, places = zip(*shared.places.values(), strict=True)
+    return {
+        "ids": [*shared.places],
+        "seconds": [*map(str, seconds)],
+        "places": [*map(str, places)],
+        "after": shared.after,
+        "ended_in": shared.ended_in,
+    }
 
 
 @cache

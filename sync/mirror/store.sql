@@ -145,23 +145,35 @@ SELECT
 FROM held;
 
 -- name: keep_order
--- Objects of a list that share their second with a neighbour, in the list's order. The first `continuing` of them
--- continue the second in which the page before ended, with its last object, `after`.
+-- Objects of a list that share their second. In the second in which the page before ended, they follow its last object, `after`.
+-- Places that are in the list's order stay as they are. So they also fit those that another list of the same second gave: of a
+-- team's prices, Stripe lists the active ones and the others apart.
 WITH listed AS MATERIALIZED (
-    SELECT each.id,
+    SELECT each.id, each.second, known.place AS known,
         each.place + CASE
-            WHEN each.number > %(continuing)s THEN 0
-            ELSE coalesce((SELECT place FROM {team}.shared_seconds WHERE type = %(type)s AND id = %(after)s), 1)
+            WHEN each.second IS DISTINCT FROM %(ended_in)s::bigint THEN 0
+            ELSE coalesce((
+                SELECT place
+                FROM {team}.shared_seconds
+                WHERE type = %(type)s AND id = %(after)s AND second = %(ended_in)s::bigint
+            ), 1)
         END AS place
-    FROM unnest(%(ids)s::text[], %(places)s::integer[]) WITH ORDINALITY AS each (id, place, number)
+    FROM unnest(%(ids)s::text[], %(seconds)s::bigint[], %(places)s::integer[]) AS each (id, second, place)
+    LEFT JOIN {team}.shared_seconds AS known
+        ON known.type = %(type)s AND known.id = each.id AND known.second = each.second
+),
+compared AS MATERIALIZED (
+    SELECT listed.second,
+        listed.known > lag(listed.known, 1, 0) OVER (PARTITION BY listed.second ORDER BY listed.place) AS is_in_order
+    FROM listed
 )
-INSERT INTO {team}.shared_seconds (type, id, place)
-SELECT %(type)s, listed.id, listed.place
+INSERT INTO {team}.shared_seconds (type, id, second, place)
+SELECT %(type)s, listed.id, listed.second, listed.place
 FROM listed
-LEFT JOIN {team}.shared_seconds AS known ON known.type = %(type)s AND known.id = listed.id
-WHERE known.place IS DISTINCT FROM listed.place
+WHERE listed.known IS DISTINCT FROM listed.place
+    AND listed.second IN (SELECT compared.second FROM compared WHERE compared.is_in_order IS NOT TRUE)
 ORDER BY listed.id
-ON CONFLICT (type, id) DO UPDATE SET place = excluded.place;
+ON CONFLICT (type, id) DO UPDATE SET second = excluded.second, place = excluded.place;
 
 -- name: reject
 INSERT INTO {team}.rejects (type, id, reason)

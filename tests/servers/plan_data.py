@@ -115,7 +115,7 @@ FROM generate_series(0, 399) g, generate_series(g * 100, g * 100 + 99) i
 WHERE i %% 997 <> 0
 GROUP BY g;
 INSERT INTO {named} SELECT 'price_' || i FROM generate_series(1, 5000) i;
-INSERT INTO {shared} SELECT 'charge', 'charge_' || i, i %% 50 FROM generate_series(1, 20000) i;
+INSERT INTO {shared} SELECT 'charge', 'charge_' || i, i / 50, i %% 50 FROM generate_series(1, 20000) i;
 INSERT INTO {rejects} (type, id, reason) SELECT 'charge', 'ch_' || i, 'x' FROM generate_series(1, 20) i;
 INSERT INTO {paid_out} SELECT 'payouts_' || i %% 40 + 1, 'balance_transactions_' || i FROM generate_series(1, %(others)s) i;
 INSERT INTO {readings} SELECT 'payouts_' || i, 1, 50, 0 FROM generate_series(1, %(others)s) i;
@@ -160,7 +160,7 @@ SAMPLES: dict[str, Any] = {
     "named_prices": Jsonb(["price_1", "price_x"]),
     "pages": 1, "id": "charge_77", "reason": "x", "types": ["charge"], "raw": Jsonb({"id": "charge_77", "created": START}),
     "version": "1", "advance": True, "created": START, "checked_until": 1, "gte": 0, "lt": START + 10**6, "after": "",
-    "limit": 100, "rows_at_least": 110, "type_name": "charge", "places": ["1", "2"], "continuing": 1,
+    "limit": 100, "rows_at_least": 110, "type_name": "charge", "seconds": ["1", "1"], "places": ["1", "2"], "ended_in": 1,
     "now": 1, "lease_s": 10, "pooled_s": 10, "own_pid": 1, "variant": 0, "progress": 0.5, "done": False, "status": "paid",
     "error": "x", "state": "ready",
     "warnings": ["x"], "objects": ["customer", "charge"], "parts": ["customer"], "created_after": None, "request_id": None,

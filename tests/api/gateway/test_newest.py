@@ -79,7 +79,7 @@ def test_where_there_is_no_doubt_the_mirror_answers(ask, path):
 def keep_places(team, database):
     store = MirrorStore(database, team)
     return lambda *ids: store.keep_order(
-        OBJECT_TYPES["charge"], SharedSeconds(dict(zip(ids, range(1, 9), strict=False)))
+        OBJECT_TYPES["charge"], SharedSeconds({each: (AS_OF, place) for place, each in enumerate(ids, start=1)})
     )
 
 

@@ -271,3 +271,50 @@ def test_after_a_page_that_ends_with_an_object_that_cannot_be_mirrored_the_order
 
     found, _ = mirrored.mirrors(LINK, Paging(100))
     assert [each for each in found if each != ids[5]] == [each for each in ids if each != ids[5]]
+
+
+def test_what_changes_from_one_variant_to_the_other_and_back_keeps_its_place(team):
+    """Active and inactive prices are read as two lists."""
+    mirrored = Mirrored(team, counts={"product": 1, "price": 2})
+    account, price = mirrored.stripe.account, OBJECT_TYPES["price"]
+    mirrored.stripe.clock.advance(60)
+    product = account.objects("product")[0]["id"]
+    ids = [
+        account.create("price", product=product, currency="eur", unit_amount=each, nickname="x")["id"]
+        for each in range(1, 7)
+    ]
+    listed, _ = mirrored.stripes(price, Paging(6))
+    assert set(listed) == set(ids)
+    mirrored.read("product", "price")
+    for each in listed[:3]:
+        account.update("price", each, active="false")
+    mirrored.read("product", "price")
+
+    for each in listed[:2]:
+        mirrored.stripe.clock.advance(60)
+        active = account.update("price", each, active="true")
+        now = int(mirrored.stripe.clock())
+        assert mirrored.run.mirror.apply_event(price, each, encoded(active), created=now, checked_until=None) == "applied"
+
+    assert mirrored.mirrors(price, Paging(4), active=True) == mirrored.stripes(price, Paging(4), active="true")
+
+
+def test_an_id_that_is_used_again_does_not_take_its_old_place(team):
+    mirrored = Mirrored(team, counts={"coupon": 2})
+    account, coupon = mirrored.stripe.account, OBJECT_TYPES["coupon"]
+    for name in ("A", "B", "C"):
+        account.create("coupon", id=name, percent_off=5, duration="once")
+    mirrored.read("coupon")
+    for name in ("A", "B", "C"):
+        account.delete("coupon", name)
+    mirrored.stripe.clock.advance(60)
+    again = [account.create("coupon", id=name, percent_off=5, duration="once") for name in ("C", "B", "A")]
+    for each in again:
+        created = int(mirrored.stripe.clock())
+        mirrored.run.mirror.apply_event(coupon, each["id"], encoded(each), created=created, checked_until=None)
+
+    _, found = mirrored.reader.page(coupon, Selection(), Paging(2))
+
+    assert not found.is_in_order
+    mirrored.compare()
+    assert mirrored.differing(coupon, 2) == []
