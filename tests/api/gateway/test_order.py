@@ -294,7 +294,9 @@ def test_what_changes_from_one_variant_to_the_other_and_back_keeps_its_place(tea
         mirrored.stripe.clock.advance(60)
         active = account.update("price", each, active="true")
         now = int(mirrored.stripe.clock())
-        assert mirrored.run.mirror.apply_event(price, each, encoded(active), created=now, checked_until=None) == "applied"
+        assert (
+            mirrored.run.mirror.apply_event(price, each, encoded(active), created=now, checked_until=None) == "applied"
+        )
 
     assert mirrored.mirrors(price, Paging(4), active=True) == mirrored.stripes(price, Paging(4), active="true")
 
