@@ -19,7 +19,7 @@ from api.gateway.decision import (
     doubt,
 )
 from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
-from api.gateway.store import MirrorReader, Selection, Standing
+from api.gateway.store import MirrorReader, Paging, Selection, Standing
 from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES, ObjectType
 
@@ -91,7 +91,7 @@ class MirrorAnswers:
         if asked.as_plans:
             return self._plans(asked)
         paging, object_type = asked.paging, asked.object_type
-        asks_newest = paging.limit == 1 and paging.cursor is None
+        asks_newest = _asks_newest(paging)
         looked_at = replace(paging, limit=2) if asks_newest else paging
         standing, found = self._reader.page(object_type, self._selection(asked), looked_at)
         self._vouch_for(_types_of(asked), standing)
@@ -139,9 +139,11 @@ class MirrorAnswers:
             plans.require_listed(price, is_narrowed=asked.is_narrowed)
         shown = found.bodies[-limit:] if asked.paging.before is not None else found.bodies[:limit]
         data = self._as_plans(asked.object_type, shown, asked.expand)
-        return msgspec.json.encode(
-            {"object": "list", "data": data, "has_more": len(found.bodies) > limit, "url": asked.url}
-        )
+        has_more = len(found.bodies) > limit
+        made = msgspec.json.encode({"object": "list", "data": data, "has_more": has_more, "url": asked.url})
+        if _asks_newest(asked.paging) and not found.is_in_order:
+            raise OrderInDoubt(self._made(asked, made))
+        return made
 
     def _plan(self, asked: MirrorObject) -> bytes:
         try:
@@ -252,6 +254,10 @@ def types_of(decision: FromMirror) -> set[str] | None:
         () if isinstance(decision, MirrorNested | MirrorSearch) or not decision.under else (decision.under.object_type,)
     )
     return {*expand.EMBEDDED, *(each.name for each in (*_types_of(decision), *under))}
+
+
+def _asks_newest(paging: Paging) -> bool:
+    return paging.limit == 1 and paging.cursor is None
 
 
 def _types_of(decision: FromMirror) -> list[ObjectType]:

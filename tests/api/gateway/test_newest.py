@@ -12,7 +12,7 @@ from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from sync.teams.secrets import SECRET_KEY
 from tests.api.gateway.mirror_filling import AS_OF, connect_with_key, prove, put_objects
-from tests.factories import charge, customer
+from tests.factories import charge, customer, price
 
 ALL = tuple(Scope)
 
@@ -95,6 +95,23 @@ def test_beside_one_that_stripe_has_not_listed_it_is_stripes(ask, keep_places):
     keep_places("ch_b", "ch_d")
 
     assert source(ask(TIED, *ALL)) == "stripe"
+
+
+def test_two_plans_of_one_second_are_stripes_to_tell_apart(ask, team, database):
+    shape = {"billing_scheme": "per_unit", "nickname": None, "livemode": False, "tiers_mode": None}
+    shape |= {"transform_quantity": None, "created": AS_OF}
+    every = {"interval": "month", "interval_count": 1, "trial_period_days": None, "usage_type": "licensed"}
+    prices = [price(f"plan_{at}", recurring=every, **shape) for at in range(2)]
+    put_objects(database, team, "prices", [json.dumps(each) for each in prices])
+    prove(database, team, ["price"])
+    path = "/v1/plans?active=true&limit="
+
+    assert (source(ask(f"{path}2", *ALL)), source(ask(f"{path}1", *ALL))) == ("mirror", "stripe")
+    MirrorStore(database, team).keep_order(
+        OBJECT_TYPES["price"], SharedSeconds({"plan_0": (AS_OF, 1), "plan_1": (AS_OF, 2)})
+    )
+    answer = ask(f"{path}1", *ALL)
+    assert (source(answer), answer.json["data"][0]["id"]) == ("mirror", "plan_0")
 
 
 def test_a_page_of_one_says_whether_there_are_more(ask):
