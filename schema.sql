@@ -920,8 +920,8 @@ CREATE TABLE IF NOT EXISTS {team}.checked (
 CREATE TABLE IF NOT EXISTS {team}.shared_seconds (
     type text NOT NULL,
     id text NOT NULL,
-    second bigint NOT NULL,          -- 0 if Stripe's list takes no `created`: then all of the list count as one second
-    place integer NOT NULL,          -- within the second; the newest has the lowest, from 1 on
+    second bigint,                   -- 0 if Stripe's list takes no `created`: then all of the list count as one second
+    place integer NOT NULL,          -- the newest of a second has the lowest, above 0
     PRIMARY KEY (type, id)
 );
 

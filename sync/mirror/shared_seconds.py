@@ -5,8 +5,7 @@ known from lists only. {team}.shared_seconds keeps it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -16,16 +15,8 @@ _BY_TIME = attrgetter("created")
 _BY_PARENT = attrgetter("second")  # objects have a time, although their lists do not take it
 
 
-@dataclass(frozen=True, slots=True)
-class SharedSeconds:
-    """(second, place) by id. The newest object of a second has place 1.
-
-    In the second `ended_in`, the first is `after`, the last object of the page before, and has place 0 here.
-    """
-
-    places: dict[str, tuple[int, int]]
-    after: str | None = None
-    ended_in: int | None = None
+# (second, rank in it) by id, in the list's order.
+SharedSeconds = Mapping[str, tuple[int, int]]
 
 
 def shared_seconds(
@@ -39,20 +30,18 @@ def shared_seconds(
     listed = [(head.id, second_of(head)) for head in heads]
     if listed and cursor is not None and cursor != listed[-1][0]:
         listed.append((cursor, listed[-1][1]))
+    if after is not None and listed and listed[0][1] == ended_in:
+        listed.insert(0, (after, ended_in))
     together = Counter(second for _, second in listed)
-    continues = after is not None and ended_in in together
-    if len(together) == len(listed) and not continues:
+    if len(together) == len(listed):
         return None
-    places: dict[str, tuple[int, int]] = {}
-    if after is not None and ended_in is not None and continues:
-        places[after] = ended_in, 0
-        together[ended_in] += 1
-    met = Counter[int | None]()
+    ranks: dict[str, tuple[int, int]] = {}
+    met = Counter[int]()
     for object_id, second in listed:
-        met[second] += 1
-        if together[second] > 1 and second is not None:
-            places[object_id] = second, met[second]
-    return SharedSeconds(places, after, ended_in) if continues else SharedSeconds(places)
+        if second is not None and together[second] > 1:
+            met[second] += 1
+            ranks[object_id] = second, met[second]
+    return ranks or None
 
 
 def shared_in_pages(page: Page, before: Page | None) -> SharedSeconds | None:

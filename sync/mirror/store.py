@@ -281,14 +281,8 @@ class MirrorStore:
 
 
 def _order(shared: SharedSeconds) -> dict[str, Any]:
-    seconds, places = zip(*shared.places.values(), strict=True)
-    return {
-        "ids": [*shared.places],
-        "seconds": [*map(str, seconds)],
-        "places": [*map(str, places)],
-        "after": shared.after,
-        "ended_in": shared.ended_in,
-    }
+    seconds, ranks = zip(*shared.values(), strict=True)
+    return {"ids": [*shared], "seconds": [*map(str, seconds)], "ranks": [*map(str, ranks)]}
 
 
 @cache

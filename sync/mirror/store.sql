@@ -145,34 +145,30 @@ SELECT
 FROM held;
 
 -- name: keep_order
--- Objects of a list that share their second. In the second in which the page before ended, they follow its last object, `after`.
--- Places that are in the list's order stay as they are. So they also fit those that another list of the same second gave: of a
--- team's prices, Stripe lists the active ones and the others apart.
+-- Objects of a list that share their second, with their ranks in it. Places change only where the list contradicts them. So
+-- those of a second's other objects stay right: of a team's prices, Stripe lists the active ones and the others apart. The
+-- others of a second are placed around the first that has a place. The first place of all leaves room for newer objects.
 WITH listed AS MATERIALIZED (
-    SELECT each.id, each.second, known.place AS known,
-        each.place + CASE
-            WHEN each.second IS DISTINCT FROM %(ended_in)s::bigint THEN 0
-            ELSE coalesce((
-                SELECT place
-                FROM {team}.shared_seconds
-                WHERE type = %(type)s AND id = %(after)s AND second = %(ended_in)s::bigint
-            ), 1)
-        END AS place
-    FROM unnest(%(ids)s::text[], %(seconds)s::bigint[], %(places)s::integer[]) AS each (id, second, place)
+    SELECT each.id, each.second, each.rank, known.place
+    FROM unnest(%(ids)s::text[], %(seconds)s::bigint[], %(ranks)s::integer[]) AS each (id, second, rank)
     LEFT JOIN {team}.shared_seconds AS known
         ON known.type = %(type)s AND known.id = each.id AND known.second = each.second
 ),
 compared AS MATERIALIZED (
-    SELECT listed.second,
-        listed.known > lag(listed.known, 1, 0) OVER (PARTITION BY listed.second ORDER BY listed.place) AS is_in_order
+    SELECT listed.id, listed.second, listed.place,
+        listed.place > lag(listed.place, 1, 0) OVER (PARTITION BY listed.second ORDER BY listed.rank) AS is_in_order,
+        listed.rank + coalesce(
+            first_value(listed.place - listed.rank) OVER (PARTITION BY listed.second ORDER BY listed.place IS NULL, listed.rank),
+            1000000000
+        ) AS right_place
     FROM listed
 )
 INSERT INTO {team}.shared_seconds (type, id, second, place)
-SELECT %(type)s, listed.id, listed.second, listed.place
-FROM listed
-WHERE listed.known IS DISTINCT FROM listed.place
-    AND listed.second IN (SELECT compared.second FROM compared WHERE compared.is_in_order IS NOT TRUE)
-ORDER BY listed.id
+SELECT %(type)s, compared.id, compared.second, compared.right_place
+FROM compared
+WHERE compared.place IS DISTINCT FROM compared.right_place
+    AND compared.second IN (SELECT second FROM compared WHERE is_in_order IS NOT TRUE)
+ORDER BY compared.id
 ON CONFLICT (type, id) DO UPDATE SET second = excluded.second, place = excluded.place;
 
 -- name: reject

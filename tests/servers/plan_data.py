@@ -160,7 +160,7 @@ SAMPLES: dict[str, Any] = {
     "named_prices": Jsonb(["price_1", "price_x"]),
     "pages": 1, "id": "charge_77", "reason": "x", "types": ["charge"], "raw": Jsonb({"id": "charge_77", "created": START}),
     "version": "1", "advance": True, "created": START, "checked_until": 1, "gte": 0, "lt": START + 10**6, "after": "",
-    "limit": 100, "rows_at_least": 110, "type_name": "charge", "seconds": ["1", "1"], "places": ["1", "2"], "ended_in": 1,
+    "limit": 100, "rows_at_least": 110, "type_name": "charge", "seconds": ["1", "1"], "ranks": ["1", "2"],
     "now": 1, "lease_s": 10, "pooled_s": 10, "own_pid": 1, "variant": 0, "progress": 0.5, "done": False, "status": "paid",
     "error": "x", "state": "ready",
     "warnings": ["x"], "objects": ["customer", "charge"], "parts": ["customer"], "created_after": None, "request_id": None,

@@ -7,7 +7,6 @@ import pytest
 
 from api.http.context import EXTENSION
 from api.projects.key_store import KeyStore, Scope
-from sync.mirror.shared_seconds import SharedSeconds
 from sync.mirror.store import MirrorStore
 from sync.object_types import OBJECT_TYPES
 from sync.teams.secrets import SECRET_KEY
@@ -79,7 +78,7 @@ def test_where_there_is_no_doubt_the_mirror_answers(ask, path):
 def keep_places(team, database):
     store = MirrorStore(database, team)
     return lambda *ids: store.keep_order(
-        OBJECT_TYPES["charge"], SharedSeconds({each: (AS_OF, place) for place, each in enumerate(ids, start=1)})
+        OBJECT_TYPES["charge"], {each: (AS_OF, rank) for rank, each in enumerate(ids, start=1)}
     )
 
 
@@ -107,9 +106,7 @@ def test_two_plans_of_one_second_are_stripes_to_tell_apart(ask, team, database):
     path = "/v1/plans?active=true&limit="
 
     assert (source(ask(f"{path}2", *ALL)), source(ask(f"{path}1", *ALL))) == ("mirror", "stripe")
-    MirrorStore(database, team).keep_order(
-        OBJECT_TYPES["price"], SharedSeconds({"plan_0": (AS_OF, 1), "plan_1": (AS_OF, 2)})
-    )
+    MirrorStore(database, team).keep_order(OBJECT_TYPES["price"], {"plan_0": (AS_OF, 1), "plan_1": (AS_OF, 2)})
     answer = ask(f"{path}1", *ALL)
     assert (source(answer), answer.json["data"][0]["id"]) == ("mirror", "plan_0")
 

@@ -320,3 +320,18 @@ def test_an_id_that_is_used_again_does_not_take_its_old_place(team):
     assert not found.is_in_order
     mirrored.compare()
     assert mirrored.differing(coupon, 2) == []
+
+
+@pytest.mark.parametrize("name", ["quote", "payment_link"])
+def test_one_new_object_moves_no_other(team, name):
+    """The lists of these take no `created`, so each is one second."""
+    mirrored = Mirrored(team, page_size=5, counts={"customer": 1, name: 23})
+    mirrored.read("customer", name)
+    before = places(team)
+    mirrored.stripe.clock.advance(60)
+    created = mirrored.stripe.account.create(name)["id"]
+
+    mirrored.read(name)
+
+    assert {each[1] for each in {*places(team)} - {*before}} == {created}
+    assert mirrored.differing(OBJECT_TYPES[name], 2) == []
