@@ -122,6 +122,14 @@ class RoundTrips:
         if pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             pgconn.exec_(b"ROLLBACK")
 
+    def _rows(self, results: Sequence[PGresult]) -> list[Rows]:
+        found: list[Rows] = []
+        reader = Transformer(self._connection)  # one for all, because it remembers how each type is read
+        for result in results:
+            reader.set_pgresult(result)
+            found.append(reader.load_rows(0, result.ntuples, tuple))
+        return found
+
     def _retried(self, begin: bytes | None, calls: Sequence[Call], end: bytes | None) -> list[Rows]:
         """Runs a whole transaction, again if another client of a pooler deallocated its statements."""
         for is_last in (False, True):
@@ -169,8 +177,7 @@ class RoundTrips:
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise _error_of(pgconn, result)
-        read = Transformer(self._connection)  # of all results: it remembers how each type is read
-        return [_rows(read, each) for each in results[before : before + len(calls)]]
+        return self._rows(results[before : before + len(calls)])
 
     def _name(self, statement: Numbered) -> None:
         prepared, uses = self._known.prepared, self._known.uses
@@ -240,11 +247,6 @@ class OpenTransaction:
             return []
         self._is_open = False
         return self._trips.send(self._begin, calls, _COMMIT, has_names=self._has_names)
-
-
-def _rows(read: Transformer, result: PGresult) -> Rows:
-    read.set_pgresult(result)
-    return read.load_rows(0, result.ntuples, tuple)
 
 
 def _error_of(pgconn: PGconn, result: PGresult) -> psycopg.Error:

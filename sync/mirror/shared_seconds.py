@@ -27,14 +27,16 @@ def shared_seconds(
     `cursor` is this page's last object. If that cannot be mirrored, it has no head, but the next page goes on from its place.
     """
     second_of = _BY_PARENT if heads and hasattr(heads[0], "second") else _BY_TIME
-    listed = [(head.id, second_of(head)) for head in heads]
+    seconds = list(map(second_of, heads))
+    is_continued = after is not None and seconds[:1] == [ended_in]
+    if len(set(seconds)) == len(seconds) and not is_continued and (not heads or cursor in (None, heads[-1].id)):
+        return None
+    listed = [(head.id, second) for head, second in zip(heads, seconds, strict=True)]
     if listed and cursor is not None and cursor != listed[-1][0]:
         listed.append((cursor, listed[-1][1]))
-    if after is not None and listed and listed[0][1] == ended_in:
+    if after is not None and is_continued:
         listed.insert(0, (after, ended_in))
     together = Counter(second for _, second in listed)
-    if len(together) == len(listed):
-        return None
     ranks: dict[str, tuple[int, int]] = {}
     met = Counter[int]()
     for object_id, second in listed:
