@@ -22,6 +22,7 @@ from workers.pool import Pool, PooledConnection
 
 # A process' connections that stay free for requests without a team.
 KEPT_FREE = 2
+# While other teams have requests, too.
 TEAM_SEATS = 3
 ALL_SEATS = 5
 # If more are waiting, the last would time out: the ones before it take that long already.
@@ -81,7 +82,10 @@ class Seats:
                 self._waiting = +self._waiting
 
     def _is_free(self, team_id: str) -> bool:
-        return self._taken[team_id] < self._of_team and self._taken.total() < self._of_all
+        """A team that is alone may have all seats but one, which is free for the next team that comes."""
+        others = (self._taken.keys() | self._waiting.keys()) - {team_id}
+        most = self._of_team if others else max(self._of_team, self._of_all - 1)
+        return self._taken[team_id] < most and self._taken.total() < self._of_all
 
     def _stand_up(self, team_id: str) -> None:
         with self._changed:

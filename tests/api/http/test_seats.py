@@ -15,11 +15,20 @@ from sync.errors import TooManyRequests
 
 def test_a_team_gets_its_seats_and_others_theirs():
     seats = Seats(wait_s=0.05)
-    with ThreadPoolExecutor(ALL_SEATS + 2) as several, Sitting(seats, several) as sit:
+    with ThreadPoolExecutor(ALL_SEATS + 3) as several, Sitting(seats, several) as sit:
+        assert sit("b")
         assert [sit("a") for _ in range(TEAM_SEATS + 1)] == [True] * TEAM_SEATS + [False]
-        assert [sit("b") for _ in range(ALL_SEATS - TEAM_SEATS)] == [True] * (ALL_SEATS - TEAM_SEATS)
+        assert [sit("b") for _ in range(ALL_SEATS - TEAM_SEATS - 1)] == [True] * (ALL_SEATS - TEAM_SEATS - 1)
         assert not sit("c"), "all seats of teams are taken"
         assert sit(None), "what has no team never waits"
+
+
+def test_a_team_that_is_alone_leaves_a_seat_for_the_next():
+    seats = Seats(wait_s=0.05)
+    with ThreadPoolExecutor(ALL_SEATS + 2) as several, Sitting(seats, several) as sit:
+        assert [sit("a") for _ in range(ALL_SEATS)] == [True] * (ALL_SEATS - 1) + [False]
+        assert sit("b")
+        assert not sit("a")
 
 
 class Sitting:
@@ -53,7 +62,7 @@ class Sitting:
 
 
 def test_a_thread_that_sits_does_not_wait_for_itself():
-    seats = Seats(of_team=1, wait_s=0.05)
+    seats = Seats(of_team=1, of_all=1, wait_s=0.05)
 
     with seats.take("a"), seats.take("a"):
         pass
@@ -62,7 +71,7 @@ def test_a_thread_that_sits_does_not_wait_for_itself():
 
 
 def test_more_than_may_wait_are_sent_away_at_once():
-    seats = Seats(of_team=1, wait_s=2)
+    seats = Seats(of_team=1, of_all=1, wait_s=2)
     answers = []
 
     def come():
