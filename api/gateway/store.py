@@ -296,10 +296,17 @@ def _blocks(selection: Selection, paging: Paging) -> tuple[str, ...]:
 def _blocks_in_order(selection: Selection, paging: Paging) -> tuple[str, ...]:
     blocks = ["seconds", *_narrowed(selection)]
     if paging.before is not None:
-        return (*blocks, "seconds_from_cursor", "oldest_seconds", "before_place", "oldest_place_first")
+        return (
+            *blocks,
+            "seconds_from_cursor",
+            "oldest_seconds",
+            "before_place",
+            "place_of_cursor",
+            "oldest_place_first",
+        )
     after = paging.after is not None
     blocks += [*(["seconds_until_cursor"] if after else []), "newest_seconds"]
-    return (*blocks, *(["after_place"] if after else []), "newest_place_first")
+    return (*blocks, *(["after_place", "place_of_cursor"] if after else []), "newest_place_first")
 
 
 def _no_second_twice(rows: Sequence[tuple[str, str, int]]) -> bool:

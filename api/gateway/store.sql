@@ -74,21 +74,13 @@ ORDER BY page.created, page.id
     ) AS seconds
 
 -- name: after_place
-    WHERE (seconds.created, -seconds.place, seconds.id) < (
-        (SELECT created FROM {team}.{table} WHERE id = %(cursor)s),
-        -coalesce((
-            SELECT place
-            FROM {team}.shared_seconds
-            JOIN {team}.{table} AS listed ON listed.id = shared_seconds.id
-            WHERE shared_seconds.type = %(type_name)s
-                AND shared_seconds.id = %(cursor)s
-                AND second IN (0, extract(epoch FROM listed.created))
-        ), 0),
-        %(cursor)s
-    )
+    WHERE (seconds.created, -seconds.place, seconds.id) <
 
 -- name: before_place
-    WHERE (seconds.created, -seconds.place, seconds.id) > (
+    WHERE (seconds.created, -seconds.place, seconds.id) >
+
+-- name: place_of_cursor
+    (
         (SELECT created FROM {team}.{table} WHERE id = %(cursor)s),
         -coalesce((
             SELECT place

@@ -148,8 +148,8 @@ _PLANNED = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 # Where objects share a second.
 SHARED_SECONDS = {
     "newest": ("newest_seconds", "newest_place_first"),
-    "after": ("seconds_until_cursor", "newest_seconds", "after_place", "newest_place_first"),
-    "before": ("seconds_from_cursor", "oldest_seconds", "before_place", "oldest_place_first"),
+    "after": ("seconds_until_cursor", "newest_seconds", "after_place", "place_of_cursor", "newest_place_first"),
+    "before": ("seconds_from_cursor", "oldest_seconds", "before_place", "place_of_cursor", "oldest_place_first"),
 }
 SEARCH, TIMELINE = API / "dashboard/search.sql", API / "dashboard/timeline.sql"
 ROWS_PAGE, REBUILD = API / "dashboard/mirror_rows.sql", SYNC / "database/rebuild.sql"
