@@ -58,7 +58,8 @@ class PageToWrite:
 
     `completed` are the bodies of Source.complete by id: the items of a cut list, or the whole object; an empty one
     leaves its object out. `newest` and `oldest` are `created` of the first and last object; with `cursor` they are None
-    if the page is empty. `starting_after` is the window's cursor before it, with which the page was requested.
+    if the page is empty. `starting_after` is the window's cursor before it, with which the page was requested. `shared`:
+    in which order Stripe lists the objects that share their second.
     """
 
     body: bytes
@@ -100,7 +101,8 @@ class MirrorStore:
     def mirror_page_alone(self, object_type: ObjectType, key: WindowKey, page: PageToWrite) -> WrittenPage | None:
         """Locks the window, mirrors the page and commits, in one round trip.
 
-        None: the window no longer belongs to the caller, or is not at `starting_after`.
+        None: the window no longer belongs to the caller, or is not at `starting_after`. Only the order of the page's
+        objects is kept then: it is Stripe's, whoever reads it.
         """
         queries = _bound(self.schema, object_type.table)
         names = ["page_settings", "lock_window", *(["keep_order"] if page.shared else []), "mirror_page"]
