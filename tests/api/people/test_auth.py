@@ -1,7 +1,6 @@
 """Signing in and out, and how long a session lives."""
 
 import hashlib
-import statistics
 import time
 from dataclasses import replace
 
@@ -149,7 +148,7 @@ def test_a_wrong_password_and_an_unknown_address_answer_the_same(owner, client, 
 def test_an_unknown_user_takes_as_long_as_a_known_one():
     known = hash_password("something")
 
-    spent_on_known, spent_on_nobody = _seconds(known), _seconds(None)
+    spent_on_known, spent_on_nobody = _cpu_s(known), _cpu_s(None)
 
     assert spent_on_nobody > spent_on_known / 2
 
@@ -281,10 +280,11 @@ def test_a_form_is_refused_instead_of_ignored(client):
     assert "application/json" in answer.json["error"]
 
 
-def _seconds(password_hash):
+def _cpu_s(password_hash):
+    """What one check takes of this thread. Other processes can only make a check longer, so the shortest counts."""
     spent = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()
         is_password("wrong", password_hash)
-        spent.append(time.perf_counter() - began)
-    return statistics.median(spent)
+        spent.append(time.thread_time() - began)
+    return min(spent)
