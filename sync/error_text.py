@@ -13,6 +13,8 @@ from sync.errors import BillStackError, StripeError
 
 # Stripe's secret and restricted keys, its signing secrets, and our own API keys. The prefix stays, to show what it was.
 _SECRET = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_|bs_(?=[0-9a-f]{16}))[A-Za-z0-9+/=_-]+")
+# Each of them has one of these. To look for them takes a tenth of the time.
+_OF_SECRETS = ("k_", "whsec_", "bs_")
 _BAD_DATA = "22"  # SQLSTATE class: these sentences quote the value
 # A programmer's sentence, with nothing that a page or a terminal could take for markup or a command.
 _HARMLESS = re.compile(r"[A-Za-z0-9 _.,:;()'…-]{1,200}")
@@ -27,7 +29,7 @@ def chain_of(exc: BaseException | None) -> Iterator[BaseException]:
 
 def redact(text: str) -> str:
     """`text` with every key cut to its prefix."""
-    return _SECRET.sub(r"\1…", text)
+    return _SECRET.sub(r"\1…", text) if any(each in text for each in _OF_SECRETS) else text
 
 
 def loggable_reason(exc: BaseException) -> str:

@@ -269,16 +269,21 @@ def _as_sent(value: object) -> bytes | None:
         case int():
             return b"%d" % value
         case str():
-            if "\0" in value:  # libpq would end the text there
-                raise psycopg.DataError("Postgres cannot store a NUL in a text")
+            _refuse_nul(value)
             return value.encode()
         case list():
-            return b"{%s}" % b",".join(_quoted(each) for each in value)
+            return _array(value)
     raise TypeError(f"{type(value).__name__} is not a type that can be sent")
 
 
-def _quoted(text: str) -> bytes:
-    """An element of an array."""
-    sent = _as_sent(text)
-    assert sent is not None
-    return b'"%s"' % sent.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+def _array(texts: list[str]) -> bytes:
+    all_of_it = "".join(texts)
+    _refuse_nul(all_of_it)
+    if '"' in all_of_it or "\\" in all_of_it:
+        texts = [each.replace("\\", "\\\\").replace('"', '\\"') for each in texts]
+    return b'{"%s"}' % '","'.join(texts).encode() if texts else b"{}"
+
+
+def _refuse_nul(text: str) -> None:
+    if "\0" in text:  # libpq would end the text there
+        raise psycopg.DataError("Postgres cannot store a NUL in a text")

@@ -7,6 +7,7 @@ read. When the price changes, Stripe sends no event for the subscription. So eac
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from os.path import commonprefix
 from typing import Any, NamedTuple
 
 import msgspec
@@ -39,8 +40,12 @@ _PLAN_FIELDS = re.compile(
     r', "metadata": (\{[^{}]*\}), "nickname": (null|"(?:[^"\\]|\\.)*")[,}]'
 )
 _ID = '{"id": "'
-# Stripe embeds whole objects of these types in others.
+_SAYS = '"object": "'
+# Stripe embeds whole objects of these types in others, and a price also as a plan.
 EMBEDDED = ("price", "coupon")
+_NAMES = {"price": ("price", _PLAN), "coupon": ("coupon",)}
+# What a text is searched for: the beginning that all of a type's names share, because each search takes as long.
+_MARKS = {name: _SAYS + commonprefix(names) for name, names in _NAMES.items()}
 
 
 def expand(objects: Sequence[Json], paths: Iterable[str], find: Find, find_whole: Find, today: Today) -> None:
@@ -132,35 +137,29 @@ def shown(object_type: ObjectType, object_id: str, body: str, is_deleted: bool) 
     return decoded
 
 
-def embeds(object_type: ObjectType, body: str) -> bool:
-    """Whether the text of an object contains another object. Quick, because most contain none."""
-    return any(body.count(f'"object": "{name}"') > (name == object_type.stripe_object) for name in EMBEDDED)
+def are_current(object_type: ObjectType, bodies: Sequence[str], types: Iterable[str], find: Find) -> bool:
+    """Whether `renew` would change nothing in objects of this type.
 
-
-def are_current(bodies: Sequence[str], types: Iterable[str], find: Find) -> bool:
-    """Whether `renew` would change nothing. Looks at the texts only, because decoding takes most of a list's time.
-
-    False in doubt. Postgres writes equal objects as equal texts, wherever they are.
+    Looks at the texts only, because decoding takes most of a list's time. False in doubt. Postgres writes equal objects as
+    equal texts, wherever they are.
     """
-    for object_type in _renewed(types):
-        names = (object_type.stripe_object, _PLAN) if object_type.name == "price" else (object_type.stripe_object,)
-        copies = [copy for body in bodies for name in names for copy in _copies(body, name)]
+    for renewed in _renewed(types):
+        copies = [copy for body in bodies for copy in _copies(body, renewed)]
+        if renewed is object_type:  # each of them says what it is, too; Stripe puts none into another
+            if len(copies) > len(bodies):
+                return False
+            continue
         ids = sorted({copy.id for copy in copies})
-        rows = find(object_type, ids) if ids else {}
+        rows = find(renewed, ids) if ids else {}
         today = {object_id: body for object_id, (body, is_deleted) in rows.items() if not is_deleted}
-        if len(today) < len(ids):
+        if len(today) < len(ids) or not all(copy.is_of(today[copy.id]) for copy in copies):
             return False
-        plans: dict[str, str] = {}  # by id: the text of one that was current
-        for copy in copies:
-            if copy.name != _PLAN:
-                if not copy.begins_with(today[copy.id]):
-                    return False
-            elif copy.id not in plans or not copy.begins_with(plans[copy.id]):
-                end = copy.end_of_plan(today[copy.id])
-                if end is None:
-                    return False
-                plans[copy.id] = copy.body[copy.start : end]
     return True
+
+
+# By the text of a price: the text of a plan that is the same price. Most answers have the same ones again.
+_PLANS: dict[str, str] = {}
+_MOST_PLANS = 1000
 
 
 class _Copy(NamedTuple):
@@ -172,25 +171,42 @@ class _Copy(NamedTuple):
     start: int
     mark: int
 
-    def begins_with(self, text: str) -> bool:
+    def is_of(self, today: str) -> bool:
+        """Whether it is as the mirror's own object."""
+        if self.name != _PLAN:
+            return self._begins_with(today)
+        plan = _PLANS.get(today)
+        return (plan is not None and self._begins_with(plan)) or self._is_plan_of(today)
+
+    def _begins_with(self, text: str) -> bool:
         return self.body.startswith(text, self.start) and self.mark < self.start + len(text)
 
-    def end_of_plan(self, price: str) -> int | None:
-        """Where the fields end that a plan has of its price. None: one of them is not what it is today."""
+    def _is_plan_of(self, price: str) -> bool:
+        """Whether the fields are as today's that a plan has of its price."""
         fields, own = _PLAN_FIELDS.match(self.body, self.start), _PLAN_FIELDS.match(price)
-        is_current = fields and own and fields.groups() == own.groups() and self.mark < fields.end()
-        return fields.end() if fields and is_current else None
+        if not fields or not own or fields.groups() != own.groups() or self.mark >= fields.end():
+            return False
+        if len(_PLANS) >= _MOST_PLANS:
+            _PLANS.clear()
+        _PLANS[price] = self.body[self.start : fields.end()]
+        return True
 
 
-def _copies(body: str, name: str) -> Iterator[_Copy]:
-    """Objects of this name. Each has the last id before the mark, or is not equal to what that id names."""
-    mark = f'"object": "{name}"'
+def _copies(body: str, copied: ObjectType) -> Iterator[_Copy]:
+    """Objects of this type, and plans if it is `price`.
+
+    Each has the last id before the mark, or is not equal to what that id names.
+    """
+    names, mark = _NAMES[copied.name], _MARKS[copied.name]
     at = body.find(mark)
     while at >= 0:
-        start = body.rfind(_ID, 0, at)
-        first = start + len(_ID)
-        yield _Copy(name, body[first : body.find('"', first)], body, start, at)
-        at = body.find(mark, at + len(mark))
+        says = at + len(_SAYS)
+        name = body[says : body.find('"', says)]
+        if name in names:
+            start = body.rfind(_ID, 0, at)
+            first = start + len(_ID)
+            yield _Copy(name, body[first : body.find('"', first)], body, start, at)
+        at = body.find(mark, says)
 
 
 def _renewed(types: Iterable[str]) -> list[ObjectType]:

@@ -220,16 +220,14 @@ class MirrorAnswers:
 
     def _finished(self, object_type: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> Sequence[Any]:
         """The objects as Stripe sent them, with embedded copies renewed and `expand` applied."""
-        if not paths and self._are_current(object_type, bodies):
+        if not paths and expand.are_current(
+            object_type, bodies, self._standing.right_as_of, self._reader.objects
+        ):
             return [msgspec.Raw(body.encode()) for body in bodies]
         objects = [msgspec.json.decode(body) for body in bodies]
         self._renew(objects)
         self._expand(objects, paths)
         return objects
-
-    def _are_current(self, object_type: ObjectType, bodies: Sequence[str]) -> bool:
-        embedding = [body for body in bodies if expand.embeds(object_type, body)]
-        return not embedding or expand.are_current(embedding, self._standing.right_as_of, self._reader.objects)
 
     def _expand(self, objects: Sequence[Any], paths: tuple[str, ...]) -> None:
         expand.expand(objects, paths, self._find, partial(self._find, whole=True), self._renew)

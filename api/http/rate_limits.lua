@@ -1,16 +1,15 @@
 -- A token bucket as one number: when it would be full again. Takes tokens, or says how long to wait for one.
 --
 -- KEYS  the bucket
--- ARGV  tokens a second, the most that it holds, how many to take if it is at least half full after that; else one
+-- ARGV  tokens a second, the most that it holds, how many to take if those are at most a tenth of what it has; else
+--       that tenth, or one
 -- -> how many were taken, tokens left, milliseconds until there is one, milliseconds until it is full
 
 local rate, most, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local before = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
-if (before - now) * rate + count > most / 2 then
-  count = 1
-end
+count = math.max(1, math.min(count, math.floor((most - (before - now) * rate) / 10)))
 local full_at = before + count / rate
 local wait_s = full_at - now - most / rate
 

@@ -15,7 +15,7 @@ import structlog
 _TAKE = Path(__file__).with_name("rate_limits.lua").read_text()
 
 # Tokens that a process takes at once from a bucket that has plenty, and how long they are good for.
-LEASED = 10
+LEASED = 20
 LEASE_S = 1.0
 # Of so many callers within a second none is worth remembering.
 _MOST_LEASES = 10_000
@@ -55,8 +55,8 @@ class Taken:
 class Taker:
     """Takes tokens for one process. Thread-safe.
 
-    From a bucket that is at least half full it takes some more at once, which serve the next requests of the same caller
-    without a round trip. They are lost after LEASE_S, so more than the limit permits never get through.
+    From a bucket that has plenty it takes some more at once, which serve the next requests of the same caller without a
+    round trip. They are lost after LEASE_S, so more than the limit permits never get through.
     """
 
     def __init__(self, connection: redis.Redis, clock: Callable[[], float] = time.monotonic) -> None:

@@ -78,8 +78,7 @@ class Seats:
                     raise too_many()
                 self._taken[team_id] += 1
             finally:
-                self._waiting[team_id] -= 1
-                self._waiting = +self._waiting
+                _take_one(self._waiting, team_id)
 
     def _is_free(self, team_id: str) -> bool:
         """A team that is alone may have all seats but one, which is free for the next team that comes."""
@@ -89,9 +88,14 @@ class Seats:
 
     def _stand_up(self, team_id: str) -> None:
         with self._changed:
-            self._taken[team_id] -= 1
-            self._taken = +self._taken
+            _take_one(self._taken, team_id)
             self._changed.notify_all()
+
+
+def _take_one(counts: Counter[str], team_id: str) -> None:
+    counts[team_id] -= 1
+    if not counts[team_id]:
+        del counts[team_id]
 
 
 def too_many() -> TooManyRequests:

@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.gateway.expand import are_current, renew
+from sync.object_types import OBJECT_TYPES
 
 TODAY = {
     "price": {"price_1": {"id": "price_1", "object": "price", "active": False, "nickname": "new", "metadata": {}}},
     "coupon": {"co_1": {"id": "co_1", "object": "coupon", "name": "new"}},
 }
 TYPES = ("price", "coupon")
+SUBSCRIPTION = OBJECT_TYPES["subscription"]
 
 
 @pytest.fixture
@@ -133,7 +135,32 @@ PLAN = copy_of("plan", active=False, amount=5, interval="year", nickname="new", 
 def test_whether_copies_are_current_is_told_by_the_text(item, expected):
     body = as_postgres_writes({"id": "sub_1", "object": "subscription", "items": {"object": "list", "data": [item]}})
 
-    assert are_current([body], TYPES, of_today) is expected
+    assert are_current(SUBSCRIPTION, [body], TYPES, of_today) is expected
+
+
+def test_of_the_renewed_types_themselves_no_look_up_is_made():
+    body = as_postgres_writes(PRICE)
+
+    assert are_current(OBJECT_TYPES["price"], [body, body], TYPES, find=None)
+
+
+@pytest.mark.parametrize("inside", [PRICE, PLAN])
+def test_a_price_inside_of_a_price_is_looked_at_closely(inside):
+    bodies = [as_postgres_writes(PRICE), as_postgres_writes(PRICE | {"inside": inside})]
+
+    assert not are_current(OBJECT_TYPES["price"], bodies, TYPES, find=None)
+
+
+def test_a_plan_that_was_current_for_another_price_is_compared_again():
+    plan = as_postgres_writes({"id": "sub_1", "plan": PLAN})
+    renamed = PRICE | {"nickname": "renamed"}
+
+    def find_renamed(object_type, ids):
+        return {"price_1": (as_postgres_writes(renamed), False)} if object_type.name == "price" else {}
+
+    assert are_current(SUBSCRIPTION, [plan], TYPES, of_today)
+    assert not are_current(SUBSCRIPTION, [plan], TYPES, find_renamed)
+    assert are_current(SUBSCRIPTION, [plan], TYPES, of_today)
 
 
 TEXTS = st.sampled_from(
@@ -160,6 +187,6 @@ ODD = st.recursive(
 def test_where_the_text_says_that_copies_are_current_renewing_changes_nothing(answer, types):
     body = as_postgres_writes(answer)
 
-    if are_current([body], types, of_today):
+    if are_current(SUBSCRIPTION, [body], types, of_today):
         renew([answer], types, of_today)
         assert as_postgres_writes(answer) == body

@@ -263,7 +263,7 @@ class Clock:
         return self.now
 
 
-PLENTY = Limit("plenty", most=100, rate=0.001)
+PLENTY = Limit("plenty", most=1000, rate=0.001)
 
 
 def test_tokens_of_a_bucket_with_plenty_are_taken_some_at_a_time(redis_connection):
@@ -276,6 +276,20 @@ def test_tokens_of_a_bucket_with_plenty_are_taken_some_at_a_time(redis_connectio
 
     assert remaining == [PLENTY.most - number - 1 for number in range(LEASED + 1)]
     assert len(calls) == 2
+
+
+def test_a_bucket_lends_at_most_a_tenth_of_what_it_has(redis_connection):
+    taker = Taker(redis_connection)
+    lent = []
+    take = taker._take
+    taker._take = lambda **given: lent.append(take(**given)[:2]) or [*lent[-1], 0, 0]
+
+    while taker.take(PLENTY, "somebody").is_allowed:
+        pass
+
+    assert all(count == 1 or count <= (left + count) / 10 for count, left in lent)
+    assert sum(count for count, _ in lent) == PLENTY.most
+    assert len(lent) < PLENTY.most / 10
 
 
 def test_several_processes_never_get_more_than_the_limit_permits(redis_connection):
