@@ -122,10 +122,16 @@ class RoundTrips:
         if pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             pgconn.exec_(b"ROLLBACK")
 
-    def _rows(self, results: Sequence[PGresult]) -> list[Rows]:
+    def _rows(self, calls: Sequence[Call], results: Sequence[PGresult]) -> list[Rows]:
         found: list[Rows] = []
         reader = Transformer(self._connection)  # one for all, because it remembers how each type is read
-        for result in results:
+        for call, result in zip(calls, results, strict=True):
+            if call.statement.is_raw:
+                columns = range(result.nfields)
+                found.append(
+                    [tuple([result.get_value(row, column) for column in columns]) for row in range(result.ntuples)]
+                )
+                continue
             reader.set_pgresult(result)
             found.append(reader.load_rows(0, result.ntuples, tuple))
         return found
@@ -177,7 +183,7 @@ class RoundTrips:
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise _error_of(pgconn, result)
-        return self._rows(results[before : before + len(calls)])
+        return self._rows(calls, results[before : before + len(calls)])
 
     def _name(self, statement: Numbered) -> None:
         prepared, uses = self._known.prepared, self._known.uses

@@ -34,12 +34,13 @@ class Numbered:
     """A statement in Postgres' own form, with $1, $2 and so on. `names` are their names in order.
 
     `prepared_from` is its use in a connection from which on it is prepared, which costs a round trip. None: never, because
-    the best plan depends on the values.
+    the best plan depends on the values. The values of `is_raw` rows stay the bytes that Postgres sent.
     """
 
     text: bytes
     names: tuple[str, ...]
     prepared_from: int | None = 1
+    is_raw: bool = False
 
 
 class BoundQueries:
@@ -67,15 +68,17 @@ class BoundQueries:
             self._numbered[name] = _number(self[name])
         return self._numbered[name]
 
-    def joined(self, names: tuple[str, ...], *, prepared_from: int | None = None) -> Numbered:
+    def joined(
+        self, names: tuple[str, ...], *, prepared_from: int | None = None, is_raw: bool = False
+    ) -> Numbered:
         """A statement of several blocks, planned each time unless they are said to have one best plan."""
-        return _number("\n".join(self[name] for name in names), prepared_from)
+        return _number("\n".join(self[name] for name in names), prepared_from, is_raw)
 
 
-def _number(statement: str, prepared_from: int | None = 1) -> Numbered:
+def _number(statement: str, prepared_from: int | None = 1, is_raw: bool = False) -> Numbered:
     names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
-    return Numbered(text.encode(), names, prepared_from)
+    return Numbered(text.encode(), names, prepared_from, is_raw)
 
 
 def _render(text: LiteralString, names: Mapping[str, sql.Composable]) -> LiteralString:

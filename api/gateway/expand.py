@@ -7,7 +7,6 @@ read. When the price changes, Stripe sends no event for the subscription. So eac
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from os.path import commonprefix
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,8 +15,8 @@ from api.gateway.errors import OnlyStripeCan
 from sync.object_types import BY_STRIPE_OBJECT, OBJECT_TYPES, ObjectType, lacks_expanded
 
 Json = dict[str, Any]
-# A look-up of the mirror's objects of one type by id: JSON text, and whether Stripe deleted it.
-Find = Callable[[ObjectType, Sequence[str]], dict[str, tuple[str, bool]]]
+# A look-up of the mirror's objects of one type by id: JSON, and whether Stripe deleted it.
+Find = Callable[[ObjectType, Sequence[str]], dict[str, tuple[bytes, bool]]]
 
 # Replaces embedded copies by the mirror's own objects, in place.
 Today = Callable[[Sequence[Json]], None]
@@ -36,16 +35,16 @@ _PLAN = "plan"
 _OF_PLAN = ("active", "metadata", "nickname")
 # The same in the text of a plan or a price. Postgres writes the fields in this order.
 _PLAN_FIELDS = re.compile(
-    r'\{"id": [^{}]*?, "active": (true|false), [^{}]*?"object": "(?:plan|price)"[^{}]*'
-    r', "metadata": (\{[^{}]*\}), "nickname": (null|"(?:[^"\\]|\\.)*")[,}]'
+    rb'\{"id": [^{}]*?, "active": (true|false), [^{}]*?"object": "(?:plan|price)"[^{}]*'
+    rb', "metadata": (\{[^{}]*\}), "nickname": (null|"(?:[^"\\]|\\.)*")[,}]'
 )
-_ID = '{"id": "'
-_SAYS = '"object": "'
+_ID = b'{"id": "'
+_SAYS = b'"object": "'
 # Stripe embeds whole objects of these types in others, and a price also as a plan.
 EMBEDDED = ("price", "coupon")
-_NAMES = {"price": ("price", _PLAN), "coupon": ("coupon",)}
+_NAMES = {"price": (b"price", _PLAN.encode()), "coupon": (b"coupon",)}
 # What a text is searched for: the beginning that all of a type's names share, because each search takes as long.
-_MARKS = {name: _SAYS + commonprefix(names) for name, names in _NAMES.items()}
+_MARKS = {"price": _SAYS + b"p", "coupon": _SAYS + b"coupon"}
 
 
 def expand(objects: Sequence[Json], paths: Iterable[str], find: Find, find_whole: Find, today: Today) -> None:
@@ -71,8 +70,8 @@ def _reveal(level: list[Json], name: str, path: str, find_whole: Find, today: To
         object_type = OBJECT_TYPES[type_name]
         rows = find_whole(object_type, list({holder["id"] for holder in holders}))
         for holder in holders:
-            body, is_deleted = rows.get(holder["id"], ("", True))
-            if is_deleted or lacks_expanded(object_type, body.encode()):
+            body, is_deleted = rows.get(holder["id"], (b"", True))
+            if is_deleted or lacks_expanded(object_type, body):
                 raise OnlyStripeCan(f"the mirror cannot expand {path}")
             whole: Json = msgspec.json.decode(body)
             if object_type.nested and name == object_type.nested.field:
@@ -129,7 +128,7 @@ def _found(ids: dict[str, list[Json]], name: str, path: str, find: Find) -> dict
     return {object_id: shown(object_type, object_id, *row) for object_id, row in rows.items()}
 
 
-def shown(object_type: ObjectType, object_id: str, body: str, is_deleted: bool) -> Json:
+def shown(object_type: ObjectType, object_id: str, body: bytes, is_deleted: bool) -> Json:
     """An object as Stripe shows it inside others. A deleted one has only its id left."""
     if is_deleted:
         return {"id": object_id, "object": object_type.stripe_object, "deleted": True}
@@ -137,7 +136,7 @@ def shown(object_type: ObjectType, object_id: str, body: str, is_deleted: bool) 
     return decoded
 
 
-def are_current(object_type: ObjectType, bodies: Sequence[str], types: Iterable[str], find: Find) -> bool:
+def are_current(object_type: ObjectType, bodies: Sequence[bytes], types: Iterable[str], find: Find) -> bool:
     """Whether `renew` would change nothing in objects of this type.
 
     Looks at the texts only, because decoding takes most of a list's time. False in doubt. Postgres writes equal objects as
@@ -158,30 +157,30 @@ def are_current(object_type: ObjectType, bodies: Sequence[str], types: Iterable[
 
 
 # By the text of a price: the text of a plan that is the same price. Most answers have the same ones again.
-_PLANS: dict[str, str] = {}
+_PLANS: dict[bytes, bytes] = {}
 _MOST_PLANS = 1000
 
 
 class _Copy(NamedTuple):
     """An object inside the text of another: where it begins, and where it says what it is."""
 
-    name: str
+    name: bytes
     id: str
-    body: str
+    body: bytes
     start: int
     mark: int
 
-    def is_of(self, today: str) -> bool:
+    def is_of(self, today: bytes) -> bool:
         """Whether it is as the mirror's own object."""
-        if self.name != _PLAN:
+        if self.name.decode() != _PLAN:
             return self._begins_with(today)
         plan = _PLANS.get(today)
         return (plan is not None and self._begins_with(plan)) or self._is_plan_of(today)
 
-    def _begins_with(self, text: str) -> bool:
+    def _begins_with(self, text: bytes) -> bool:
         return self.body.startswith(text, self.start) and self.mark < self.start + len(text)
 
-    def _is_plan_of(self, price: str) -> bool:
+    def _is_plan_of(self, price: bytes) -> bool:
         """Whether the fields are as today's that a plan has of its price."""
         fields, own = _PLAN_FIELDS.match(self.body, self.start), _PLAN_FIELDS.match(price)
         if not fields or not own or fields.groups() != own.groups() or self.mark >= fields.end():
@@ -192,7 +191,7 @@ class _Copy(NamedTuple):
         return True
 
 
-def _copies(body: str, copied: ObjectType) -> Iterator[_Copy]:
+def _copies(body: bytes, copied: ObjectType) -> Iterator[_Copy]:
     """Objects of this type, and plans if it is `price`.
 
     Each has the last id before the mark, or is not equal to what that id names.
@@ -201,11 +200,11 @@ def _copies(body: str, copied: ObjectType) -> Iterator[_Copy]:
     at = body.find(mark)
     while at >= 0:
         says = at + len(_SAYS)
-        name = body[says : body.find('"', says)]
+        name = body[says : body.find(b'"', says)]
         if name in names:
             start = body.rfind(_ID, 0, at)
             first = start + len(_ID)
-            yield _Copy(name, body[first : body.find('"', first)], body, start, at)
+            yield _Copy(name, body[first : body.find(b'"', first)].decode(), body, start, at)
         at = body.find(mark, says)
 
 

@@ -111,12 +111,12 @@ class MirrorAnswers:
 
     def _search(self, asked: MirrorSearch) -> bytes:
         """All that matches, or nothing: how Stripe orders results is not documented, so no page can be told apart."""
-        query, most = asked.query, asked.limit + 1
-        standing, bodies = self._reader.matching(asked.object_type, query.selection, most, is_indexed=query.is_indexed)
+        query, limit = asked.query, asked.limit
+        standing, bodies = self._reader.matching(asked.object_type, query.selection, limit, is_indexed=query.is_indexed)
         self._vouch(asked.object_type, standing)
         if standing.api_version < search_query.OLDEST_VERSION:
             raise OnlyStripeCan(f"there is no search in API version {standing.api_version}")
-        if bodies is None or len(bodies) == most:
+        if bodies is None:
             raise OnlyStripeCan("the search may have more results than the mirror looks through")
         if not all(query.is_certain(msgspec.json.decode(body)) for body in bodies):
             raise OnlyStripeCan("only Stripe's search can tell which of the similar objects match")
@@ -159,7 +159,7 @@ class MirrorAnswers:
         if standing.api_version < plans.OLDEST_VERSION:
             raise OnlyStripeCan(f"plans have other fields in API version {standing.api_version}")
 
-    def _as_plans(self, price: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> list[Any]:
+    def _as_plans(self, price: ObjectType, bodies: Sequence[bytes], paths: tuple[str, ...]) -> list[Any]:
         prices = [msgspec.json.decode(body) for body in bodies]
         self._expand(prices, paths)
         return [plans.plan_of(each, shows_tiers="tiers" in paths) for each in prices]
@@ -202,7 +202,7 @@ class MirrorAnswers:
             raise NoSuchObject(under.object_type.stripe_object, object_id)
         return object_id
 
-    def _row(self, object_type: ObjectType, ids: tuple[str, ...], *, whole: bool = False) -> tuple[str, str, bool]:
+    def _row(self, object_type: ObjectType, ids: tuple[str, ...], *, whole: bool = False) -> tuple[str, bytes, bool]:
         """(id, JSON, is deleted). Raises NoSuchObject."""
         standing, rows = self._reader.found(object_type, ids, whole=whole)
         self._vouch(object_type, standing)
@@ -218,12 +218,12 @@ class MirrorAnswers:
             raise OnlyStripeCan(f"the mirror has no {object_type.words} {ids[0]}")
         raise NoSuchObject(object_type.stripe_object, ids[0])
 
-    def _finished(self, object_type: ObjectType, bodies: Sequence[str], paths: tuple[str, ...]) -> Sequence[Any]:
+    def _finished(self, object_type: ObjectType, bodies: Sequence[bytes], paths: tuple[str, ...]) -> Sequence[Any]:
         """The objects as Stripe sent them, with embedded copies renewed and `expand` applied."""
         if not paths and expand.are_current(
             object_type, bodies, self._standing.right_as_of, self._reader.objects
         ):
-            return [msgspec.Raw(body.encode()) for body in bodies]
+            return [msgspec.Raw(body) for body in bodies]
         objects = [msgspec.json.decode(body) for body in bodies]
         self._renew(objects)
         self._expand(objects, paths)
@@ -235,7 +235,7 @@ class MirrorAnswers:
     def _renew(self, objects: Sequence[Any]) -> None:
         expand.renew(objects, self._standing.right_as_of, self._reader.objects)
 
-    def _find(self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False) -> dict[str, tuple[str, bool]]:
+    def _find(self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False) -> dict[str, tuple[bytes, bool]]:
         """For `expand`: only what the mirror can vouch for and this key may read."""
         if object_type.name not in self._standing.right_as_of:
             raise OnlyStripeCan(f"the mirror has not read all {object_type.title.lower()}")

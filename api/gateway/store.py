@@ -25,6 +25,8 @@ _QUERIES = Queries(Path(__file__).with_name("store.sql"))
 _OF_ONE_PLAN = frozenset(
     {"page", "where_not_canceled", "after", "before", "newest_first", "oldest_first", "object", "objects"}
 )
+# These rows hold objects' JSON, which mostly is sent on as it is.
+_WITH_BODIES = frozenset({"page", "seconds", "object", "objects"})
 # Each team, type and limit has statements of its own. A connection that meets many meets most of them once or twice.
 _PREPARED_FROM = 3
 _STANDING = _QUERIES.bind(team="", table="").numbered("standing")
@@ -59,20 +61,20 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """Ids and JSON of objects, newest first; `has_more` in the direction of the paging.
+    """Ids and JSON (UTF-8) of objects, newest first; `has_more` in the direction of the paging.
 
     `is_known`: the mirror knows all that the selection holds. `is_in_order`: objects of one second are in Stripe's order.
     """
 
     ids: list[str]
-    bodies: list[str]
+    bodies: list[bytes]
     has_more: bool
     is_known: bool = True
     is_in_order: bool = True
 
     def raws(self) -> list[msgspec.Raw]:
         """The objects, for an answer that msgspec encodes around them."""
-        return [msgspec.Raw(body.encode()) for body in self.bodies]
+        return [msgspec.Raw(body) for body in self.bodies]
 
 
 # A project with at most so many people has few rows: all of them are read and sorted. For a larger one, the page is read in
@@ -169,25 +171,27 @@ class MirrorReader:
         if paging.before is not None:
             kept.reverse()
         bodies = [each[1] for each in kept]
-        page = FoundPage([each[0] for each in kept], bodies, len(rows) > paging.limit, is_in_order=is_in_order)
+        page = FoundPage([each[0].decode() for each in kept], bodies, len(rows) > paging.limit, is_in_order=is_in_order)
         return standing, page, others[-1][0][0] if paging.cursor is not None else 0
 
     def matching(
         self, object_type: ObjectType, selection: Selection, most: int, *, is_indexed: bool
-    ) -> tuple[Standing, list[str] | None]:
-        """JSON of up to `most` objects, newest first. None: no index finds them, and the table is too large to read."""
+    ) -> tuple[Standing, list[bytes] | None]:
+        """JSON of objects, newest first. None: more than `most`, or no index finds them, and the table is too large to read."""
         first, *others = _blocks(selection, Paging(most))
         blocks = (first, *([] if is_indexed else ["where_table_is_small"]), *others)
         values = {
             **selection.params,
-            "limit": most,
+            "limit": most + 1,
             "hidden": object_type.hidden_fields,
             "created_from": selection.created_from,
             "created_to": selection.created_to,
             "most_bytes": _MOST_BYTES_READ,
         }
         standing, rows, [[is_small]] = self._read(object_type, [blocks, ("is_small",)], values)
-        return standing, [body for _, body, _ in rows] if is_indexed or is_small else None
+        if len(rows) > most or not (is_indexed or is_small):
+            return standing, None
+        return standing, [body for _, body, _ in rows]
 
     def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
         if "where_project" not in selection.blocks:
@@ -203,21 +207,21 @@ class MirrorReader:
 
     def found(
         self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
-    ) -> tuple[Standing, dict[str, tuple[str, bool]]]:
+    ) -> tuple[Standing, dict[str, tuple[bytes, bool]]]:
         """JSON and whether Stripe deleted it, by id; without what the mirror never had.
 
         `whole`: with the lists that Stripe shows only on request.
         """
         standing, rows = self._read(object_type, [_named(ids)], _values_of(object_type, ids, whole=whole))
-        return standing, {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
+        return standing, _by_id(rows)
 
     def objects(
         self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
-    ) -> dict[str, tuple[str, bool]]:
+    ) -> dict[str, tuple[bytes, bool]]:
         """As `found`, for what another answer embeds."""
         named = self._statement(object_type, _named(ids))
         (rows,) = self._run(object_type, [named], _values_of(object_type, ids, whole=whole))
-        return {object_id: (body, is_deleted) for object_id, body, is_deleted in rows}
+        return _by_id(rows)
 
     def standing(self) -> Standing:
         (rows,) = RoundTrips(self._connection).read([_STANDING], {"team_id": self._team_id, "types": self._types})
@@ -309,20 +313,26 @@ def _blocks_in_order(selection: Selection, paging: Paging) -> tuple[str, ...]:
     return (*blocks, *(["after_place", "place_of_cursor"] if after else []), "newest_place_first")
 
 
-def _no_second_twice(rows: Sequence[tuple[str, str, int]]) -> bool:
+def _by_id(rows: Rows) -> dict[str, tuple[bytes, bool]]:
+    return {object_id.decode(): (body, is_deleted == b"t") for object_id, body, is_deleted in rows}
+
+
+def _no_second_twice(rows: Rows) -> bool:
     return all(one[2] != other[2] for one, other in pairwise(rows))
 
 
-def _are_told_apart(rows: Sequence[tuple[str, str, int, int]]) -> bool:
+def _are_told_apart(rows: Rows) -> bool:
     """Whether those of one second have places, each its own."""
-    return all(one[2] != other[2] or 0 != one[3] != other[3] != 0 for one, other in pairwise(rows))
+    none = b"0"
+    return all(one[2] != other[2] or none != one[3] != other[3] != none for one, other in pairwise(rows))
 
 
 @lru_cache(1000)
 def _statement(schema: str, table: str, blocks: tuple[str, ...], limit: int) -> Numbered:
     """Most are planned each time: which index is best depends on the customer."""
     has_one_plan = blocks[0] == "cursor" or _OF_ONE_PLAN.issuperset(blocks)
-    return _bound(schema, table, limit).joined(blocks, prepared_from=_PREPARED_FROM if has_one_plan else None)
+    prepared_from = _PREPARED_FROM if has_one_plan else None
+    return _bound(schema, table, limit).joined(blocks, prepared_from=prepared_from, is_raw=blocks[0] in _WITH_BODIES)
 
 
 @lru_cache(1000)

@@ -3,8 +3,12 @@
 -- objects share a second, it is `seconds` instead, with its own ends, which puts them into Stripe's order.
 
 -- name: page
--- `hidden` are fields that Stripe shows only where they are expanded. Text is made of the page's rows only: in one SELECT, a plan that sorts would make it of all that it sorts.
-SELECT page.id, (page.raw - %(hidden)s::text[])::text, extract(epoch FROM page.created)::bigint
+-- `hidden` are fields that Stripe shows only where they are expanded. Text is made of the page's rows only: in one SELECT, a
+-- plan that sorts would make it of all that it sorts. The last of {limit} rows has none: it only tells that there are more.
+SELECT
+    page.id,
+    CASE WHEN row_number() OVER as_found < {limit} THEN (page.raw - %(hidden)s::text[])::text END,
+    extract(epoch FROM page.created)::bigint
 FROM (
     SELECT mirror.id, mirror.raw, mirror.created
     FROM {team}.{table} AS mirror
@@ -14,7 +18,11 @@ FROM (
 -- The same, with the objects' places in their seconds (sync/mirror/shared_seconds.py). Whole seconds are read and sorted. An
 -- object without a place came with an event, so it is newer than those that were listed: its place is 0. Each place is
 -- looked up by itself, because a join with a table that nobody has analyzed compared each with each.
-SELECT page.id, (page.raw - %(hidden)s::text[])::text, extract(epoch FROM page.created)::bigint, page.place
+SELECT
+    page.id,
+    CASE WHEN row_number() OVER as_found < %(limit)s THEN (page.raw - %(hidden)s::text[])::text END,
+    extract(epoch FROM page.created)::bigint,
+    page.place
 FROM (
     SELECT seconds.id, seconds.raw, seconds.created, seconds.place
     FROM (
@@ -49,12 +57,14 @@ WHERE mirror.deleted_at IS NULL
     ORDER BY mirror.created DESC, mirror.id DESC
     LIMIT {limit}
 ) AS page
+WINDOW as_found AS (ORDER BY page.created DESC, page.id DESC)
 ORDER BY page.created DESC, page.id DESC
 
 -- name: oldest_first
     ORDER BY mirror.created, mirror.id
     LIMIT {limit}
 ) AS page
+WINDOW as_found AS (ORDER BY page.created, page.id)
 ORDER BY page.created, page.id
 
 -- name: seconds_until_cursor
@@ -97,12 +107,14 @@ ORDER BY page.created, page.id
     ORDER BY seconds.created DESC, seconds.place, seconds.id DESC
     LIMIT %(limit)s
 ) AS page
+WINDOW as_found AS (ORDER BY page.created DESC, page.place, page.id DESC)
 ORDER BY page.created DESC, page.place, page.id DESC
 
 -- name: oldest_place_first
     ORDER BY seconds.created, seconds.place DESC, seconds.id
     LIMIT %(limit)s
 ) AS page
+WINDOW as_found AS (ORDER BY page.created, page.place DESC, page.id)
 ORDER BY page.created, page.place DESC, page.id
 
 -- name: where_created_from

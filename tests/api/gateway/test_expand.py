@@ -28,7 +28,7 @@ def find(asked):
     def look_up(object_type, ids):
         asked.append((object_type.name, list(ids)))
         known = TODAY[object_type.name]
-        return {each: (json.dumps(known[each]), False) for each in ids if each in known}
+        return {each: (json.dumps(known[each]).encode(), False) for each in ids if each in known}
 
     return look_up
 
@@ -93,7 +93,7 @@ def test_a_type_for_which_the_mirror_cannot_vouch_is_left_as_it_is(find, asked):
 
 
 def as_postgres_writes(value):
-    """jsonb as text."""
+    """jsonb as text, in UTF-8."""
 
     def in_order(value):
         if isinstance(value, dict):
@@ -102,7 +102,7 @@ def as_postgres_writes(value):
             }
         return [in_order(each) for each in value] if isinstance(value, list) else value
 
-    return json.dumps(in_order(value), ensure_ascii=False)
+    return json.dumps(in_order(value), ensure_ascii=False).encode()
 
 
 def of_today(object_type, ids):
