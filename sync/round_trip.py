@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import errors
+from psycopg import abc, errors
 from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
@@ -123,15 +123,13 @@ class RoundTrips:
             pgconn.exec_(b"ROLLBACK")
 
     def _rows(self, calls: Sequence[Call], results: Sequence[PGresult]) -> list[Rows]:
+        reader: abc.Transformer | None = None
         found: list[Rows] = []
-        reader = Transformer(self._connection)  # one for all, because it remembers how each type is read
         for call, result in zip(calls, results, strict=True):
             if call.statement.is_raw:
-                columns = range(result.nfields)
-                found.append(
-                    [tuple([result.get_value(row, column) for column in columns]) for row in range(result.ntuples)]
-                )
+                found.append(_raw_rows(result))
                 continue
+            reader = reader or Transformer(self._connection)  # one for all, because it remembers how each type is read
             reader.set_pgresult(result)
             found.append(reader.load_rows(0, result.ntuples, tuple))
         return found
@@ -253,6 +251,11 @@ class OpenTransaction:
             return []
         self._is_open = False
         return self._trips.send(self._begin, calls, _COMMIT, has_names=self._has_names)
+
+
+def _raw_rows(result: PGresult) -> Rows:
+    columns = range(result.nfields)
+    return [tuple([result.get_value(row, column) for column in columns]) for row in range(result.ntuples)]
 
 
 def _error_of(pgconn: PGconn, result: PGresult) -> psycopg.Error:

@@ -1,6 +1,7 @@
 """Reads the mirror for one request, or says why only Stripe can answer it."""
 
 from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 
 from flask import Flask
 
@@ -64,11 +65,16 @@ def read_mirror(
 
 
 def mirror_headers(made: Made, request_id: str) -> dict[str, str]:
-    synced_at = iso(since_1970(made.right_as_of))
-    assert synced_at is not None
     return {
         "Stripe-Version": made.api_version,
         "Request-Id": request_id,
         "X-BillStack-Source": "mirror",
-        "X-BillStack-Synced-At": synced_at,
+        "X-BillStack-Synced-At": _shown(made.right_as_of),
     }
+
+
+@lru_cache(1000)
+def _shown(second: int) -> str:
+    shown = iso(since_1970(second))
+    assert shown is not None
+    return shown

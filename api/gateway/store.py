@@ -29,7 +29,7 @@ _OF_ONE_PLAN = frozenset(
 _WITH_BODIES = frozenset({"page", "seconds", "object", "objects"})
 # Each team, type and limit has statements of its own. A connection that meets many meets most of them once or twice.
 _PREPARED_FROM = 3
-_STANDING = _QUERIES.bind(team="", table="").numbered("standing")
+_STANDING = _QUERIES.bind(team="", table="").joined(("standing",), prepared_from=1, is_raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,19 +258,23 @@ class MirrorReader:
             raise Conflict("this team has no mirror: connect it to Stripe first", code="not_connected") from exc
 
 
-def _standing(rows: Sequence[tuple[Any, ...]]) -> Standing:
-    if not rows:
-        return Standing()
-    is_connected, api_version, added, swept_until, unread_until, proofs = rows[0]
+def _standing(rows: Rows) -> Standing:
+    return _standing_of(rows[0][0]) if rows else Standing()
+
+
+@lru_cache(1000)
+def _standing_of(found: bytes) -> Standing:
+    """It is the same for many answers, until the mirror is compared or events are read again."""
+    row = msgspec.json.decode(found)
     known = {
-        name: right_as_of(proof, None if name in REREAD_TYPES else swept_until, unread_until)
-        for name, proof in msgspec.json.decode(proofs or "{}").items()
+        name: right_as_of(proof, None if name in REREAD_TYPES else row["sweptUntil"], row["unreadUntil"])
+        for name, proof in (row["proofs"] or {}).items()
     }
     return Standing(
-        is_connected,
-        frozenset({*DEFAULT_TYPES, *added}),
+        row["isConnected"],
+        frozenset({*DEFAULT_TYPES, *row["added"]}),
         {name: second for name, second in known.items() if second is not None},
-        api_version or API_VERSION,
+        row["apiVersion"] or API_VERSION,
     )
 
 

@@ -299,18 +299,18 @@ FROM {team}.{table}
 WHERE id = %(id)s
 
 -- name: standing
--- What each type's right_as_of is made of (api/account/mirror_shown.py). `types` NULL: of all types.
-SELECT
-    connections.secret_key IS NOT NULL,
-    connections.api_version,
-    ARRAY(
+-- What each type's right_as_of is made of (api/account/mirror_shown.py), in one JSON. `types` NULL: of all types.
+SELECT json_build_object(
+    'isConnected', connections.secret_key IS NOT NULL,
+    'apiVersion', connections.api_version,
+    'added', ARRAY(
         SELECT type
         FROM billstack.mirrored_types
         WHERE mirrored_types.team_id = connections.team_id AND stopped_at IS NULL
     ),
-    connections.swept_until,
-    connections.unread_until,
-    (
+    'sweptUntil', connections.swept_until,
+    'unreadUntil', connections.unread_until,
+    'proofs', (
         SELECT json_object_agg(type, json_build_object(
             'knownUntil', proven.until,
             'unapplied', (
@@ -320,7 +320,7 @@ SELECT
                 ORDER BY created
                 LIMIT 1
             )
-        ))::text
+        ))
         FROM billstack.type_proofs
         CROSS JOIN LATERAL (
             SELECT greatest(known_until, CASE WHEN equal.found ? type THEN equal.upper END) AS until
@@ -328,6 +328,7 @@ SELECT
         WHERE type_proofs.team_id = connections.team_id
             AND (%(types)s::text[] IS NULL OR type_proofs.type = ANY (%(types)s))
     )
+)::text
 FROM billstack.connections
 LEFT JOIN LATERAL (
     SELECT upper, found
