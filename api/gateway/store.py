@@ -22,7 +22,7 @@ from sync.stripe.sdk import API_VERSION
 _QUERIES = Queries(Path(__file__).with_name("store.sql"))
 # Of these blocks, statements have one plan that is best for all values. So has a cursor's, which looks up one id. A page's
 # limit is a part of its text, because the plan depends on it.
-_OF_ONE_PLAN = frozenset(
+OF_ONE_PLAN = frozenset(
     {"page", "where_not_canceled", "after", "before", "newest_first", "oldest_first", "object", "objects"}
 )
 # These rows hold objects' JSON, which mostly is sent on as it is.
@@ -334,7 +334,7 @@ def _are_told_apart(rows: Rows) -> bool:
 @lru_cache(1000)
 def _statement(schema: str, table: str, blocks: tuple[str, ...], limit: int) -> Numbered:
     """Most are planned each time: which index is best depends on the customer."""
-    has_one_plan = blocks[0] == "cursor" or _OF_ONE_PLAN.issuperset(blocks)
+    has_one_plan = blocks[0] == "cursor" or OF_ONE_PLAN.issuperset(blocks)
     prepared_from = _PREPARED_FROM if has_one_plan else None
     return _bound(schema, table, limit).joined(blocks, prepared_from=prepared_from, is_raw=blocks[0] in _WITH_BODIES)
 

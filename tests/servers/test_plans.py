@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from api.dashboard.mirror_rows import _select
 from api.dashboard.mirror_tables import TABLES
 from api.gateway.params import FILTERS
+from api.gateway.store import OF_ONE_PLAN
 from scripts.local.servers import EmbeddedPostgres, at_database
 from scripts.run_procfile import ROOT
 from sync.database import dbt
@@ -160,14 +161,18 @@ _HEADS = {PEOPLE: ("select",), LISTS: ("page", "seconds"), ROWS_PAGE: ("plain", 
 
 @dataclass(frozen=True)
 class Statement:
-    """Blocks of a file. A list's is planned each time, unless it `is_prepared` (api/gateway/store.py)."""
+    """Blocks of a file."""
 
     file: Path
     blocks: tuple[str, ...]
     table: str = "charges"
     is_list: bool = False
     reference: str = "id"  # the column of an explore page's list that names the object
-    is_prepared: bool = False
+
+    @property
+    def keeps_its_plan(self) -> bool:
+        """Lists are planned each time, with the exception of some (api/gateway/store.py)."""
+        return not self.is_list or (self.file == LISTS and OF_ONE_PLAN.issuperset(self.blocks))
 
 
 def statements() -> dict[str, Statement]:
@@ -185,16 +190,15 @@ def statements() -> dict[str, Statement]:
 
 
 def lists() -> dict[str, Statement]:
-    """Of the gateway: each filter, in each direction. Without one, and for a cursor, they are prepared."""
+    """Of the gateway: each filter, in each direction."""
     found = {}
     for object_type in OBJECT_TYPES.values():
         for ending in ENDINGS:
-            for narrowed in ((), ("where_not_canceled",)) if object_type.name == "subscription" else ((),):
-                name = ".".join((object_type.name, *narrowed, "prepared", ending[0]))
-                statement = Statement(
-                    LISTS, ("page", *narrowed, *ending), object_type.table, is_list=True, is_prepared=True
-                )
-                found[f"gateway.store.{name}"] = statement
+            name = f"gateway.store.{object_type.name}.all.{ending[0]}"
+            found[name] = Statement(LISTS, ("page", *ending), object_type.table, is_list=True)
+    for ending in ENDINGS:
+        blocks = ("page", "where_not_canceled", *ending)
+        found[f"gateway.store.subscription.default.{ending[0]}"] = Statement(LISTS, blocks, "subscriptions", is_list=True)
     for type_name, filters in FILTERS.items():
         blocks = {each.block for each in filters.values()} | {"where_created_from", "where_created_to"}
         blocks |= {"where_project", "where_small_project", "where_person"} if "customer" in filters else set()
@@ -205,7 +209,7 @@ def lists() -> dict[str, Statement]:
             for ending in ENDINGS:
                 statement = Statement(LISTS, ("page", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
                 found[f"gateway.store.{type_name}.{name}.{ending[0]}"] = statement
-            for way, ending in SHARED_SECONDS.items():
+            for way, ending in SHARED_SECONDS.items() if OBJECT_TYPES[type_name].is_default else ():
                 statement = Statement(LISTS, ("seconds", name, *ending), OBJECT_TYPES[type_name].table, is_list=True)
                 found[f"gateway.store.{type_name}.{name}.shared_{way}"] = statement
     for table, blocks in SEARCHES.items():
@@ -284,8 +288,7 @@ OF_AMOUNTS = ("charges", "invoices")
 OF_TABLE = {each.table: name for name, each in OBJECT_TYPES.items()}
 STATEMENTS = statements()
 TRIED = [(name, "force_custom_plan") for name in STATEMENTS]
-_KEPT = [name for name, statement in STATEMENTS.items() if statement.is_prepared or not statement.is_list]
-TRIED += [(name, "force_generic_plan") for name in _KEPT]
+TRIED += [(name, "force_generic_plan") for name, statement in STATEMENTS.items() if statement.keeps_its_plan]
 
 
 def test_every_statement_of_every_file_is_tried() -> None:
