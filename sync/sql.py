@@ -68,9 +68,7 @@ class BoundQueries:
             self._numbered[name] = _number(self[name])
         return self._numbered[name]
 
-    def joined(
-        self, names: tuple[str, ...], *, prepared_from: int | None = None, is_raw: bool = False
-    ) -> Numbered:
+    def joined(self, names: tuple[str, ...], *, prepared_from: int | None = None, is_raw: bool = False) -> Numbered:
         """A statement of several blocks, planned each time unless they are said to have one best plan."""
         return _number("\n".join(self[name] for name in names), prepared_from, is_raw)
 

@@ -10,7 +10,8 @@ from api.gateway import plans, search_query
 from api.gateway.errors import RefusedParameter
 from api.gateway.params import Values, first_unanswerable, paging, select, without
 from api.gateway.search_query import Query, Unanswerable
-from api.gateway.store import Paging, Selection, Standing
+from api.gateway.selection import Paging, Selection
+from api.gateway.store import Standing
 from api.http.addresses import possible_ids
 from sync.object_types import CHILDREN, OBJECT_TYPES, NestedList, ObjectType
 

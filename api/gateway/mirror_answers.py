@@ -19,7 +19,8 @@ from api.gateway.decision import (
     doubt,
 )
 from api.gateway.errors import NoSuchObject, OnlyStripeCan, RefusedParameter
-from api.gateway.store import MirrorReader, Paging, Selection, Standing
+from api.gateway.selection import Paging, Selection
+from api.gateway.store import MirrorReader, Standing
 from sync.errors import Conflict
 from sync.object_types import OBJECT_TYPES, ObjectType
 
@@ -220,9 +221,7 @@ class MirrorAnswers:
 
     def _finished(self, object_type: ObjectType, bodies: Sequence[bytes], paths: tuple[str, ...]) -> Sequence[Any]:
         """The objects as Stripe sent them, with embedded copies renewed and `expand` applied."""
-        if not paths and expand.are_current(
-            object_type, bodies, self._standing.right_as_of, self._reader.objects
-        ):
+        if not paths and expand.are_current(object_type, bodies, self._standing.right_as_of, self._reader.objects):
             return [msgspec.Raw(body) for body in bodies]
         objects = [msgspec.json.decode(body) for body in bodies]
         self._renew(objects)
@@ -235,7 +234,9 @@ class MirrorAnswers:
     def _renew(self, objects: Sequence[Any]) -> None:
         expand.renew(objects, self._standing.right_as_of, self._reader.objects)
 
-    def _find(self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False) -> dict[str, tuple[bytes, bool]]:
+    def _find(
+        self, object_type: ObjectType, ids: Sequence[str], *, whole: bool = False
+    ) -> dict[str, tuple[bytes, bool]]:
         """For `expand`: only what the mirror can vouch for and this key may read."""
         if object_type.name not in self._standing.right_as_of:
             raise OnlyStripeCan(f"the mirror has not read all {object_type.title.lower()}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from api.gateway.errors import RefusedParameter
-from api.gateway.store import Paging, Selection
+from api.gateway.selection import Paging, Selection
 from sync.object_types import OBJECT_TYPES
 from sync.registry import row as registry
 

@@ -7,7 +7,8 @@ import msgspec
 from flask import Response
 from marshmallow import fields
 
-from api.gateway.store import MirrorReader, Paging, Selection
+from api.gateway.selection import Paging, Selection
+from api.gateway.store import MirrorReader
 from api.http.access import Access
 from api.http.context import current_context
 from api.http.endpoints import Blueprint

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.gateway.params import FIRST_SECOND, LAST_SECOND
-from api.gateway.store import Selection
+from api.gateway.selection import Selection
 
 Json = dict[str, Any]
 Values = Mapping[str, Any]

@@ -4,59 +4,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
-from psycopg import sql
 
 from api.account.mirror_shown import right_as_of
+from api.gateway.selection import QUERIES, Paging, Selection, bound, ordered_page_blocks, page_blocks, statement_of
 from sync.database.schema import schema_name
 from sync.errors import Conflict
 from sync.object_types import DEFAULT_TYPES, REREAD_TYPES, ObjectType
 from sync.round_trip import Call, RoundTrips, Rows
-from sync.sql import BoundQueries, Numbered, Queries
+from sync.sql import Numbered
 from sync.stripe.sdk import API_VERSION
-
-_QUERIES = Queries(Path(__file__).with_name("store.sql"))
-# Of these blocks, statements have one plan that is best for all values. So has a cursor's, which looks up one id. A page's
-# limit is a part of its text, because the plan depends on it.
-OF_ONE_PLAN = frozenset(
-    {"page", "where_not_canceled", "after", "before", "newest_first", "oldest_first", "object", "objects"}
-)
-# These rows hold objects' JSON, which mostly is sent on as it is.
-_WITH_BODIES = frozenset({"page", "seconds", "object", "objects"})
-# Each team, type and limit has statements of its own. A connection that meets many meets most of them once or twice.
-_PREPARED_FROM = 3
-_STANDING = _QUERIES.bind(team="", table="").joined(("standing",), prepared_from=1, is_raw=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which objects: names of `where_…` blocks, and their parameters. `created_…` are seconds, both included.
-
-    `through`: by parameter, another type whose objects it narrows by. Its block `known_…` tells whether the mirror can.
-    """
-
-    blocks: tuple[str, ...] = ()
-    params: Mapping[str, Any] = field(default_factory=dict)
-    created_from: int | None = None
-    created_to: int | None = None
-    through: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Paging:
-    """Newest first from `after`, or the ones right before `before`; both are ids."""
-
-    limit: int
-    after: str | None = None
-    before: str | None = None
-
-    @property
-    def cursor(self) -> str | None:
-        return self.after or self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +37,7 @@ class FoundPage:
         return [msgspec.Raw(body) for body in self.bodies]
 
 
+_STANDING = QUERIES.bind(team="", table="").joined(("standing",), prepared_from=1, is_raw=True)
 # A project with at most so many people has few rows: all of them are read and sorted. For a larger one, the page is read in
 # its order until it is full.
 _SMALL_PROJECT = 100
@@ -157,7 +118,7 @@ class MirrorReader:
             "created_from": selection.created_from,
             "created_to": selection.created_to,
         }
-        blocks = _blocks(selection, paging) if at_cursor is None else _blocks_in_order(selection, paging)
+        blocks = page_blocks(selection, paging) if at_cursor is None else ordered_page_blocks(selection, paging)
         statements = [blocks, *((f"known_{param}",) for param in selection.through)]
         if paging.cursor is not None:
             statements.append(("cursor", *selection.blocks))
@@ -178,7 +139,7 @@ class MirrorReader:
         self, object_type: ObjectType, selection: Selection, most: int, *, is_indexed: bool
     ) -> tuple[Standing, list[bytes] | None]:
         """JSON of objects, newest first. None: more than `most`, or no index finds them, and the table is too large to read."""
-        first, *others = _blocks(selection, Paging(most))
+        first, *others = page_blocks(selection, Paging(most))
         blocks = (first, *([] if is_indexed else ["where_table_is_small"]), *others)
         values = {
             **selection.params,
@@ -196,7 +157,7 @@ class MirrorReader:
     def _of_small_project(self, object_type: ObjectType, selection: Selection) -> Selection:
         if "where_project" not in selection.blocks:
             return selection
-        is_small = _bound(schema_name(self._team_id), object_type.table, 0)["is_small_project"]
+        is_small = bound(schema_name(self._team_id), object_type.table, 0)["is_small_project"]
         row = self._connection.execute(
             is_small, {**selection.params, "people": _SMALL_PROJECT}, prepare=False
         ).fetchone()
@@ -242,7 +203,7 @@ class MirrorReader:
         return _standing(rows), *others
 
     def _statement(self, object_type: ObjectType, blocks: tuple[str, ...], limit: int = 0) -> Numbered:
-        return _statement(schema_name(self._team_id), object_type.table, blocks, limit if blocks[0] == "page" else 0)
+        return statement_of(schema_name(self._team_id), object_type.table, blocks, limit if blocks[0] == "page" else 0)
 
     def _run(
         self, object_type: ObjectType, statements: Sequence[Numbered], values: Mapping[str, Any]
@@ -287,36 +248,6 @@ def _values_of(object_type: ObjectType, ids: Sequence[str], *, whole: bool) -> d
     return {"id": next(iter(ids), None), "ids": list(ids), "hidden": [] if whole else object_type.hidden_fields}
 
 
-def _narrowed(selection: Selection) -> list[str]:
-    blocks = [*selection.blocks]
-    blocks += ["where_created_from"] if selection.created_from is not None else []
-    blocks += ["where_created_to"] if selection.created_to is not None else []
-    return blocks
-
-
-def _blocks(selection: Selection, paging: Paging) -> tuple[str, ...]:
-    blocks = ["page", *_narrowed(selection)]
-    if paging.before is not None:
-        return (*blocks, "before", "oldest_first")
-    return (*blocks, *(["after"] if paging.after is not None else []), "newest_first")
-
-
-def _blocks_in_order(selection: Selection, paging: Paging) -> tuple[str, ...]:
-    blocks = ["seconds", *_narrowed(selection)]
-    if paging.before is not None:
-        return (
-            *blocks,
-            "seconds_from_cursor",
-            "oldest_seconds",
-            "before_place",
-            "place_of_cursor",
-            "oldest_place_first",
-        )
-    after = paging.after is not None
-    blocks += [*(["seconds_until_cursor"] if after else []), "newest_seconds"]
-    return (*blocks, *(["after_place", "place_of_cursor"] if after else []), "newest_place_first")
-
-
 def _by_id(rows: Rows) -> dict[str, tuple[bytes, bool]]:
     return {object_id.decode(): (body, is_deleted == b"t") for object_id, body, is_deleted in rows}
 
@@ -329,16 +260,3 @@ def _are_told_apart(rows: Rows) -> bool:
     """Whether those of one second have places, each its own."""
     none = b"0"
     return all(one[2] != other[2] or none != one[3] != other[3] != none for one, other in pairwise(rows))
-
-
-@lru_cache(1000)
-def _statement(schema: str, table: str, blocks: tuple[str, ...], limit: int) -> Numbered:
-    """Most are planned each time: which index is best depends on the customer."""
-    has_one_plan = blocks[0] == "cursor" or OF_ONE_PLAN.issuperset(blocks)
-    prepared_from = _PREPARED_FROM if has_one_plan else None
-    return _bound(schema, table, limit).joined(blocks, prepared_from=prepared_from, is_raw=blocks[0] in _WITH_BODIES)
-
-
-@lru_cache(1000)
-def _bound(schema: str, table: str, limit: int) -> BoundQueries:
-    return _QUERIES.bind(team=schema, table=table, limit=sql.Literal(limit))

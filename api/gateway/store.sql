@@ -1,5 +1,5 @@
 -- How the web reads a team's mirror. {team} is the team's schema, {table} the table of one object type. A list is a
--- `page` or `cursor`, any `where_…`, one of `after` and `before`, and an order (api/gateway/store.py joins them). Where
+-- `page` or `cursor`, any `where_…`, one of `after` and `before`, and an order (api/gateway/selection.py joins them). Where
 -- objects share a second, it is `seconds` instead, with its own ends, which puts them into Stripe's order.
 
 -- name: page

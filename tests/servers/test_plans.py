@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from api.dashboard.mirror_rows import _select
 from api.dashboard.mirror_tables import TABLES
 from api.gateway.params import FILTERS
-from api.gateway.store import OF_ONE_PLAN
+from api.gateway.selection import OF_ONE_PLAN
 from scripts.local.servers import EmbeddedPostgres, at_database
 from scripts.run_procfile import ROOT
 from sync.database import dbt
@@ -171,7 +171,7 @@ class Statement:
 
     @property
     def keeps_its_plan(self) -> bool:
-        """Lists are planned each time, with the exception of some (api/gateway/store.py)."""
+        """Lists are planned each time, with the exception of some (api/gateway/selection.py)."""
         return not self.is_list or (self.file == LISTS and OF_ONE_PLAN.issuperset(self.blocks))
 
 
@@ -198,7 +198,9 @@ def lists() -> dict[str, Statement]:
             found[name] = Statement(LISTS, ("page", *ending), object_type.table, is_list=True)
     for ending in ENDINGS:
         blocks = ("page", "where_not_canceled", *ending)
-        found[f"gateway.store.subscription.default.{ending[0]}"] = Statement(LISTS, blocks, "subscriptions", is_list=True)
+        found[f"gateway.store.subscription.default.{ending[0]}"] = Statement(
+            LISTS, blocks, "subscriptions", is_list=True
+        )
     for type_name, filters in FILTERS.items():
         blocks = {each.block for each in filters.values()} | {"where_created_from", "where_created_to"}
         blocks |= {"where_project", "where_small_project", "where_person"} if "customer" in filters else set()

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from api.gateway.store import MirrorReader, Paging, Selection
+from api.gateway.selection import Paging, Selection
+from api.gateway.store import MirrorReader
 from scripts.sandbox.kinds import KINDS
 from sync.backfill.part_records import FINISH
 from sync.errors import LeaseLost

@@ -6,7 +6,8 @@ from itertools import groupby
 import psycopg
 import pytest
 
-from api.gateway.store import MirrorReader, Paging, Selection
+from api.gateway.selection import Paging, Selection
+from api.gateway.store import MirrorReader
 from sync.object_types import OBJECT_TYPES
 from sync.round_trip import RoundTrips
 from tests.api.gateway.mirror_filling import AS_OF, connect_team, finish_backfill, put_objects
