@@ -42,7 +42,8 @@ _ID = b'{"id": "'
 _SAYS = b'"object": "'
 # Stripe embeds whole objects of these types in others, and a price also as a plan.
 EMBEDDED = ("price", "coupon")
-_NAMES = {"price": (b"price", _PLAN.encode()), "coupon": (b"coupon",)}
+_PLAN_NAME = b"plan"
+_NAMES = {"price": (b"price", _PLAN_NAME), "coupon": (b"coupon",)}
 # What a text is searched for: the beginning that all of a type's names share, because each search takes as long.
 _MARKS = {"price": _SAYS + b"p", "coupon": _SAYS + b"coupon"}
 
@@ -159,6 +160,7 @@ def are_current(object_type: ObjectType, bodies: Sequence[bytes], types: Iterabl
 # By the text of a price: the text of a plan that is the same price. Most answers have the same ones again.
 _PLANS: dict[bytes, bytes] = {}
 _MOST_PLANS = 1000
+_LONGEST_PRICE = 4096
 
 
 class _Copy(NamedTuple):
@@ -172,7 +174,7 @@ class _Copy(NamedTuple):
 
     def is_of(self, today: bytes) -> bool:
         """Whether it is as the mirror's own object."""
-        if self.name.decode() != _PLAN:
+        if self.name != _PLAN_NAME:
             return self._begins_with(today)
         plan = _PLANS.get(today)
         return (plan is not None and self._begins_with(plan)) or self._is_plan_of(today)
@@ -185,9 +187,10 @@ class _Copy(NamedTuple):
         fields, own = _PLAN_FIELDS.match(self.body, self.start), _PLAN_FIELDS.match(price)
         if not fields or not own or fields.groups() != own.groups() or self.mark >= fields.end():
             return False
-        if len(_PLANS) >= _MOST_PLANS:
-            _PLANS.clear()
-        _PLANS[price] = self.body[self.start : fields.end()]
+        if len(price) <= _LONGEST_PRICE:
+            if len(_PLANS) >= _MOST_PLANS:
+                _PLANS.clear()
+            _PLANS[price] = self.body[self.start : fields.end()]
         return True
 
 
@@ -204,7 +207,7 @@ def _copies(body: bytes, copied: ObjectType) -> Iterator[_Copy]:
         if name in names:
             start = body.rfind(_ID, 0, at)
             first = start + len(_ID)
-            yield _Copy(name, body[first : body.find(b'"', first)].decode(), body, start, at)
+            yield _Copy(name, body[first : body.find(b'"', first)].decode(errors="replace"), body, start, at)
         at = body.find(mark, says)
 
 

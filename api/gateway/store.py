@@ -127,7 +127,7 @@ class MirrorReader:
             return standing, FoundPage([], [], has_more=False, is_known=False), 0
         if not all(others):
             return standing, None, 0
-        kept = rows[: paging.limit]
+        kept = rows[: paging.limit]  # one more has no JSON
         is_in_order = _no_second_twice(rows) if at_cursor is None else _are_told_apart(kept)
         if paging.before is not None:
             kept.reverse()
@@ -138,7 +138,7 @@ class MirrorReader:
     def matching(
         self, object_type: ObjectType, selection: Selection, most: int, *, is_indexed: bool
     ) -> tuple[Standing, list[bytes] | None]:
-        """JSON of objects, newest first. None: more than `most`, or no index finds them, and the table is too large to read."""
+        """JSON of objects, newest first. None: more than `most`, or the table is too large where no index finds them."""
         first, *others = page_blocks(selection, Paging(most))
         blocks = (first, *([] if is_indexed else ["where_table_is_small"]), *others)
         values = {

@@ -1,8 +1,7 @@
 -- A token bucket as one number: when it would be full again. Takes tokens, or says how long to wait for one.
 --
 -- KEYS  the bucket
--- ARGV  tokens a second, the most that it holds, how many to take if those are at most a tenth of what it has; else
---       that tenth, or one
+-- ARGV  tokens a second, the most that it holds, the most to take: never more than a tenth of what it has, but at least one
 -- -> how many were taken, tokens left, milliseconds until there is one, milliseconds until it is full
 
 local rate, most, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -14,7 +14,7 @@ import structlog
 
 _TAKE = Path(__file__).with_name("rate_limits.lua").read_text()
 
-# Tokens that a process takes at once from a bucket that has plenty, and how long they are good for.
+# The most tokens that a process takes at once, and how long they are good for.
 LEASED = 20
 LEASE_S = 1.0
 # Of so many callers within a second none is worth remembering.
@@ -55,8 +55,9 @@ class Taken:
 class Taker:
     """Takes tokens for one process. Thread-safe.
 
-    From a bucket that has plenty it takes some more at once, which serve the next requests of the same caller without a
-    round trip. They are lost after LEASE_S, so more than the limit permits never get through.
+    From a bucket that has plenty it takes as many at once as the caller will probably need within LEASE_S. They serve its
+    next requests without a round trip, and are lost after that time. In the long run, never more get through than the limit
+    permits; of a burst, at most LEASED - 1 more a process.
     """
 
     def __init__(self, connection: redis.Redis, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,40 +70,59 @@ class Taker:
         """Takes one token. None while Redis is unavailable."""
         bucket = limit.bucket(who)
         with self._lock:
-            lease = self._leases.get(bucket)
-            if lease is not None and (found := lease.spend(limit, self._clock())) is not None:
-                return found
+            lease, now = self._leases.get(bucket), self._clock()
+            if lease is not None and lease.spend(now):
+                return Taken(limit, True, lease.left + lease.tokens, 0.0, lease.full_s)
+            wanted = lease.next_size(now) if lease is not None else 1
         try:
-            answered: Any = self._take(keys=[bucket], args=[limit.rate, limit.most, LEASED])
+            answered: Any = self._take(keys=[bucket], args=[limit.rate, limit.most, wanted])
         except redis.RedisError as exc:
             log.warning("limit.not_counted", limit=limit.name, reason=str(exc))
             return None
         count, left, wait_ms, full_ms = answered
-        if count > 1:
-            self._keep(bucket, _Lease(count - 1, left, full_ms / 1000, self._clock() + LEASE_S))
-        return Taken(limit, count > 0, left + max(0, count - 1), wait_ms / 1000, full_ms / 1000)
+        if not count:
+            return Taken(limit, False, left, wait_ms / 1000, full_ms / 1000)
+        lease = self._keep(bucket, _Lease(count, count - 1, left, full_ms / 1000, self._clock() + LEASE_S))
+        return Taken(limit, True, lease.left + lease.tokens, 0.0, lease.full_s)
 
-    def _keep(self, bucket: str, lease: "_Lease") -> None:
+    def _keep(self, bucket: str, lease: "_Lease") -> "_Lease":
         with self._lock:
+            before = self._leases.get(bucket)
+            if (
+                before is not None and before.tokens and self._clock() < before.ends_at
+            ):  # another thread took it meanwhile
+                lease.add(before)
             if len(self._leases) >= _MOST_LEASES:
                 self._leases.clear()
             self._leases[bucket] = lease
+            return lease
 
 
 @dataclass(slots=True)
 class _Lease:
-    """`tokens` that were taken and not used, and what was `left` in the bucket then."""
+    """`size` tokens were taken, of which `tokens` are not used yet; `left` were in the bucket then."""
 
+    size: int
     tokens: int
     left: int
     full_s: float
     ends_at: float
 
-    def spend(self, limit: Limit, now: float) -> Taken | None:
+    def spend(self, now: float) -> bool:
         if not self.tokens or now >= self.ends_at:
-            return None
+            return False
         self.tokens -= 1
-        return Taken(limit, True, self.left + self.tokens, 0.0, self.full_s)
+        return True
+
+    def add(self, other: "_Lease") -> None:
+        self.size += other.tokens
+        self.tokens += other.tokens
+        self.ends_at = min(self.ends_at, other.ends_at)
+
+    def next_size(self, now: float) -> int:
+        """What was used of this one, and twice that if it was used up early."""
+        used = self.size - self.tokens
+        return min(LEASED, used if now >= self.ends_at else 2 * used)
 
 
 def take(connection: redis.Redis, limit: Limit, who: str) -> Taken | None:

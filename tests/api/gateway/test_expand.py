@@ -174,7 +174,9 @@ COPIES = st.builds(
     ),
     st.sampled_from([None, None, None, "id", "object", "active", "nickname", "metadata"]),
 )
-KEYS = st.sampled_from(["id", "object", "metadata", "price", "plan", "a", "active", "nickname", "items", 'x"object'])
+KEYS = st.sampled_from(
+    ["id", "object", "metadata", "price", "plan", "a", "active", "nickname", "items", 'x"object', "é", "aaaaé"]
+)
 ODD = st.recursive(
     st.one_of(TEXTS, st.none(), st.booleans(), st.integers(), COPIES, COPIES),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)),

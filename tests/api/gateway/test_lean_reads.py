@@ -266,30 +266,85 @@ class Clock:
 PLENTY = Limit("plenty", most=1000, rate=0.001)
 
 
-def test_tokens_of_a_bucket_with_plenty_are_taken_some_at_a_time(redis_connection):
-    taker = Taker(redis_connection)
-    calls = []
-    take = taker._take
-    taker._take = lambda **given: calls.append(1) or take(**given)
-
-    remaining = [taker.take(PLENTY, "somebody").remaining for _ in range(LEASED + 1)]
-
-    assert remaining == [PLENTY.most - number - 1 for number in range(LEASED + 1)]
-    assert len(calls) == 2
+@pytest.fixture
+def clock():
+    return Clock()
 
 
-def test_a_bucket_lends_at_most_a_tenth_of_what_it_has(redis_connection):
-    taker = Taker(redis_connection)
-    lent = []
-    take = taker._take
-    taker._take = lambda **given: lent.append(take(**given)[:2]) or [*lent[-1], 0, 0]
+@pytest.fixture
+def lent():
+    """(tokens that a process took, tokens left in the bucket) of each round trip."""
+    return []
 
+
+@pytest.fixture
+def taker(redis_connection, clock, lent):
+    made = Taker(redis_connection, clock)
+    take = made._take
+
+    def noted(**given):
+        answered = take(**given)
+        lent.append(tuple(answered[:2]))
+        return answered
+
+    made._take = noted
+    return made
+
+
+def test_tokens_of_a_bucket_with_plenty_are_taken_some_at_a_time(taker, lent):
+    remaining = [taker.take(PLENTY, "somebody").remaining for _ in range(1 + 2 + 4 + 8 + 16 + LEASED)]
+
+    assert remaining == [PLENTY.most - number - 1 for number in range(len(remaining))]
+    assert [count for count, _ in lent] == [1, 2, 4, 8, 16, LEASED]
+
+
+def test_a_process_takes_as_many_as_its_caller_needs(taker, clock, lent):
+    for _ in range(40):
+        assert taker.take(PLENTY, "somebody").is_allowed
+        clock.now += 0.4 * LEASE_S
+
+    assert sum(count for count, _ in lent) <= 2 * 40
+    assert max(count for count, _ in lent) <= 4
+
+
+def test_a_caller_that_comes_back_alone_takes_one_again(taker, clock, lent):
+    for _ in range(100):
+        taker.take(PLENTY, "somebody")
+    for _ in range(3):
+        clock.now += 10 * LEASE_S
+        taker.take(PLENTY, "somebody")
+
+    assert lent[-1][0] == 1
+
+
+def test_a_bucket_lends_at_most_a_tenth_of_what_it_has(taker, lent):
     while taker.take(PLENTY, "somebody").is_allowed:
         pass
 
-    assert all(count == 1 or count <= (left + count) / 10 for count, left in lent)
+    assert all(count == 1 or count <= (left + count) / 10 for count, left in lent[:-1])
     assert sum(count for count, _ in lent) == PLENTY.most
     assert len(lent) < PLENTY.most / 10
+
+
+def test_two_threads_that_take_at_once_lose_no_tokens(taker):
+    take, others = taker._take, []
+
+    def take_while_another_thread_does(**given):
+        answered = take(**given)
+        if not others:
+            others.append(None)
+            others[0] = taker.take(PLENTY, "somebody")
+        return answered
+
+    for _ in range(9):
+        taker.take(PLENTY, "somebody")
+    taker._take = take_while_another_thread_does
+    allowed = 9
+    while taker.take(PLENTY, "somebody").is_allowed:
+        allowed += 1
+
+    assert others[0].is_allowed
+    assert allowed + 1 == PLENTY.most
 
 
 def test_several_processes_never_get_more_than_the_limit_permits(redis_connection):
@@ -300,10 +355,10 @@ def test_several_processes_never_get_more_than_the_limit_permits(redis_connectio
     assert allowed == PLENTY.most
 
 
-def test_a_lease_ends(redis_connection):
-    clock = Clock()
-    taker = Taker(redis_connection, clock)
-    taker.take(PLENTY, "somebody")
+def test_a_lease_ends(taker, clock, lent):
+    for _ in range(2):
+        taker.take(PLENTY, "somebody")
     clock.now += LEASE_S
 
-    assert taker.take(PLENTY, "somebody").remaining == PLENTY.most - LEASED - 1
+    assert taker.take(PLENTY, "somebody").remaining == PLENTY.most - sum(count for count, _ in lent)
+    assert len(lent) == 3
