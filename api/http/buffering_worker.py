@@ -37,6 +37,9 @@ _LINGER_S = 2.0
 _MOST_HEAD_BYTES = 64 * 1024
 # All unfinished requests together.
 _MOST_BUFFERED_BYTES = 64 * 1024 * 1024
+# After each connection, the other processes may take the next ones for so long. Clients open several at once, and then use them
+# for long: if one process took all, they would get half of the machine.
+_OTHERS_FIRST_S = 0.001
 # How long a thread waits for its connection's next request, before the main loop does. A client that goes on at once needs
 # less, and a request that has to wait for the thread's place in its lane does not notice.
 _NEXT_MS = 2
@@ -59,12 +62,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._running: RunningRequests[TConn] = RunningRequests()
         self._lanes: dict[TConn, Lane] = {}  # of connections that run or wait
         self._refused: set[TConn] = set()
+        self._accepts_at = 0.0
 
     def accept(self, listener: Any) -> None:
+        time.sleep(max(0.0, self._accepts_at - time.monotonic()))
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
+        self._accepts_at = time.monotonic() + _OTHERS_FIRST_S
         client = WholeAnswers(client.family, client.type, client.proto, fileno=client.detach())
         self.nr_conns += 1
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):

@@ -328,6 +328,37 @@ def test_a_client_that_never_pauses_lets_a_team_mate_in(start, port):
     assert max(counts) < 10 * sorted(counts)[len(counts) // 2]
 
 
+def test_connections_that_come_together_are_shared_by_the_processes(start, port):
+    process = start()
+    _wait_until_ready(port)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while min(_held_of_crowd(port, workers)) == 0:
+        assert time.monotonic() < deadline, "one of the processes did not get ready"
+
+    # On a busy machine a process may come too late for a crowd, but hardly in each of three series.
+    series = [[_held_of_crowd(port, workers) for _ in range(20)] for _ in range(3)]
+
+    assert any(min(map(min, each)) >= 2 for each in series), series
+
+
+def _held_of_crowd(port, workers):
+    """How many of eight new connections each process has."""
+    with contextlib.ExitStack() as opened:
+        crowd = [opened.enter_context(_connect(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")) for _ in range(8)]
+        for connection in crowd:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        # A line of the kernel's table: number, own address, peer's address, state (01: established), …, inode as the tenth.
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01"}
+        return [sum(_target_of(each) in ours for each in Path(f"/proc/{pid}/fd").iterdir()) for pid in workers]
+
+
+def _target_of(link):
+    with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+        return os.readlink(link)
+
+
 @pytest.mark.parametrize(
     "body", [b"ZZ\r\n{}\r\n0\r\n\r\n", b"5\r\n{}\r\n0\r\n\r\n", b"-1\r\n\r\n", b"2\r\n{}XX0\r\n\r\n"]
 )
