@@ -87,10 +87,9 @@ class Taker:
 
     def _keep(self, bucket: str, lease: "_Lease") -> "_Lease":
         with self._lock:
+            # Another thread may have taken one meanwhile.
             before = self._leases.get(bucket)
-            if (
-                before is not None and before.tokens and self._clock() < before.ends_at
-            ):  # another thread took it meanwhile
+            if before is not None and self._clock() < before.ends_at:
                 lease.add(before)
             if len(self._leases) >= _MOST_LEASES:
                 self._leases.clear()
