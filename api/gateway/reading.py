@@ -69,12 +69,12 @@ def mirror_headers(made: Made, request_id: str) -> dict[str, str]:
         "Stripe-Version": made.api_version,
         "Request-Id": request_id,
         "X-BillStack-Source": "mirror",
-        "X-BillStack-Synced-At": _shown(made.right_as_of),
+        "X-BillStack-Synced-At": _synced_at(made.right_as_of),
     }
 
 
 @lru_cache(1000)
-def _shown(second: int) -> str:
+def _synced_at(second: int) -> str:
     shown = iso(since_1970(second))
     assert shown is not None
     return shown

@@ -82,7 +82,7 @@ class Taker:
         count, left, wait_ms, full_ms = answered
         if not count:
             return Taken(limit, False, left, wait_ms / 1000, full_ms / 1000)
-        lease = self._keep(bucket, _Lease(count, count - 1, left, full_ms / 1000, self._clock() + LEASE_S))
+        lease = self._keep(bucket, _Lease(count - 1, left, full_ms / 1000, self._clock() + LEASE_S))
         return Taken(limit, True, lease.left + lease.tokens, 0.0, lease.full_s)
 
     def _keep(self, bucket: str, lease: "_Lease") -> "_Lease":
@@ -99,29 +99,28 @@ class Taker:
 
 @dataclass(slots=True)
 class _Lease:
-    """`size` tokens were taken, of which `tokens` are not used yet; `left` were in the bucket then."""
+    """`tokens` that were taken and not used, what was `left` in the bucket then, and how many are `used`."""
 
-    size: int
     tokens: int
     left: int
     full_s: float
     ends_at: float
+    used: int = 1
 
     def spend(self, now: float) -> bool:
         if not self.tokens or now >= self.ends_at:
             return False
         self.tokens -= 1
+        self.used += 1
         return True
 
     def add(self, other: "_Lease") -> None:
-        self.size += other.tokens
         self.tokens += other.tokens
         self.ends_at = min(self.ends_at, other.ends_at)
 
     def next_size(self, now: float) -> int:
         """What was used of this one, and twice that if it was used up early."""
-        used = self.size - self.tokens
-        return min(LEASED, used if now >= self.ends_at else 2 * used)
+        return min(LEASED, self.used if now >= self.ends_at else 2 * self.used)
 
 
 def take(connection: redis.Redis, limit: Limit, who: str) -> Taken | None:

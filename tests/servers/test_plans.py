@@ -196,6 +196,9 @@ def lists() -> dict[str, Statement]:
         for ending in ENDINGS:
             name = f"gateway.store.{object_type.name}.all.{ending[0]}"
             found[name] = Statement(LISTS, ("page", *ending), object_type.table, is_list=True)
+        for way, ending in SHARED_SECONDS.items():
+            name = f"gateway.store.{object_type.name}.all.shared_{way}"
+            found[name] = Statement(LISTS, ("seconds", *ending), object_type.table, is_list=True)
     for ending in ENDINGS:
         blocks = ("page", "where_not_canceled", *ending)
         found[f"gateway.store.subscription.default.{ending[0]}"] = Statement(
