@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 import pytest
 
+from scripts.local.processes import wait_until
 from scripts.local.servers import EmbeddedPostgres, temporary_state_dir
 from sync.database.borrowing import borrowing
 from sync.database.session import begin_session
@@ -36,11 +37,18 @@ class Crashing:
         self._writer = 0
 
     def pause_writer(self) -> None:
-        with psycopg.connect(self._server.url) as connection:
-            found = connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'").fetchone()
-        assert found
-        (self._writer,) = found
+        """Paused while it sleeps: in the middle of its work it holds a lock that every commit waits for, for ever."""
+        with psycopg.connect(self._server.url, autocommit=True) as connection:
+            assert wait_until(lambda: self._is_paused(connection), 60)
+
+    def _is_paused(self, connection: psycopg.Connection) -> bool:
+        self._writer, _ = writer_and_its_wait(connection)
         os.kill(self._writer, signal.SIGSTOP)
+        _, waits_for = writer_and_its_wait(connection)
+        if waits_for == "WalWriterMain":
+            return True
+        os.kill(self._writer, signal.SIGCONT)
+        return False
 
     def wake_writer(self) -> None:
         """An orderly stop waits for it."""
@@ -81,6 +89,13 @@ def team(postgres: Crashing) -> Team:
 @pytest.fixture
 def stripe() -> SimulatedStripe:
     return simulated_stripe()
+
+
+def writer_and_its_wait(connection: psycopg.Connection) -> tuple[int, str | None]:
+    query = "SELECT pid, wait_event FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+    found = connection.execute(query).fetchone()
+    assert found, "Postgres runs no walwriter"
+    return found
 
 
 def apply(team: Team, stripe: SimulatedStripe) -> dict[str, int]:
