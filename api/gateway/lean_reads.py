@@ -17,7 +17,7 @@ from api.gateway.mirror_answers import Made
 from api.gateway.reading import asked_of, mirror_headers, read_mirror, use_of
 from api.gateway.store import Beside
 from api.http.access import presented_key
-from api.http.ahead_of_flask import enter, headers_of
+from api.http.ahead_of_flask import AHEAD, Answer, enter, headers_of
 from api.http.compression import gzipped
 from api.http.context import EXTENSION
 from api.http.rate_limits import API_KEY_REQUESTS, take
@@ -41,7 +41,9 @@ _PATH = re.compile(r"/v1(?:/[^/\0]+)+")
 
 def install(app: Flask) -> None:
     """Before the middleware that corrects addresses, so that it works inside of it."""
-    app.wsgi_app = LeanReads(app, app.wsgi_app)  # type: ignore[method-assign]
+    reads = LeanReads(app, app.wsgi_app)
+    app.wsgi_app = reads  # type: ignore[method-assign]
+    app.extensions[AHEAD] = reads.answer
 
 
 class LeanReads:
@@ -51,9 +53,22 @@ class LeanReads:
         self._known: dict[bytes, PresentedKey] = {}  # by digest: what BillStack's own keys named the last time
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        client = environ.get("gunicorn.socket")
+        if isinstance(client, WholeAnswers):
+            environ.update(client.known)
+        answer = None if CHECKED_KEY in environ else self.answer(environ)
+        if answer is None:
+            return self._app(environ, start_response)
+        if isinstance(client, WholeAnswers):
+            client.hold_next()
+        start_response("200 OK", list(answer.headers.items()))
+        return [answer.body]
+
+    def answer(self, environ: "WSGIEnvironment") -> Answer | None:
+        """None: Flask answers, for which the environment tells what is known by now."""
         raw_key = presented_key(environ.get("HTTP_AUTHORIZATION"), of_gateway=True) if _is_read(environ) else None
         if raw_key is None:
-            return self._app(environ, start_response)
+            return None
         began = time.perf_counter()
         request_id = enter(environ)
         context: Context = self._flask.extensions[EXTENSION]
@@ -67,15 +82,12 @@ class LeanReads:
         self._keep(digest, checked)
         if made is None:
             environ[CHECKED_KEY] = checked
-            return self._app(environ, start_response)
-        body, headers = _written(context, checked, made, environ, request_id)
-        if isinstance(client := environ.get("gunicorn.socket"), WholeAnswers):
-            client.hold_next()
-        start_response("200 OK", list(headers.items()))
+            return None
+        answer = _answer(context, checked, made, environ, request_id)
         write_line("GET", environ["PATH_INFO"], 200, began)
         if checked.key is not None:
             use_of(self._flask).count(checked.key.team_id, "mirror", time.perf_counter() - began)
-        return [body]
+        return answer
 
     def _keep(self, digest: bytes, checked: CheckedKey) -> None:
         key = checked.key
@@ -150,11 +162,9 @@ def _made(
         return None
 
 
-def _written(
-    context: Context, checked: CheckedKey, made: Made, environ: "WSGIEnvironment", request_id: str
-) -> tuple[bytes, dict[str, str]]:
+def _answer(context: Context, checked: CheckedKey, made: Made, environ: "WSGIEnvironment", request_id: str) -> Answer:
     zipped = gzipped(made.body, environ.get("HTTP_ACCEPT_ENCODING", ""))
     body = made.body if zipped is None else zipped
     headers = headers_of(body, request_id, context.settings.public_url) | mirror_headers(made, request_id)
     headers |= limit_headers(checked.taken) | ({} if zipped is None else {"Content-Encoding": "gzip"})
-    return body, headers
+    return Answer(headers, body)

@@ -5,7 +5,8 @@ There, only the usual answer is made. Everything else goes on to Flask with what
 made in one place.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -17,6 +18,22 @@ from api.http.seats import TEAM
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+# The extension of the Flask app that makes the usual answer to a plain request, for a server that has not even made a whole
+# WSGI environment of it (api/http/plain_request.py). If there is none, what it found out is in that environment.
+AHEAD = "billstack-ahead"
+# Of the WSGI environment, what `enter` and the answer's maker found out about a request.
+_KNOWN = ("billstack.", "HTTP_X_REQUEST_ID")
+
+
+class Answer(NamedTuple):
+    """Of status 200."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+Ahead = Callable[["WSGIEnvironment"], Answer | None]
+
 
 def enter(environ: "WSGIEnvironment") -> str:
     """Gives the request its id, and forgets what the thread still has of the request before."""
@@ -25,6 +42,11 @@ def enter(environ: "WSGIEnvironment") -> str:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=request_id)
     return request_id
+
+
+def known_of(environ: "WSGIEnvironment") -> dict[str, object]:
+    """What goes on to Flask with a request, beside what the client sent."""
+    return {name: environ[name] for name in environ if name.startswith(_KNOWN)}
 
 
 def headers_of(body: bytes, request_id: str, public_url: str) -> dict[str, str]:

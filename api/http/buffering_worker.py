@@ -5,7 +5,8 @@ that sent one byte each stopped the web. This worker reads each request whole in
 and then hands it to a thread. It hangs up on clients that take longer than READ_S, and on the oldest if there are too
 many.
 
-A complete request passes api/http/running_requests.py, which lets each team use a few threads at a time.
+A complete request passes api/http/running_requests.py, which lets each team use a few threads at a time. A plain read of
+the mirror is answered before gunicorn reads it (api/http/plain_request.py).
 
 After an answer that closes the connection, gunicorn's main loop waits up to two seconds for the client to hang up. 40
 clients that did not hang up stopped the web; five of them stopped a deploy. This worker's loop does not wait.
@@ -16,12 +17,17 @@ import select
 import socket
 import struct
 import time
-from functools import partial
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import lru_cache, partial
 from typing import Any
 
+from gunicorn import SERVER  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from api.app import MAX_BODY_BYTES
+from api.http.ahead_of_flask import AHEAD, Ahead, Answer, known_of
+from api.http.plain_request import environ_of
 from api.http.running_requests import Lane, RunningRequests, lane_of
 from api.http.seats import IS_REFUSED
 from api.http.whole_answers import WholeAnswers
@@ -43,7 +49,7 @@ _OTHERS_FIRST_S = 0.001
 # How long a thread waits for its connection's next request, before the main loop does. A client that goes on at once needs
 # less, and a request that has to wait for the thread's place in its lane does not notice.
 _NEXT_MS = 2
-_MOST_PEEKED_BYTES = 8192
+_MOST_BYTES_AT_ONCE = 8192
 # Places kept free for new connections.
 _SPARE_PLACES = 32
 _HEAD_END = b"\r\n\r\n"
@@ -152,7 +158,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self.poller.unregister(conn.sock)
         conn.sock.setblocking(True)
         conn.init()
-        conn.parser.unreader.unread(data)
+        conn.request = data
         self._admit(conn, lane_of(data))
 
     def _admit(self, conn: TConn, lane: Lane | None) -> None:
@@ -180,13 +186,50 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
         Each that the main loop hands over costs two changes of threads, which take as long as a read of the mirror.
         """
-        kept = super().handle(conn)
+        kept = self._answer(conn)
         while kept is True and self._next_is_here(conn):
-            kept = super().handle(conn)
+            kept = self._answer(conn)
         return kept
 
+    def _answer(self, conn: TConn) -> Any:
+        """Whether the connection stays open."""
+        request, conn.request, conn.sock.known = conn.request, b"", {}
+        try:
+            answer = self._answer_ahead(conn, request)
+        except Exception as exc:
+            self.handle_error(None, conn.sock, conn.client, exc)
+            return False
+        if answer is None:
+            conn.parser.unreader.unread(request)
+            return super().handle(conn)
+        try:
+            conn.sock.sendall(_head_of(answer) + answer.body)
+        except OSError as exc:
+            self.log.debug("The client took no answer. %s", exc)
+            return False
+        return True
+
+    def _answer_ahead(self, conn: TConn, request: bytes) -> Answer | None:
+        """gunicorn's reading of a request and writing of an answer take as long as half of a read of the mirror."""
+        ahead: Ahead | None = self.wsgi.extensions.get(AHEAD)
+        environ = environ_of(request) if ahead and self._stays_open() and conn not in self._refused else None
+        if ahead is None or environ is None:
+            return None
+        IS_REFUSED.set(False)
+        answer = ahead(environ)
+        if answer is None:
+            conn.sock.known = known_of(environ)
+        else:
+            self.nr += 1
+        return answer
+
+    def _stays_open(self) -> bool:
+        """Whether gunicorn would keep a connection open after its request."""
+        has_room = len(self.keepalived_conns) < self.max_keepalived and self.nr + 1 < self.max_requests
+        return bool(self.alive and self.cfg.keepalive and has_room)
+
     def _next_is_here(self, conn: TConn) -> bool:
-        """Only looks at what came: if it is not for this thread, the main loop finds the connection as it is."""
+        """What came and is not for this thread goes to the main loop with the connection."""
         lane = self._lanes.get(conn)
         if lane is None or not self._may_go_on(conn, lane):
             return False
@@ -194,8 +237,12 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         came.register(conn.sock, select.POLLIN)
         if not came.poll(_NEXT_MS):
             return False
-        data = conn.sock.recv(_MOST_PEEKED_BYTES, socket.MSG_PEEK)
-        return self._may_go_on(conn, lane) and lane_of(data) == lane and _Request(0, data).is_whole()
+        data = conn.sock.recv(_MOST_BYTES_AT_ONCE)
+        if self._may_go_on(conn, lane) and lane_of(data) == lane and _Request(0, data).is_whole():
+            conn.request = data
+            return True
+        conn.parser.unreader.unread(data)
+        return False
 
     def _may_go_on(self, conn: TConn, lane: Lane) -> bool:
         return self.alive and self._running.may_go_on(lane) and not conn.parser.unreader.buf.getvalue()
@@ -225,6 +272,18 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         conn.close()
 
 
+def _head_of(answer: Answer) -> bytes:
+    """As gunicorn writes it."""
+    headers = {"Server": SERVER, "Date": _http_date(int(time.time())), "Connection": "keep-alive"} | answer.headers
+    lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+@lru_cache(1)
+def _http_date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
+
+
 def _is_kept(fs: Any) -> bool:
     """Whether the connection stays open after the request that ended."""
     return not fs.cancelled() and fs.exception() is None and fs.result() is True
@@ -234,6 +293,7 @@ class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no type hints
     def __init__(self, worker: BufferingWorker, *args: Any) -> None:
         super().__init__(worker.cfg, *args)
         self._worker = worker
+        self.request = b""  # whole, and not read yet by gunicorn
 
     def close(self, graceful: bool = False) -> None:
         if graceful:

@@ -1,11 +1,15 @@
 """A client's socket that can send the head and the body of an answer together."""
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 
 class WholeAnswers(socket.socket):
     """gunicorn sends the head first, which wakes the client once more and costs half a send."""
+
+    # What was found out about the request that is being answered, before gunicorn read it: for its WSGI environment.
+    known: Mapping[str, object] = {}
 
     _held: bytes | None = None
 

@@ -1,0 +1,46 @@
+"""Reads the request that programs send most, a GET at /v1 without a body, in a fraction of the time that gunicorn takes.
+
+What has exactly this form means the same to gunicorn. All else is gunicorn's to read, and to refuse.
+"""
+
+import re
+
+# Gunicorn has higher limits.
+_MOST_BYTES = 4000
+_PLAIN = re.compile(
+    rb"GET (/v1(?:/[A-Za-z0-9_]+)+)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n)+)\r\n"
+)
+# Those that say how long a request is, how it goes on or where it comes from.
+_NOT_PLAIN = frozenset(
+    {
+        "HTTP_CONTENT_LENGTH",
+        "HTTP_EXPECT",
+        "HTTP_HTTP2_SETTINGS",
+        "HTTP_TE",
+        "HTTP_TRAILER",
+        "HTTP_TRANSFER_ENCODING",
+        "HTTP_UPGRADE",
+        "HTTP_X_FORWARDED_PROTOCOL",
+        "HTTP_X_FORWARDED_SSL",
+    }
+)
+
+
+def environ_of(request: bytes) -> dict[str, str] | None:
+    """What WSGI calls it by: REQUEST_METHOD, PATH_INFO, QUERY_STRING and HTTP_…; None if it is not plain.
+
+    The connection stays open after a plain request.
+    """
+    found = _PLAIN.fullmatch(request) if len(request) <= _MOST_BYTES else None
+    if found is None:
+        return None
+    path, query, head = found.groups(b"")
+    lines = head.decode("ascii").split("\r\n")[:-1]
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path.decode("ascii"), "QUERY_STRING": query.decode("ascii")}
+    for line in lines:
+        name, _, value = line.partition(":")
+        environ["HTTP_" + name.upper().replace("-", "_")] = value.strip(" ")
+    has_repeated = len(environ) < len(lines) + 3
+    if has_repeated or not _NOT_PLAIN.isdisjoint(environ):
+        return None
+    return environ if environ.get("HTTP_CONNECTION", "keep-alive").lower() == "keep-alive" else None
