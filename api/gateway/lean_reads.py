@@ -77,7 +77,7 @@ class LeanReads:
         checked, made = (
             _check_and_read(context, raw_key, environ)
             if known is None
-            else _read_and_check(context, raw_key, environ, known)
+            else _read_and_check(context, raw_key, environ, known, digest)
         )
         self._keep(digest, checked)
         if made is None:
@@ -105,14 +105,14 @@ def _check_and_read(context: Context, raw_key: str, environ: "WSGIEnvironment") 
 
 
 def _read_and_check(
-    context: Context, raw_key: str, environ: "WSGIEnvironment", known: PresentedKey
+    context: Context, raw_key: str, environ: "WSGIEnvironment", known: PresentedKey, digest: bytes
 ) -> tuple[CheckedKey, Made | None]:
     """One round trip reads what the key named the last time, and the key itself, which decides whether that is used."""
     taken = take(context.redis, API_KEY_REQUESTS, known.id)
     is_allowed = taken is None or taken.is_allowed
     beside = Beside(look_up_of(raw_key))
     made = _made(context, known, environ, beside) if is_allowed else None
-    if beside.rows is not None and key_among(beside.rows, raw_key) == known:
+    if beside.rows is not None and key_among(beside.rows, digest) == known:
         return CheckedKey(known, taken), made
     TEAM.set(None)  # a key is looked up for nobody yet, and waits for no seat
     if isinstance(unread := environ.get(UNREAD), PoolTimeout):  # its look-up would wait as long again

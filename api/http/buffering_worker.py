@@ -12,25 +12,21 @@ After an answer that closes the connection, gunicorn's main loop waits up to two
 clients that did not hang up stopped the web; five of them stopped a deploy. This worker's loop does not wait.
 """
 
-import re
 import select
 import socket
 import struct
 import time
-from datetime import UTC, datetime
-from email.utils import format_datetime
-from functools import lru_cache, partial
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from gunicorn import SERVER  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
-from api.app import MAX_BODY_BYTES
 from api.http.ahead_of_flask import AHEAD, Ahead, Answer, known_of
+from api.http.partial_request import PartialRequest
 from api.http.plain_request import environ_of
-from api.http.running_requests import Lane, RunningRequests, lane_of
+from api.http.running_requests import Lane, RunningRequests, lane_of, lane_of_key
 from api.http.seats import IS_REFUSED
-from api.http.whole_answers import WholeAnswers
+from api.http.whole_answers import WholeAnswers, as_sent
 
 # For a whole request. Stripe and browsers need milliseconds; a phone on a bad line needs seconds.
 READ_S = 15.0
@@ -39,8 +35,6 @@ _PIECE_S = 20
 _STOP_S = 2.0
 # How long we read what a client still sends after the answer. A reset would cost it the end of the answer.
 _LINGER_S = 2.0
-# gunicorn refuses larger heads anyway: its limits are 4,094 for the line and 8,190 for each of 100 headers.
-_MOST_HEAD_BYTES = 64 * 1024
 # All unfinished requests together.
 _MOST_BUFFERED_BYTES = 64 * 1024 * 1024
 # After each connection, the other processes may take the next ones for so long. Clients open several at once, and then use them
@@ -52,10 +46,6 @@ _NEXT_MS = 2
 _MOST_BYTES_AT_ONCE = 8192
 # Places kept free for new connections.
 _SPARE_PLACES = 32
-_HEAD_END = b"\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
-_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(;[^\r\n]*)?\r\n")
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
@@ -63,7 +53,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reading: dict[TConn, _Request] = {}  # oldest first
+        self._reading: dict[TConn, PartialRequest] = {}  # oldest first
         self._leaving: dict[TConn, float] = {}  # when to close; oldest first
         self._running: RunningRequests[TConn] = RunningRequests()
         self._lanes: dict[TConn, Lane] = {}  # of connections that run or wait
@@ -131,7 +121,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def _read_on(self, conn: TConn, data: bytes = b"") -> None:
         conn.sock.setblocking(False)
-        request = self._reading[conn] = _Request(time.monotonic() + READ_S, data)
+        request = self._reading[conn] = PartialRequest(time.monotonic() + READ_S, data)
         self.poller.register(conn.sock, 1, partial(self._on_readable, conn))
         if request.is_whole():
             self._hand_over(conn)
@@ -158,8 +148,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self.poller.unregister(conn.sock)
         conn.sock.setblocking(True)
         conn.init()
-        conn.request = data
-        self._admit(conn, lane_of(data))
+        conn.request = _Received.of(data)
+        self._admit(conn, conn.request.lane)
 
     def _admit(self, conn: TConn, lane: Lane | None) -> None:
         entered = self._running.admit(lane, conn) if lane else "runs"
@@ -193,27 +183,26 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def _answer(self, conn: TConn) -> Any:
         """Whether the connection stays open."""
-        request, conn.request, conn.sock.known = conn.request, b"", {}
+        request, conn.request, conn.sock.known = conn.request, _NOTHING, {}
         try:
-            answer = self._answer_ahead(conn, request)
+            answer = self._answer_ahead(conn, request.environ)
         except Exception as exc:
             self.handle_error(None, conn.sock, conn.client, exc)
             return False
         if answer is None:
-            conn.parser.unreader.unread(request)
+            conn.parser.unreader.unread(request.data)
             return super().handle(conn)
         try:
-            conn.sock.sendall(_head_of(answer) + answer.body)
+            conn.sock.sendall(as_sent(answer))
         except OSError as exc:
             self.log.debug("The client took no answer. %s", exc)
             return False
         return True
 
-    def _answer_ahead(self, conn: TConn, request: bytes) -> Answer | None:
+    def _answer_ahead(self, conn: TConn, environ: dict[str, Any] | None) -> Answer | None:
         """gunicorn's reading of a request and writing of an answer take as long as half of a read of the mirror."""
         ahead: Ahead | None = self.wsgi.extensions.get(AHEAD)
-        environ = environ_of(request) if ahead and self._stays_open() and conn not in self._refused else None
-        if ahead is None or environ is None:
+        if ahead is None or environ is None or conn in self._refused or not self._stays_open():
             return None
         IS_REFUSED.set(False)
         answer = ahead(environ)
@@ -233,15 +222,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         lane = self._lanes.get(conn)
         if lane is None or not self._may_go_on(conn, lane):
             return False
-        came = select.poll()
-        came.register(conn.sock, select.POLLIN)
-        if not came.poll(_NEXT_MS):
+        client = select.poll()
+        client.register(conn.sock, select.POLLIN)
+        if not client.poll(_NEXT_MS):
             return False
-        data = conn.sock.recv(_MOST_BYTES_AT_ONCE)
-        if self._may_go_on(conn, lane) and lane_of(data) == lane and _Request(0, data).is_whole():
-            conn.request = data
+        came = _Received.of(conn.sock.recv(_MOST_BYTES_AT_ONCE))
+        if self._may_go_on(conn, lane) and came.lane == lane and came.is_whole():
+            conn.request = came
             return True
-        conn.parser.unreader.unread(data)
+        conn.parser.unreader.unread(came.data)
         return False
 
     def _may_go_on(self, conn: TConn, lane: Lane) -> bool:
@@ -272,66 +261,40 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         conn.close()
 
 
-def _head_of(answer: Answer) -> bytes:
-    """As gunicorn writes it."""
-    headers = {"Server": SERVER, "Date": _http_date(int(time.time())), "Connection": "keep-alive"} | answer.headers
-    lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return "\r\n".join(lines).encode("latin-1")
-
-
-@lru_cache(1)
-def _http_date(second: int) -> str:
-    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
-
-
 def _is_kept(fs: Any) -> bool:
     """Whether the connection stays open after the request that ended."""
     return not fs.cancelled() and fs.exception() is None and fs.result() is True
+
+
+class _Received(NamedTuple):
+    """What came of a client, and its WSGI environment if it is a plain request."""
+
+    data: bytes
+    environ: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, data: bytes) -> "_Received":
+        return cls(data, environ_of(data))
+
+    @property
+    def lane(self) -> Lane | None:
+        return lane_of(self.data) if self.environ is None else lane_of_key(self.environ.get("HTTP_AUTHORIZATION"))
+
+    def is_whole(self) -> bool:
+        return self.environ is not None or PartialRequest(0, self.data).is_whole()
+
+
+_NOTHING = _Received(b"", None)
 
 
 class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no type hints
     def __init__(self, worker: BufferingWorker, *args: Any) -> None:
         super().__init__(worker.cfg, *args)
         self._worker = worker
-        self.request = b""  # whole, and not read yet by gunicorn
+        self.request = _NOTHING  # whole, and not read yet by gunicorn
 
     def close(self, graceful: bool = False) -> None:
         if graceful:
             self._worker.see_off(self)
         else:
             super().close()
-
-
-class _Request:
-    """The bytes of one request so far."""
-
-    def __init__(self, ends_at: float, data: bytes = b"") -> None:
-        self.ends_at = ends_at
-        self.data = bytearray(data)
-
-    def is_whole(self) -> bool:
-        """True also once gunicorn or the application will refuse the request without reading more."""
-        end = self.data.find(_HEAD_END)
-        if end < 0:
-            return len(self.data) > _MOST_HEAD_BYTES
-        head, body = bytes(self.data[: end + 2]), len(self.data) - end - len(_HEAD_END)
-        if body > MAX_BODY_BYTES:
-            return True
-        if _CHUNKED.search(head):
-            return self._has_all_chunks(end + len(_HEAD_END))
-        if b"100-continue" in head.lower():
-            return True  # the client waits for gunicorn's "100 Continue"
-        length = _LENGTH.search(head)
-        return length is None or body >= int(length[1]) or int(length[1]) > MAX_BODY_BYTES
-
-    def _has_all_chunks(self, at: int) -> bool:
-        """Follows the chunk sizes. Anything that is no chunk counts as the end: gunicorn refuses it."""
-        while self.data.find(b"\r\n", at) >= 0:
-            size = _CHUNK_SIZE.match(self.data, at)
-            if size is None:
-                return True
-            length = int(size[0].split(b";")[0], 16)
-            if length == 0:
-                return self.data.find(_HEAD_END, size.end() - 2) >= 0
-            at = size.end() + length + 2
-        return len(self.data) > at + _MOST_HEAD_BYTES

@@ -1,8 +1,16 @@
-"""A client's socket that can send the head and the body of an answer together."""
+"""Sends the head and the body of an answer together."""
 
 import socket
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
+
+from gunicorn import SERVER  # type: ignore[import-untyped]
+
+from api.http.ahead_of_flask import Answer
 
 
 class WholeAnswers(socket.socket):
@@ -30,3 +38,15 @@ class WholeAnswers(socket.socket):
         held, self._held = self._held, None
         if held:
             super().sendall(held)
+
+
+def as_sent(answer: Answer) -> bytes:
+    """Head and body as gunicorn writes them, on a connection that stays open."""
+    headers = {"Server": SERVER, "Date": _http_date(int(time.time())), "Connection": "keep-alive"} | answer.headers
+    lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + answer.body
+
+
+@lru_cache(1)
+def _http_date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)

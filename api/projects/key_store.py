@@ -7,9 +7,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row
 
@@ -24,6 +26,7 @@ _SECRET_BYTES = 24
 _SHOWN = 11
 
 _QUERIES = Queries(Path(__file__).with_name("key_store.sql")).bind()
+_KEYS_OF_PREFIX = _QUERIES.joined(("keys_of_prefix",), prepared_from=1, is_raw=True)
 
 
 class Scope(StrEnum):
@@ -120,7 +123,7 @@ class KeyStore:
             return None
         look_up = look_up_of(raw_key)
         (rows,) = RoundTrips(self._connection).read([look_up.statement], look_up.values)
-        return key_among(rows, raw_key)
+        return key_among(rows, digest_of(raw_key))
 
     def note_use(self, key_id: str) -> None:
         self._connection.execute(_QUERIES["note_use"], {"key_id": key_id})
@@ -128,12 +131,19 @@ class KeyStore:
 
 def look_up_of(raw_key: str) -> Call:
     """What brings the rows for `key_among`."""
-    return Call(_QUERIES.numbered("keys_of_prefix"), {"prefix": raw_key[:_SHOWN]})
+    return Call(_KEYS_OF_PREFIX, {"prefix": raw_key[:_SHOWN]})
 
 
-def key_among(rows: Rows, raw_key: str) -> PresentedKey | None:
-    digest = digest_of(raw_key)
-    return next((PresentedKey(*key) for sha256, *key in rows if hmac.compare_digest(sha256, digest)), None)
+def key_among(rows: Rows, digest: bytes) -> PresentedKey | None:
+    keys = (_key_of(row) for (row,) in rows)
+    return next((key for sha256, key in keys if hmac.compare_digest(sha256, digest)), None)
+
+
+@lru_cache(1000)
+def _key_of(row: bytes) -> tuple[bytes, PresentedKey]:
+    """Most requests find the same row as the one before."""
+    fields = msgspec.json.decode(row)
+    return bytes.fromhex(fields.pop("sha256")), PresentedKey(**fields)
 
 
 def digest_of(raw_key: str) -> bytes:

@@ -17,10 +17,16 @@ WHERE team_id = %(team_id)s AND id = %(key_id)s
 RETURNING 1
 
 -- name: keys_of_prefix
--- Hardly ever more than one row. The program compares them in constant time.
-SELECT key_sha256, id, team_id, project_id, scopes,
-    coalesce(expires_at <= now(), false) AS is_expired,
-    coalesce(last_used_at < now() - interval '1 minute', true) AS is_use_due
+-- Hardly ever more than one row, each one JSON. The program compares them in constant time.
+SELECT json_build_object(
+    'sha256', encode(key_sha256, 'hex'),
+    'id', id,
+    'team_id', team_id,
+    'project_id', project_id,
+    'scopes', scopes,
+    'is_expired', coalesce(expires_at <= now(), false),
+    'is_use_due', coalesce(last_used_at < now() - interval '1 minute', true)
+)::text
 FROM billstack.api_keys
 WHERE prefix = %(prefix)s
 

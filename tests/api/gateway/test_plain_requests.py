@@ -12,7 +12,7 @@ from gunicorn.glogging import Logger
 
 from api.gateway import lean_reads
 from api.http.ahead_of_flask import AHEAD
-from api.http.buffering_worker import BufferingWorker, _Connection
+from api.http.buffering_worker import BufferingWorker, _Connection, _Received
 from api.http.whole_answers import WholeAnswers
 from api.projects.key_store import KeyStore, Scope
 from tests.api.gateway.mirror_filling import connect_team, finish_backfill, put_objects
@@ -71,7 +71,7 @@ class Client:
     def send(self, address, key, headers=b""):
         """Whether the connection stays open."""
         line = f"GET {address} HTTP/1.1\r\nHost: billstack.test\r\nAuthorization: Bearer {key}\r\n"
-        self._connection.request = line.encode() + headers + b"\r\n"
+        self._connection.request = _Received.of(line.encode() + headers + b"\r\n")
         return self._worker._answer(self._connection)
 
     def hang_up(self):
