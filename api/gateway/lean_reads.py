@@ -55,7 +55,7 @@ class LeanReads:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         client = environ.get("gunicorn.socket")
         if isinstance(client, WholeAnswers):
-            environ.update(client.known)
+            environ.update(client.take_known())
         answer = None if CHECKED_KEY in environ else self.answer(environ)
         if answer is None:
             return self._app(environ, start_response)

@@ -18,11 +18,11 @@ from api.http.seats import TEAM
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# The extension of the Flask app that makes the usual answer to a plain request, for a server that has not even made a whole
-# WSGI environment of it (api/http/plain_request.py). If there is none, what it found out is in that environment.
+# The extension of the Flask app that makes the usual answer to a plain request. Its WSGI environment has only what
+# api/http/plain_request.py puts there. If no answer is made, what was found out is added to it (`known_of`).
 AHEAD = "billstack-ahead"
-# Of the WSGI environment, what `enter` and the answer's maker found out about a request.
-_KNOWN = ("billstack.", "HTTP_X_REQUEST_ID")
+_OURS = "billstack."
+_REQUEST_ID = "HTTP_X_REQUEST_ID"
 
 
 class Answer(NamedTuple):
@@ -37,7 +37,7 @@ Ahead = Callable[["WSGIEnvironment"], Answer | None]
 
 def enter(environ: "WSGIEnvironment") -> str:
     """Gives the request its id, and forgets what the thread still has of the request before."""
-    request_id = environ["HTTP_X_REQUEST_ID"] = id_of(environ.get("HTTP_X_REQUEST_ID", ""))
+    request_id = environ[_REQUEST_ID] = id_of(environ.get(_REQUEST_ID, ""))
     TEAM.set(None)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -46,7 +46,7 @@ def enter(environ: "WSGIEnvironment") -> str:
 
 def known_of(environ: "WSGIEnvironment") -> dict[str, object]:
     """What goes on to Flask with a request, beside what the client sent."""
-    return {name: environ[name] for name in environ if name.startswith(_KNOWN)}
+    return {name: environ[name] for name in environ if name.startswith(_OURS) or name == _REQUEST_ID}
 
 
 def headers_of(body: bytes, request_id: str, public_url: str) -> dict[str, str]:

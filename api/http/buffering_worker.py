@@ -23,7 +23,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-
 
 from api.http.ahead_of_flask import AHEAD, Ahead, Answer, known_of
 from api.http.partial_request import PartialRequest
-from api.http.plain_request import environ_of
+from api.http.plain_request import environ_of, is_plain_ours
 from api.http.running_requests import Lane, RunningRequests, lane_of, lane_of_key
 from api.http.seats import IS_REFUSED
 from api.http.whole_answers import WholeAnswers, as_sent
@@ -59,6 +59,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._lanes: dict[TConn, Lane] = {}  # of connections that run or wait
         self._refused: set[TConn] = set()
         self._accepts_at = 0.0
+        self._answers_ahead = is_plain_ours(self.cfg)
 
     def accept(self, listener: Any) -> None:
         time.sleep(max(0.0, self._accepts_at - time.monotonic()))
@@ -186,14 +187,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         request, conn.request, conn.sock.known = conn.request, _NOTHING, {}
         try:
             answer = self._answer_ahead(conn, request.environ)
+            sent = None if answer is None else as_sent(answer)
         except Exception as exc:
             self.handle_error(None, conn.sock, conn.client, exc)
             return False
-        if answer is None:
+        if sent is None:
             conn.parser.unreader.unread(request.data)
             return super().handle(conn)
         try:
-            conn.sock.sendall(as_sent(answer))
+            conn.sock.sendall(sent)
         except OSError as exc:
             self.log.debug("The client took no answer. %s", exc)
             return False
@@ -201,7 +203,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def _answer_ahead(self, conn: TConn, environ: dict[str, Any] | None) -> Answer | None:
         """gunicorn's reading of a request and writing of an answer take as long as half of a read of the mirror."""
-        ahead: Ahead | None = self.wsgi.extensions.get(AHEAD)
+        ahead: Ahead | None = self.wsgi.extensions.get(AHEAD) if self._answers_ahead else None
         if ahead is None or environ is None or conn in self._refused or not self._stays_open():
             return None
         IS_REFUSED.set(False)

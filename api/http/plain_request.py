@@ -4,9 +4,11 @@ What has exactly this form means the same to gunicorn. All else is gunicorn's to
 """
 
 import re
+from typing import Any
 
-# Gunicorn has higher limits.
+# gunicorn allows as much, unless it is told otherwise.
 _MOST_BYTES = 4000
+_MOST_HEADERS = 100
 _PLAIN = re.compile(
     rb"GET (/v1(?:/[A-Za-z0-9_]+)+)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n)+)\r\n"
 )
@@ -41,6 +43,14 @@ def environ_of(request: bytes) -> dict[str, str] | None:
         name, _, value = line.partition(":")
         environ["HTTP_" + name.upper().replace("-", "_")] = value.strip(" ")
     has_repeated = len(environ) < len(lines) + 3
-    if has_repeated or not _NOT_PLAIN.isdisjoint(environ):
+    if has_repeated or len(lines) > _MOST_HEADERS or not _NOT_PLAIN.isdisjoint(environ):
         return None
     return environ if environ.get("HTTP_CONNECTION", "keep-alive").lower() == "keep-alive" else None
+
+
+def is_plain_ours(config: Any) -> bool:
+    """False if gunicorn was told (GUNICORN_CMD_ARGS) to note each request, or to allow less than is plain."""
+    notes = config.accesslog or config.statsd_host or config.syslog
+    lengths = (config.limit_request_line, config.limit_request_field_size)  # 0 for no limit
+    allows = all(each <= 0 or each >= _MOST_BYTES for each in lengths)
+    return allows and not notes and (config.limit_request_fields <= 0 or config.limit_request_fields >= _MOST_HEADERS)

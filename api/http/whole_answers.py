@@ -21,6 +21,11 @@ class WholeAnswers(socket.socket):
 
     _held: bytes | None = None
 
+    def take_known(self) -> Mapping[str, object]:
+        """It may hold all that was read for the request, which ends with it, while the connection goes on."""
+        known, self.known = self.known, {}
+        return known
+
     def hold_next(self) -> None:
         """The next bytes wait for those after them, or for `send_held`."""
         self._held = b""
@@ -41,10 +46,16 @@ class WholeAnswers(socket.socket):
 
 
 def as_sent(answer: Answer) -> bytes:
-    """Head and body as gunicorn writes them, on a connection that stays open."""
+    """Head and body as gunicorn writes them, on a connection that stays open.
+
+    Raises ValueError for a header that would be two or is not Latin-1.
+    """
     headers = {"Server": SERVER, "Date": _http_date(int(time.time())), "Connection": "keep-alive"} | answer.headers
     lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return "\r\n".join(lines).encode("latin-1") + answer.body
+    head = "\r\n".join(lines)
+    if head.count("\n") >= len(lines):
+        raise ValueError("a header contains a line break")
+    return head.encode("latin-1") + answer.body
 
 
 @lru_cache(1)

@@ -1,14 +1,14 @@
 """Plain requests are answered before gunicorn reads them (api/http/buffering_worker.py), and nobody can tell."""
 
 import json
+import os
 import socket
-import sys
-from collections import deque
 from contextlib import closing
 
 import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.parser import RequestParser
 
 from api.gateway import lean_reads
 from api.http.ahead_of_flask import AHEAD
@@ -42,12 +42,15 @@ def key(team, database):
 @pytest.fixture
 def worker(app):
     """Without its loop and processes."""
-    made = BufferingWorker.__new__(BufferingWorker)
-    made.cfg = Config()
-    made.log = Logger(made.cfg)
-    made.wsgi, made.alive, made.nr, made.max_requests = app, True, 0, sys.maxsize
-    made.keepalived_conns, made.max_keepalived = deque(), 10
-    made._refused = set()
+    return new_worker(app)
+
+
+def new_worker(app, **settings):
+    config = Config()
+    for name, value in settings.items():
+        config.set(name, value)
+    made = BufferingWorker(1, os.getpid(), [], None, 30, config, Logger(config))
+    made.wsgi = app
     return made
 
 
@@ -73,6 +76,9 @@ class Client:
         line = f"GET {address} HTTP/1.1\r\nHost: billstack.test\r\nAuthorization: Bearer {key}\r\n"
         self._connection.request = _Received.of(line.encode() + headers + b"\r\n")
         return self._worker._answer(self._connection)
+
+    def known(self):
+        return self._connection.sock.known
 
     def hang_up(self):
         self._end.close()
@@ -110,7 +116,7 @@ def test_gunicorn_does_not_see_it(client, key, monkeypatch):
     def fail(*_):
         raise AssertionError
 
-    monkeypatch.setattr("gunicorn.http.parser.RequestParser.__next__", fail)
+    monkeypatch.setattr(RequestParser, "__next__", fail)
 
     status, _, body, _ = client.ask("/v1/customers?limit=20", key)
 
@@ -159,6 +165,37 @@ def test_a_defect_is_answered_and_ends_the_connection(client, key, app, monkeypa
     status, _, _, is_kept = client.ask("/v1/customers/cus_1", key)
 
     assert (status, is_kept) == (b"HTTP/1.1 500 Internal Server Error", False)
+
+
+def test_nothing_of_a_request_is_kept_with_its_connection(client, key):
+    """What went on to Flask holds the error that says why, and that all that was read."""
+    client.ask("/v1/customers?limit=20&expand[]=data.none", key)
+
+    assert client.known() == {}
+
+
+@pytest.mark.parametrize("value", ["2025\r\nX-Injected: 1", "2025\nX: 1", "2025-\u2603"])
+def test_no_value_makes_a_header_of_its_own(client, key, monkeypatch, value):
+    monkeypatch.setattr(lean_reads, "mirror_headers", lambda *_: {"Stripe-Version": value})
+
+    status, headers, _, is_kept = client.ask("/v1/customers/cus_1", key)
+
+    assert (status, is_kept) == (b"HTTP/1.1 500 Internal Server Error", False)
+    assert not [name for name, _ in headers if name.startswith(b"X-")]
+
+
+@pytest.mark.parametrize(
+    "setting", [{"accesslog": "-"}, {"syslog": True}, {"limit_request_fields": 5}, {"limit_request_line": 60}], ids=str
+)
+def test_what_gunicorn_is_told_to_do_itself_it_does(app, key, setting, monkeypatch):
+    seen = []
+    real = RequestParser.__next__
+    monkeypatch.setattr(RequestParser, "__next__", lambda parser: seen.append(1) or real(parser))
+
+    with closing(Client(new_worker(app, **setting))) as client:
+        assert client.ask("/v1/customers/cus_1", key)[0] == b"HTTP/1.1 200 OK"
+
+    assert seen
 
 
 def test_it_counts_for_a_restart_after_so_many_requests(client, key, worker):

@@ -82,6 +82,7 @@ def test_other_request_lines_are_not(line):
         b": no name",
         "X-Name: é".encode(),
         b"X-Long: " + b"a" * 4000,
+        b"\r\n".join(b"a%d:" % number for number in range(99)),
     ],
 )
 def test_other_headers_are_not(header):
@@ -157,6 +158,7 @@ def requests(draw):
 @settings(max_examples=500, deadline=None)
 @given(requests())
 @example(ASKED + HOST + KEY + b"X-Forwarded-Proto: https\r\n\r\n")
+@example(ASKED + b"\r\n".join(b"a%d:" % number for number in range(100)) + b"\r\n\r\n")
 @example(b"GET /v1/a?%00 HTTP/1.1\r\nHost: x\r\n\r\n")
 def test_it_is_what_gunicorn_reads(request):
     environ = environ_of(request)
