@@ -15,6 +15,7 @@ import redis
 from psycopg import sql
 from xdist.scheduler import LoadFileScheduling
 
+from scripts.local.processes import wait_until
 from scripts.local.servers import (
     EmbeddedPostgres,
     EmbeddedValkey,
@@ -184,6 +185,9 @@ def installation(state_dir: Path) -> Iterator[Installation]:
     with running_installation(
         state_dir / "product", "--scale", "0.3", settings={"STRIPE_ENDPOINT_RPS": "12"}
     ) as installation:
+        # Its first process looks for users, and the tests sign some up.
+        log = installation.stack.log_dir / "web.log"
+        assert wait_until(lambda: '"set_up.waits"' in log.read_text(), timeout_s=60)
         yield installation
 
 

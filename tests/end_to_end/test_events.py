@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from scripts.local.processes import wait_until
 from tests.end_to_end.product import Installation, Product
 
 # From the last delivery on. A killed worker's claims run out after 30 s.
@@ -25,14 +26,15 @@ def test_events_in_any_order_during_a_backfill_end_with_an_equal_mirror(product,
     product.client.start_backfill(product.team_id)
     product.sandbox.change(changes, account=product.account, seed=changes, over_s=changes / 100)
 
-    time.sleep(2)
+    product.wait_for(lambda status: status["result"]["charge"]["synced"] > 0)
     product.stack.processes.kill("events")
-    assert product.kill_work_horse()
+    assert wait_until(product.kill_work_horse, timeout_s=30)
     product.stack.redis.restart()
 
     delivered_at = wait_until_delivered(product)
-    status = product.wait_while_syncing()
     quiet_after_s = wait_until_quiet(product) - delivered_at
+    status = product.wait_while_syncing()
+    wait_until_quiet(product)
     assert status["syncStatus"] == "ready", status
     assert product.differences() == []
     assert quiet_after_s < QUIET_WITHIN_S

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -196,14 +197,14 @@ def test_faults_are_written_as_on_the_command_line() -> None:
 
 
 def test_latency_delays_every_answer_and_concurrency_is_limited(served: SandboxThread) -> None:
-    served.call("PUT", "latency", ms=200)
+    served.call("PUT", "latency", ms=2000)
     served.call("PUT", "limits", concurrency=2)
     start = time.monotonic()
 
     with ThreadPoolExecutor(5) as pool:
         answers = list(pool.map(lambda _: Client(served.url).get("/v1/charges")[0], range(5)))
 
-    assert time.monotonic() - start >= 0.2
+    assert time.monotonic() - start >= 2
     assert sorted(answer.status for answer in answers) == [200, 200, 429, 429, 429]
     refused = next(answer for answer in answers if answer.status == 429)
     assert refused.headers["Stripe-Rate-Limited-Reason"] == "global-concurrency"
@@ -211,7 +212,7 @@ def test_latency_delays_every_answer_and_concurrency_is_limited(served: SandboxT
 
 
 def test_two_requests_at_once_under_one_key_conflict(served: SandboxThread) -> None:
-    served.call("PUT", "latency", ms=300)
+    served.call("PUT", "latency", ms=2000)
 
     with ThreadPoolExecutor(2) as pool:
         answers = list(
@@ -233,19 +234,23 @@ def test_the_clock_in_the_date_header_can_be_ahead() -> None:
     assert 86_300 < ahead < 86_500
 
 
-def test_it_serves_more_than_a_thousand_large_pages_for_a_second_of_its_processor() -> None:
-    """Its own processor time, so that a busy machine does not decide: 400 pages of 100 invoices."""
+def test_a_large_page_costs_the_sandbox_much_less_than_to_write_its_json() -> None:
+    """Both in processor time and in turn, so that a busy machine does not decide: 400 pages of 100 invoices."""
     with SandboxProcess() as sandbox:
         client = Client(sandbox.url)
         process = psutil.Process(sandbox.pid)
         before = sum(process.cpu_times()[:2])
-        size = 0
-        for _ in range(400):
-            size += len(client.get("/v1/invoices", limit="100")[1])
-        used = sum(process.cpu_times()[:2]) - before
+        written_s = []
+        for _ in range(20):
+            pages = [client.get("/v1/invoices", limit="100")[1] for _ in range(20)]
+            assert min(map(len, pages)) > 300_000
+            page = json.loads(pages[0])
+            began = time.thread_time()
+            json.dumps(page)
+            written_s.append(time.thread_time() - began)
+        used_s = sum(process.cpu_times()[:2]) - before
 
-    assert size / 400 > 300_000
-    assert used < 0.4
+    assert used_s / 400 < median(written_s) / 3
 
 
 def test_what_is_no_http_is_hung_up_on(served: SandboxThread) -> None:

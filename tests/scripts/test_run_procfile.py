@@ -42,7 +42,7 @@ def run(tmp_path, events):
 
 def grandchild(tmp_path):
     pids = tmp_path / "pids"
-    assert wait_until(lambda: pids.exists() and pids.read_text().strip(), timeout_s=5)
+    assert wait_until(lambda: pids.exists() and pids.read_text().strip(), timeout_s=30)
     return int(pids.read_text())
 
 
@@ -70,7 +70,7 @@ def test_a_killed_process_is_started_again(run, events):
 
         runner.kill("one")
 
-        assert wait_until(lambda: runner.pids().get("one", before["one"]) != before["one"], timeout_s=5)
+        assert wait_until(lambda: runner.pids().get("one", before["one"]) != before["one"], timeout_s=30)
         assert runner.pids()["two"] == before["two"]
         assert events == ["one was ended by SIGKILL; restarting it in 0.2 s"]
 
@@ -81,7 +81,7 @@ def test_what_a_killed_process_had_started_ends_before_its_successor_starts(run,
 
         runner.kill("one")
 
-        assert wait_until(lambda: runner.pids().get("one", before) != before, timeout_s=5)
+        assert wait_until(lambda: runner.pids().get("one", before) != before, timeout_s=30)
         assert not is_running(child)
 
 
@@ -127,7 +127,7 @@ def test_lines_carry_the_name_of_their_process():
     commands = {"a": "sh -c 'echo first; sleep 600'", "longer": "sh -c 'echo second >&2; sleep 600'"}
 
     with ProcfileRunner(commands, env=os.environ, output=Terminal(stream, list(commands)), on_event=print):
-        wait_until(lambda: stream.getvalue().count("\n") == 2, timeout_s=5)
+        wait_until(lambda: stream.getvalue().count("\n") == 2, timeout_s=30)
 
     assert sorted(stream.getvalue().splitlines()) == ["a      | first", "longer | second"]
 

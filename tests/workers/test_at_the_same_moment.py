@@ -59,7 +59,7 @@ def test_a_new_key_does_not_wait_for_pages_that_are_being_written(context, team_
     with ThreadPoolExecutor(1) as thread, psycopg.connect(context.settings.database_url) as writing:
         writing.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(tables))
         try:
-            assert thread.submit(connect, context, team_id, **KEY).result(timeout=5).account_id
+            assert thread.submit(connect, context, team_id, **KEY).result(timeout=60).account_id
         finally:
             writing.rollback()
 

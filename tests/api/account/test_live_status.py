@@ -1,11 +1,12 @@
 """The stream of a team's status over HTTP: who gets it, what it carries, and that it costs one read for all."""
 
 import json
+import time
 
 import pytest
 
 from api.account.live_status import HUB
-from api.account.status_hub import HELLO, Hub
+from api.account.status_hub import BUSY_S, HELLO, Hub
 
 
 @pytest.fixture
@@ -69,14 +70,16 @@ def test_many_viewers_are_one_read(app, owner, open_stream):
     hub = app.extensions[HUB] = Hub(
         lambda team_id: reads.append(team_id) or {"syncStatus": "ready", "lastReconcile": None}
     )
+    began = time.monotonic()
     answers = [open_stream(owner) for _ in range(20)]
 
     for answer in answers:
         assert len(first_pieces(answer, 2)) == 2
     hub.close()
+    took_s = time.monotonic() - began
 
     # Those that came while the first read ran share the second one, a second later.
-    assert 1 <= len(reads) <= 2
+    assert 1 <= len(reads) <= 2 + took_s / BUSY_S
 
 
 def test_beyond_the_cap_it_says_when_to_come_again(app, owner, open_stream):

@@ -17,7 +17,11 @@ from tests.api.gateway.mirror_filling import connect_team, put_objects
 from tests.factories import DAY, charge, listed, price, subscription, subscription_item
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
-TODAY = int(time.time())
+
+
+@pytest.fixture
+def now():
+    return int(time.time())
 
 
 @pytest.fixture
@@ -69,13 +73,13 @@ def test_an_empty_mirror_says_so_and_draws_nothing(show):
     assert figures(page)["MRR"] == "—"
 
 
-def test_it_says_what_runs_what_is_new_what_ended_and_what_failed(show, put):
+def test_it_says_what_runs_what_is_new_what_ended_and_what_failed(show, put, now):
     put(
         subscription("sub_1"),
-        subscription("sub_new", created=TODAY - 10),
-        subscription("sub_lost", status="canceled", ended_at=TODAY),
-        charge("ch_1", status="failed", created=TODAY - DAY),
-        charge("ch_old", status="failed", created=TODAY - 40 * DAY),
+        subscription("sub_new", created=now),
+        subscription("sub_lost", status="canceled", ended_at=now),
+        charge("ch_1", status="failed", created=now - DAY),
+        charge("ch_old", status="failed", created=now - 40 * DAY),
     )
 
     said = figures(show())
@@ -87,10 +91,10 @@ def test_it_says_what_runs_what_is_new_what_ended_and_what_failed(show, put):
     assert said["Failed payments in 30 days"] == "1"
 
 
-def test_each_plot_has_a_bar_and_a_row_a_month_that_say_the_same(show, put):
+def test_each_plot_has_a_bar_and_a_row_a_month_that_say_the_same(show, put, now):
     put(
         subscription("sub_1"),
-        charge("ch_1", status="succeeded", created=TODAY, amount=5000, amount_captured=5000, amount_refunded=1000),
+        charge("ch_1", status="succeeded", created=now, amount=5000, amount_captured=5000, amount_refunded=1000),
     )
 
     page = show()

@@ -144,6 +144,6 @@ def test_while_a_team_waits_for_a_lock_others_sign_in_and_read(app, owner, new_m
         for address in ("/readyz", "/api/auth/session", f"{other.stripe}/status"):
             assert other.client.get(address).status_code == 200, address
         assert owner.client.get("/api/auth/session").status_code == 200
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
     for each in crowd:
         each.join()

@@ -12,7 +12,10 @@ from sync.object_types import BY_STRIPE_OBJECT
 from tests.api.gateway.mirror_filling import connect_team, put_objects
 from tests.factories import CREATED, DAY, customer, listed, price, subscription, subscription_item
 
-TODAY = int(time.time())
+
+@pytest.fixture
+def now():
+    return int(time.time())
 
 
 @pytest.fixture
@@ -29,17 +32,17 @@ def address(team):
 
 
 @pytest.fixture
-def business(team, database):
+def business(team, database, now):
     """Two currencies, one new subscription and one that ended, and one each that counts for nothing."""
     in_yen = listed(subscription_item(price=price(currency="jpy", unit_amount=900_000, unit_amount_decimal="900000")))
     objects = [
         customer("cus_1"),
-        customer("cus_2", created=TODAY - DAY),
+        customer("cus_2", created=now - DAY),
         subscription("sub_old"),
-        subscription("sub_new", customer="cus_2", created=TODAY - 5 * DAY, status="past_due"),
-        subscription("sub_lost", status="canceled", ended_at=TODAY - 3 * DAY),
+        subscription("sub_new", customer="cus_2", created=now - 5 * DAY, status="past_due"),
+        subscription("sub_lost", status="canceled", ended_at=now - 3 * DAY),
         subscription("sub_lost_long_ago", status="canceled", ended_at=CREATED + DAY),
-        subscription("sub_tried", status="canceled", ended_at=TODAY - 3 * DAY, trial_end=TODAY - 2 * DAY),
+        subscription("sub_tried", status="canceled", ended_at=now - 3 * DAY, trial_end=now - 2 * DAY),
         subscription("sub_trial", status="trialing"),
         subscription("sub_yen", currency="jpy", items=in_yen),
     ]
@@ -82,15 +85,17 @@ def test_the_numbers_of_a_team(team, address, business):
     assert answer["asOf"] is None  # no full sync has finished
 
 
-def test_customers_grow_day_by_day(team, address, business):
+def test_customers_grow_day_by_day(team, address, business, now):
     growth = team.client.get(f"{address}/analytics?days=3").json["customerGrowth"]
 
-    yesterday = datetime.fromtimestamp(TODAY - DAY, UTC).date()
-    assert [each["count"] for each in growth] == [1, 2, 2]
-    assert growth[1]["date"] == yesterday.isoformat()
+    today, came = (datetime.fromtimestamp(at, UTC).date() for at in (now, now - DAY))
+    last = date.fromisoformat(growth[-1]["date"])
+    dates = [last - timedelta(days=2), last - timedelta(days=1), last]
+    assert last in (today, today + timedelta(days=1)), "midnight may have passed since"
+    assert growth == [{"date": each.isoformat(), "count": 2 if each >= came else 1} for each in dates]
 
 
-def test_events_are_counted_by_what_became_of_them(team, address, database):
+def test_events_are_counted_by_what_became_of_them(team, address, database, now):
     database.execute(
         "INSERT INTO billstack.activity (team_id, hour, what, count) VALUES (%s, date_trunc('hour', now()), 'event', 7)",
         (team.team_id,),
@@ -99,7 +104,7 @@ def test_events_are_counted_by_what_became_of_them(team, address, database):
         database.execute(
             "INSERT INTO billstack.events (team_id, id, type, created, state, body, delivered)"
             " VALUES (%s, %s, 'x', %s, %s, '{}', true)",
-            (team.team_id, f"evt_{number}", TODAY, state),
+            (team.team_id, f"evt_{number}", now, state),
         )
 
     stats = team.client.get(f"{address}/analytics").json["webhookStats"]
@@ -107,7 +112,7 @@ def test_events_are_counted_by_what_became_of_them(team, address, database):
     assert stats == {"total": 10, "processed": 7, "failed": 2}
 
 
-def test_the_numbers_of_a_project_are_of_its_customers_alone(team, address, business, project):
+def test_the_numbers_of_a_project_are_of_its_customers_alone(team, address, business, project, database):
     answer = team.client.get(f"{address}/projects/{project}/analytics?growthDays=2").json
 
     assert answer["currencies"] == {
@@ -117,7 +122,11 @@ def test_the_numbers_of_a_project_are_of_its_customers_alone(team, address, busi
     assert answer["customerCount"] == 1
     assert answer["subscriptionBreakdown"]["past_due"] == 1
     assert sum(answer["subscriptionBreakdown"].values()) == 1
-    assert [each["count"] for each in answer["customerGrowth"]] == [0, 1]
+    linked = database.execute("SELECT (created_at AT TIME ZONE 'UTC')::date::text FROM billstack.project_customers")
+    ((day,),) = linked.fetchall()
+    assert [each["count"] for each in answer["customerGrowth"]] == [
+        int(each["date"] >= day) for each in answer["customerGrowth"]
+    ]
 
 
 def test_a_business_without_anything_has_zeros(team, address):

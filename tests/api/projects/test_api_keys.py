@@ -197,7 +197,7 @@ def test_a_key_that_is_used_too_fast_waits(new_key, use, slow_limit):
 
 def test_a_key_whose_burst_is_used_up_waits_for_one_token_only(redis_url):
     """Stripe's libraries wait for a second or so; they give up on a Retry-After of most of a minute."""
-    limit = Limit("quick", most=5, rate=20.0)
+    limit = Limit("quick", most=5, rate=0.5)
     with redis.Redis.from_url(redis_url) as connection:
         burst = [take(connection, limit, "a key") for _ in range(6)]
         time.sleep(burst[-1].wait_s)

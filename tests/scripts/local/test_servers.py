@@ -174,7 +174,7 @@ def test_servers_do_not_outlive_their_program(how, folder):
         parent.send_signal(how)
 
     assert alive_before == [True, True]
-    assert wait_until(lambda: not any(map(is_running, pids)), timeout_s=10)
+    assert wait_until(lambda: not any(map(is_running, pids)), timeout_s=30)
 
 
 def test_a_folder_is_free_for_the_next_program_right_after_the_last_was_killed(folder):

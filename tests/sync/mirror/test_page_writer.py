@@ -2,7 +2,9 @@
 
 import psycopg
 import pytest
+from psycopg import sql
 
+from sync.database.schema import schema_name
 from sync.errors import LeaseLost
 from sync.mirror.page_writer import SplitPage, write_page
 from sync.mirror.store import MirrorStore, WindowKey, WrittenPage
@@ -145,13 +147,17 @@ def test_nothing_of_a_page_is_written_under_a_lost_fence(store: MirrorStore, key
     assert windows(store)[0]["pages"] == 0
 
 
-def test_a_page_that_fails_for_another_reason_is_not_taken_apart(store: MirrorStore, key: WindowKey) -> None:
-    store.connection.execute("SET statement_timeout = 1")
-    try:
+def test_a_page_that_fails_for_another_reason_is_not_taken_apart(
+    store: MirrorStore, key: WindowKey, team: Team
+) -> None:
+    page = following(store, key, page_of([customer("cus_1")], as_of=NOW))
+    apart = SplitPage([head(customer("cus_1"))], lambda: pytest.fail("it was taken apart"))
+    table = sql.Identifier(schema_name(team.id), CUSTOMER.table)
+    with team.connect() as connection, store.connection.transaction():
+        store.connection.execute(sql.SQL("LOCK TABLE {}").format(table))
+        connection.execute("SET statement_timeout = 500")
         with pytest.raises(psycopg.errors.QueryCanceled):
-            write(store, key, [customer("cus_1", name="x" * 5_000_000)])
-    finally:
-        store.connection.execute("RESET statement_timeout")
+            write_page(MirrorStore(connection, team.id), CUSTOMER, key, page, apart)
 
     assert rejects(store) == {}
 

@@ -423,9 +423,13 @@ def test_twenty_threads_get_exactly_what_is_there(redis_url: str, clock: Clock):
 def test_twenty_threads_send_at_the_configured_rate_on_redis_own_clock(redis_url: str):
     rates = Rates(account_rps=200.0, endpoint_rps=NOT_LIMITED)
     with redis.Redis.from_url(redis_url) as client:
-        sent, elapsed_s = send_for(Limiter(client, rates), threads=20, seconds=1.5)
+        for _ in range(3):  # a busy machine may be too slow to send as many, but hardly three times
+            client.flushdb()
+            sent, elapsed_s = send_for(Limiter(client, rates), threads=20, seconds=1.5)
+            assert sent <= 200 * (elapsed_s + BURST_S) + 1
+            if sent >= 200 * 1.5 * 0.9:
+                break
 
-    assert sent <= 200 * (elapsed_s + BURST_S) + 1
     assert sent >= 200 * 1.5 * 0.9
 
 
