@@ -290,9 +290,8 @@ def test_half_of_a_next_request_holds_no_thread(start, port):
     start()
     _wait_until_ready(port)
     crowd = []
-    for _ in range(
-        14
-    ):  # 700 in all, of two processes with fewer threads. At once, their keys would queue for Postgres.
+    # 700 in all, of two processes with fewer threads. At once, their keys would queue for Postgres.
+    for _ in range(14):
         latest = [_connect(port) for _ in range(50)]
         for number, connection in enumerate(latest, len(crowd)):
             connection.settimeout(10)  # a thread that waited for the rest would give up after 20
