@@ -8,7 +8,7 @@
 SELECT
     page.id,
     CASE WHEN row_number() OVER as_found < {limit} THEN (page.raw - %(hidden)s::text[])::text END,
-    extract(epoch FROM page.created)::bigint
+    page.created
 FROM (
     SELECT mirror.id, mirror.raw, mirror.created
     FROM {team}.{table} AS mirror
@@ -21,7 +21,7 @@ FROM (
 SELECT
     page.id,
     CASE WHEN row_number() OVER as_found < %(limit)s THEN (page.raw - %(hidden)s::text[])::text END,
-    extract(epoch FROM page.created)::bigint,
+    page.created,
     page.place
 FROM (
     SELECT seconds.id, seconds.raw, seconds.created, seconds.place
