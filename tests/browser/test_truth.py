@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from scripts.benchmark.processes import children
 from sync.object_types import DEFAULT_TYPES, in_order
 from tests.browser.conftest import PATIENCE_MS, sign_in
-from tests.end_to_end.product import Installation, Product, children
+from tests.end_to_end.product import Installation, Product
 
 pytestmark = pytest.mark.browser
 

@@ -19,6 +19,7 @@ import urllib3
 from api.people import People, Role
 from api.people.passwords import hash_password
 from scripts.api_client import ApiClient, ApiError
+from scripts.benchmark.processes import children
 from scripts.comparison import compare_with_sandbox
 from scripts.local.servers import EmbeddedPostgres
 from scripts.local.stack import Between, Stack, running_stack
@@ -174,14 +175,3 @@ def sign_up(stack: Stack, email: str, team: str) -> tuple[ApiClient, str]:
     client = ApiClient(stack.url)
     client.sign_in(email, PASSWORD)
     return client, team_id
-
-
-def children(pid: int) -> list[int]:
-    """The pids of a process' children; none when it is gone."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, task.read_text().split())
-        except OSError:
-            continue
-    return found

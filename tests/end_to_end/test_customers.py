@@ -10,7 +10,8 @@ import pytest
 import urllib3
 
 from scripts.api_client import ApiError
-from tests.end_to_end.product import Installation, Product, children
+from scripts.benchmark.processes import children
+from tests.end_to_end.product import Installation, Product
 
 PATIENCE_S = 60.0
 

@@ -14,6 +14,7 @@ import pytest
 
 from scripts.keepsakes import DemoError, Keepsakes
 from scripts.local.keeper import is_running, read_stat
+from scripts.local.postgres import command_line
 from scripts.local.processes import wait_until
 from scripts.local.servers import EmbeddedPostgres, temporary_state_dir
 from scripts.local.stack import answers, listen
@@ -60,9 +61,9 @@ def descendants(pid):
     return children | {grandchild for child in children for grandchild in descendants(child)}
 
 
-def read_command(pid):
-    with open(f"/proc/{pid}/cmdline") as file:
-        return os.path.basename(file.read().split("\0")[0])
+def program_of(pid):
+    """Its name; nothing if it has ended."""
+    return os.path.basename(command_line(pid).decode().split("\0")[0])
 
 
 def last_writes(folder):
@@ -83,8 +84,9 @@ def assert_none_outlives(demo, how):
 
 def kill_servers(demo, first):
     """Returns once the demo works again, and what it said."""
-    for pid in descendants(demo.pid):
-        if read_command(pid).startswith(("postgres", "valkey", "redis")) and read_stat(pid)[1] == str(demo.pid):
+    for pid in descendants(demo.pid):  # among them programs that end by themselves
+        stat = read_stat(pid)
+        if stat and stat[1] == str(demo.pid) and program_of(pid).startswith(("postgres", "valkey", "redis")):
             os.kill(pid, signal.SIGKILL)
     said = [demo.stdout.readline() for _ in range(2)]
     url = re.search(r"Dashboard +(\S+)/\n", first)[1]

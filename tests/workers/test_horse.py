@@ -64,7 +64,7 @@ def has_ended(pid: int) -> bool:
     """With all of its threads: until then its end of the socket may still be open."""
     try:
         return not is_running(pid) and len(os.listdir(f"/proc/{pid}/task")) <= 1
-    except FileNotFoundError:
+    except OSError:
         return True
 
 
@@ -199,8 +199,15 @@ def _interrupt(*_: object) -> None:
 
 def sockets(pid: int) -> set[str]:
     """Those that the process has open."""
-    folder = Path(f"/proc/{pid}/fd")
-    return {name for each in folder.iterdir() if (name := os.readlink(each)).startswith("socket:")}
+    names = map(_target_of, Path(f"/proc/{pid}/fd").iterdir())
+    return {name for name in names if name.startswith("socket:")}
+
+
+def _target_of(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:  # it was closed meanwhile
+        return ""
 
 
 def is_running(pid: int) -> bool:
