@@ -24,7 +24,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-
 from api.http.ahead_of_flask import AHEAD, Ahead, Answer, known_of
 from api.http.partial_request import PartialRequest
 from api.http.plain_request import environ_of, is_plain_ours
-from api.http.running_requests import Lane, RunningRequests, lane_of, lane_of_key
+from api.http.running_requests import Lane, RunningRequests, lane_of
 from api.http.seats import IS_REFUSED
 from api.http.whole_answers import WholeAnswers, as_sent
 
@@ -280,7 +280,10 @@ class _Received(NamedTuple):
 
     @property
     def lane(self) -> Lane | None:
-        return lane_of(self.data) if self.environ is None else lane_of_key(self.environ.get("HTTP_AUTHORIZATION"))
+        if self.environ is None:
+            return lane_of(self.data)
+        given = self.environ.get("HTTP_AUTHORIZATION")
+        return None if given is None else Lane(given.encode(), "key")
 
     def is_whole(self) -> bool:
         return self.environ is not None or PartialRequest(0, self.data).is_whole()

@@ -38,14 +38,21 @@ def environ_of(request: bytes) -> dict[str, str] | None:
         return None
     path, query, head = found.groups(b"")
     lines = head.decode("ascii").split("\r\n")[:-1]
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path.decode("ascii"), "QUERY_STRING": query.decode("ascii")}
+    headers = {}
     for line in lines:
         name, _, value = line.partition(":")
-        environ["HTTP_" + name.upper().replace("-", "_")] = value.strip(" ")
-    has_repeated = len(environ) < len(lines) + 3
-    if has_repeated or len(lines) > _MOST_HEADERS or not _NOT_PLAIN.isdisjoint(environ):
+        headers["HTTP_" + name.upper().replace("-", "_")] = value.strip(" ")
+    has_repeated = len(headers) < len(lines)
+    if has_repeated or len(lines) > _MOST_HEADERS or not _NOT_PLAIN.isdisjoint(headers):
         return None
-    return environ if environ.get("HTTP_CONNECTION", "keep-alive").lower() == "keep-alive" else None
+    if headers.get("HTTP_CONNECTION", "keep-alive").lower() != "keep-alive":
+        return None
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path.decode("ascii"),
+        "QUERY_STRING": query.decode("ascii"),
+        **headers,
+    }
 
 
 def is_plain_ours(config: Any) -> bool:

@@ -46,18 +46,13 @@ def lane_of(request: bytes) -> Lane | None:
     """
     if _GATEWAY.match(request):
         given = _AUTHORIZATION.search(request.partition(b"\r\n\r\n")[0])
-        return lane_of_key(given[1].strip().decode("latin-1") if given else None)
+        return Lane(given[1].strip(), "key") if given else None
     line = _LINE.match(request)
     if line is None or _STREAM.match(request):
         return None
     if line[1] == b"webhooks/stripe":
         return Lane(line[2], "webhooks")
     return Lane(line[2], "key" if _AUTHORIZATION.search(request.partition(b"\r\n\r\n")[0]) else "session")
-
-
-def lane_of_key(authorization: str | None) -> Lane | None:
-    """The lane of a request at /v1, from its header."""
-    return None if authorization is None else Lane(authorization.encode("latin-1"), "key")
 
 
 class RunningRequests(Generic[T]):

@@ -3,14 +3,14 @@
 import socket
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from functools import lru_cache
 from typing import Any
 
-from gunicorn import SERVER  # type: ignore[import-untyped]
+from gunicorn import SERVER, util  # type: ignore[import-untyped]
 
 from api.http.ahead_of_flask import Answer
+
+_http_date = lru_cache(1)(util.http_date)
 
 
 class WholeAnswers(socket.socket):
@@ -56,8 +56,3 @@ def as_sent(answer: Answer) -> bytes:
     if head.count("\n") >= len(lines):
         raise ValueError("a header contains a line break")
     return head.encode("latin-1") + answer.body
-
-
-@lru_cache(1)
-def _http_date(second: int) -> str:
-    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)

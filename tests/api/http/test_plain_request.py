@@ -8,7 +8,9 @@ from gunicorn.http import get_parser, wsgi
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from api.http.buffering_worker import _Received
 from api.http.plain_request import environ_of
+from api.http.running_requests import lane_of
 
 ASKED = b"GET /v1/customers/cus_1?limit=10 HTTP/1.1\r\n"
 HOST, KEY = b"Host: billstack.test\r\n", b"Authorization: Bearer bs_1\r\n"
@@ -171,4 +173,5 @@ def test_it_is_what_gunicorn_reads(request):
     assert environ == {name: read[name] for name in environ}
     assert {name for name in read if name.startswith("HTTP_")} <= environ.keys()
     assert rest == b""
+    assert _Received.of(request).lane == lane_of(request)
     assert is_kept
