@@ -13,10 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from api.app import THREADS
 from api.http.buffering_worker import READ_S
+from scripts.benchmark.processes import children
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [Path(sys.executable).with_name("gunicorn"), "--config", "api/gunicorn.py", "api:create_app()"]
@@ -337,7 +339,7 @@ def test_a_client_that_never_pauses_lets_a_team_mate_in(start, port):
 def test_connections_that_come_together_are_shared_by_the_processes(start, port):
     process = start()
     _wait_until_ready(port)
-    workers = _workers_of(process)
+    workers = children(process.pid)
     deadline = time.monotonic() + START_TIMEOUT_S
     while min(_held_of_crowd(port, workers)) == 0:
         assert time.monotonic() < deadline, "one of the processes did not get ready"
@@ -352,7 +354,7 @@ def test_a_process_that_took_a_connection_leaves_the_next_one_to_the_others_for_
     """Shown by a process that is alone: the others are stopped."""
     process = start()
     _wait_until_ready(port)
-    workers = _workers_of(process)
+    workers = children(process.pid)
     with contextlib.ExitStack() as stack:
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
@@ -367,25 +369,17 @@ def test_a_process_that_took_a_connection_leaves_the_next_one_to_the_others_for_
         assert time.monotonic() - began > 0.09, "less than a millisecond for each"
 
 
-def _workers_of(process):
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
 def _held_of_crowd(port, workers):
     """How many of eight new connections each process has."""
+
+    def is_ours(connection):
+        return connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED
+
     with contextlib.ExitStack() as opened:
         crowd = [opened.enter_context(_connect(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")) for _ in range(8)]
         for connection in crowd:
             assert connection.recv(12) == b"HTTP/1.1 200"
-        # A line of the kernel's table: number, own address, peer's address, state (01: established), …, inode as the tenth.
-        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        ours = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01"}
-        return [sum(_target_of(each) in ours for each in Path(f"/proc/{pid}/fd").iterdir()) for pid in workers]
-
-
-def _target_of(link):
-    with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
-        return os.readlink(link)
+        return [sum(map(is_ours, psutil.Process(pid).net_connections("tcp"))) for pid in workers]
 
 
 @pytest.mark.parametrize(
